@@ -53,7 +53,7 @@ FASTCONV_INLINE void store(T* p, Vec<T> v) {
 }
 template <class T>
 FASTCONV_INLINE Vec<T> broadcast(T s) {
-  return Vec<T>{} + s;
+  return s - Vec<T>{};  // unlike s + 0 this keeps the sign of -0, and compilers see that it is s
 }
 // The first n lanes, 0 < n <= lanes; the others are zero. Touches no memory beyond them.
 template <class T>
