@@ -46,7 +46,7 @@ def as_array(name: str, value: ArrayLike) -> Array:
                 ) from None
     array: Array = np.asarray(value)
     dtype = array.dtype
-    if dtype.kind != "f" and dtype.name != "bfloat16" or dtype.itemsize > 8:
+    if (dtype.kind != "f" and dtype.name != "bfloat16") or dtype.itemsize > 8:
         raise TypeError(
             f"{name} must be float32 or float64 (or float16), got {dtype}: "
             f"convert it, for example {name}.astype(np.float32)"
@@ -103,20 +103,24 @@ class Operands:
         """The array of this name, C-contiguous."""
         return np.asarray(self[name], order="C")
 
-    def vector(self, name: str, length: int, of: str) -> Array | None:
-        """The contiguous vector of this name, or ``None`` if it was not passed.
+    def vector(self, name: str, length: int, of: str) -> Array:
+        """The contiguous vector of this name.
 
         Raises
         ------
-        ValueError
-            If it has not `length` elements; `of` says what there are so many of.
+        TypeError, ValueError
+            If it was not passed or has not `length` elements; `of` says what there are so many of.
         """
         if name not in self._arrays:
-            return None
+            raise TypeError(f"{name} must be an array, got None")
         shape = self._arrays[name].shape
         if shape != (length,):
             raise ValueError(f"{name} must have shape ({length},), as {of}, got {shape}")
         return self.contiguous(name)
+
+    def optional_vector(self, name: str, length: int, of: str) -> Array | None:
+        """As `vector`, but ``None`` if it was not passed."""
+        return self.vector(name, length, of) if name in self._arrays else None
 
     def source(self, name: str) -> Array:
         """The array of this name in the caller's dtype."""
