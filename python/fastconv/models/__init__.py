@@ -9,13 +9,19 @@ Examples
 1000
 """
 
-from ._base import ImageClassifier
-from ._registry import create_model, list_models, register_model
-from .convnext import ConvNeXt, convnext_base, convnext_large, convnext_small, convnext_tiny
-from .efficientnet import EfficientNetLite, efficientnet_lite0
-from .lenet import LeNet5, lenet5
-from .mobilenet import MobileNetV2, mobilenet_v2
-from .resnet import (
+from fastconv.models._base import ImageClassifier
+from fastconv.models._registry import create_model, list_models, register_model
+from fastconv.models.convnext import (
+    ConvNeXt,
+    convnext_base,
+    convnext_large,
+    convnext_small,
+    convnext_tiny,
+)
+from fastconv.models.efficientnet import EfficientNetLite, efficientnet_lite0
+from fastconv.models.lenet import LeNet5, lenet5
+from fastconv.models.mobilenet import MobileNetV2, mobilenet_v2
+from fastconv.models.resnet import (
     ResNet,
     resnet18,
     resnet34,

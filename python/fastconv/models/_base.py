@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypedDict
 
-from ..nn import Identity, Linear, Module, init
-from ..nn.module import IncompatibleKeys, Value
+from fastconv.nn import Identity, Linear, Module, init
+from fastconv.nn.module import IncompatibleKeys, Value
 
 
 class DefaultCfg(TypedDict):

@@ -12,8 +12,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..nn import init
-from ._base import DefaultCfg, ImageClassifier
+from fastconv.nn import init
+from fastconv.models._base import DefaultCfg, ImageClassifier
 
 _Model = TypeVar("_Model", bound=ImageClassifier)
 Weights = str | os.PathLike[str] | Mapping[str, npt.ArrayLike]
@@ -156,8 +156,8 @@ def _read(name: str, weights: Weights | None) -> Mapping[str, npt.ArrayLike] | N
     """Return the state dict that `weights` stands for, by the model's own names."""
     if weights is None:
         return None
-    from ..weights import load
-    from ..weights.naming import to_model_names
+    from fastconv.weights import load
+    from fastconv.weights.naming import to_model_names
 
     if isinstance(weights, str) and weights.startswith(("hub:", "hf-hub:")):
         raise ValueError(

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
-from ..nn.module import Value
-from ._base import ImageClassifier
-from ._registry import register_model
+from fastconv import nn
+from fastconv.nn.module import Value
+from fastconv.models._base import ImageClassifier
+from fastconv.models._registry import register_model
 
 
 class ConvNeXt(ImageClassifier):

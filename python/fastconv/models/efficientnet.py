@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
-from ..nn.module import Value
-from ._base import ImageClassifier
-from ._registry import register_model
+from fastconv import nn
+from fastconv.nn.module import Value
+from fastconv.models._base import ImageClassifier
+from fastconv.models._registry import register_model
 
 # Tan and Le 2019, table 1: expansion, channels, blocks, kernel size, stride of the first block.
 STAGES = (

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
-from ..nn.module import Value
-from ._base import DefaultCfg, ImageClassifier
-from ._registry import register_model
+from fastconv import nn
+from fastconv.nn.module import Value
+from fastconv.models._base import DefaultCfg, ImageClassifier
+from fastconv.models._registry import register_model
 
 
 class LeNet5(ImageClassifier):
@@ -32,7 +32,11 @@ class LeNet5(ImageClassifier):
 
     _classifier = "fc3"
     default_cfg = DefaultCfg(
-        input_size=(1, 32, 32), mean=(0.1307,), std=(0.3081,), interpolation="bilinear", crop_pct=1.0
+        input_size=(1, 32, 32),
+        mean=(0.1307,),
+        std=(0.3081,),
+        interpolation="bilinear",
+        crop_pct=1.0,
     )
 
     def __init__(self, num_classes: int = 10, in_chans: int = 1) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
-from ..nn.module import Value
-from ._base import ImageClassifier
-from ._registry import register_model
-from ._scaling import make_divisible
+from fastconv import nn
+from fastconv.nn.module import Value
+from fastconv.models._base import ImageClassifier
+from fastconv.models._registry import register_model
+from fastconv.models._scaling import make_divisible
 
 # Sandler et al. 2018, table 2: expansion, channels, blocks, stride of the first block.
 STAGES = (
@@ -41,9 +41,7 @@ class MobileNetV2(ImageClassifier):
 
     _classifier = "classifier.1"
 
-    def __init__(
-        self, num_classes: int = 1000, in_chans: int = 3, width_mult: float = 1.0
-    ) -> None:
+    def __init__(self, num_classes: int = 1000, in_chans: int = 3, width_mult: float = 1.0) -> None:
         channels = make_divisible(32 * width_mult)
         features: list[nn.Module] = [
             nn.ConvNormActivation(in_chans, channels, stride=2, activation_layer=nn.ReLU6)
@@ -61,9 +59,7 @@ class MobileNetV2(ImageClassifier):
         self.features = nn.Sequential(*features)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.classifier = nn.Sequential(
-            nn.Dropout(0.2), nn.Linear(self.num_features, num_classes)
-        )
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(self.num_features, num_classes))
 
     def forward_features(self, x: Value) -> Value:
         """Compute the last feature map, at 1/32 of the image's size."""

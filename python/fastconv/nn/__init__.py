@@ -9,8 +9,8 @@ Examples
 (1, 8, 32, 32)
 """
 
-from . import blocks, init
-from .activations import (
+from fastconv.nn import blocks, init
+from fastconv.nn.activations import (
     GELU,
     Dropout,
     Dropout2d,
@@ -27,7 +27,7 @@ from .activations import (
     StochasticDepth,
     Tanh,
 )
-from .blocks import (
+from fastconv.nn.blocks import (
     BasicBlock,
     Bottleneck,
     CNBlock,
@@ -37,8 +37,8 @@ from .blocks import (
     MBConv,
     SqueezeExcitation,
 )
-from .containers import ModuleList, Sequential
-from .layers import (
+from fastconv.nn.containers import ModuleList, Sequential
+from fastconv.nn.layers import (
     BatchNorm2d,
     Conv1d,
     Conv2d,
@@ -48,8 +48,8 @@ from .layers import (
     Linear,
     LocalResponseNorm,
 )
-from .module import Module
-from .shaping import (
+from fastconv.nn.module import Module
+from fastconv.nn.shaping import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
     AvgPool2d,

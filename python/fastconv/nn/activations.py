@@ -6,8 +6,8 @@ where a result may overwrite its input.
 
 from __future__ import annotations
 
-from .. import ops as F
-from .module import Module, Value
+from fastconv import ops as F
+from fastconv.nn.module import Module, Value
 
 
 class _Activation(Module):

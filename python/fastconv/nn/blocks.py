@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import ops as F
-from . import init
-from .activations import GELU, Identity, ReLU, ReLU6, Sigmoid, StochasticDepth
-from .containers import Sequential
-from .layers import BatchNorm2d, Conv2d, LayerNorm, Linear, Padding
-from .module import Module, Value
-from .shaping import AdaptiveAvgPool2d, Permute
+from fastconv import ops as F
+from fastconv.nn import init
+from fastconv.nn.activations import GELU, Identity, ReLU, ReLU6, Sigmoid, StochasticDepth
+from fastconv.nn.containers import Sequential
+from fastconv.nn.layers import BatchNorm2d, Conv2d, LayerNorm, Linear, Padding
+from fastconv.nn.module import Module, Value
+from fastconv.nn.shaping import AdaptiveAvgPool2d, Permute
 
 Layer = Callable[..., Module]
 
@@ -63,9 +63,7 @@ class ConvNormActivation(Sequential):
         if bias is None:
             bias = norm_layer is None
         layers: list[Module] = [
-            Conv2d(
-                in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias
-            )
+            Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
         ]
         if norm_layer is not None:
             layers.append(norm_layer(out_channels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .module import Module, Value
+from fastconv.nn.module import Module, Value
 
 
 class _Numbered(Module):

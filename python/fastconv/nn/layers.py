@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops as F
-from . import init
-from .module import Array, Module, Value
+from fastconv import ops as F
+from fastconv.nn import init
+from fastconv.nn.module import Array, Module, Value
 
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...] | str
@@ -476,9 +476,7 @@ class LocalResponseNorm(Module):
     LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=1.0)
     """
 
-    def __init__(
-        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-    ) -> None:
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size = size
         self.alpha = alpha
         self.beta = beta

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .._symbolic import Symbol
+from fastconv._symbolic import Symbol
 
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = Any
@@ -115,7 +115,7 @@ class Module:
                 return y
         if _eager.get():
             return self.forward(*args)
-        from ..network import run_compiled
+        from fastconv.network import run_compiled
 
         if self._compiled_version != (version := self._tree_version()):
             self._compiled = None
@@ -144,7 +144,7 @@ class Module:
         keep_weights: bool = True,
     ) -> Any:
         """Compile this module for one input shape; see `fastconv.network.compile_module`."""
-        from ..network import compile_module
+        from fastconv.network import compile_module
 
         return compile_module(
             self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import ops as F
-from .module import Module, Value
+from fastconv import ops as F
+from fastconv.nn.module import Module, Value
 
 IntPair = int | tuple[int, int]
 
@@ -167,9 +167,7 @@ class Upsample(Module):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        target = (
-            f"scale_factor={self.scale_factor}" if self.size is None else f"size={self.size}"
-        )
+        target = f"scale_factor={self.scale_factor}" if self.size is None else f"size={self.size}"
         return f"{target}, mode={self.mode!r}"
 
 
