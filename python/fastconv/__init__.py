@@ -1,0 +1,17 @@
+"""The fastest and simplest way to run a convolutional network from NumPy."""
+
+from fastconv import ops
+from fastconv._version import __version__
+from fastconv.config import get_num_threads, num_threads, set_num_threads, show_config, trim
+from fastconv.ops import *  # noqa: F403
+
+__all__ = [
+    "__version__",
+    "get_num_threads",
+    "num_threads",
+    "ops",
+    "set_num_threads",
+    "show_config",
+    "trim",
+    *ops.__all__,
+]

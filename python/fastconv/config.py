@@ -1,0 +1,110 @@
+"""Threads, memory and what is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, overload
+
+from fastconv import _core
+from fastconv._version import __version__
+from fastconv.ops._args import as_int, choice
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads the process uses.
+
+    Parameters
+    ----------
+    n : int
+        From 1 to 1024. Results never depend on it.
+
+    Raises
+    ------
+    ValueError
+        If `n` is out of range.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> before = fastconv.get_num_threads()
+    >>> fastconv.set_num_threads(1)
+    >>> fastconv.get_num_threads()
+    1
+    >>> fastconv.set_num_threads(before)
+    """
+    _core.set_num_threads(as_int("n", n))
+
+
+def get_num_threads() -> int:
+    """How many threads the calling thread's work uses.
+
+    The default is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the smaller of the affinity
+    mask and the cgroup's CPU quota.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.get_num_threads() >= 1
+    True
+    """
+    return _core.num_threads()
+
+
+@contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """Use `n` threads for what the calling Python thread does inside the ``with`` block.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> with fastconv.num_threads(1):
+    ...     fastconv.get_num_threads()
+    1
+    """
+    if as_int("n", n) < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    before = _core.set_thread_override(n)
+    try:
+        yield
+    finally:
+        _core.set_thread_override(before)
+
+
+def trim() -> None:
+    """Give cached scratch memory back to the system.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.trim()
+    """
+    _core.trim()
+
+
+@overload
+def show_config(mode: Literal["print"] = "print") -> None: ...
+@overload
+def show_config(mode: Literal["dict"]) -> dict[str, Any]: ...
+def show_config(mode: str = "print") -> dict[str, Any] | None:
+    """Show the version, compiler, CPU, instruction set, threads and caches.
+
+    Parameters
+    ----------
+    mode : {"print", "dict"}
+        Whether to print it or to return it.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.show_config("dict")["isa"] in ("baseline", "avx2", "avx512", "neon")
+    True
+    """
+    choice("mode", mode, ("print", "dict"))
+    config = {"version": __version__, **_core.config(), "cuda": None}
+    if mode == "dict":
+        return config
+    for key, value in config.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        print(f"{key:<22}{text}")
+    return None

@@ -1,0 +1,204 @@
+"""What every functional op does with its arguments before native code sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+
+ACTIVATIONS = (
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "hardswish",
+    "hardsigmoid",
+    "sigmoid",
+    "tanh",
+)
+
+
+def as_array(name: str, value: ArrayLike) -> Array:
+    """`value` as an aligned float array in native byte order, without a copy where it is one.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of float16, bfloat16, float32 or float64.
+    """
+    if not isinstance(value, np.ndarray):
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            value = np.from_dlpack(value)  # type: ignore[arg-type]
+        else:
+            try:
+                value = np.asarray(value)
+            except (ValueError, TypeError) as error:
+                raise TypeError(
+                    f"{name} must be an array, got {type(value).__name__}: {error}"
+                ) from None
+    array: Array = np.asarray(value)
+    dtype = array.dtype
+    if dtype.kind != "f" and dtype.name != "bfloat16" or dtype.itemsize > 8:
+        raise TypeError(
+            f"{name} must be float32 or float64 (or float16), got {dtype}: "
+            f"convert it, for example {name}.astype(np.float32)"
+        )
+    itemsize = dtype.itemsize
+    if (
+        not dtype.isnative
+        or not array.flags.aligned
+        or any(stride % itemsize for stride in array.strides)
+    ):
+        array = np.array(array, dtype=dtype.newbyteorder("="), order="C")
+    return array
+
+
+class Operands:
+    """The float arrays of one call: same dtype, float16 and bfloat16 widened to float32.
+
+    Parameters
+    ----------
+    **arrays
+        The call's arrays by argument name; ``None`` where an optional one is absent. The first one sets
+        the dtype.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        What the caller passed and gets back.
+    compute_dtype : numpy.dtype
+        What native code computes in: float32 or float64.
+    """
+
+    def __init__(self, **arrays: ArrayLike | None) -> None:
+        given = {name: as_array(name, value) for name, value in arrays.items() if value is not None}
+        first = next(iter(given))
+        self.dtype = given[first].dtype
+        self.compute_dtype = np.dtype(np.float64 if self.dtype.itemsize == 8 else np.float32)
+        for name, array in given.items():
+            if array.dtype != self.dtype:
+                raise TypeError(
+                    f"{name} is {array.dtype} but {first} is {self.dtype}: "
+                    f"convert one of them, for example {name}.astype(np.{self.dtype})"
+                )
+        self._arrays = {
+            name: array.astype(self.compute_dtype, copy=False) for name, array in given.items()
+        }
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]
+
+    def get(self, name: str) -> Array | None:
+        """The array of this name, or ``None`` if it was not passed."""
+        return self._arrays.get(name)
+
+    def contiguous(self, name: str) -> Array:
+        """The array of this name, C-contiguous."""
+        return np.ascontiguousarray(self._arrays[name])
+
+    def check_out(
+        self, out: Array | None, shape: Sequence[int], *, inplace: Sequence[str] = ()
+    ) -> None:
+        """Check `out=`: its shape, dtype and writability, and that it overlaps no operand.
+
+        `inplace` names the operands that `out` may be, exactly.
+        """
+        if out is None:
+            return
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
+        if out.dtype != self.dtype:
+            raise TypeError(f"out must be {self.dtype} as the other arrays, got {out.dtype}")
+        if out.shape != tuple(shape):
+            raise ValueError(f"out must have shape {tuple(shape)}, got {out.shape}")
+        if not out.flags.writeable:
+            raise ValueError("out is read-only")
+        if 0 in out.strides and any(
+            s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)
+        ):
+            raise ValueError("out has elements that share memory (a stride of zero)")
+        for name, array in self._arrays.items():
+            if not np.may_share_memory(out, array) or not np.shares_memory(out, array):
+                continue
+            same = (
+                array.ctypes.data == out.ctypes.data
+                and array.strides == out.strides
+                and array.shape == out.shape
+            )
+            if not (same and name in inplace):
+                raise ValueError(f"out overlaps {name}: pass an array of its own")
+
+    def native_out(self, out: Array | None) -> Array | None:
+        """`out` if native code can write into it, else ``None``: then `finish` copies."""
+        if (
+            out is not None
+            and out.dtype == self.compute_dtype
+            and out.dtype.isnative
+            and out.flags.aligned
+        ):
+            return None if any(s % out.itemsize for s in out.strides) else out
+        return None
+
+    def finish(self, result: Array, out: Array | None = None) -> Array:
+        """The result in the caller's dtype, in `out` if that was given."""
+        if out is None:
+            return result.astype(self.dtype, copy=False)
+        if result is not out:
+            out[...] = result
+        return out
+
+
+def as_int(name: str, value: Any) -> int:
+    """`value` as an int: Python or NumPy integers; not bool, not float."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__} {value!r}") from None
+
+
+def as_ints(name: str, value: Any, length: int) -> tuple[int, ...]:
+    """An integer, or a sequence of 1 or `length` integers, as a tuple of `length` integers."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+        return (as_int(name, value),) * length
+    values = tuple(as_int(name, v) for v in value)
+    if len(values) == 1:
+        values *= length
+    if len(values) != length:
+        expected = "an integer or a pair" if length == 2 else f"an integer or {length} integers"
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+    return values
+
+
+def as_pair(name: str, value: Any) -> tuple[int, int]:
+    """An integer or a pair of integers, as (height, width)."""
+    height, width = as_ints(name, value, 2)
+    return height, width
+
+
+def choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """`value` if it is one of `choices`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no string, or another one.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {type(value).__name__}")
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def activation_name(value: Any, name: str = "activation") -> str:
+    """An activation argument as native code knows it: ``"none"`` for ``None``."""
+    return "none" if value is None else choice(name, value, ACTIVATIONS)

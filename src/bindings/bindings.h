@@ -1,0 +1,12 @@
+// What each binding file adds to the module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace fastconv::bindings {
+
+namespace py = pybind11;
+
+void bind_conv(py::module_& m);  // conv.cc: conv2d, prepare_conv2d, conv_transpose2d, algorithms
+
+}  // namespace fastconv::bindings

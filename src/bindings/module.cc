@@ -1,0 +1,50 @@
+// The extension module fastconv._core: one bind_* function per file.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "bindings/bindings.h"
+#include "fastconv/cpu.h"
+#include "fastconv/memory.h"
+#include "fastconv/thread_pool.h"
+
+namespace fastconv::bindings {
+
+namespace {
+
+void bind_config(py::module_& m) {
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", &set_num_threads);
+  m.def("set_thread_override", &set_thread_override);
+  m.def("trim", &trim_scratch);
+  m.def("config", [] {
+    py::dict d;
+    std::vector<std::string> found;
+    for (const Isa isa : supported_isas()) found.emplace_back(isa_name(isa));
+    const CacheSizes& caches = cache_sizes();
+    d["compiler"] = FASTCONV_COMPILER;
+    d["cpu"] = cpu_model();
+    d["isa_found"] = found;
+    d["isa"] = isa_name(active_isa());
+    d["threads"] = num_threads();
+    d["cores_available"] = available_cores();
+    d["cache_l1d"] = caches.l1d;
+    d["cache_l2"] = caches.l2;
+    d["cache_l3"] = caches.l3;
+    d["scratch_cached_bytes"] = scratch_cached_bytes();
+    return d;
+  });
+}
+
+}  // namespace
+}  // namespace fastconv::bindings
+
+PYBIND11_MODULE(_core, m) {
+  using namespace fastconv::bindings;
+  try {
+    fastconv::active_isa();
+  } catch (const std::runtime_error& error) {
+    throw py::import_error(error.what());
+  }
+  bind_config(m);
+  bind_conv(m);
+}

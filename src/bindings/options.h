@@ -1,0 +1,50 @@
+// Options that Python passes as words. Unknown words are Python's to refuse; here they are a mistake inside fastconv.
+#pragma once
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <stdexcept>
+#include <string>
+
+#include "fastconv/conv.h"
+
+namespace fastconv::bindings {
+
+template <class Enum, std::size_t N>
+Enum parse_word(const std::string& word, const char* what, const std::array<const char*, N>& names) {
+  for (std::size_t i = 0; i < N; ++i)
+    if (word == names[i]) return static_cast<Enum>(i);
+  std::string list;
+  for (const char* name : names) list += (list.empty() ? "" : ", ") + std::string(name);
+  throw std::invalid_argument(std::string(what) + " must be one of " + list + ", got '" + word + "'");
+}
+
+inline Activation parse_activation(const std::string& word) {
+  return parse_word<Activation>(word, "activation",
+                                std::array{"none", "relu", "relu6", "leaky_relu", "gelu", "gelu_tanh", "silu",
+                                           "hardswish", "hardsigmoid", "sigmoid", "tanh"});
+}
+
+inline Algorithm parse_algorithm(const std::string& word) {
+  return parse_word<Algorithm>(word, "algorithm",
+                               std::array{"auto", "reference", "im2col", "direct", "depthwise", "winograd",
+                                          "winograd2", "winograd4", "winograd6"});
+}
+
+inline Accuracy parse_accuracy(const std::string& word) {
+  return parse_word<Accuracy>(word, "accuracy", std::array{"fast", "exact"});
+}
+
+// "same", "valid" or ((top, bottom), (left, right)).
+inline Padding parse_padding(const pybind11::object& padding) {
+  if (pybind11::isinstance<pybind11::str>(padding)) {
+    const auto word = padding.cast<std::string>();
+    return {parse_word<Padding::Mode>(word, "padding", std::array{"explicit", "same", "valid"}), 0, 0, 0, 0};
+  }
+  const auto p = padding.cast<std::array<std::array<index_t, 2>, 2>>();
+  return {Padding::Mode::explicit_sizes, p[0][0], p[0][1], p[1][0], p[1][1]};
+}
+
+}  // namespace fastconv::bindings

@@ -1,0 +1,108 @@
+#include "fastconv/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace fastconv {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kCachedBytesLimit = std::size_t{256} << 20;
+
+struct Buffer {
+  void* memory;
+  std::size_t bytes;
+};
+
+struct ScratchCache {
+  std::mutex mutex;
+  std::vector<Buffer> idle;
+  std::size_t idle_bytes = 0;
+};
+
+// Never destroyed: worker threads may outlive static destruction.
+ScratchCache& cache() {
+  static ScratchCache* instance = new ScratchCache;
+  return *instance;
+}
+
+}  // namespace
+
+void* aligned_allocate(std::size_t bytes) {
+  if (bytes == 0) return nullptr;
+  const bool huge = bytes >= 2 * kHugePage;
+  const std::size_t alignment = huge ? kHugePage : kAlignment;
+  if (bytes > SIZE_MAX - alignment) throw std::bad_alloc();
+  void* memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (!memory) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  if (huge) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+  return memory;
+}
+
+void aligned_free(void* memory, std::size_t) noexcept { std::free(memory); }
+
+Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(bytes) {
+  if (bytes == 0) return;
+  ScratchCache& c = cache();
+  {
+    const std::lock_guard lock(c.mutex);
+    auto best = c.idle.end();  // the smallest that is large enough
+    for (auto it = c.idle.begin(); it != c.idle.end(); ++it)
+      if (it->bytes >= bytes && (best == c.idle.end() || it->bytes < best->bytes)) best = it;
+    if (best != c.idle.end()) {
+      memory_ = best->memory;
+      bytes_ = best->bytes;
+      c.idle_bytes -= best->bytes;
+      c.idle.erase(best);
+      return;
+    }
+  }
+  // Sizes in steps of a quarter power of two, so that nearby sizes share buffers.
+  std::size_t step = 4096;
+  while (step * 8 < bytes) step *= 2;
+  bytes_ = (bytes + step - 1) / step * step;
+  memory_ = aligned_allocate(bytes_);
+}
+
+Scratch::~Scratch() {
+  if (!memory_) return;
+  ScratchCache& c = cache();
+  std::vector<Buffer> dropped;
+  {
+    const std::lock_guard lock(c.mutex);
+    c.idle.push_back({memory_, bytes_});
+    c.idle_bytes += bytes_;
+    while (c.idle_bytes > kCachedBytesLimit) {  // the oldest goes first
+      dropped.push_back(c.idle.front());
+      c.idle_bytes -= c.idle.front().bytes;
+      c.idle.erase(c.idle.begin());
+    }
+  }
+  for (const Buffer& buffer : dropped) aligned_free(buffer.memory, buffer.bytes);
+}
+
+void trim_scratch() {
+  ScratchCache& c = cache();
+  std::vector<Buffer> dropped;
+  {
+    const std::lock_guard lock(c.mutex);
+    dropped.swap(c.idle);
+    c.idle_bytes = 0;
+  }
+  for (const Buffer& buffer : dropped) aligned_free(buffer.memory, buffer.bytes);
+}
+
+std::size_t scratch_cached_bytes() {
+  ScratchCache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  return c.idle_bytes;
+}
+
+}  // namespace fastconv
