@@ -1,11 +1,10 @@
 """Every model that torchvision has gives torchvision's result, with the same random weights."""
 
+import fastconv
 import numpy as np
 import pytest
 import torch
 import torchvision
-
-import fastconv
 from fastconv import nn
 
 pytestmark = pytest.mark.oracle

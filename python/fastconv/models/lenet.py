@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
-from fastconv.nn.module import Value
 from fastconv.models._base import DefaultCfg, ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.nn.module import Value
 
 
 class LeNet5(ImageClassifier):
@@ -19,8 +19,8 @@ class LeNet5(ImageClassifier):
     network it keeps sizes, tanh and average pooling, and leaves out the trained scale of the
     pooling, the sparse table between S2 and C3, and the radial basis functions at the end.
 
-    Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition (1998), section II.B,
-    figure 2.
+    Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition (1998), section
+    II.B, figure 2.
 
     Parameters
     ----------

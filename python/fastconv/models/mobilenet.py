@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
-from fastconv.nn.module import Value
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.models._scaling import make_divisible
+from fastconv.nn.module import Value
 
 # Sandler et al. 2018, table 2: expansion, channels, blocks, stride of the first block.
 STAGES = (

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
-from fastconv.nn.module import Value
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.nn.module import Value
 
 Block = type[nn.BasicBlock] | type[nn.Bottleneck]
 
@@ -145,11 +145,11 @@ def resnext101_64x4d(**kwargs: Any) -> ResNet:
 
 @register_model()
 def wide_resnet50_2(**kwargs: Any) -> ResNet:
-    """ResNet-50 with 3x3 convolutions twice as wide (Zagoruyko, Komodakis 2016): 68.9 M parameters."""
+    """ResNet-50, 3x3 convolutions twice as wide (Zagoruyko 2016): 68.9 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 6, 3), width_per_group=128, **kwargs)
 
 
 @register_model()
 def wide_resnet101_2(**kwargs: Any) -> ResNet:
-    """ResNet-101 with 3x3 convolutions twice as wide: 126.9 M parameters."""
+    """ResNet-101, 3x3 convolutions twice as wide (Zagoruyko 2016): 126.9 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 23, 3), width_per_group=128, **kwargs)

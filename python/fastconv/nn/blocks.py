@@ -22,9 +22,10 @@ Layer = Callable[..., Module]
 class ConvNormActivation(Sequential):
     """Convolution, normalisation, activation.
 
-    AlexNet's layers had no normalisation: batch norm after each convolution allows larger steps and
-    deeper networks (Ioffe and Szegedy 2015, section 3.2) and costs nothing at inference, where it is
-    folded into the weights.
+    AlexNet's layers had no normalisation: batch norm after each convolution allows larger steps
+    and deeper networks, and costs nothing at inference, where it is folded into the weights.
+
+    Source: Ioffe and Szegedy, Batch Normalization (2015), section 3.2.
 
     Parameters
     ----------
@@ -130,9 +131,9 @@ class Bottleneck(Module):
     `BasicBlock` spends 3x3 work on all channels; here the 3x3 convolution sees a quarter of the
     output's. The stride sits on the 3x3 convolution, as in torchvision ("ResNet v1.5").
 
-    Source: He et al., Deep Residual Learning (2015), figure 5 right. With `groups` (cardinality) it is
-    ResNeXt's: Xie et al., Aggregated Residual Transformations (2016), figure 3c. With a larger
-    `base_width` it is Zagoruyko and Komodakis, Wide Residual Networks (2016).
+    Source: He et al., Deep Residual Learning (2015), figure 5 right. With `groups` (cardinality) it
+    is ResNeXt's: Xie et al., Aggregated Residual Transformations (2016), figure 3c. With a larger
+    `base_width`: Zagoruyko and Komodakis, Wide Residual Networks (2016).
 
     Parameters
     ----------
@@ -303,8 +304,9 @@ class DepthwiseSeparable(Module):
 class MBConv(Module):
     """Inverted residual of any kernel size: the block of EfficientNet-Lite, named as in timm.
 
-    `InvertedResidual` has 3x3 kernels only; architecture search found 5x5 ones worth their cost. The
-    Lite networks leave out squeeze-and-excitation and take ReLU6 for swish, which quantise badly.
+    `InvertedResidual` has 3x3 kernels only; architecture search found 5x5 ones worth their cost.
+    The Lite networks leave out squeeze-and-excitation and take ReLU6 instead of swish, because
+    both quantise badly.
 
     Source: Tan et al., MnasNet (2018), figure 7; Tan and Le, EfficientNet (2019), section 4.
 

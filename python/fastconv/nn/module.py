@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv._symbolic import Symbol
+from fastconv.ops._args import as_array
 
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = Any
@@ -35,9 +36,10 @@ class IncompatibleKeys(NamedTuple):
 class Module:
     """Parameters, submodules and a `forward` that computes with them.
 
-    An array assigned to an attribute becomes a parameter and a `Module` a submodule, in the order of
-    assignment; names that start with an underscore stay private. No call of ``super().__init__()``
-    is needed. Statistics that are not learned are added with `register_buffer`.
+    An array assigned to an attribute becomes a parameter and a `Module` a submodule, in the order
+    of assignment; names that start with an underscore stay private. No call of
+    ``super().__init__()`` is needed. Statistics that are not learned are added with
+    `register_buffer`.
 
     Parameters are read-only arrays: whoever wants to change one assigns a new one, which is
     converted to the module's dtype, and everything compiled from it is made anew.
@@ -161,10 +163,10 @@ class Module:
 
     def _batched(self, function: Any, args: Sequence[Value]) -> Value:
         """Check the inputs' dtype, then call `function` with a batch dimension where one lacks."""
-        arrays = [np.asarray(arg) for arg in args]
+        arrays = [as_array("x", arg) for arg in args]
         dtype = self.dtype
         for array in arrays:
-            if dtype is not None and array.dtype.newbyteorder("=") != dtype:
+            if dtype is not None and array.dtype != dtype:
                 raise TypeError(
                     f"the input has dtype {array.dtype}, but the parameters of "
                     f"{type(self).__name__} have {dtype}: pass x.astype(np.{dtype}), "
