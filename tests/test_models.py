@@ -3,10 +3,9 @@
 import copy
 import pickle
 
+import fastconv
 import numpy as np
 import pytest
-
-import fastconv
 from fastconv import models
 
 PARAMETERS = {

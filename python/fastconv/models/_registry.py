@@ -147,8 +147,8 @@ def create_model(
     model.load_state_dict(state_dict)
     if not isinstance(weights, Mapping):
         model.weights_source = os.fspath(cast(os.PathLike[str], weights))
-    if num_classes not in (None, classes):
-        model.reset_classifier(cast(int, num_classes), seed)
+    if num_classes is not None and num_classes != classes:
+        model.reset_classifier(num_classes, seed)
     return model
 
 

@@ -20,7 +20,7 @@ IntPair = int | tuple[int, int]
 Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...] | str
 
 
-def _tuple(value: Any, length: int, name: str) -> tuple[int, ...]:
+def _tuple(value: Any, length: int, name: str) -> Any:
     """Return an int, or a sequence of `length` ints, as a tuple of `length` ints."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * length
     if len(values) != length or not all(isinstance(v, int | np.integer) for v in values):
