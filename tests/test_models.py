@@ -117,6 +117,7 @@ def test_seeds():
 def test_in_chans_and_model_arguments():
     model = fastconv.create_model("mobilenet_v2", in_chans=4, width_mult=0.35)
     assert model.default_cfg["input_size"] == (4, 224, 224)
+    assert model.default_cfg["mean"] == pytest.approx((0.449,) * 4)
     assert model.features[0][0].weight.shape == (16, 4, 3, 3)
     assert models.MobileNetV2.default_cfg["input_size"] == (3, 224, 224)
     assert fastconv.create_model("lenet5").default_cfg["input_size"] == (1, 32, 32)

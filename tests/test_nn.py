@@ -347,6 +347,7 @@ def test_containers():
     assert [name for name, _ in net.named_children()] == ["a", "b"]
     assert isinstance(net[-1], nn.Identity)
     assert len(net) == 2
+    assert repr(net[1:]) == "Sequential(\n  (b): Identity()\n)"
     blocks = nn.ModuleList([nn.Linear(2, 2)]).append(nn.ReLU())
     assert list(blocks.state_dict()) == ["0.weight", "0.bias"]
     with pytest.raises(TypeError, match=r"Sequential\(\*modules\)"):

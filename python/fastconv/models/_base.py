@@ -47,7 +47,10 @@ class ImageClassifier(Module):
     """Dotted name of the last `Linear`."""
 
     def forward_features(self, x: Value) -> Value:
-        """Compute the last feature map, ``(N, C, H, W)``, before pooling."""
+        """Compute the last feature map, ``(N, C, H, W)``, before pooling.
+
+        Called on arrays it runs compiled layer by layer; for speed compile the model with a tap.
+        """
         raise NotImplementedError
 
     def forward_head(self, x: Value) -> Value:

@@ -47,9 +47,18 @@ def register_model(**default_cfg: Any) -> Callable[[Callable[..., _Model]], Call
         _registry[name] = (factory, default_cfg)
 
         @functools.wraps(factory)
-        def build(weights: Weights | None = None, **kwargs: Any) -> _Model:
-            return cast(_Model, create_model(name, weights, **kwargs))
+        def build(
+            weights: Weights | None = None,
+            num_classes: int | None = None,
+            in_chans: int | None = None,
+            dtype: npt.DTypeLike = "float32",
+            seed: int = 0,
+            **kwargs: Any,
+        ) -> _Model:
+            model = create_model(name, weights, num_classes, in_chans, dtype, seed, **kwargs)
+            return cast(_Model, model)
 
+        del build.__dict__["__wrapped__"]  # so that help() shows these arguments
         return build
 
     return register
@@ -139,8 +148,8 @@ def create_model(
             model.reset_classifier(classes)
     model.name = name
     model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **cfg})
-    if in_chans is not None:
-        model.default_cfg["input_size"] = (in_chans, *model.default_cfg["input_size"][1:])
+    if in_chans not in (None, model.default_cfg["input_size"][0]):
+        model.default_cfg = _with_channels(model.default_cfg, cast(int, in_chans))
     if state_dict is None:
         model.reset_parameters(seed)
         return model
@@ -150,6 +159,17 @@ def create_model(
     if num_classes is not None and num_classes != classes:
         model.reset_classifier(num_classes, seed)
     return model
+
+
+def _with_channels(cfg: DefaultCfg, channels: int) -> DefaultCfg:
+    """Return `cfg` for another number of channels, all normalised by the mean of the old ones."""
+    mean, std = (sum(values) / len(values) for values in (cfg["mean"], cfg["std"]))
+    return {
+        **cfg,
+        "input_size": (channels, *cfg["input_size"][1:]),
+        "mean": (mean,) * channels,
+        "std": (std,) * channels,
+    }
 
 
 def _read(name: str, weights: Weights | None) -> Mapping[str, npt.ArrayLike] | None:

@@ -17,7 +17,9 @@ class _Numbered(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(list(self.children()))
 
-    def __getitem__(self, index: int) -> Module:
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self.named_children())[index]))
         return list(self.children())[index]
 
 
