@@ -149,7 +149,7 @@ def create_model(
     model.name = name
     model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **cfg})
     if in_chans not in (None, model.default_cfg["input_size"][0]):
-        model.default_cfg = _with_channels(model.default_cfg, cast(int, in_chans))
+        model.default_cfg = _with_channels(model.default_cfg, in_chans)
     if state_dict is None:
         model.reset_parameters(seed)
         return model
