@@ -1,29 +1,142 @@
-#include <stdexcept>
+// Chooses the algorithm, and says why.
+#include <algorithm>
 
-#include "fastconv/conv.h"
+#include "conv/engine.h"
+#include "fastconv/error.h"
+#include "kernels/pack/pack.h"
 
 namespace fastconv {
 
 template <class T>
+ConvEngine<T>::ConvEngine(const ConvGeometry& geometry, const ConvOptions& options, const T* bias)
+    : geometry_(geometry), options_(options), bias_(static_cast<std::size_t>(geometry.out_channels + 2 * pack_kernels<T>().lanes)) {
+  const index_t channels = geometry.out_channels;
+  for (index_t i = 0; i < static_cast<index_t>(bias_.size()); ++i) bias_.data()[i] = bias && i < channels ? bias[i] : T(0);
+}
+template class ConvEngine<float>;
+template class ConvEngine<double>;
+
+template <class T>
 struct Conv2d<T>::Impl {
   ConvGeometry geometry;
+  Algorithm algorithm;
+  std::string reason;
+  std::unique_ptr<ConvEngine<T>> engine;
+};
+
+namespace {
+
+struct Choice {
+  Algorithm algorithm;
   std::string reason;
 };
+
+// Why `algorithm` cannot serve; empty when it can.
+std::string obstacle(const ConvGeometry& g, Algorithm algorithm, Accuracy accuracy) {
+  switch (algorithm) {
+    case Algorithm::depthwise:
+      if (g.group_in() != 1) return "needs groups == in_channels";
+      break;
+    case Algorithm::winograd:
+    case Algorithm::winograd2:
+    case Algorithm::winograd4:
+    case Algorithm::winograd6:
+      if (g.kernel_h != 3 || g.kernel_w != 3) return "needs a 3x3 kernel";
+      if (g.stride_h != 1 || g.stride_w != 1) return "needs stride 1";
+      if (g.dilation_h != 1 || g.dilation_w != 1) return "needs dilation 1";
+      if (accuracy == Accuracy::exact) return "is not exact";
+      break;
+    default: break;
+  }
+  return "";
+}
+
+// The best tile for the shape.
+Algorithm winograd_tile(const ConvGeometry& g) {
+  return std::min(g.out_h, g.out_w) > 14 ? Algorithm::winograd4 : Algorithm::winograd2;
+}
+
+Choice choose(const ConvGeometry& g, const ConvOptions& options) {
+  if (options.algorithm != Algorithm::automatic) {
+    const std::string why = obstacle(g, options.algorithm, options.accuracy);
+    if (!why.empty()) fail("algorithm '", algorithm_name(options.algorithm), "' cannot serve here: it ", why);
+    if (options.algorithm == Algorithm::winograd) return {winograd_tile(g), "asked for: the best tile for the shape"};
+    return {options.algorithm, "asked for"};
+  }
+  if (g.group_in() == 1 && g.groups > 1) return {Algorithm::depthwise, "groups == in_channels"};
+  if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 && g.out_w > 7)
+    return {winograd_tile(g), "3x3, stride 1, at least 16 channels"};
+  return {Algorithm::direct, "no cheaper algorithm serves"};
+}
+
 template <class T>
-Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions&, const T*, const T*) : impl_(new Impl{geometry, ""}) {}
+std::unique_ptr<ConvEngine<T>> make_engine(Algorithm algorithm, const ConvGeometry& g, const ConvOptions& o, const T* weight,
+                                           const T* bias) {
+  switch (algorithm) {
+    case Algorithm::reference: return make_reference(g, o, weight, bias);
+    case Algorithm::im2col: return make_im2col(g, o, weight, bias);
+    case Algorithm::depthwise: return make_depthwise(g, o, weight, bias);
+    case Algorithm::winograd2: return make_winograd(g, o, 2, weight, bias);
+    case Algorithm::winograd4: return make_winograd(g, o, 4, weight, bias);
+    case Algorithm::winograd6: return make_winograd(g, o, 6, weight, bias);
+    default: return make_direct(g, o, weight, bias);
+  }
+}
+
+}  // namespace
+
+template <class T>
+Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias) {
+  const Choice choice = choose(geometry, options);
+  impl_.reset(new Impl{geometry, choice.algorithm, choice.reason, make_engine(choice.algorithm, geometry, options, weight, bias)});
+}
 template <class T>
 Conv2d<T>::~Conv2d() = default;
 template <class T>
 Conv2d<T>::Conv2d(Conv2d&&) noexcept = default;
 template <class T>
 Conv2d<T>& Conv2d<T>::operator=(Conv2d&&) noexcept = default;
+
+template <class T>
+void Conv2d<T>::run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const {
+  const ConvGeometry& g = impl_->geometry;
+  if (x.c != g.in_channels || x.h != g.in_h || x.w != g.in_w)
+    fail("x must have shape ", to_string({x.n, g.in_channels, g.in_h, g.in_w}), ", got ", to_string({x.n, x.c, x.h, x.w}));
+  if (out.n != x.n || out.c != g.out_channels || out.h != g.out_h || out.w != g.out_w)
+    fail("out must have shape ", to_string({x.n, g.out_channels, g.out_h, g.out_w}), ", got ",
+         to_string({out.n, out.c, out.h, out.w}));
+  if (residual && (residual->n != out.n || residual->c != out.c || residual->h != out.h || residual->w != out.w))
+    fail("residual must have the output's shape ", to_string({out.n, out.c, out.h, out.w}), ", got ",
+         to_string({residual->n, residual->c, residual->h, residual->w}));
+  if (x.n > 0) impl_->engine->run(x, residual, out);
+}
+
 template <class T>
 const ConvGeometry& Conv2d<T>::geometry() const {
   return impl_->geometry;
 }
 template <class T>
-void Conv2d<T>::run(const TensorView<const T>&, const TensorView<const T>*, const TensorView<T>&) const {}
+Algorithm Conv2d<T>::algorithm() const {
+  return impl_->algorithm;
+}
+template <class T>
+const std::string& Conv2d<T>::reason() const {
+  return impl_->reason;
+}
+template <class T>
+std::size_t Conv2d<T>::packed_bytes() const {
+  return impl_->engine->packed_bytes();
+}
+template <class T>
+std::size_t Conv2d<T>::workspace_bytes() const {
+  return impl_->engine->workspace_bytes();
+}
+
 template class Conv2d<float>;
 template class Conv2d<double>;
+
+index_t channel_block(DType dtype) {
+  return dtype == DType::f32 ? pack_kernels<float>().lanes : pack_kernels<double>().lanes;
+}
 
 }  // namespace fastconv
