@@ -86,7 +86,13 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
         )
     # So that 224 / (224 / 232), in floating point a little less than 232, is 232.
     resized = math.floor(height / cfg["crop_pct"] + 1e-6)
-    resample = Image.Resampling[cfg["interpolation"].upper()]
+    modes = {mode.name.lower(): mode for mode in Image.Resampling}
+    if cfg["interpolation"] not in modes:
+        raise ValueError(
+            f"model.default_cfg['interpolation'] is {cfg['interpolation']!r}; expected one of "
+            f"{', '.join(modes)}"
+        )
+    resample = modes[cfg["interpolation"]]
 
     # One table per channel, computed in float64: exact (x - 127) / 128 for mean 127/255, std
     # 128/255.
@@ -99,7 +105,9 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
     images = _as_list(image)
     batch = np.empty((len(images), 3, height, width), dtype=np.float32)
     for item, output in zip(images, batch, strict=True):
-        pixels = np.asarray(_resize_and_crop(_as_rgb(item), resized, height, resample))
+        name = os.fspath(item) if isinstance(item, str | os.PathLike) else "image"
+        upright = _as_rgb(item, name)
+        pixels = np.asarray(_resize_and_crop(upright, resized, height, resample, name))
         for channel, table in enumerate(tables):
             output[channel] = table[pixels[:, :, channel]]
     return batch
@@ -111,21 +119,20 @@ def _as_list(image: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     return [image]  # type: ignore[list-item]
 
 
-def _as_rgb(image: ImageLike) -> Image.Image:
+def _as_rgb(image: ImageLike, name: str) -> Image.Image:
     """Return an upright image of mode RGB."""
     from PIL import Image
 
     if isinstance(image, np.ndarray):
         return _array_to_rgb(image)
     if isinstance(image, Image.Image):
-        return _to_rgb(image, "image")
+        return _to_rgb(image, name)
     if not isinstance(image, str | os.PathLike):
         raise TypeError(
             f"image must be a path, a PIL image or an array (H, W, 3), or a list of these; "
             f"got {type(image).__name__}"
         )
     with open(image, "rb") as file:
-        name = os.fspath(image)
         try:
             opened = Image.open(file)
         except MemoryError:
@@ -171,14 +178,12 @@ def _array_to_rgb(array: NDArray[Any]) -> Image.Image:
     if array.ndim == 2:
         array = array[:, :, np.newaxis]
     if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
+        mend = (
+            "; move its channels last: image.transpose(1, 2, 0)" if array.shape[:1] == (3,) else ""
+        )
         raise ValueError(
             f"image must be an array (H, W, 3), (H, W, 1) or (H, W), or (N, H, W, C) for a batch; "
-            f"got shape {array.shape}"
-            + (
-                "; move its channels last: image.transpose(1, 2, 0)"
-                if array.shape[:1] == (3,)
-                else ""
-            )
+            f"got shape {array.shape}{mend}"
         )
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):
@@ -194,7 +199,7 @@ def _array_to_rgb(array: NDArray[Any]) -> Image.Image:
 
 
 def _resize_and_crop(
-    image: Image.Image, resized: int, size: int, resample: Image.Resampling
+    image: Image.Image, resized: int, size: int, resample: Image.Resampling, name: str
 ) -> Image.Image:
     """Resize the short side to ``resized``, then take the central square of ``size``."""
     width, height = image.size
@@ -202,7 +207,7 @@ def _resize_and_crop(
     width, height = (int(resized * side / short) for side in (width, height))
     if width * height > _MAX_PIXELS:
         raise ValueError(
-            f"an image of {image.width} x {image.height} pixels is too long and narrow to resize "
+            f"{name}: with {image.width} x {image.height} pixels it is too long and narrow to resize "
             f"its short side to {resized}; crop it first"
         )
     if image.size != (width, height):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,7 +26,6 @@ class WeightsError(ValueError):
     """A weight file that is corrupt, hostile or unsupported; the message names the file."""
 
 
-@dataclass
 class Source:
     """An open weight file, and how many more bytes of arrays it may ask for.
 
@@ -36,13 +34,11 @@ class Source:
     the file.
     """
 
-    file: BinaryIO
-    path: str
-    size: int
-    budget: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.budget = 64 * 2**20 + 16 * self.size
+    def __init__(self, file: BinaryIO, path: str, size: int) -> None:
+        self.file = file
+        self.path = path
+        self.size = size
+        self.budget = 64 * 2**20 + 16 * size
 
     def error(self, message: str) -> WeightsError:
         """Return the error to raise: ``message`` behind the name of the file."""

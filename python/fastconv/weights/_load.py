@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-import zipfile
 from collections.abc import Callable
 
 from fastconv.weights._common import Array, Source, WeightsError
-from fastconv.weights._npz import read_npz
-from fastconv.weights._safetensors import read_safetensors
-from fastconv.weights._torch_stream import read_torch_stream
-from fastconv.weights._torch_zip import read_torch_zip
-from fastconv.weights._zip import Archive, zip_errors
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Array]:
@@ -82,11 +76,18 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
 
 def _reader(source: Source, head: bytes) -> Callable[[Source], dict[str, Array]]:
     """Return the reader of the format that the first 512 bytes of a file belong to."""
+    # Imported here because `import fastconv` must stay fast, and zipfile and pickletools are slow.
     if head[:1] == b"\x80":  # the pickle opcode PROTO
+        from fastconv.weights._torch_stream import read_torch_stream
+
         return read_torch_stream
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return _read_zip
+        from fastconv.weights._zip import read_zip
+
+        return read_zip
     if head[8:9] == b"{":  # the length of the header, then the header: a JSON object
+        from fastconv.weights._safetensors import read_safetensors
+
         return read_safetensors
     if head[257:262] == b"ustar":
         raise source.error(
@@ -97,10 +98,3 @@ def _reader(source: Source, head: bytes) -> Callable[[Source], dict[str, Array]]
         "not a weight file: expected safetensors, torch's .pth/.pt or NumPy's .npz, but the file "
         + (f"begins with {head[:24]!r}" if head else "is empty")
     )
-
-
-def _read_zip(source: Source) -> dict[str, Array]:
-    with zip_errors(source), zipfile.ZipFile(source.file) as file:
-        archive = Archive(source, file)
-        is_torch = any(name.endswith("/data.pkl") for name in archive.names)
-        return read_torch_zip(archive) if is_torch else read_npz(archive)

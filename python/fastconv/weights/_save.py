@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
-import zipfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -56,6 +54,8 @@ def save(path: str | os.PathLike[str], state_dict: Mapping[str, Array]) -> None:
             f"path must end in .safetensors or .npz, which says the format to write; got {path!r}"
         )
     content = serialise(_checked(state_dict))
+    import secrets  # here, as the others below: import fastconv must stay fast
+
     temporary = f"{path}.{secrets.token_hex(8)}.tmp"
     file = open(temporary, "xb")  # noqa: SIM115 - closed below, and removed if anything fails
     try:
@@ -91,6 +91,8 @@ def _checked(state_dict: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _serialise_npz(arrays: Mapping[str, Array]) -> bytes:
+    import zipfile
+
     # Not np.savez: it takes the names as keyword arguments, so that "file" cannot be one.
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:

@@ -22,7 +22,7 @@ _PROTOCOL_VERSION = 1001
 def read_torch_stream(source: Source) -> dict[str, Array]:
     """Read the state dict of a file that begins with a pickle."""
     storages = Storages(source)
-    stream = BytesIO(source.file.read(MAX_PICKLE_BYTES))
+    stream = BytesIO(source.file.read(min(source.size, MAX_PICKLE_BYTES)))
     if unpickle(stream, storages.persistent_load, source.error) != _MAGIC_NUMBER:
         raise source.error("this is a pickle, but not one that torch.save wrote")
     version = unpickle(stream, storages.persistent_load, source.error)

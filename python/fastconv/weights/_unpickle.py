@@ -107,6 +107,8 @@ class _Machine:
             if opcode.name == "STOP":
                 break
             self._step(opcode.name, argument)
+        if len(self._stack) != 1 or self._marks:
+            raise self._fail("corrupt pickle: it does not end with one value")
         return self._stack.pop()
 
     def _step(self, opcode: str, argument: Any) -> None:

@@ -97,3 +97,14 @@ class Archive:
         # Reading on to the end makes zipfile compare the checksum.
         if count != array.nbytes or entry.read(1):
             raise self.source.error(f"the data of {what} does not have {array.nbytes} bytes")
+
+
+def read_zip(source: Source) -> dict[str, Array]:
+    """Read all arrays of an archive of either kind."""
+    from fastconv.weights._npz import read_npz
+    from fastconv.weights._torch_zip import read_torch_zip
+
+    with zip_errors(source), zipfile.ZipFile(source.file) as file:
+        archive = Archive(source, file)
+        is_torch = any(name.endswith("/data.pkl") for name in archive.names)
+        return read_torch_zip(archive) if is_torch else read_npz(archive)
