@@ -284,7 +284,7 @@ def run_on(sentinel):
             text("os") + text("system") + b"\x93" + tuple_of(command) + b"R",
             "os.system",
         ),
-        "inst": (b"(" + command + b"ios\nsystem\n", "os system"),
+        "inst": (b"(" + command + b"ios\nsystem\n", "os.system"),
         "obj": (b"(" + name_of("os.system") + command + b"o", "os.system"),
         "protocol 0": (b"cos\nsystem\n(V" + line + b"tR", "os.system"),
         "newobj": (name_of("subprocess.Popen") + tuple_of(command) + b"\x81", "subprocess.Popen"),
@@ -424,6 +424,11 @@ CORRUPT = [
     b"\x8b" + struct.pack("<i", -5),
     b"r" + struct.pack("<I", 2**32 - 1),
     b"(N" + b"\x93",
+    b"S'\\X'\n",
+    b"c\\X\nx\n",
+    b"ctorch",
+    b"c\xff\n\xff\n",
+    b"I" + b"9" * 10**6 + b"\n",
 ]
 
 

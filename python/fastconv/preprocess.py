@@ -66,9 +66,10 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
     >>> from fastconv import preprocess
     >>> cfg = {"input_size": (3, 224, 224), "mean": (0.5,) * 3, "std": (0.5,) * 3,
     ...        "interpolation": "bicubic", "crop_pct": 0.875}
-    >>> x = preprocess(np.zeros((480, 640, 3), dtype=np.uint8),
-    types.SimpleNamespace(default_cfg=cfg)) >>> x.shape, x.min() ((1, 3, 224, 224),
-    np.float32(-1.0))
+    >>> photo = np.zeros((480, 640, 3), dtype=np.uint8)
+    >>> x = preprocess(photo, types.SimpleNamespace(default_cfg=cfg))
+    >>> x.shape, float(x.min())
+    ((1, 3, 224, 224), -1.0)
     """
     try:
         from PIL import Image
@@ -94,8 +95,7 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
         )
     resample = modes[cfg["interpolation"]]
 
-    # One table per channel, computed in float64: exact (x - 127) / 128 for mean 127/255, std
-    # 128/255.
+    # One table per channel, from float64: for mean 127/255, std 128/255 exactly (x - 127) / 128.
     levels = np.arange(256) / 255
     tables = [
         ((levels - mean) / std).astype(np.float32)
@@ -178,9 +178,8 @@ def _array_to_rgb(array: NDArray[Any]) -> Image.Image:
     if array.ndim == 2:
         array = array[:, :, np.newaxis]
     if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
-        mend = (
-            "; move its channels last: image.transpose(1, 2, 0)" if array.shape[:1] == (3,) else ""
-        )
+        channels_first = array.shape[:1] == (3,)
+        mend = "; put its channels last: image.transpose(1, 2, 0)" if channels_first else ""
         raise ValueError(
             f"image must be an array (H, W, 3), (H, W, 1) or (H, W), or (N, H, W, C) for a batch; "
             f"got shape {array.shape}{mend}"
@@ -207,8 +206,8 @@ def _resize_and_crop(
     width, height = (int(resized * side / short) for side in (width, height))
     if width * height > _MAX_PIXELS:
         raise ValueError(
-            f"{name}: with {image.width} x {image.height} pixels it is too long and narrow to resize "
-            f"its short side to {resized}; crop it first"
+            f"{name}: with {image.width} x {image.height} pixels it is too long and narrow to "
+            f"resize its short side to {resized}; crop it first"
         )
     if image.size != (width, height):
         image = image.resize((width, height), resample)

@@ -24,6 +24,11 @@ MAX_PICKLE_BYTES = 64 * 2**20
 _MAX_OPCODES = 2**21
 """About 36 opcodes describe a tensor, so this is enough for 58,000 of them."""
 
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
+
+_TEXT_OPCODES = {"INT", "LONG", "FLOAT", "STRING", "UNICODE", "GET", "PUT", "PERSID"}
+"""Of protocol 0, which torch cannot use. Refused undecoded: decimal numbers can be slow to read."""
+
 Fail = Callable[[str], WeightsError]
 
 
@@ -101,12 +106,21 @@ class _Machine:
 
     def run(self, stream: BytesIO) -> Any:
         """Run the program up to its STOP and return what it leaves."""
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if count == _MAX_OPCODES:
-                raise self._fail(f"the pickle has more than {_MAX_OPCODES} opcodes")
+        for _ in range(_MAX_OPCODES):
+            opcode = _OPCODES.get(stream.read(1).decode("latin-1"))
+            if opcode is None:
+                raise self._fail("corrupt or truncated pickle")
             if opcode.name == "STOP":
                 break
+            argument: Any = None
+            if opcode.name in ("GLOBAL", "INST"):  # not by pickletools, which decodes escapes
+                lines = [stream.readline(1000), stream.readline(1000)]
+                argument = b".".join(line.rstrip(b"\n") for line in lines).decode()
+            elif opcode.arg is not None and opcode.name not in _TEXT_OPCODES:
+                argument = opcode.arg.reader(stream)
             self._step(opcode.name, argument)
+        else:
+            raise self._fail(f"the pickle has more than {_MAX_OPCODES} opcodes")
         if len(self._stack) != 1 or self._marks:
             raise self._fail("corrupt pickle: it does not end with one value")
         return self._stack.pop()
@@ -169,10 +183,12 @@ class _Machine:
                     raise self._fail("corrupt pickle: it recalls a value that it never stored")
                 stack.append(self._memo[argument])
             case "GLOBAL":
-                self._push_global(*argument.split(" ", 1))
+                self._push_global(argument)
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
-                self._push_global(module, name)
+                if not isinstance(module, str) or not isinstance(name, str):
+                    raise self._fail("corrupt pickle: it imports by something other than a name")
+                self._push_global(f"{module}.{name}")
             case "BINPERSID":
                 stack.append(self._persistent_load(stack.pop()))
             case "REDUCE":
@@ -213,10 +229,7 @@ class _Machine:
                 raise self._fail(f"the pickle has an unusable dict key, a {type(key).__name__}")
             self._stack[-1][key] = value
 
-    def _push_global(self, module: object, name: object) -> None:
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise self._fail("corrupt pickle: it imports something whose name is not a string")
-        path = f"{module}.{name}"
+    def _push_global(self, path: str) -> None:
         if path not in STORAGE_DTYPES and path not in _CALLABLES:
             raise self._fail(
                 f"the pickle asks for {quote(path)}, which no state dict needs and fastconv "
