@@ -13,7 +13,17 @@ from fastconv.ops.activation import (
     softmax,
     tanh,
 )
-from fastconv.ops.conv import conv2d
+from fastconv.ops.conv import (
+    AlgorithmInfo,
+    PreparedConv2d,
+    algorithms,
+    conv1d,
+    conv2d,
+    conv_transpose2d,
+    depthwise_separable_conv2d,
+    linear,
+    prepare_conv2d,
+)
 from fastconv.ops.elementwise import add, mean, multiply
 from fastconv.ops.norm import batch_norm, layer_norm, local_response_norm
 from fastconv.ops.pool import (
@@ -29,14 +39,20 @@ from fastconv.ops.pool import (
 from fastconv.ops.shape import concat, flatten, pad, permute, reshape, split
 
 __all__ = [
+    "AlgorithmInfo",
+    "PreparedConv2d",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "add",
+    "algorithms",
     "avg_pool2d",
     "batch_norm",
     "channel_shuffle",
     "concat",
+    "conv1d",
     "conv2d",
+    "conv_transpose2d",
+    "depthwise_separable_conv2d",
     "flatten",
     "gelu",
     "global_avg_pool2d",
@@ -45,6 +61,7 @@ __all__ = [
     "interpolate",
     "layer_norm",
     "leaky_relu",
+    "linear",
     "local_response_norm",
     "log_softmax",
     "max_pool2d",
@@ -53,6 +70,7 @@ __all__ = [
     "pad",
     "permute",
     "pixel_shuffle",
+    "prepare_conv2d",
     "relu",
     "relu6",
     "reshape",

@@ -103,24 +103,26 @@ class Operands:
         """The array of this name, C-contiguous."""
         return np.asarray(self[name], order="C")
 
-    def vector(self, name: str, length: int, of: str) -> Array:
-        """The contiguous vector of this name.
+    def vector(self, name: str, length: int, of: str) -> Array | None:
+        """The contiguous vector of this name, or ``None`` if it was not passed.
 
         Raises
         ------
-        TypeError, ValueError
-            If it was not passed or has not `length` elements; `of` says what there are so many of.
+        ValueError
+            If it has not `length` elements; `of` says what there are so many of.
         """
         if name not in self._arrays:
-            raise TypeError(f"{name} must be an array, got None")
+            return None
         shape = self._arrays[name].shape
         if shape != (length,):
             raise ValueError(f"{name} must have shape ({length},), as {of}, got {shape}")
         return self.contiguous(name)
 
-    def optional_vector(self, name: str, length: int, of: str) -> Array | None:
-        """As `vector`, but ``None`` if it was not passed."""
-        return self.vector(name, length, of) if name in self._arrays else None
+    def required_vector(self, name: str, length: int, of: str) -> Array:
+        """As `vector`, but absence is a `TypeError`."""
+        if (vector := self.vector(name, length, of)) is None:
+            raise TypeError(f"{name} must be an array, got None")
+        return vector
 
     def source(self, name: str) -> Array:
         """The array of this name in the caller's dtype."""
@@ -213,7 +215,7 @@ class Operands:
         return out
 
 
-def is_symbolic(value: Any, *others: Any) -> TypeGuard[Any]:
+def is_symbolic(value: Any, /, *others: Any) -> TypeGuard[Any]:
     """Whether any of these is a `fastconv._symbolic.Symbol`, which exist once that is imported."""
     module = sys.modules.get("fastconv._symbolic")
     return module is not None and any(isinstance(v, module.Symbol) for v in (value, *others))
@@ -308,3 +310,18 @@ def choice(name: str, value: Any, choices: Sequence[str]) -> str:
 def activation_name(value: Any, name: str = "activation") -> str:
     """An activation argument as native code knows it: ``"none"`` for ``None``."""
     return "none" if value is None else choice(name, value, ACTIVATIONS)
+
+
+def check_device(device: Any) -> None:
+    """Check a `device` argument.
+
+    Raises
+    ------
+    fastconv.cuda.CudaUnavailable
+        If it is ``"cuda"``: this build has the CPU only.
+    """
+    if device is None or choice("device", device, ("cpu", "cuda")) == "cpu":
+        return
+    from fastconv.cuda import CudaUnavailable
+
+    raise CudaUnavailable("device='cuda' needs a build with CUDA, and this one has the CPU only")

@@ -84,8 +84,10 @@ def batch_norm(
     n, c = (1, values.shape[0]) if values.ndim == 3 else values.shape[:2]
     shape = (n, c, int(np.prod(values.shape[1 if values.ndim == 3 else 2 :], dtype=np.intp)))
     of = "x has so many channels"
-    mean, variance = (operands.vector(key, c, of) for key in ("running_mean", "running_var"))
-    scale, shift = (operands.optional_vector(key, c, of) for key in ("weight", "bias"))
+    mean, variance = (
+        operands.required_vector(key, c, of) for key in ("running_mean", "running_var")
+    )
+    scale, shift = (operands.vector(key, c, of) for key in ("weight", "bias"))
     return operands.run(
         lambda y: _core.batch_norm(
             values.reshape(shape), y.reshape(shape), mean, variance, scale, shift, eps, name

@@ -138,7 +138,7 @@ def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> A
     (1, 8, 9, 3)
     """
     ndim = x.ndim if is_symbolic(x) else Operands(x=x).source("x").ndim
-    values = tuple(as_int("dims", d) for d in (dims if hasattr(dims, "__len__") else (dims,)))
+    values = tuple(as_int("dims", d) for d in dims)
     if len(values) != ndim:
         raise ValueError(f"dims must name the {ndim} dimensions of x, got {values}")
     order = tuple(as_axis("dims", d, ndim) for d in values)
@@ -190,7 +190,7 @@ def split(
         raise ValueError("x must have at least one dimension to be split")
     axis = as_axis("axis", axis, source.ndim)
     total = source.shape[axis]
-    if hasattr(split_size_or_sections, "__len__"):
+    if isinstance(split_size_or_sections, Sequence):
         sizes = [as_int("split_size_or_sections", n) for n in split_size_or_sections]
     else:
         size = as_int("split_size_or_sections", split_size_or_sections)
@@ -245,7 +245,8 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
         raise TypeError(f"arrays must be a list or tuple of arrays, got {type(arrays).__name__}")
     if not arrays:
         raise ValueError("arrays is empty: give at least one array")
-    if is_symbolic(*arrays):
+    symbolic = is_symbolic(arrays[0], *arrays[1:])
+    if symbolic:
         shapes = [a.shape if is_symbolic(a) else np.shape(a) for a in arrays]
     else:
         operands = Operands(**{f"arrays[{i}]": array for i, array in enumerate(arrays)})
@@ -262,7 +263,7 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
                 f"arrays[{i}] has shape {shape} and arrays[0] {shapes[0]}: they may differ along "
                 f"axis {axis} only"
             )
-    if is_symbolic(*arrays):
+    if symbolic:
         return record("concat", tuple(arrays), {"axis": axis}, out)
     total = sum(shape[axis] for shape in shapes)
     operands.check_out(out, (*shapes[0][:axis], total, *shapes[0][axis + 1 :]))
