@@ -14,6 +14,10 @@
 #error "vec.h is for kernel files, which are compiled once per instruction set"
 #endif
 
+#if FASTCONV_VECTOR_BYTES > 16
+#include <immintrin.h>  // masked loads and stores, which the vector type cannot say; all of it is always_inline
+#endif
+
 #define FASTCONV_INLINE static inline __attribute__((always_inline))
 
 namespace fastconv::FASTCONV_ISA {
@@ -54,16 +58,39 @@ template <class T>
 FASTCONV_INLINE Vec<T> broadcast(T s) {
   return Vec<T>{} + s;
 }
-// The first n lanes, 0 < n <= lanes; the others are zero. Touches no memory beyond them.
+// 0, 1, 2, ...
+template <class T>
+FASTCONV_INLINE IntVec<T> lane_indices() {
+  IntVec<T> v{};
+  for (int i = 0; i < lanes<T>; ++i) v[i] = i;
+  return v;
+}
+// The first n lanes, 0 <= n <= lanes; the others are zero. Touches no memory beyond them.
 template <class T>
 FASTCONV_INLINE Vec<T> load_partial(const T* p, int n) {
+#if FASTCONV_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p);
+  else return (Vec<T>)_mm512_maskz_loadu_pd(__mmask8((1u << n) - 1), p);
+#elif FASTCONV_VECTOR_BYTES == 32
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_maskload_ps(p, (__m256i)(lane_indices<T>() < IntVec<T>{} + n));
+  else return (Vec<T>)_mm256_maskload_pd(p, (__m256i)(lane_indices<T>() < IntVec<T>{} + n));
+#else
   Vec<T> v{};
   for (int i = 0; i < n; ++i) v[i] = p[i];
   return v;
+#endif
 }
 template <class T>
 FASTCONV_INLINE void store_partial(T* p, Vec<T> v, int n) {
+#if FASTCONV_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v);
+  else _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), (__m512d)v);
+#elif FASTCONV_VECTOR_BYTES == 32
+  if constexpr (sizeof(T) == 4) _mm256_maskstore_ps(p, (__m256i)(lane_indices<T>() < IntVec<T>{} + n), (__m256)v);
+  else _mm256_maskstore_pd(p, (__m256i)(lane_indices<T>() < IntVec<T>{} + n), (__m256d)v);
+#else
   for (int i = 0; i < n; ++i) p[i] = v[i];
+#endif
 }
 
 // A NaN in x comes through both: the comparison is false and x is taken.
@@ -74,6 +101,39 @@ FASTCONV_INLINE V at_least(V x, V low) {
 template <class V>
 FASTCONV_INLINE V at_most(V x, V high) {
   return high < x ? high : x;
+}
+
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
+template <int... I>
+struct MakeIndices<0, I...> {
+  using type = Indices<I...>;
+};
+
+// One exchange of Eklundh's transposition: lanes whose index has bit `Distance` set in `a` change places with those that
+// have it clear in `b`.
+template <int Distance, class V, int... I>
+FASTCONV_INLINE void exchange(V& a, V& b, Indices<I...>) {
+  constexpr int n = sizeof...(I);
+  const V low = __builtin_shufflevector(a, b, (I & Distance ? n + I - Distance : I)...);
+  b = __builtin_shufflevector(a, b, (I & Distance ? n + I : I + Distance)...);
+  a = low;
+}
+template <int Distance, class V, int N>
+FASTCONV_INLINE void transpose_stages(V (&rows)[N]) {
+  if constexpr (Distance > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < N; ++i)
+      if (!(i & Distance)) exchange<Distance>(rows[i], rows[i + Distance], typename MakeIndices<N>::type{});
+    transpose_stages<Distance / 2>(rows);
+  }
+}
+// Transposes the square of lanes<T> x lanes<T> elements.
+template <class T>
+FASTCONV_INLINE void transpose(Vec<T> (&rows)[lanes<T>]) {
+  transpose_stages<lanes<T> / 2>(rows);
 }
 
 }  // namespace fastconv::FASTCONV_ISA

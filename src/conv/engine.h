@@ -1,0 +1,45 @@
+// What every convolution algorithm implements; plan.cc chooses among them.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "fastconv/conv.h"
+#include "fastconv/memory.h"
+
+namespace fastconv {
+
+template <class T>
+class ConvEngine {
+ public:
+  virtual ~ConvEngine() = default;
+  // `residual` may be null. Sizes have been checked.
+  virtual void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const = 0;
+  virtual std::size_t packed_bytes() const = 0;
+  virtual std::size_t workspace_bytes() const = 0;  // scratch of one thread
+
+ protected:
+  // Copies the bias, with zeros behind it so that whole vectors can be loaded from any channel on.
+  ConvEngine(const ConvGeometry& geometry, const ConvOptions& options, const T* bias);
+
+  bool flush_denormals() const { return options_.accuracy == Accuracy::fast; }
+
+  const ConvGeometry geometry_;
+  const ConvOptions options_;
+  AlignedArray<T> bias_;
+};
+
+// One for each algorithm. `weight` is contiguous (out, in / groups, kernel_h, kernel_w).
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_reference(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_im2col(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_direct(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_depthwise(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
+// `tile` is the output tile's side: 2, 4 or 6.
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_winograd(const ConvGeometry&, const ConvOptions&, int tile, const T* weight, const T* bias);
+
+}  // namespace fastconv

@@ -1,0 +1,78 @@
+// The oracle: the definition of a convolution as plain loops, accumulated in double. Padding is zeros that take part in
+// the arithmetic (0 * inf is NaN), as it is in every other algorithm here.
+#include <cmath>
+
+#include "conv/engine.h"
+#include "fastconv/thread_pool.h"
+
+namespace fastconv {
+namespace {
+
+double activate(Activation activation, double x) {
+  const auto clamp = [](double v, double low, double high) { return v < low ? low : v > high ? high : v; };
+  switch (activation) {
+    case Activation::none: return x;
+    case Activation::relu: return x < 0 ? 0 : x;
+    case Activation::relu6: return clamp(x, 0, 6);
+    case Activation::leaky_relu: return x < 0 ? 0.01 * x : x;
+    case Activation::gelu: return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case Activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::silu: return x / (1 + std::exp(-x));
+    case Activation::hardswish: return x * clamp(x + 3, 0, 6) / 6;
+    case Activation::hardsigmoid: return clamp(x + 3, 0, 6) / 6;
+    case Activation::sigmoid: return 1 / (1 + std::exp(-x));
+    case Activation::tanh: return std::tanh(x);
+  }
+  return x;
+}
+
+template <class T>
+class Reference final : public ConvEngine<T> {
+ public:
+  Reference(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
+      : ConvEngine<T>(g, options, bias), weight_(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps())) {
+    std::copy(weight, weight + weight_.size(), weight_.data());
+  }
+
+  void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
+    const ConvGeometry& g = this->geometry_;
+    parallel_for(out.n * g.out_channels, [&](index_t task) {
+      const index_t n = task / g.out_channels, oc = task % g.out_channels;
+      const index_t first = oc / g.group_out() * g.group_in();
+      for (index_t oy = 0; oy < g.out_h; ++oy)
+        for (index_t ox = 0; ox < g.out_w; ++ox) {
+          double sum = 0;
+          const T* w = weight_.data() + oc * g.group_in() * g.taps();
+          for (index_t c = 0; c < g.group_in(); ++c) {
+            const T* plane = x.channel(n, first + c);
+            for (index_t ky = 0; ky < g.kernel_h; ++ky)
+              for (index_t kx = 0; kx < g.kernel_w; ++kx, ++w) {
+                const index_t iy = oy * g.stride_h + ky * g.dilation_h - g.pad_top;
+                const index_t ix = ox * g.stride_w + kx * g.dilation_w - g.pad_left;
+                const bool inside = iy >= 0 && iy < g.in_h && ix >= 0 && ix < g.in_w;
+                sum += double(inside ? plane[iy * x.sh + ix * x.sw] : T(0)) * double(*w);
+              }
+          }
+          sum += double(this->bias_.data()[oc]);
+          if (residual) sum += double(residual->channel(n, oc)[oy * residual->sh + ox * residual->sw]);
+          out.channel(n, oc)[oy * out.sh + ox * out.sw] = T(activate(this->options_.activation, sum));
+        }
+    });
+  }
+  std::size_t packed_bytes() const override { return weight_.bytes(); }
+  std::size_t workspace_bytes() const override { return 0; }
+
+ private:
+  AlignedArray<T> weight_;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_reference(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
+  return std::make_unique<Reference<T>>(g, o, weight, bias);
+}
+template std::unique_ptr<ConvEngine<float>> make_reference(const ConvGeometry&, const ConvOptions&, const float*, const float*);
+template std::unique_ptr<ConvEngine<double>> make_reference(const ConvGeometry&, const ConvOptions&, const double*, const double*);
+
+}  // namespace fastconv

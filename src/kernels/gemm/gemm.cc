@@ -1,0 +1,156 @@
+// Register tiles: 14 rows x 2 vectors of 32 registers, or 6 x 2 (4 x 2 without FMA) of 16: enough independent chains to hide the latency of
+// an FMA, and fewer loads than FMAs. As BLIS's micro-kernel, but with A by offsets instead of packed.
+#include "kernels/gemm/gemm.h"
+
+#include "simd/vec.h"
+
+namespace fastconv::FASTCONV_ISA {
+namespace {
+
+#if FASTCONV_VECTOR_BYTES == 64
+constexpr int kMaxRows = 14;
+#elif FASTCONV_VECTOR_BYTES == 32
+constexpr int kMaxRows = 6;
+#else
+constexpr int kMaxRows = 4;  // without FMA a product needs a register of its own
+#endif
+
+// Rows are addressed as one of four base pointers plus 0, 1, 2 or 3 strides: x86 has that as an addressing mode, and the
+// compiler need not keep a pointer for each row.
+template <class T, int Rows, int Halves>
+struct RowPointers {
+  static constexpr int kGroups = (Rows + 3) / 4;
+  const char* base[Halves][kGroups];
+  ptrdiff_t stride, stride3;
+
+  __attribute__((always_inline)) RowPointers(const T* a, const GemmTile<T>& t)
+      : stride(t.a_stride * ptrdiff_t(sizeof(T))), stride3(3 * stride) {
+#pragma GCC unroll 2
+    for (int h = 0; h < Halves; ++h)
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g)
+        base[h][g] = reinterpret_cast<const char*>(a + h * t.a_half_stride) + 4 * g * stride;
+  }
+  __attribute__((always_inline)) T at(int half, int row, ptrdiff_t k) const {
+    const char* p = base[half][row / 4];
+    switch (row % 4) {
+      case 1: p += stride; break;
+      case 2: p += 2 * stride; break;
+      case 3: p += stride3; break;
+      default: break;
+    }
+    return reinterpret_cast<const T*>(p)[k];
+  }
+  __attribute__((always_inline)) void advance(ptrdiff_t k) {
+#pragma GCC unroll 2
+    for (int h = 0; h < Halves; ++h)
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) base[h][g] += k * ptrdiff_t(sizeof(T));
+  }
+};
+
+template <class T, int Rows, int Halves, int Vectors>
+struct Tile {
+  static constexpr int L = lanes<T>;
+  Vec<T> acc[Halves * Rows][Vectors];
+
+  template <int Steps>
+  __attribute__((always_inline)) void multiply(const RowPointers<T, Rows, Halves>& a, const T* b) {
+#pragma GCC unroll 8
+    for (int k = 0; k < Steps; ++k) {
+      asm volatile("" ::: "memory");  // keeps GCC from hoisting later loads, which would spill accumulators
+      Vec<T> bv[Vectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) bv[v] = load(b + (k * Vectors + v) * L);
+#pragma GCC unroll 2
+      for (int h = 0; h < Halves; ++h)
+#pragma GCC unroll 14
+        for (int r = 0; r < Rows; ++r) {
+          const Vec<T> s = broadcast(a.at(h, r, k));
+#pragma GCC unroll 2
+          for (int v = 0; v < Vectors; ++v) acc[h * Rows + r][v] += s * bv[v];
+        }
+    }
+  }
+
+  __attribute__((always_inline)) void multiply(const GemmTile<T>& t) {
+    constexpr int kUnroll = 4;
+    const T* b = t.b;
+    const index_t* offset = t.offsets;
+    index_t run = t.run;
+    for (index_t runs = t.runs, tail = t.tail_runs; runs + tail > 0; --runs, ++offset) {
+      if (runs == 0) {
+        runs = tail;
+        run = t.tail_run;
+        tail = 0;
+      }
+      RowPointers<T, Rows, Halves> a(t.a + *offset, t);
+      index_t k = run;
+      for (; k >= kUnroll; k -= kUnroll) {
+        multiply<kUnroll>(a, b);
+        a.advance(kUnroll);
+        b += kUnroll * Vectors * L;
+      }
+      for (; k > 0; --k) {
+        multiply<1>(a, b);
+        a.advance(1);
+        b += Vectors * L;
+      }
+    }
+  }
+
+  static void run(const GemmTile<T>& t) {
+    Tile tile;
+#pragma GCC unroll 14
+    for (int r = 0; r < Halves * Rows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) tile.acc[r][v] = Vec<T>{};
+    tile.multiply(t);
+    tile.finish(t);
+  }
+
+  __attribute__((always_inline)) void finish(const GemmTile<T>& t) {
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      const Vec<T> bias = t.finish ? load(t.bias + v * L) : Vec<T>{};
+      const Vec<T> low = broadcast(t.low), high = broadcast(t.high);
+#pragma GCC unroll 2
+      for (int h = 0; h < Halves; ++h)
+#pragma GCC unroll 14
+        for (int r = 0; r < Rows; ++r) {
+          const index_t at = h * t.c_half_stride + r * t.c_stride + v * t.c_vector_stride;
+          Vec<T> c = acc[h * Rows + r][v];
+          if (t.accumulate) c += load(t.c + at);
+          if (t.finish) {
+            c += bias;
+            if (t.residual) c += load(t.residual + at);
+            c = at_most(at_least(c, low), high);
+          }
+          store(t.c + at, c);
+        }
+    }
+  }
+};
+
+template <class T, int Halves, int Rows>
+constexpr void fill_rows(GemmKernels<T>& k) {
+  if constexpr (Rows > 0) {
+    k.tile[Halves - 1][Rows - 1][0] = Tile<T, Rows, Halves, 1>::run;
+    k.tile[Halves - 1][Rows - 1][1] = Tile<T, Rows, Halves, 2>::run;
+    fill_rows<T, Halves, Rows - 1>(k);
+  }
+}
+
+template <class T>
+constexpr GemmKernels<T> make_table() {
+  GemmKernels<T> k{};
+  k.max_rows = kMaxRows;
+  fill_rows<T, 1, kMaxRows>(k);
+  fill_rows<T, 2, kMaxRows / 2>(k);
+  return k;
+}
+
+}  // namespace
+}  // namespace fastconv::FASTCONV_ISA
+
+FASTCONV_DEFINE_KERNELS(GemmKernels, gemm_kernels, make_table<T>())

@@ -1,0 +1,48 @@
+// The micro-kernel under every dense algorithm: a tile of C = A * B held in registers, A broadcast, B in vectors.
+//
+//   direct convolution   rows of A = pixels of the (haloed, blocked) input, B = packed weights, C = blocked output
+//   im2col               rows of A = output channels (the weights as they come), B = a packed panel of pixels
+//   Winograd             rows of A = tiles, B = transformed weights, one product for each position of the tile
+//   linear               rows of A = samples, B = packed weights
+//
+// A row of A is not contiguous in the reduction: it is a list of runs (for a convolution one for each channel block and
+// kernel row), whose start offsets are the same for all rows.
+#pragma once
+
+#include "simd/dispatch.h"
+
+namespace fastconv {
+
+template <class T>
+struct GemmTile {
+  const T* a;             // row 0 of A
+  index_t a_stride;       // elements from row to row
+  index_t a_half_stride;  // tiles of two halves: from row 0 to the first row of the second half
+  const index_t* offsets; // where each run starts, relative to the row
+  index_t runs, run;      // so many runs of `run` elements,
+  index_t tail_runs, tail_run;  // then so many of `tail_run` (a last, partial channel block)
+  const T* b;             // [k][vectors * lanes]
+
+  T* c;
+  index_t c_stride, c_half_stride, c_vector_stride;
+  bool accumulate;  // C += A * B: all but the first part of a long reduction
+
+  bool finish;        // then C = min(max(C + bias + residual, low), high)
+  const T* bias;      // vectors * lanes elements
+  const T* residual;  // strides as C; null for none
+  T low, high;
+};
+
+template <class T>
+struct GemmKernels {
+  static constexpr int kMaxRows = 14, kMaxVectors = 2;
+  using Function = void (*)(const GemmTile<T>&);
+
+  int max_rows;  // of one half; a tile of two halves has at most max_rows rows in all
+  // [halves - 1][rows of a half - 1][vectors - 1]
+  Function tile[2][kMaxRows][kMaxVectors];
+};
+
+FASTCONV_DECLARE_KERNELS(GemmKernels, gemm_kernels)
+
+}  // namespace fastconv

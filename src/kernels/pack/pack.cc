@@ -1,0 +1,181 @@
+#include "kernels/pack/pack.h"
+
+#include "simd/vec.h"
+
+namespace fastconv::FASTCONV_ISA {
+namespace {
+
+// Channel planes to pixels, a square of lanes x lanes at a time. `channels` <= lanes.
+template <class T>
+void pack_planes(const T* x, index_t channel_stride, index_t channels, index_t pixels, T* out, index_t out_stride) {
+  constexpr int L = lanes<T>;
+  for (index_t p = 0; p < pixels; p += L) {
+    const int count = pixels - p < L ? int(pixels - p) : L;
+    Vec<T> rows[L];
+#pragma GCC unroll 16
+    for (int c = 0; c < L; ++c)
+      rows[c] = c >= channels ? Vec<T>{}
+                : count == L  ? load(x + c * channel_stride + p)
+                              : load_partial(x + c * channel_stride + p, count);
+    transpose<T>(rows);
+    T* to = out + p * out_stride;
+    if (channels == L && count == L) {
+#pragma GCC unroll 16
+      for (int i = 0; i < L; ++i) store(to + i * out_stride, rows[i]);
+    } else {
+#pragma GCC unroll 16
+      for (int i = 0; i < L; ++i)
+        if (i < count) store_partial(to + i * out_stride, rows[i], int(channels));
+    }
+  }
+}
+
+template <class T>
+void pack(const T* x, index_t channel_stride, index_t pixel_stride, index_t channels, index_t pixels, T* out,
+          index_t out_stride) {
+  constexpr int L = lanes<T>;
+  if (channel_stride == 1 && channels == L) {
+    for (index_t p = 0; p < pixels; ++p) store(out + p * out_stride, load(x + p * pixel_stride));
+  } else if (pixel_stride == 1 && channels <= L && channels > 1) {
+    pack_planes(x, channel_stride, channels, pixels, out, out_stride);
+  } else {
+    for (index_t p = 0; p < pixels; ++p)
+      for (index_t c = 0; c < channels; ++c) out[p * out_stride + c] = x[c * channel_stride + p * pixel_stride];
+  }
+}
+
+template <class T>
+void unpack(const UnpackRow<T>& u) {
+  constexpr int L = lanes<T>;
+  const Vec<T> bias = load(u.bias), low = broadcast(u.low), high = broadcast(u.high);
+  if (u.out_channel_stride == 1 && (!u.residual || u.residual_channel_stride == 1)) {
+    const int channels = int(u.channels);
+    for (index_t p = 0; p < u.pixels; ++p) {
+      Vec<T> v = load(u.in + p * u.in_stride) + bias;
+      if (u.residual) v += load_partial(u.residual + p * u.residual_pixel_stride, channels);
+      v = at_most(at_least(v, low), high);
+      T* out = u.out + p * u.out_pixel_stride;
+      if (channels == L) store(out, v);
+      else store_partial(out, v, channels);
+    }
+    return;
+  }
+  const bool planes = u.out_pixel_stride == 1 && (!u.residual || u.residual_pixel_stride == 1);
+  for (index_t p = 0; p < u.pixels; p += L) {
+    const int count = u.pixels - p < L ? int(u.pixels - p) : L;
+    Vec<T> rows[L];
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) rows[i] = i < count ? load(u.in + (p + i) * u.in_stride) + bias : Vec<T>{};
+    transpose<T>(rows);
+#pragma GCC unroll 16
+    for (int c = 0; c < L; ++c) {
+      if (c >= u.channels) break;
+      T* out = u.out + c * u.out_channel_stride + p * u.out_pixel_stride;
+      const T* residual = u.residual ? u.residual + c * u.residual_channel_stride + p * u.residual_pixel_stride : nullptr;
+      Vec<T> v = rows[c];
+      if (planes) {
+        if (residual) v += load_partial(residual, count);
+        v = at_most(at_least(v, low), high);
+        if (count == L) store(out, v);
+        else store_partial(out, v, count);
+      } else {
+        T values[L];
+        store(values, v);
+        for (int i = 0; i < count; ++i) {
+          T y = values[i];
+          if (residual) y += residual[i * u.residual_pixel_stride];
+          y = u.low > y ? u.low : y;
+          out[i * u.out_pixel_stride] = u.high < y ? u.high : y;
+        }
+      }
+    }
+  }
+}
+
+// A run of `count` output pixels of one output row, for one k: input columns from `column` on in steps of `step`, zeros
+// where they lie outside [0, in_w).
+template <class T>
+FASTCONV_INLINE void im2col_run(const T* row, index_t column, index_t step, index_t column_stride, index_t in_w,
+                                index_t count, T* out) {
+  if (step == 1 && column_stride == 1 && column >= 0 && column + count <= in_w) {
+    for (index_t i = 0; i < count; ++i) out[i] = row[column + i];
+    return;
+  }
+  for (index_t i = 0; i < count; ++i, column += step)
+    out[i] = column >= 0 && column < in_w ? row[column * column_stride] : T(0);
+}
+
+template <class T>
+void im2col(const Im2colPanel<T>& m) {
+  constexpr int L = lanes<T>;
+  const bool pointwise = m.kernel_h == 1 && m.kernel_w == 1 && m.stride_h == 1 && m.stride_w == 1 && m.pad_top == 0 &&
+                         m.pad_left == 0 && m.column_stride == 1 && m.row_stride == m.in_w && m.out_w == m.in_w;
+  if (pointwise) {
+    for (index_t k = m.k0; k < m.k1; ++k) {
+      const T* x = m.x + k * m.channel_stride + m.first;
+      T* out = m.out + (k - m.k0) * m.width;
+      for (index_t p = 0; p < m.width; p += L) {
+        const index_t left = m.pixels - p;
+        store(out + p, left >= L ? load(x + p) : left > 0 ? load_partial(x + p, int(left)) : Vec<T>{});
+      }
+    }
+    return;
+  }
+  const index_t taps = m.kernel_h * m.kernel_w;
+  for (index_t k = m.k0; k < m.k1; ++k) {
+    const index_t channel = k / taps, tap = k % taps;
+    const T* plane = m.x + channel * m.channel_stride;
+    const index_t dy = tap / m.kernel_w * m.dilation_h - m.pad_top, dx = tap % m.kernel_w * m.dilation_w - m.pad_left;
+    T* out = m.out + (k - m.k0) * m.width;
+    index_t y = m.first / m.out_w, column = m.first % m.out_w;
+    for (index_t p = 0; p < m.pixels;) {
+      const index_t count = m.out_w - column < m.pixels - p ? m.out_w - column : m.pixels - p;
+      const index_t row = y * m.stride_h + dy;
+      if (row >= 0 && row < m.in_h)
+        im2col_run(plane + row * m.row_stride, column * m.stride_w + dx, m.stride_w, m.column_stride, m.in_w, count, out + p);
+      else
+        for (index_t i = 0; i < count; ++i) out[p + i] = T(0);
+      p += count;
+      column = 0;
+      ++y;
+    }
+    for (index_t p = m.pixels; p < m.width; ++p) out[p] = T(0);
+  }
+}
+
+template <class T>
+void finish_row(const T* x, T bias, const T* residual, T low, T high, T* y, index_t count) {
+  constexpr int L = lanes<T>;
+  const Vec<T> b = broadcast(bias), lo = broadcast(low), hi = broadcast(high);
+  for (index_t i = 0; i < count; i += L) {
+    const int n = count - i < L ? int(count - i) : L;
+    Vec<T> v = (n == L ? load(x + i) : load_partial(x + i, n)) + b;
+    if (residual) v += n == L ? load(residual + i) : load_partial(residual + i, n);
+    v = at_most(at_least(v, lo), hi);
+    if (n == L) store(y + i, v);
+    else store_partial(y + i, v, n);
+  }
+}
+
+// As pack_planes with channels and pixels in each other's place: `k` becomes the row, output channels the lanes.
+template <class T>
+void pack_weights(const T* weight, index_t stride, index_t channels, index_t k, T* out, index_t out_stride) {
+  constexpr int L = lanes<T>;
+  for (index_t i = 0; i < k; i += L) {
+    const int count = k - i < L ? int(k - i) : L;
+    Vec<T> rows[L];
+#pragma GCC unroll 16
+    for (int c = 0; c < L; ++c)
+      rows[c] = c >= channels ? Vec<T>{} : count == L ? load(weight + c * stride + i) : load_partial(weight + c * stride + i, count);
+    transpose<T>(rows);
+#pragma GCC unroll 16
+    for (int j = 0; j < L; ++j)
+      if (j < count) store(out + (i + j) * out_stride, rows[j]);
+  }
+}
+
+}  // namespace
+}  // namespace fastconv::FASTCONV_ISA
+
+FASTCONV_DEFINE_KERNELS(PackKernels, pack_kernels,
+                        {pack<T>, unpack<T>, im2col<T>, finish_row<T>, pack_weights<T>, FASTCONV_ISA::lanes<T>})

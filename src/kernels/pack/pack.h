@@ -1,0 +1,51 @@
+// Between the layouts of callers (any strides) and the packed tiles that kernels read and write.
+#pragma once
+
+#include "simd/dispatch.h"
+
+namespace fastconv {
+
+// A row of pixels leaves a kernel: out = min(max(in + bias + residual, low), high), channel by channel.
+template <class T>
+struct UnpackRow {
+  const T* in;  // [pixel][in_stride], channels contiguous
+  index_t in_stride;
+  index_t channels;  // at most lanes
+  index_t pixels;
+  T* out;
+  index_t out_channel_stride, out_pixel_stride;
+  const T* residual;  // null for none
+  index_t residual_channel_stride, residual_pixel_stride;
+  const T* bias;  // a whole vector
+  T low, high;
+};
+
+// Columns of the im2col matrix: out[(k - k0) * width + p] for the k = (channel, kernel row, kernel column) in [k0, k1) and
+// `pixels` output pixels from `first` on; the columns up to `width` are zero.
+template <class T>
+struct Im2colPanel {
+  const T* x;  // channel 0 of the group
+  index_t channel_stride, row_stride, column_stride;
+  index_t in_h, in_w, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, out_w;
+  index_t first, pixels, k0, k1;
+  T* out;
+  index_t width;
+};
+
+template <class T>
+struct PackKernels {
+  // out[p * out_stride + c] = x[c * channel_stride + p * pixel_stride] for c < channels, p < pixels.
+  void (*pack)(const T* x, index_t channel_stride, index_t pixel_stride, index_t channels, index_t pixels, T* out,
+               index_t out_stride);
+  void (*unpack)(const UnpackRow<T>&);
+  void (*im2col)(const Im2colPanel<T>&);
+  // y[i] = min(max(x[i] + bias + residual[i], low), high); residual may be null.
+  void (*finish_row)(const T* x, T bias, const T* residual, T low, T high, T* y, index_t count);
+  // out[k][vectors of output channels]: weights [channel][k] with `stride` between channels, zero beyond `channels`.
+  void (*pack_weights)(const T* weight, index_t stride, index_t channels, index_t k, T* out, index_t out_stride);
+  int lanes;
+};
+
+FASTCONV_DECLARE_KERNELS(PackKernels, pack_kernels)
+
+}  // namespace fastconv
