@@ -75,8 +75,7 @@ struct Activate {  // x
   bool operator==(const Activate&) const = default;
 };
 struct Binary {  // a, b; NumPy's broadcasting
-  enum class Kind : std::uint8_t { add, multiply } kind = Kind::add;
-  Activation activation = Activation::none;
+  BinaryKind kind = BinaryKind::add;
   bool operator==(const Binary&) const = default;
 };
 struct Pool {  // x
@@ -197,7 +196,7 @@ Shape infer_shape(const Graph& graph, const Operator& op, const std::vector<Valu
 
 // The geometry of a convolution in a graph; that of a linear layer is a 1x1 convolution's (see as_image).
 ConvGeometry geometry_of(const Graph& graph, const Node& node);
-// (batch, features, 1, 1), (1, features, batch, tokens), ...: the image on which a linear layer is a 1x1 convolution.
+// A value whose last axis is channels, as (N, C, H, W): the image on which a linear layer is a 1x1 convolution.
 Shape as_image(const Shape& x);
 
 // All passes in their order: what is lowered.

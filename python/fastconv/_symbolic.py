@@ -15,7 +15,7 @@ batch_norm         x, mean, var, weight?, bias?   eps, activation
 layer_norm         x, weight?, bias?              normalized_shape, eps
 local_response_norm x                             size, alpha, beta, k
 activation         x                              kind (a name of ``ACTIVATIONS``), negative_slope
-add, multiply      a, b                           activation
+add, multiply      a, b
 max_pool2d         x                              kernel_size, stride, padding, dilation, ceil_mode
 avg_pool2d         x                              kernel_size, stride, padding, ceil_mode,
                                                   count_include_pad

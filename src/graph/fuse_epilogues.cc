@@ -38,19 +38,17 @@ ValueId fuse_activation(Rewriter& r, const Node& node) {
 ValueId fuse_residual(Rewriter& r, const Node& node) {
   const auto& binary = *node.as<op::Binary>();
   const ValueId a = node.inputs[0], b = node.inputs[1];
-  if (binary.kind != op::Binary::Kind::add || r.in.is_constant(a) || r.in.is_constant(b)) return kNone;
+  if (binary.kind != BinaryKind::add || r.in.is_constant(a) || r.in.is_constant(b)) return kNone;
   if (r.in.shape(a) != node.shape || r.in.shape(b) != node.shape) return kNone;
   const bool a_can = r.single_use(a) && takes_residual(r.made(a)), b_can = r.single_use(b) && takes_residual(r.made(b));
   if (!a_can && !b_can) return kNone;
   // Where both can, the later one adds: it then runs where it stood.
   const bool a_adds = a_can && (!b_can || r.mapped(a) > r.mapped(b));
   const Node host = r.made(a_adds ? a : b);
-  Operator op = host.op;
-  set_activation(op, binary.activation);
   std::vector<ValueId> inputs = host.inputs;
   inputs.resize(4, kNone);
   inputs[3] = r.mapped(a_adds ? b : a);
-  return r.out.add(std::move(op), std::move(inputs), host.name);
+  return r.out.add(host.op, std::move(inputs), host.name);
 }
 
 }  // namespace

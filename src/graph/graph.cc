@@ -18,7 +18,7 @@ const char* operator_name(const Operator& op) {
     const char* operator()(const op::LocalResponseNorm&) const { return "local_response_norm"; }
     const char* operator()(const op::Activate&) const { return "activation"; }
     const char* operator()(const op::Binary& o) const {
-      return o.kind == op::Binary::Kind::add ? "add" : "multiply";
+      return o.kind == BinaryKind::add ? "add" : "multiply";
     }
     const char* operator()(const op::Pool& o) const {
       return o.kind == op::Pool::Kind::max ? "max_pool2d" : "avg_pool2d";

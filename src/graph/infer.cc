@@ -3,6 +3,7 @@
 
 #include "fastconv/error.h"
 #include "fastconv/graph.h"
+#include "fastconv/ops.h"
 
 namespace fastconv {
 namespace {
@@ -118,18 +119,11 @@ struct Infer {
     return y;
   }
 
-  index_t pooled(const op::Pool& o, int i) const {
-    const index_t size = image()[2 + i], k = o.kernel[i], s = o.stride[i], p = o.padding[i], d = o.dilation[i];
-    if (k < 1 || s < 1 || d < 1) fail(name, ": kernel_size, stride and dilation must be at least 1");
-    if (p < 0 || p > k / 2) fail(name, ": padding must be from 0 to half the kernel size ", k, ", got ", p);
-    const index_t room = size + 2 * p - d * (k - 1) - 1;
-    if (room < 0)
-      fail(name, ": the window does not fit: it covers ", d * (k - 1) + 1, ", but x with its padding has ", size + 2 * p);
-    index_t out = (o.ceil_mode ? ceil_div(room, s) : room / s) + 1;
-    if (o.ceil_mode && (out - 1) * s >= size + p) --out;  // the last window must start inside x or its left padding
-    return out;
+  Shape operator()(const op::Pool& o) const {
+    const PoolGeometry g =
+        pool_geometry({image()[2], x()[3]}, o.kernel, o.stride, o.padding, o.dilation, o.ceil_mode, o.count_include_pad);
+    return {x()[0], x()[1], g.out_h, g.out_w};
   }
-  Shape operator()(const op::Pool& o) const { return {image()[0], x()[1], pooled(o, 0), pooled(o, 1)}; }
 
   Shape operator()(const op::AdaptivePool& o) const {
     if (o.size[0] < 1 || o.size[1] < 1)
@@ -249,7 +243,6 @@ Shape infer_shape(const Graph& graph, const Operator& op, const Inputs& inputs) 
 }
 
 Shape as_image(const Shape& x) {
-  // Of a value whose last axis is channels, as (N, C, H, W).
   switch (x.size()) {
     case 1: return {1, x[0], 1, 1};
     case 2: return {x[0], x[1], 1, 1};
