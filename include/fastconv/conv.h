@@ -47,6 +47,8 @@ struct ConvOptions {
   Activation activation = Activation::none;
   Algorithm algorithm = Algorithm::automatic;
   Accuracy accuracy = Accuracy::fast;
+  // The weights outlive the Conv2d, which may then read them where they are instead of copying them.
+  bool borrow_weights = false;
 };
 
 // One line of what was considered for a convolution.
@@ -65,7 +67,7 @@ template <class T>
 class Conv2d {
  public:
   // `weight` is contiguous (out, in / groups, kernel_h, kernel_w), `bias` has out_channels elements or is null; neither is
-  // kept. Throws std::invalid_argument when options.algorithm cannot serve.
+  // kept (but see borrow_weights). Throws std::invalid_argument when options.algorithm cannot serve.
   Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias);
   ~Conv2d();
   Conv2d(Conv2d&&) noexcept;

@@ -1,4 +1,6 @@
 // Chooses the algorithm, and says why.
+#include <algorithm>
+
 #include "conv/engine.h"
 #include "fastconv/error.h"
 #include "kernels/pack/pack.h"
@@ -22,9 +24,72 @@ struct Conv2d<T>::Impl {
   std::unique_ptr<ConvEngine<T>> engine;
 };
 
+namespace {
+
+struct Choice {
+  Algorithm algorithm;
+  std::string reason;
+};
+
+// Why `algorithm` cannot serve; empty when it can.
+std::string obstacle(const ConvGeometry& g, Algorithm algorithm, Accuracy accuracy) {
+  switch (algorithm) {
+    case Algorithm::depthwise:
+      if (g.group_in() != 1) return "needs groups == in_channels";
+      break;
+    case Algorithm::winograd:
+    case Algorithm::winograd2:
+    case Algorithm::winograd4:
+    case Algorithm::winograd6:
+      if (g.kernel_h != 3 || g.kernel_w != 3) return "needs a 3x3 kernel";
+      if (g.stride_h != 1 || g.stride_w != 1) return "needs stride 1";
+      if (g.dilation_h != 1 || g.dilation_w != 1) return "needs dilation 1";
+      if (accuracy == Accuracy::exact) return "is not exact";
+      break;
+    default: break;
+  }
+  return "";
+}
+
+// The best tile for the shape.
+Algorithm winograd_tile(const ConvGeometry& g) {
+  return std::min(g.out_h, g.out_w) > 14 ? Algorithm::winograd4 : Algorithm::winograd2;
+}
+
+Choice choose(const ConvGeometry& g, const ConvOptions& options) {
+  if (options.algorithm != Algorithm::automatic) {
+    const std::string why = obstacle(g, options.algorithm, options.accuracy);
+    if (!why.empty()) fail("algorithm '", algorithm_name(options.algorithm), "' cannot serve here: it ", why);
+    if (options.algorithm == Algorithm::winograd) return {winograd_tile(g), "asked for: the best tile for the shape"};
+    return {options.algorithm, "asked for"};
+  }
+  if (g.group_in() == 1 && g.groups > 1) return {Algorithm::depthwise, "groups == in_channels"};
+  if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 && g.out_w > 7)
+    return {winograd_tile(g), "3x3, stride 1, at least 16 channels"};
+  return {Algorithm::direct, "no cheaper algorithm serves"};
+}
+
 template <class T>
-Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias)
-    : impl_(new Impl{geometry, Algorithm::reference, "", make_reference<T>(geometry, options, weight, bias)}) {}
+std::unique_ptr<ConvEngine<T>> make_engine(Algorithm algorithm, const ConvGeometry& g, const ConvOptions& o, const T* weight,
+                                           const T* bias) {
+  switch (algorithm) {
+    case Algorithm::reference: return make_reference(g, o, weight, bias);
+    case Algorithm::im2col: return make_im2col(g, o, weight, bias);
+    case Algorithm::depthwise: return make_depthwise(g, o, weight, bias);
+    case Algorithm::winograd2: return make_winograd(g, o, 2, weight, bias);
+    case Algorithm::winograd4: return make_winograd(g, o, 4, weight, bias);
+    case Algorithm::winograd6: return make_winograd(g, o, 6, weight, bias);
+    default: return make_direct(g, o, weight, bias);
+  }
+}
+
+}  // namespace
+
+template <class T>
+Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias) {
+  const Choice choice = choose(geometry, options);
+  impl_.reset(new Impl{geometry, choice.algorithm, choice.reason, make_engine(choice.algorithm, geometry, options, weight, bias)});
+}
 template <class T>
 Conv2d<T>::~Conv2d() = default;
 template <class T>

@@ -54,12 +54,12 @@ def conv2d(
 ) -> Array:
     """2-d convolution."""
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
-    return _core.conv2d(
+    result = _core.conv2d(
         operands["x"],
         operands.contiguous("weight"),
         operands.get("bias"),
         operands.get("residual"),
-        out,
+        None,
         as_pair("stride", stride),
         padding_argument(padding),
         as_pair("dilation", dilation),
@@ -68,3 +68,4 @@ def conv2d(
         choice("algorithm", algorithm, ALGORITHMS),
         choice("accuracy", accuracy, ("fast", "exact")),
     )
+    return operands.finish(result, out)

@@ -144,22 +144,29 @@ void im2col(const Im2colPanel<T>& m) {
 }
 
 template <class T>
-void finish_row(const T* x, T bias, const T* residual, T low, T high, T* y, index_t count) {
+void finish_tile(const FinishTile<T>& f) {
   constexpr int L = lanes<T>;
-  const Vec<T> b = broadcast(bias), lo = broadcast(low), hi = broadcast(high);
-  for (index_t i = 0; i < count; i += L) {
-    const int n = count - i < L ? int(count - i) : L;
-    Vec<T> v = (n == L ? load(x + i) : load_partial(x + i, n)) + b;
-    if (residual) v += n == L ? load(residual + i) : load_partial(residual + i, n);
-    v = at_most(at_least(v, lo), hi);
-    if (n == L) store(y + i, v);
-    else store_partial(y + i, v, n);
+  const Vec<T> low = broadcast(f.low), high = broadcast(f.high);
+  for (index_t r = 0; r < f.rows; ++r) {
+    const T* x = f.x + r * f.x_stride;
+    const T* residual = f.residual ? f.residual + r * f.residual_stride : nullptr;
+    T* y = f.y + r * f.y_stride;
+    const Vec<T> bias = broadcast(f.bias[r]);
+    for (index_t i = 0; i < f.columns; i += L) {
+      const int n = f.columns - i < L ? int(f.columns - i) : L;
+      Vec<T> v = (n == L ? load(x + i) : load_partial(x + i, n)) + bias;
+      if (residual) v += n == L ? load(residual + i) : load_partial(residual + i, n);
+      v = at_most(at_least(v, low), high);
+      if (n == L) store(y + i, v);
+      else store_partial(y + i, v, n);
+    }
   }
 }
 
 // As pack_planes with channels and pixels in each other's place: `k` becomes the row, output channels the lanes.
 template <class T>
-void pack_weights(const T* weight, index_t stride, index_t channels, index_t k, T* out, index_t out_stride) {
+void pack_weights(const T* weight, index_t stride, index_t channels, index_t k, const index_t* position, T* out,
+                  index_t out_stride) {
   constexpr int L = lanes<T>;
   for (index_t i = 0; i < k; i += L) {
     const int count = k - i < L ? int(k - i) : L;
@@ -170,7 +177,7 @@ void pack_weights(const T* weight, index_t stride, index_t channels, index_t k, 
     transpose<T>(rows);
 #pragma GCC unroll 16
     for (int j = 0; j < L; ++j)
-      if (j < count) store(out + (i + j) * out_stride, rows[j]);
+      if (j < count) store(out + position[i + j] * out_stride, rows[j]);
   }
 }
 
@@ -178,4 +185,4 @@ void pack_weights(const T* weight, index_t stride, index_t channels, index_t k, 
 }  // namespace fastconv::FASTCONV_ISA
 
 FASTCONV_DEFINE_KERNELS(PackKernels, pack_kernels,
-                        {pack<T>, unpack<T>, im2col<T>, finish_row<T>, pack_weights<T>, FASTCONV_ISA::lanes<T>})
+                        {pack<T>, unpack<T>, im2col<T>, finish_tile<T>, pack_weights<T>, FASTCONV_ISA::lanes<T>})

@@ -32,6 +32,21 @@ struct Im2colPanel {
   index_t width;
 };
 
+// A tile whose rows are output channels and whose columns are pixels leaves a kernel:
+// y[r][i] = min(max(x[r][i] + bias[r] + residual[r][i], low), high).
+template <class T>
+struct FinishTile {
+  const T* x;
+  index_t x_stride;
+  const T* bias;
+  const T* residual;  // null for none
+  index_t residual_stride;
+  T low, high;
+  T* y;
+  index_t y_stride;
+  index_t rows, columns;
+};
+
 template <class T>
 struct PackKernels {
   // out[p * out_stride + c] = x[c * channel_stride + p * pixel_stride] for c < channels, p < pixels.
@@ -39,10 +54,11 @@ struct PackKernels {
                index_t out_stride);
   void (*unpack)(const UnpackRow<T>&);
   void (*im2col)(const Im2colPanel<T>&);
-  // y[i] = min(max(x[i] + bias + residual[i], low), high); residual may be null.
-  void (*finish_row)(const T* x, T bias, const T* residual, T low, T high, T* y, index_t count);
-  // out[k][vectors of output channels]: weights [channel][k] with `stride` between channels, zero beyond `channels`.
-  void (*pack_weights)(const T* weight, index_t stride, index_t channels, index_t k, T* out, index_t out_stride);
+  void (*finish_tile)(const FinishTile<T>&);
+  // Weights [channel][k], `stride` between channels, to vectors of output channels: those of k go to
+  // out + position[k] * out_stride, zero beyond `channels`.
+  void (*pack_weights)(const T* weight, index_t stride, index_t channels, index_t k, const index_t* position, T* out,
+                       index_t out_stride);
   int lanes;
 };
 

@@ -1,0 +1,290 @@
+// Direct convolution on the blocked layout: pixels are broadcast, output channels are the vectors, and the reduction runs
+// over (channel block, kernel row, kernel column, channel) without any copy of the input but its zero-haloed band. After
+// Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions on SIMD architectures".
+#include <numeric>
+
+#include "conv/band.h"
+#include "conv/engine.h"
+#include "fastconv/cpu.h"
+#include "fastconv/thread_pool.h"
+#include "kernels/gemm/gemm.h"
+
+namespace fastconv {
+namespace {
+
+// Where a kernel finds the input: packed band or the caller's own blocked tensor.
+template <class T>
+struct Source {
+  const T* data;  // pixel that output (0, 0) of the band starts from
+  index_t block_stride, row_stride, pixel_stride;
+};
+
+template <class T>
+class Direct final : public ConvEngine<T> {
+ public:
+  Direct(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
+      : ConvEngine<T>(g, options, bias),
+        lanes_(pack_kernels<T>().lanes),
+        reduction_(g.group_in() * g.taps()),
+        in_block_(std::min<index_t>(g.group_in(), lanes_)),
+        in_blocks_(ceil_div(g.group_in(), in_block_)),
+        tail_(g.group_in() - (in_blocks_ - 1) * in_block_),
+        out_blocks_(ceil_div(g.group_out(), lanes_)),
+        blocks_a_part_(std::max<index_t>(1, kReductionPart / (in_block_ * g.taps()))),
+        packed_(static_cast<std::size_t>(g.groups * out_blocks_ * lanes_ * reduction_)) {
+    pack(weight);
+    choose_band();
+  }
+
+  void run(const TensorView<const T>& x_given, const TensorView<const T>* residual_given,
+           const TensorView<T>& out_given) const override {
+    TensorView<const T> x = x_given;
+    TensorView<T> out = out_given;
+    std::optional<TensorView<const T>> residual;
+    if (residual_given) residual = *residual_given;
+    ConvGeometry g = this->geometry_;
+    if (g.kernel_h == 1 && g.pad_top == 0 && g.pad_bottom == 0 && g.stride_h > 1) {  // the rows between are never read
+      x.sh *= g.stride_h;
+      x.h = g.in_h = g.out_h;
+      g.stride_h = 1;
+    }
+    if (g.out_h == 1 && g.out_w == 1 && g.in_h == 1 && g.in_w == 1 && x.n > 1) {  // a linear layer: samples are the pixels
+      const auto fold = [](auto& view) {
+        view.w = view.n;
+        view.sw = view.sn;
+        view.n = 1;
+      };
+      g.in_w = g.out_w = x.n;
+      fold(x);
+      fold(out);
+      if (residual) fold(*residual);
+    }
+    execute(g, x, residual ? &*residual : nullptr, out);
+  }
+
+  std::size_t packed_bytes() const override { return packed_.bytes(); }
+  std::size_t workspace_bytes() const override { return workspace_bytes(this->geometry_, band_rows_, band_columns_); }
+
+ private:
+  // Packs weights as [group][pair of output blocks][k][vectors of the pair]; k runs in the order in which kernels read the
+  // input: channel block, kernel row, kernel column, channel in its block.
+  void pack(const T* weight) {
+    const ConvGeometry& g = this->geometry_;
+    std::vector<index_t> position(static_cast<std::size_t>(reduction_));
+    for (index_t c = 0, k = 0; c < g.group_in(); ++c) {
+      const index_t block = c / in_block_, width = block == in_blocks_ - 1 ? tail_ : in_block_;
+      for (index_t tap = 0; tap < g.taps(); ++tap, ++k)
+        position[k] = block * in_block_ * g.taps() + tap * width + c % in_block_;
+    }
+    const auto pack_block = [&](index_t task) {
+      const index_t group = task / out_blocks_, block = task % out_blocks_, first = block * lanes_;
+      const index_t vectors = pair_vectors(block / 2);
+      T* to = packed_.data() + (group * out_blocks_ + block / 2 * 2) * lanes_ * reduction_ + block % 2 * lanes_;
+      pack_kernels<T>().pack_weights(weight + (group * g.group_out() + first) * reduction_, reduction_,
+                                     std::min(lanes_, g.group_out() - first), reduction_, position.data(), to, vectors * lanes_);
+    };
+    if (packed_.size() < 16384)
+      for (index_t task = 0; task < g.groups * out_blocks_; ++task) pack_block(task);
+    else
+      parallel_for(g.groups * out_blocks_, pack_block);
+  }
+
+  int pair_vectors(index_t pair) const { return 2 * pair + 1 < out_blocks_ ? 2 : 1; }
+
+  static index_t input_size(index_t out, index_t stride, index_t kernel, index_t dilation) {
+    return (out - 1) * stride + (kernel - 1) * dilation + 1;
+  }
+
+  std::size_t workspace_bytes(const ConvGeometry& g, index_t rows, index_t columns) const {
+    const index_t in = in_blocks_ * in_block_ * input_size(rows, g.stride_h, g.kernel_h, g.dilation_h) *
+                       input_size(columns, g.stride_w, g.kernel_w, g.dilation_w);
+    return static_cast<std::size_t>(ceil_div(in, lanes_) * lanes_ + 2 * lanes_ * rows * columns + lanes_) * sizeof(T);
+  }
+
+  // The largest band whose input takes no more than about half of L2.
+  void choose_band() {
+    const ConvGeometry& g = this->geometry_;
+    const std::size_t budget = cache_sizes().l2 / 2;
+    band_rows_ = g.out_h;
+    band_columns_ = g.out_w;
+    while (band_rows_ > 1 && workspace_bytes(g, band_rows_, band_columns_) > budget) band_rows_ = ceil_div(band_rows_, 2);
+    while (band_columns_ > 112 && workspace_bytes(g, band_rows_, band_columns_) > budget) band_columns_ = ceil_div(band_columns_, 2);
+  }
+
+  void execute(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<const T>* residual,
+               const TensorView<T>& out) const {
+    const index_t threads = num_threads(), pairs = ceil_div(out_blocks_, 2);
+    index_t rows = std::min(band_rows_, g.out_h);
+    const index_t columns = g.out_w == this->geometry_.out_w ? band_columns_ : std::min<index_t>(g.out_w, 256);
+    const index_t across = ceil_div(g.out_w, columns);
+    // Enough tasks for every thread: rows are divided first where images are wide, output channels where they are small.
+    const index_t wanted = threads == 1 ? 1 : 3 * threads;
+    const auto units = [&] { return x.n * g.groups * ceil_div(g.out_h, rows) * across; };
+    while (units() < wanted && rows > 4 && g.out_w >= 28) rows = ceil_div(rows, 2);
+    const index_t bands = ceil_div(g.out_h, rows);
+    const index_t parts = units() >= wanted ? 1 : std::min(pairs, ceil_div(wanted, units()));
+    const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
+                          x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
+    const std::size_t bytes = workspace_bytes(g, rows, columns);
+    parallel(units() * parts, [&](TaskQueue& queue) {
+      const FlushDenormals flush(this->flush_denormals());
+      Scratch scratch(bytes);
+      T* sums = scratch.as<T>();
+      T* packed_input = sums + 2 * lanes_ * rows * columns;
+      index_t packed_unit = -1;
+      for (index_t begin, end; queue.next(begin, end);)
+        for (index_t task = begin; task < end; ++task) {
+          const index_t unit = task / parts, part = task % parts;
+          const index_t column = unit % across * columns, row = unit / across % bands * rows;
+          const index_t group = unit / across / bands % g.groups, n = unit / across / bands / g.groups;
+          const index_t band_rows = std::min(rows, g.out_h - row), band_columns = std::min(columns, g.out_w - column);
+          Source<T> source;
+          const index_t y = row * g.stride_h - g.pad_top, left = column * g.stride_w - g.pad_left;
+          if (in_place) {
+            source = {x.channel(n, group * g.group_in()) + y * x.sh + left * x.sw, x.sb, x.sh, x.sw};
+          } else {
+            const InputBand band{y, input_size(band_rows, g.stride_h, g.kernel_h, g.dilation_h), left,
+                                 input_size(band_columns, g.stride_w, g.kernel_w, g.dilation_w)};
+            if (unit != packed_unit) pack_band(x, n, group * g.group_in(), g.group_in(), band, in_block_, packed_input);
+            packed_unit = unit;
+            source = {packed_input, band.rows * band.columns * in_block_, band.columns * in_block_, in_block_};
+          }
+          BandSums<T> band{sums, 0, 0, n, 0, 0, row, band_rows, column, band_columns};
+          for (index_t pair = part * pairs / parts; pair < (part + 1) * pairs / parts; ++pair)
+            multiply(g, source, group, pair, band, residual, out);
+        }
+    });
+  }
+
+  // One pair of output blocks over a band.
+  void multiply(const ConvGeometry& g, const Source<T>& source, index_t group, index_t pair, BandSums<T> band,
+                const TensorView<const T>* residual, const TensorView<T>& out) const {
+    const int vectors = pair_vectors(pair);
+    const index_t oc = group * g.group_out() + 2 * pair * lanes_;
+    const Activation activation = this->options_.activation;
+    const auto same_layout = [&](const TensorView<const T>& view) {
+      return view.block == lanes_ && view.lane == 0 && view.sb == out.sb && view.sh == out.sh && view.sw == out.sw;
+    };
+    const bool in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) && (!residual || same_layout(*residual));
+
+    GemmTile<T> tile{};
+    index_t c_row_stride;
+    if (in_place) {
+      tile.c = out.channel(band.n, oc) + band.y * out.sh + band.x * out.sw;
+      c_row_stride = out.sh;
+      tile.c_stride = out.sw;
+      tile.c_vector_stride = out.sb;
+      tile.residual = residual ? residual->channel(band.n, oc) + band.y * residual->sh + band.x * residual->sw : nullptr;
+      tile.bias = this->bias_.data() + oc;
+      tile.low = clamp_of<T>(activation).low;
+      tile.high = clamp_of<T>(activation).high;
+    } else {
+      tile.c = band.data;
+      tile.c_stride = lanes_;
+      c_row_stride = band.columns * lanes_;
+      tile.c_vector_stride = band.rows * band.columns * lanes_;
+    }
+    tile.a = source.data;
+    tile.a_stride = source.pixel_stride * g.stride_w;
+    const index_t a_row_stride = source.row_stride * g.stride_h;
+    // Rows whose pixels follow one another at the same distance are one long row.
+    index_t rows = band.rows, columns = band.columns;
+    if (a_row_stride == columns * tile.a_stride && c_row_stride == columns * tile.c_stride) {
+      columns *= rows;
+      rows = 1;
+    }
+    const T* weights = packed_.data() + (group * out_blocks_ + 2 * pair) * lanes_ * reduction_;
+    std::vector<index_t> offsets;
+    for (index_t block = 0; block < in_blocks_; block += blocks_a_part_) {
+      const index_t end = std::min(block + blocks_a_part_, in_blocks_);
+      set_runs(g, source, block, end, offsets, tile);
+      tile.b = weights + block * in_block_ * g.taps() * vectors * lanes_;
+      tile.accumulate = block > 0;
+      tile.finish = in_place && end == in_blocks_;
+      sweep(tile, vectors, rows, columns, a_row_stride, c_row_stride);
+    }
+    if (in_place) {
+      if (is_clamp(activation)) return;
+      for (int v = 0; v < vectors; ++v)
+        for (index_t r = 0; r < rows; ++r)
+          activate_in_place(activation, tile.c + v * tile.c_vector_stride + r * c_row_stride, columns * lanes_);
+      return;
+    }
+    band.column_stride = lanes_;
+    band.row_stride = band.columns * lanes_;
+    for (int v = 0; v < vectors; ++v) {
+      band.oc = oc + v * lanes_;
+      band.channels = std::min(lanes_, g.group_out() - (2 * pair + v) * lanes_);
+      finish_band(band, this->bias_.data(), residual, activation, out);
+      band.data += tile.c_vector_stride;
+    }
+  }
+
+  // The runs of the reduction over channel blocks [begin, end). A full block's columns of one kernel row are contiguous
+  // unless dilated; a partial block's are not.
+  void set_runs(const ConvGeometry& g, const Source<T>& source, index_t begin, index_t end, std::vector<index_t>& offsets,
+                GemmTile<T>& tile) const {
+    offsets.clear();
+    const bool joined = g.dilation_w == 1 && source.pixel_stride == in_block_;
+    const bool has_tail = end == in_blocks_ && tail_ < in_block_;
+    for (index_t block = begin; block < end; ++block) {
+      const bool split = !joined || (has_tail && block == end - 1);
+      for (index_t ky = 0; ky < g.kernel_h; ++ky)
+        for (index_t kx = 0; kx < (split ? g.kernel_w : 1); ++kx)
+          offsets.push_back(block * source.block_stride + ky * g.dilation_h * source.row_stride + kx * g.dilation_w * source.pixel_stride);
+    }
+    tile.offsets = offsets.data();
+    tile.run = joined ? g.kernel_w * in_block_ : in_block_;
+    tile.tail_runs = has_tail ? g.taps() : 0;
+    tile.tail_run = tail_;
+    tile.runs = static_cast<index_t>(offsets.size()) - tile.tail_runs;
+  }
+
+  // All pixels of the band, in register tiles: of one row, or of two rows where rows are short.
+  void sweep(GemmTile<T> tile, int vectors, index_t rows, index_t columns, index_t a_row_stride, index_t c_row_stride) const {
+    const GemmKernels<T>& kernels = gemm_kernels<T>();
+    const T* a = tile.a;
+    T* c = tile.c;
+    const T* residual = tile.residual;
+    const auto at = [&](index_t row, index_t column) {
+      tile.a = a + row * a_row_stride + column * tile.a_stride;
+      const index_t out = row * c_row_stride + column * tile.c_stride;
+      tile.c = c + out;
+      tile.residual = residual ? residual + out : nullptr;
+    };
+    index_t row = 0;
+    if (2 * columns <= kernels.max_rows) {
+      tile.a_half_stride = a_row_stride;
+      tile.c_half_stride = c_row_stride;
+      for (; row + 2 <= rows; row += 2) {
+        at(row, 0);
+        kernels.tile[1][columns - 1][vectors - 1](tile);
+      }
+    }
+    const index_t tiles = ceil_div(columns, kernels.max_rows);
+    for (; row < rows; ++row)
+      for (index_t i = 0; i < tiles; ++i) {
+        const index_t begin = i * columns / tiles, end = (i + 1) * columns / tiles;
+        at(row, begin);
+        kernels.tile[0][end - begin - 1][vectors - 1](tile);
+      }
+  }
+
+  const index_t lanes_, reduction_;
+  const index_t in_block_, in_blocks_, tail_;  // channels a block, blocks, channels of the last block
+  const index_t out_blocks_;
+  const index_t blocks_a_part_;  // channel blocks whose products are summed before they join the total
+  AlignedArray<T> packed_;
+  index_t band_rows_ = 1, band_columns_ = 1;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_direct(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
+  return std::make_unique<Direct<T>>(g, o, weight, bias);
+}
+template std::unique_ptr<ConvEngine<float>> make_direct(const ConvGeometry&, const ConvOptions&, const float*, const float*);
+template std::unique_ptr<ConvEngine<double>> make_direct(const ConvGeometry&, const ConvOptions&, const double*, const double*);
+
+}  // namespace fastconv

@@ -1,0 +1,180 @@
+// im2col + GEMM on plain NCHW: the weights are the broadcast operand as they come, pixels are the vectors. The im2col
+// matrix exists only as panels of two vectors of pixels, a few at a time (Chellapilla et al. 2006, "High performance
+// convolutional neural networks for document processing", with the blocking of Goto & van de Geijn 2008).
+#include "conv/band.h"
+#include "conv/engine.h"
+#include "fastconv/cpu.h"
+#include "fastconv/thread_pool.h"
+#include "kernels/gemm/gemm.h"
+
+namespace fastconv {
+namespace {
+
+template <class T>
+class Im2col final : public ConvEngine<T> {
+ public:
+  Im2col(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
+      : ConvEngine<T>(g, options, bias),
+        reduction_(g.group_in() * g.taps()),
+        copy_(options.borrow_weights ? 0 : static_cast<std::size_t>(g.out_channels * reduction_)),
+        weight_(options.borrow_weights ? weight : copy_.data()),
+        panel_width_(GemmKernels<T>::kMaxVectors * pack_kernels<T>().lanes),
+        panels_(std::clamp<index_t>(static_cast<index_t>(cache_sizes().l2 / 2 / sizeof(T)) / (reduction_ * panel_width_), 1, 8)) {
+    std::copy(weight, weight + copy_.size(), copy_.data());
+  }
+
+  void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
+    const ConvGeometry& g = this->geometry_;
+    const index_t pixels = g.out_h * g.out_w, rows = g.group_out();
+    const index_t band = std::min(panels_ * panel_width_, ceil_div(pixels, panel_width_) * panel_width_);
+    const index_t bands = ceil_div(pixels, band);
+    const index_t row_tiles = ceil_div(rows, gemm_kernels<T>().max_rows);
+    const index_t units = out.n * g.groups * bands;
+    // Where there are few bands, output channels are divided as well; each part packs its band again.
+    const index_t wanted = 3 * num_threads();
+    const index_t parts = num_threads() == 1 || units >= wanted ? 1 : std::min(row_tiles, ceil_div(wanted, units));
+    parallel(units * parts, [&](TaskQueue& queue) {
+      const FlushDenormals flush(this->flush_denormals());
+      Scratch scratch(workspace_bytes());
+      T* panels = scratch.as<T>();
+      T* rows_copy = panels + panels_ * panel_width_ * reduction_;
+      index_t packed_unit = -1;
+      for (index_t begin, end; queue.next(begin, end);)
+        for (index_t task = begin; task < end; ++task) {
+          const index_t unit = task / parts, part = task % parts;
+          const index_t n = unit / bands / g.groups, group = unit / bands % g.groups, first = unit % bands * band;
+          const index_t count = std::min(band, pixels - first);
+          if (unit != packed_unit) pack_panels(x, n, group, first, count, panels);
+          packed_unit = unit;
+          const index_t row0 = part * row_tiles / parts * gemm_kernels<T>().max_rows;
+          const index_t row1 = std::min(rows, (part + 1) * row_tiles / parts * gemm_kernels<T>().max_rows);
+          multiply(panels, rows_copy, n, group, first, count, row0, row1, residual, out);
+        }
+    });
+  }
+
+  std::size_t packed_bytes() const override { return copy_.bytes(); }
+  std::size_t workspace_bytes() const override {
+    const index_t panels = panels_ * panel_width_ * reduction_;
+    return static_cast<std::size_t>(panels + (copies_rows() ? GemmKernels<T>::kMaxRows * copied_row() : 0)) * sizeof(T);
+  }
+
+ private:
+  void pack_panels(const TensorView<const T>& x, index_t n, index_t group, index_t first, index_t count, T* panels) const {
+    const ConvGeometry& g = this->geometry_;
+    Im2colPanel<T> panel{};
+    panel.channel_stride = x.sb;
+    panel.row_stride = x.sh;
+    panel.column_stride = x.sw;
+    panel.in_h = g.in_h;
+    panel.in_w = g.in_w;
+    panel.kernel_h = g.kernel_h;
+    panel.kernel_w = g.kernel_w;
+    panel.stride_h = g.stride_h;
+    panel.stride_w = g.stride_w;
+    panel.dilation_h = g.dilation_h;
+    panel.dilation_w = g.dilation_w;
+    panel.pad_top = g.pad_top;
+    panel.pad_left = g.pad_left;
+    panel.out_w = g.out_w;
+    for (index_t p = 0; p < count; p += panel_width_) {
+      panel.first = first + p;
+      panel.pixels = std::min(panel_width_, count - p);
+      panel.width = vectors(panel.pixels) * pack_kernels<T>().lanes;
+      // The channels of a blocked x have no common stride.
+      const index_t step = x.block == 1 ? g.group_in() : 1;
+      for (index_t c = 0; c < g.group_in(); c += step) {
+        panel.x = x.channel(n, group * g.group_in() + c);
+        panel.k1 = step * g.taps();
+        panel.out = panels + p * reduction_ + c * g.taps() * panel.width;
+        pack_kernels<T>().im2col(panel);
+      }
+    }
+  }
+
+  int vectors(index_t pixels) const { return pixels > pack_kernels<T>().lanes ? 2 : 1; }
+
+  // Rows of weights whose distance is a multiple of a page half fall into the same few sets of the L1 cache; such a tile of
+  // rows is copied next to one another, a line apart.
+  bool copies_rows() const { return reduction_ * sizeof(T) % 2048 == 0; }
+  index_t copied_row() const { return reduction_ + static_cast<index_t>(kAlignment / sizeof(T)); }
+
+  void multiply(const T* panels, T* rows_copy, index_t n, index_t group, index_t first, index_t count, index_t row0,
+                index_t row1, const TensorView<const T>* residual, const TensorView<T>& out) const {
+    const GemmKernels<T>& kernels = gemm_kernels<T>();
+    alignas(kAlignment) T sums[GemmKernels<T>::kMaxRows * 2 * kAlignment / sizeof(T)];
+    GemmTile<T> tile{};
+    tile.runs = 1;
+    tile.c = sums;
+    tile.c_vector_stride = pack_kernels<T>().lanes;
+    for (index_t row = row0, rows; row < row1; row += rows) {
+      rows = ceil_div(row1 - row, ceil_div(row1 - row, kernels.max_rows));
+      const index_t channel = group * this->geometry_.group_out() + row;
+      tile.a = weight_ + channel * reduction_;
+      tile.a_stride = reduction_;
+      if (copies_rows()) {
+        for (index_t r = 0; r < rows; ++r) std::copy_n(tile.a + r * reduction_, reduction_, rows_copy + r * copied_row());
+        tile.a = rows_copy;
+        tile.a_stride = copied_row();
+      }
+      for (index_t p = 0; p < count; p += panel_width_) {
+        const index_t pixels = std::min(panel_width_, count - p);
+        tile.c_stride = vectors(pixels) * tile.c_vector_stride;
+        for (index_t k = 0; k < reduction_; k += kReductionPart) {
+          tile.offsets = &k;
+          tile.run = std::min(kReductionPart, reduction_ - k);
+          tile.b = panels + p * reduction_ + k * tile.c_stride;
+          tile.accumulate = k > 0;
+          kernels.tile[0][rows - 1][vectors(pixels) - 1](tile);
+        }
+        finish(sums, tile.c_stride, n, channel, rows, first + p, pixels, residual, out);
+      }
+    }
+  }
+
+  // A tile of channels x pixels, which may run over several rows of the image.
+  void finish(const T* sums, index_t stride, index_t n, index_t channel, index_t channels, index_t first, index_t count,
+              const TensorView<const T>* residual, const TensorView<T>& out) const {
+    const Activation activation = this->options_.activation;
+    const auto planes = [](const auto& view) { return view.block == 1 && view.sw == 1; };
+    const auto whole = [&](const auto& view) { return view.sh == out.w; };
+    const bool vectors = planes(out) && (!residual || planes(*residual));
+    const bool joined = vectors && whole(out) && (!residual || whole(*residual));
+    FinishTile<T> f{};
+    f.x_stride = stride;
+    f.low = clamp_of<T>(activation).low;
+    f.high = clamp_of<T>(activation).high;
+    f.y_stride = out.sb;
+    f.residual_stride = residual ? residual->sb : 0;
+    f.rows = vectors ? channels : 1;
+    for (index_t c = 0; c < channels; c += f.rows)
+      for (index_t p = 0; p < count; p += f.columns) {
+        const index_t y = (first + p) / out.w, column = (first + p) % out.w;
+        f.columns = joined ? count : vectors ? std::min(count - p, out.w - column) : 1;
+        f.x = sums + c * stride + p;
+        f.bias = this->bias_.data() + channel + c;
+        f.y = out.channel(n, channel + c) + y * out.sh + column * out.sw;
+        f.residual = residual ? residual->channel(n, channel + c) + y * residual->sh + column * residual->sw : nullptr;
+        pack_kernels<T>().finish_tile(f);
+        if (is_clamp(activation)) continue;
+        for (index_t r = 0; r < f.rows; ++r) activate_in_place(activation, f.y + r * f.y_stride, f.columns);
+      }
+  }
+
+  const index_t reduction_;
+  AlignedArray<T> copy_;
+  const T* weight_;  // [out][k]: the copy's, or the caller's own
+  const index_t panel_width_;
+  const index_t panels_;  // panels packed at a time: half of L2, so that weights are read once for several
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_im2col(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
+  return std::make_unique<Im2col<T>>(g, o, weight, bias);
+}
+template std::unique_ptr<ConvEngine<float>> make_im2col(const ConvGeometry&, const ConvOptions&, const float*, const float*);
+template std::unique_ptr<ConvEngine<double>> make_im2col(const ConvGeometry&, const ConvOptions&, const double*, const double*);
+
+}  // namespace fastconv

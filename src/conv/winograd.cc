@@ -1,0 +1,191 @@
+// Winograd convolution F(m x m, 3 x 3), blocked so that transformed tiles stay in L2: for a block of tiles the input is
+// transformed once, then for each pair of output blocks N * N products of [tiles x channels] by [channels x 2 vectors]
+// and the output transform follow one another.
+#include <numeric>
+
+#include "conv/band.h"
+#include "conv/engine.h"
+#include "fastconv/cpu.h"
+#include "fastconv/thread_pool.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/winograd/winograd.h"
+
+namespace fastconv {
+namespace {
+
+template <class T>
+class Winograd final : public ConvEngine<T> {
+ public:
+  Winograd(const ConvGeometry& g, const ConvOptions& options, int tile, const T* weight, const T* bias)
+      : ConvEngine<T>(g, options, bias),
+        m_(tile),
+        positions_((tile + 2) * (tile + 2)),
+        lanes_(pack_kernels<T>().lanes),
+        in_blocks_(ceil_div(g.group_in(), lanes_)),
+        out_blocks_(ceil_div(g.group_out(), lanes_)),
+        tiles_h_(ceil_div(g.out_h, m_)),
+        tiles_w_(ceil_div(g.out_w, m_)),
+        packed_(static_cast<std::size_t>(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_)) {
+    pack(weight);
+    // Transformed input and products of a block in about half of L2, but no fewer tiles than fill the registers.
+    const index_t bytes = (in_blocks_ + 2) * positions_ * lanes_ * static_cast<index_t>(sizeof(T));
+    const index_t tiles = std::max<index_t>(gemm_kernels<T>().max_rows, static_cast<index_t>(cache_sizes().l2 * 6 / 10) / bytes);
+    block_w_ = ceil_div(tiles_w_, ceil_div(tiles_w_, tiles));
+    block_h_ = std::clamp<index_t>(tiles / block_w_, 1, tiles_h_);
+    block_h_ = ceil_div(tiles_h_, ceil_div(tiles_h_, block_h_));
+  }
+
+  void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
+    const ConvGeometry& g = this->geometry_;
+    const index_t pairs = ceil_div(out_blocks_, 2), across = ceil_div(tiles_w_, block_w_);
+    const index_t threads = num_threads(), wanted = threads == 1 ? 1 : 2 * threads;
+    index_t block_h = block_h_;
+    const auto units = [&] { return x.n * g.groups * across * ceil_div(tiles_h_, block_h); };
+    while (units() < wanted && block_h > 1 && block_h * block_w_ >= 2 * gemm_kernels<T>().max_rows) block_h = ceil_div(block_h, 2);
+    const index_t down = ceil_div(tiles_h_, block_h);
+    const index_t parts = units() >= threads ? 1 : std::min(pairs, ceil_div(wanted, units()));
+    parallel(units() * parts, [&](TaskQueue& queue) {
+      const FlushDenormals flush(this->flush_denormals());
+      Scratch scratch(workspace_bytes());
+      Buffers b{};
+      b.v = scratch.as<T>();
+      b.m = b.v + positions_ * v_stride(block_h * block_w_);
+      b.y = b.m + positions_ * m_stride(block_h * block_w_);
+      index_t transformed = -1;
+      for (index_t begin, end; queue.next(begin, end);)
+        for (index_t task = begin; task < end; ++task) {
+          const index_t unit = task / parts, part = task % parts;
+          const index_t column = unit % across * block_w_, row = unit / across % down * block_h;
+          const index_t group = unit / across / down % g.groups, n = unit / across / down / g.groups;
+          const Block block{n, group, row, std::min(block_h, tiles_h_ - row), column, std::min(block_w_, tiles_w_ - column)};
+          if (unit != transformed) transform_input(x, block, b);
+          transformed = unit;
+          for (index_t pair = part * pairs / parts; pair < (part + 1) * pairs / parts; ++pair)
+            multiply(block, pair, b, residual, out);
+        }
+    });
+  }
+
+  std::size_t packed_bytes() const override { return packed_.bytes(); }
+  std::size_t workspace_bytes() const override {
+    const index_t tiles = block_h_ * block_w_, columns = m_ * block_w_ + 2;
+    const index_t input_phase = (m_ * block_h_ + 2 + m_ + 2) * columns * lanes_;  // band and strip
+    const index_t output_phase = positions_ * m_stride(tiles) + m_ * m_ * tiles * lanes_;
+    return static_cast<std::size_t>(positions_ * v_stride(tiles) + std::max(input_phase, output_phase)) * sizeof(T);
+  }
+
+ private:
+  struct Block {  // of tiles
+    index_t n, group, row, rows, column, columns;
+    index_t tiles() const { return rows * columns; }
+  };
+  // v: [xi][channel block][tile][lanes]; m: [xi][tile][vectors of a pair]; y: the output tiles as an image. While the input
+  // is transformed, its band and strip lie where m and y will be.
+  struct Buffers {
+    T *v, *m, *y;
+  };
+  // A few lines of padding keep the positions of a tile from falling into one set of the L1 cache.
+  index_t v_stride(index_t tiles) const { return in_blocks_ * tiles * lanes_ + 3 * static_cast<index_t>(kAlignment / sizeof(T)); }
+  index_t m_stride(index_t tiles) const { return tiles * 2 * lanes_ + static_cast<index_t>(kAlignment / sizeof(T)); }
+
+  int pair_vectors(index_t pair) const { return 2 * pair + 1 < out_blocks_ ? 2 : 1; }
+
+  // [group][pair][xi][channel][vectors of the pair]
+  void pack(const T* weight) {
+    const ConvGeometry& g = this->geometry_;
+    const index_t channels = g.group_in();
+    parallel_for(g.groups * out_blocks_, [&](index_t task) {
+      const index_t group = task / out_blocks_, block = task % out_blocks_, vectors = pair_vectors(block / 2);
+      T* to = packed_.data() + (group * out_blocks_ + block / 2 * 2) * lanes_ * channels * positions_ + block % 2 * lanes_;
+      constexpr index_t kChannels = 16;  // at a time
+      std::vector<T> nine(static_cast<std::size_t>(9 * kChannels * lanes_));
+      std::vector<index_t> order(9 * kChannels);
+      std::iota(order.begin(), order.end(), index_t{0});
+      for (index_t c = 0; c < channels; c += kChannels) {
+        const index_t count = std::min(kChannels, channels - c);
+        pack_kernels<T>().pack_weights(weight + (group * g.group_out() + block * lanes_) * channels * 9 + c * 9, channels * 9,
+                                       std::min(lanes_, g.group_out() - block * lanes_), count * 9, order.data(), nine.data(), lanes_);
+        for (index_t i = 0; i < count; ++i)
+          winograd_kernels<T>().weight[m_ / 2 - 1]({nine.data() + i * 9 * lanes_, to + (c + i) * vectors * lanes_, channels * vectors * lanes_});
+      }
+    });
+  }
+
+  void transform_input(const TensorView<const T>& x, const Block& block, const Buffers& b) const {
+    const ConvGeometry& g = this->geometry_;
+    const InputBand band{block.row * m_ - g.pad_top, block.rows * m_ + 2, block.column * m_ - g.pad_left, block.columns * m_ + 2};
+    T* packed = b.m;
+    T* strip = packed + band.rows * band.columns * lanes_;
+    const index_t tiles = block.tiles();
+    for (index_t cb = 0; cb < in_blocks_; ++cb) {
+      const index_t c = cb * lanes_;
+      pack_band(x, block.n, block.group * g.group_in() + c, std::min(lanes_, g.group_in() - c), band, lanes_, packed);
+      for (index_t r = 0; r < block.rows; ++r)
+        winograd_kernels<T>().input[m_ / 2 - 1]({packed + r * m_ * band.columns * lanes_, band.columns * lanes_, block.columns, strip,
+                                                 b.v + (cb * tiles + r * block.columns) * lanes_, v_stride(tiles), lanes_});
+    }
+  }
+
+  void multiply(const Block& block, index_t pair, const Buffers& b, const TensorView<const T>* residual,
+                const TensorView<T>& out) const {
+    const ConvGeometry& g = this->geometry_;
+    const GemmKernels<T>& kernels = gemm_kernels<T>();
+    const index_t tiles = block.tiles(), channels = g.group_in();
+    const int vectors = pair_vectors(pair);
+    const T* weights = packed_.data() + (block.group * out_blocks_ + 2 * pair) * lanes_ * channels * positions_;
+    std::vector<index_t> offsets(static_cast<std::size_t>(in_blocks_));
+    for (index_t cb = 0; cb < in_blocks_; ++cb) offsets[cb] = cb * tiles * lanes_;
+    const index_t part = kReductionPart / lanes_, tail = channels - (in_blocks_ - 1) * lanes_;
+    const index_t row_tiles = ceil_div(tiles, kernels.max_rows);
+    GemmTile<T> tile{};
+    tile.a_stride = lanes_;
+    tile.c_stride = vectors * lanes_;
+    tile.c_vector_stride = lanes_;
+    for (index_t xi = 0; xi < positions_; ++xi)
+      for (index_t cb = 0; cb < in_blocks_; cb += part) {
+        const index_t end = std::min(cb + part, in_blocks_);
+        const bool has_tail = end == in_blocks_ && tail < lanes_;
+        tile.offsets = offsets.data() + cb;
+        tile.runs = end - cb - has_tail;
+        tile.run = lanes_;
+        tile.tail_runs = has_tail;
+        tile.tail_run = tail;
+        tile.b = weights + (xi * channels + cb * lanes_) * vectors * lanes_;
+        tile.accumulate = cb > 0;
+        for (index_t i = 0; i < row_tiles; ++i) {
+          const index_t begin = i * tiles / row_tiles, stop = (i + 1) * tiles / row_tiles;
+          tile.a = b.v + xi * v_stride(tiles) + begin * lanes_;
+          tile.c = b.m + xi * m_stride(tiles) + begin * vectors * lanes_;
+          kernels.tile[0][stop - begin - 1][vectors - 1](tile);
+        }
+      }
+    const index_t y_row = block.columns * m_ * lanes_;
+    const index_t row = block.row * m_, column = block.column * m_;
+    for (int v = 0; v < vectors; ++v) {
+      for (index_t r = 0; r < block.rows; ++r)
+        winograd_kernels<T>().output[m_ / 2 - 1]({b.m + r * block.columns * vectors * lanes_ + v * lanes_, m_stride(tiles),
+                                                  vectors * lanes_, block.columns, b.y + r * m_ * y_row, y_row});
+      const index_t oc = (2 * pair + v) * lanes_;
+      finish_band(BandSums<T>{b.y, y_row, lanes_, block.n, block.group * g.group_out() + oc, std::min(lanes_, g.group_out() - oc),
+                              row, std::min(block.rows * m_, g.out_h - row), column, std::min(block.columns * m_, g.out_w - column)},
+                  this->bias_.data(), residual, this->options_.activation, out);
+    }
+  }
+
+  const index_t m_, positions_;  // side of an output tile; positions in an input tile
+  const index_t lanes_, in_blocks_, out_blocks_;
+  const index_t tiles_h_, tiles_w_;
+  AlignedArray<T> packed_;
+  index_t block_h_, block_w_;  // tiles of a block
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_winograd(const ConvGeometry& g, const ConvOptions& o, int tile, const T* weight, const T* bias) {
+  return std::make_unique<Winograd<T>>(g, o, tile, weight, bias);
+}
+template std::unique_ptr<ConvEngine<float>> make_winograd(const ConvGeometry&, const ConvOptions&, int, const float*, const float*);
+template std::unique_ptr<ConvEngine<double>> make_winograd(const ConvGeometry&, const ConvOptions&, int, const double*, const double*);
+
+}  // namespace fastconv

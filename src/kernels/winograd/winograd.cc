@@ -1,0 +1,141 @@
+#include "kernels/winograd/winograd.h"
+
+#include "kernels/winograd/matrices.h"
+#include "simd/vec.h"
+
+namespace fastconv::FASTCONV_ISA {
+namespace {
+
+template <int M>
+constexpr WinogradMatrices<M> kMatrices = winograd_matrices<M>();
+
+// sum of c[i] * x[i] over i = First, First + Step, ..., leaving out what the compiler knows to be zero.
+template <class T, int First, int Step, int N>
+FASTCONV_INLINE Vec<T> dot(const double (&c)[N], const Vec<T> (&x)[N]) {
+  Vec<T> sum{};
+  bool empty = true;
+#pragma GCC unroll 8
+  for (int i = First; i < N; i += Step) {
+    if (c[i] == 0) continue;
+    const Vec<T> term = c[i] == 1 ? x[i] : c[i] == -1 ? -x[i] : x[i] * T(c[i]);
+    sum = empty ? term : sum + term;
+    empty = false;
+  }
+  return sum;
+}
+
+// y = B^T x. The rows of p and -p have the same even coefficients and opposite odd ones.
+template <class T, int M>
+FASTCONV_INLINE void input_transform(const Vec<T> (&x)[M + 2], Vec<T> (&y)[M + 2]) {
+  constexpr auto& bt = kMatrices<M>.bt;
+  y[0] = dot<T, 0, 1>(bt[0], x);
+  y[M + 1] = dot<T, 0, 1>(bt[M + 1], x);
+#pragma GCC unroll 8
+  for (int i = 1; i <= M; i += 2) {
+    const Vec<T> even = dot<T, 0, 2>(bt[i], x), odd = dot<T, 1, 2>(bt[i], x);
+    // Row i + 1 has the signs of its odd or of its even part turned round.
+    y[i] = even + odd;
+    y[i + 1] = bt[i + 1][2] == bt[i][2] && bt[i + 1][1] == -bt[i][1] ? even - odd : odd - even;
+  }
+}
+
+// y = A^T x, with the columns of p and -p joined.
+template <class T, int M>
+FASTCONV_INLINE void output_transform(const Vec<T> (&x)[M + 2], Vec<T> (&y)[M]) {
+  constexpr auto& at = kMatrices<M>.at;
+  Vec<T> sum[M / 2], difference[M / 2];
+#pragma GCC unroll 8
+  for (int j = 0; j < M / 2; ++j) {
+    sum[j] = x[2 * j + 1] + x[2 * j + 2];
+    difference[j] = x[2 * j + 1] - x[2 * j + 2];
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < M; ++i) {
+    Vec<T> v = i == 0 ? x[0] : i == M - 1 ? x[M + 1] : Vec<T>{};
+#pragma GCC unroll 8
+    for (int j = 0; j < M / 2; ++j) {
+      const Vec<T>& part = i % 2 ? difference[j] : sum[j];
+      const double c = at[i][2 * j + 1];
+      v = c == 1 ? v + part : v + part * T(c);
+    }
+    y[i] = v;
+  }
+}
+
+template <class T, int M>
+void input(const WinogradInput<T>& w) {
+  constexpr int N = M + 2, L = lanes<T>;
+  const index_t columns = M * w.tiles + 2, strip_row = columns * L;
+  for (index_t c = 0; c < columns; ++c) {
+    Vec<T> x[N], y[N];
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) x[i] = load(w.x + i * w.x_row_stride + c * L);
+    input_transform<T, M>(x, y);
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) store(w.strip + i * strip_row + c * L, y[i]);
+  }
+  for (int i = 0; i < N; ++i)
+    for (index_t t = 0; t < w.tiles; ++t) {
+      Vec<T> x[N], y[N];
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) x[j] = load(w.strip + i * strip_row + (M * t + j) * L);
+      input_transform<T, M>(x, y);
+      T* v = w.v + t * w.v_tile_stride + i * N * w.v_xi_stride;
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) store(v + j * w.v_xi_stride, y[j]);
+    }
+}
+
+template <class T, int M>
+void output(const WinogradOutput<T>& w) {
+  constexpr int N = M + 2, L = lanes<T>;
+  for (index_t t = 0; t < w.tiles; ++t) {
+    const T* m = w.m + t * w.m_tile_stride;
+    Vec<T> rows[M][N];
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) {
+      Vec<T> x[N], y[M];
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) x[i] = load(m + (i * N + j) * w.m_xi_stride);
+      output_transform<T, M>(x, y);
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i) rows[i][j] = y[i];
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) {
+      Vec<T> y[M];
+      output_transform<T, M>(rows[i], y);
+#pragma GCC unroll 8
+      for (int j = 0; j < M; ++j) store(w.y + i * w.y_row_stride + (M * t + j) * L, y[j]);
+    }
+  }
+}
+
+template <class T, int M>
+void weight(const WinogradWeight<T>& w) {
+  constexpr int N = M + 2, L = lanes<T>, D = lanes<double>;
+  constexpr auto& g = kMatrices<M>.g;
+  for (int half = 0; half < L; half += D) {
+    Vec<double> x[3][3], rows[N][3];
+    for (int k = 0; k < 9; ++k)
+      for (int i = 0; i < D; ++i) x[k / 3][k % 3][i] = double(w.weight[k * L + half + i]);
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i)
+      for (int j = 0; j < 3; ++j) rows[i][j] = x[0][j] * g[i][0] + x[1][j] * g[i][1] + x[2][j] * g[i][2];
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) {
+        const Vec<double> u = rows[i][0] * g[j][0] + rows[i][1] * g[j][1] + rows[i][2] * g[j][2];
+        for (int k = 0; k < D; ++k) w.u[(i * N + j) * w.u_xi_stride + half + k] = T(u[k]);
+      }
+  }
+}
+
+}  // namespace
+}  // namespace fastconv::FASTCONV_ISA
+
+FASTCONV_DEFINE_KERNELS(WinogradKernels, winograd_kernels,
+                        {{input<T, 2>, input<T, 4>, input<T, 6>},
+                         {output<T, 2>, output<T, 4>, output<T, 6>},
+                         {weight<T, 2>, weight<T, 4>, weight<T, 6>}})

@@ -1,0 +1,47 @@
+// The transforms of Winograd convolution, one vector of channels at a time. xi counts the N * N positions of a tile.
+#pragma once
+
+#include "simd/dispatch.h"
+
+namespace fastconv {
+
+// A row of tiles of the input: v[xi][tile] = B^T d B.
+template <class T>
+struct WinogradInput {
+  const T* x;  // haloed; pixels are `lanes` apart, tiles M pixels
+  index_t x_row_stride;
+  index_t tiles;
+  T* strip;  // scratch: N * (M * tiles + 2) vectors
+  T* v;
+  index_t v_xi_stride, v_tile_stride;
+};
+
+// A row of tiles of the output: y = A^T m A, M rows of M * tiles pixels.
+template <class T>
+struct WinogradOutput {
+  const T* m;
+  index_t m_xi_stride, m_tile_stride;
+  index_t tiles;
+  T* y;
+  index_t y_row_stride;  // pixels are `lanes` apart
+};
+
+// u[xi][lanes] = G g G^T for `lanes` output channels of one input channel, computed in double.
+template <class T>
+struct WinogradWeight {
+  const T* weight;  // [9][lanes]
+  T* u;
+  index_t u_xi_stride;
+};
+
+template <class T>
+struct WinogradKernels {
+  // [M / 2 - 1] for M = 2, 4, 6
+  void (*input[3])(const WinogradInput<T>&);
+  void (*output[3])(const WinogradOutput<T>&);
+  void (*weight[3])(const WinogradWeight<T>&);
+};
+
+FASTCONV_DECLARE_KERNELS(WinogradKernels, winograd_kernels)
+
+}  // namespace fastconv
