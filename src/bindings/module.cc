@@ -47,4 +47,5 @@ PYBIND11_MODULE(_core, m) {
   }
   bind_config(m);
   bind_conv(m);
+  bind_ops(m);
 }

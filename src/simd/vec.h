@@ -19,6 +19,7 @@
 #endif
 
 #define FASTCONV_INLINE static inline __attribute__((always_inline))
+#define FASTCONV_MEMBER inline __attribute__((always_inline))  // for member functions
 
 namespace fastconv::FASTCONV_ISA {
 
@@ -91,6 +92,21 @@ FASTCONV_INLINE void store_partial(T* p, Vec<T> v, int n) {
 #else
   for (int i = 0; i < n; ++i) p[i] = v[i];
 #endif
+}
+
+// All bits set in the first n lanes, none in the others.
+template <class T>
+FASTCONV_INLINE IntVec<T> first_lanes(int n) {
+  IntVec<T> index;
+  for (int i = 0; i < lanes<T>; ++i) index[i] = i;
+  return index < n;
+}
+// The sum of the lanes, pairwise.
+template <class T>
+FASTCONV_INLINE T sum_lanes(Vec<T> v) {
+  for (int width = lanes<T> / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) v[i] += v[i + width];
+  return v[0];
 }
 
 // A NaN in x comes through both: the comparison is false and x is taken.
