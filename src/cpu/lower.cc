@@ -29,10 +29,17 @@ std::vector<int> direct_outputs(const Graph& graph, const std::vector<bool>& blo
   return output_of;
 }
 
+// Fewer than four sizes broadcast as NumPy's do.
+Shape four_sizes(Shape shape) {
+  if (shape.size() < 4) shape.insert(shape.begin(), 4 - shape.size(), 1);
+  return shape;
+}
+
 }  // namespace
 
 template <class T>
 std::size_t Packed<T>::bytes() const {
+  const std::lock_guard lock(mutex);
   std::size_t sum = 0;
   for (const auto& [id, conv] : convs) sum += conv->packed_bytes();
   for (const auto& [id, array] : blocked_constants) sum += array->bytes();
@@ -77,6 +84,37 @@ Program<T> Lowering<T>::run() {
 }
 
 template <class T>
+void Lowering<T>::lower(ValueId id) {
+  const Node& node = graph_[id];
+  if (is_view(graph_, id, blocked_)) return view(id);
+  std::visit(
+      [&]<class Op>(const Op& o) {
+        if constexpr (std::is_same_v<Op, op::Conv2d>) return conv2d(id);
+        else if constexpr (std::is_same_v<Op, op::Linear>) return linear(id);
+        else if constexpr (std::is_same_v<Op, op::ConvTranspose2d>) return conv_transpose2d(id);
+        else if constexpr (std::is_same_v<Op, op::ScaleShift>) return scale_shift(id, o);
+        else if constexpr (std::is_same_v<Op, op::LayerNorm>) return layer_norm(id, o);
+        else if constexpr (std::is_same_v<Op, op::LocalResponseNorm>) return local_response_norm(id, o);
+        else if constexpr (std::is_same_v<Op, op::Activate>) return activate(id, o);
+        else if constexpr (std::is_same_v<Op, op::Binary>) return binary(id, o);
+        else if constexpr (std::is_same_v<Op, op::Pool>) return pool(id, o);
+        else if constexpr (std::is_same_v<Op, op::AdaptivePool>) return adaptive_pool(id, o);
+        else if constexpr (std::is_same_v<Op, op::Mean>) return mean(id, o);
+        else if constexpr (std::is_same_v<Op, op::Reshape>) return view(id);
+        else if constexpr (std::is_same_v<Op, op::Permute>) return permute(id, o);
+        else if constexpr (std::is_same_v<Op, op::Slice>) return slice(id, o);
+        else if constexpr (std::is_same_v<Op, op::Concat>) return concat(id, o);
+        else if constexpr (std::is_same_v<Op, op::Pad>) return pad(id, o);
+        else if constexpr (std::is_same_v<Op, op::Softmax>) return softmax(id, o);
+        else if constexpr (std::is_same_v<Op, op::Interpolate>) return interpolate(id, o);
+        else if constexpr (std::is_same_v<Op, op::ChannelShuffle>) return channel_shuffle(id, o);
+        else if constexpr (std::is_same_v<Op, op::PixelShuffle>) return pixel_shuffle(id, o);
+        else throw std::logic_error(std::string("lowering: no step computes ") + operator_name(node.op));
+      },
+      node.op);
+}
+
+template <class T>
 int Lowering<T>::new_buffer(index_t elements) {
   const int now = static_cast<int>(program_.steps.size());
   program_.buffers.push_back({Buffer::Kind::arena, 0, elements, now, now - 1, nullptr});
@@ -87,8 +125,9 @@ int Lowering<T>::new_buffer(index_t elements) {
 template <class T>
 typename Lowering<T>::Place Lowering<T>::new_place(const Shape& shape, bool blocked) {
   if (!blocked) return {new_buffer(checked_size(shape, sizeof(T))), 0, false, 0};
-  const index_t image = ceil_div(shape[1], block_) * block_ * shape[2] * shape[3];
-  return {new_buffer(checked_size({shape[0], image}, sizeof(T))), 0, true, image};
+  const Shape s = four_sizes(shape);
+  const index_t image = ceil_div(s[1], block_) * block_ * s[2] * s[3];
+  return {new_buffer(checked_size({s[0], image}, sizeof(T))), 0, true, image};
 }
 
 template <class T>
@@ -116,22 +155,23 @@ bool Lowering<T>::dies_at(ValueId x, ValueId id) const {
 }
 
 template <class T>
-void Lowering<T>::define_in_place(ValueId id, ValueId x) {
+bool Lowering<T>::reuse(ValueId id, ValueId x) {
   const bool placed = places_[id].buffer >= 0 || homes_[id].parent != kNone || output_of_[id] >= 0;
   if (placed || places_[x].blocked != blocked_[id] || graph_.shape(x) != graph_.shape(id) || !dies_at(x, id))
-    return define(id);
+    return false;
   places_[id] = places_[x];
   values_in_[places_[id].buffer].push_back(id);
+  return true;
 }
 
 template <class T>
-const void* Lowering<T>::constant_data(ValueId id) const {
-  return id == kNone ? nullptr : graph_[id].as<op::Constant>()->data.get();
+std::shared_ptr<const T> Lowering<T>::constant_data(ValueId id) const {
+  return id == kNone ? nullptr : std::static_pointer_cast<const T>(graph_[id].as<op::Constant>()->data);
 }
 
 template <class T>
 typename Lowering<T>::Place Lowering<T>::constant(ValueId id, bool blocked) {
-  const Shape& shape = graph_.shape(id);
+  const Shape shape = four_sizes(graph_.shape(id));
   std::shared_ptr<const void> data = graph_[id].as<op::Constant>()->data;
   Place place{static_cast<int>(program_.buffers.size()), 0, blocked, 0};
   if (blocked) {
@@ -165,15 +205,15 @@ typename Lowering<T>::Place Lowering<T>::as(ValueId id, bool blocked) {
 template <class T>
 Operand<T> Lowering<T>::image(const Place& place, const Shape& shape) const {
   if (!place.blocked) return planes(place, shape);
-  const index_t h = shape[2], w = shape[3];
+  const Shape s = four_sizes(shape);
+  const index_t h = s[2], w = s[3];
   return {place.buffer, place.offset,
-          {nullptr, shape[0], shape[1], h, w, block_, place.image_stride, h * w * block_, w * block_, block_, 0}};
+          {nullptr, s[0], s[1], h, w, block_, place.image_stride, h * w * block_, w * block_, block_, 0}};
 }
 
 template <class T>
 Operand<T> Lowering<T>::planes(const Place& place, const Shape& sizes) const {
-  Shape s = sizes;  // fewer than four sizes broadcast as NumPy's do
-  s.insert(s.begin(), 4 - s.size(), 1);
+  const Shape s = four_sizes(sizes);
   return {place.buffer, place.offset, nchw_view<T>(nullptr, s[0], s[1], s[2], s[3])};
 }
 
@@ -218,10 +258,10 @@ void Lowering<T>::copy(const Operand<T>& from, const Operand<T>& to, ValueId id,
   info.reason = why;
 }
 
-// A value of any rank and layout as 4-d views that have the same elements in the same order.
 template <class T>
-Operand<T> Lowering<T>::flat(const Place& place, const Shape& shape) const {
-  if (place.blocked || shape.size() == 4) return image(place, shape);
+Operand<T> Lowering<T>::flat(const Place& place, ValueId id) const {
+  const Shape& shape = graph_.shape(id);
+  if (place.blocked) return image(place, shape);
   return planes(place, {1, 1, 1, checked_size(shape)});
 }
 
@@ -235,8 +275,13 @@ void Lowering<T>::view(ValueId id) {
       place.offset += slice->start[0] * place.image_stride + slice->start[1] * shape[2] * shape[3];
     else
       place.offset += slice->start[0] * checked_size(Shape(shape.begin() + 1, shape.end()));
-  } else if (place.blocked && place.image_stride != graph_.shape(x)[1]) {
-    place = as(x, false);  // a slice of wider images
+  } else if (place.blocked && (output_of_[id] >= 0 || place.image_stride != graph_.shape(x)[1])) {
+    // Blocks of several pixels, or a part of wider images.
+    if (output_of_[id] >= 0) {
+      define(id);
+      return copy(image(x), planes(places_[id], graph_.shape(x)), id, "to the output");
+    }
+    place = as(x, false);
   }
   place.blocked = blocked_[id];
   places_[id] = place;
@@ -248,9 +293,9 @@ void Lowering<T>::write_outputs(ValueId id) {
   for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
     if (graph_.outputs()[i] != id || output_of_[id] == static_cast<int>(i)) continue;
     const Place to{static_cast<int>(graph_.inputs().size() + i), 0, false, 0};
-    const Place from = graph_.is_constant(id) ? as(id, false) : places_[id];
-    const Shape& shape = graph_.shape(id);
-    copy(flat(from, shape), from.blocked ? image(to, shape) : flat(to, shape), id, "to the output");
+    const Place from = place(id);
+    copy(from.blocked ? image(id) : flat(from, id), from.blocked ? image(to, graph_.shape(id)) : flat(to, id), id,
+         "to the output");
   }
 }
 

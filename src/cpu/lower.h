@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "cpu/memory_plan.h"
 #include "fastconv/memory.h"
 #include "fastconv/network.h"
+#include "fastconv/ops.h"
 
 namespace fastconv {
 
@@ -19,6 +21,7 @@ template <class T>
 struct Packed {
   std::map<ValueId, std::shared_ptr<const Conv2d<T>>> convs;
   std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
+  mutable std::mutex mutex;  // held while lowering
 
   std::size_t bytes() const;
 };
@@ -92,6 +95,10 @@ class Lowering {
   void interpolate(ValueId id, const op::Interpolate& o);
   void channel_shuffle(ValueId id, const op::ChannelShuffle& o);
   void pixel_shuffle(ValueId id, const op::PixelShuffle& o);
+  void run_pool(ValueId id, op::Pool::Kind kind, std::shared_ptr<const PoolGeometry> geometry);
+  void global_average(ValueId id);
+  void move(ValueId id, const Operand<T>& x, const Operand<T>& y, const Shape& shape, const Shape& x_strides,
+            const Shape& y_strides);
   void view(ValueId id);
   void write_outputs(ValueId id);
 
@@ -99,17 +106,21 @@ class Lowering {
   int new_buffer(index_t elements);
   Place new_place(const Shape& shape, bool blocked);
   void define(ValueId id);                   // gives the value of `id` its place
-  void define_in_place(ValueId id, ValueId x);  // that of x if nobody needs x any more, else as define()
+  bool reuse(ValueId id, ValueId x);         // gives it that of x, if nobody needs x any more
+  void define_in_place(ValueId id, ValueId x) {
+    if (!reuse(id, x)) define(id);
+  }
   bool dies_at(ValueId x, ValueId id) const;
   Place as(ValueId id, bool blocked);        // in this layout; converts where needed, once
   Place constant(ValueId id, bool blocked);
-  const void* constant_data(ValueId id) const;
+  Place place(ValueId id) { return graph_.is_constant(id) ? as(id, false) : places_[id]; }
+  std::shared_ptr<const T> constant_data(ValueId id) const;  // null for kNone
 
-  // Views: of any 4-d value, and of a contiguous one as if it had these sizes.
+  // Views: of a value of up to 4 dimensions, of a contiguous one as if it had these sizes, and of any for its address.
   Operand<T> image(const Place& place, const Shape& shape) const;
-  Operand<T> image(ValueId id) { return image(places_[id], graph_.shape(id)); }
+  Operand<T> image(ValueId id) { return image(place(id), graph_.shape(id)); }
   Operand<T> planes(const Place& place, const Shape& sizes) const;
-  Operand<T> flat(const Place& place, const Shape& shape) const;
+  Operand<T> flat(const Place& place, ValueId id) const;
   // (outer, channels, 1, inner) of a value around axes [begin, end): how means and softmax see it.
   Shape around(ValueId id, int begin, int end) const;
 

@@ -63,7 +63,7 @@ void Lowering<T>::activate(ValueId id, const op::Activate& o) {
   const Shape& shape = graph_.shape(id);
   const Place from = as(x, blocked_[id]);
   define_in_place(id, x);
-  const Operand<T> a = flat(from, shape), y = flat(places_[id], shape);
+  const Operand<T> a = flat(from, x), y = flat(places_[id], id);
   // Images of a blocked value may be apart, where it is part of a concatenation.
   index_t images = 1, count = checked_size(shape);
   if (blocked_[id]) {
@@ -90,9 +90,7 @@ void Lowering<T>::binary(ValueId id, const op::Binary& o) {
   const auto can_take = [&](int i) {  // the place of operand i, in which operand 1 - i must not lie otherwise
     return !graph_.is_constant(inputs[i]) && (inputs[0] == inputs[1] || places[0].buffer != places[1].buffer);
   };
-  if (can_take(0)) define_in_place(id, inputs[0]);
-  if (places_[id].buffer != places[0].buffer && can_take(1)) redefine_in_place(id, inputs[1]);
-  define(id);
+  if (!(can_take(0) && reuse(id, inputs[0])) && !(can_take(1) && reuse(id, inputs[1]))) define(id);
 
   // Blocked values are arrays (n, blocks, h, w, block).
   Shape sizes = shape;
@@ -113,8 +111,9 @@ void Lowering<T>::binary(ValueId id, const op::Binary& o) {
       if (own[i] == 1) strides[i] = 0;
     return strides;
   };
-  const Shape sa = strides_of(inputs[0], places[0]), sb = strides_of(inputs[1], places[1]), sy = strides_of(id, places_[id]);
-  const Operand<T> a = any(places[0], inputs[0]), b = any(places[1], inputs[1]), y = any(places_[id], id);
+  const Shape sa = strides_of(inputs[0], places[0]), sb = strides_of(inputs[1], places[1]);
+  const Shape sy = strides_of(id, places_[id]);
+  const Operand<T> a = flat(places[0], inputs[0]), b = flat(places[1], inputs[1]), y = flat(places_[id], id);
   emit(id, {a, b, y}, [=, kind = o.kind](T* const* at) {
     fastconv::binary<T>(kind, sizes, a.at(at).data, sa, b.at(at).data, sb, y.at(at).data, sy);
   });

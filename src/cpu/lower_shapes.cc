@@ -21,9 +21,9 @@ void Lowering<T>::permute(ValueId id, const op::Permute& o) {
   const Shape strides = contiguous_strides(graph_.shape(id));
   Shape y_strides(shape.size());  // along x's axes
   for (std::size_t i = 0; i < o.order.size(); ++i) y_strides[o.order[i]] = strides[i];
-  const Place from = graph_.is_constant(x) ? as(x, false) : places_[x];
+  const Place from = place(x);
   if (!from.blocked)
-    return move(id, any(from, x), any(places_[id], id), shape, contiguous_strides(shape), y_strides);
+    return move(id, flat(from, x), flat(places_[id], id), shape, contiguous_strides(shape), y_strides);
   const Operand<T> a = image(from, shape);
   Operand<T> y = planes(places_[id], shape);
   y.view.sn = y_strides[0];
@@ -53,7 +53,7 @@ void Lowering<T>::slice(ValueId id, const op::Slice& o) {
     if (checked_size(shape) > 0) from.offset += start[i] * strides[i];
     strides[i] *= o.step[i];
   }
-  move(id, any(from, id), any(places_[id], id), shape, strides, y_strides);
+  move(id, flat(from, id), flat(places_[id], id), shape, strides, y_strides);
 }
 
 template <class T>
@@ -67,7 +67,8 @@ void Lowering<T>::concat(ValueId id, const op::Concat& o) {
     Place to = places_[id];
     to.offset += blocked_[id] ? start * shape[2] * shape[3] : start * strides[o.axis];
     start += own[o.axis];
-    const bool is_there = homes_[part].parent != kNone && places_[part].buffer == to.buffer && places_[part].offset == to.offset;
+    const Place& at = places_[part];
+    const bool is_there = homes_[part].parent != kNone && at.buffer == to.buffer && at.offset == to.offset;
     if (is_there || checked_size(own) == 0) continue;
     if (blocked_[id]) {
       const Operand<T> x = image(as(part, true), own), y = image(to, own);
@@ -81,7 +82,7 @@ void Lowering<T>::concat(ValueId id, const op::Concat& o) {
       y.view.sw = strides[3];
       emit(id, {x, y}, [=](T* const* b) { fastconv::copy<T>(x.at(b), y.at(b)); });
     } else {
-      move(id, any(as(part, false), part), any(to, part), own, contiguous_strides(own), strides);
+      move(id, flat(as(part, false), part), flat(to, part), own, contiguous_strides(own), strides);
     }
   }
 }
@@ -103,9 +104,9 @@ void Lowering<T>::pad(ValueId id, const op::Pad& o) {
         map[i] = at > last ? -1 : at;
     }
   }
-  const Operand<T> a = any(as(x, false), x);
+  const Operand<T> a = flat(as(x, false), x);
   define(id);
-  const Operand<T> y = any(places_[id], id);
+  const Operand<T> y = flat(places_[id], id);
   emit(id, {a, y}, [=, maps = std::move(maps), value = static_cast<T>(o.value), xs = contiguous_strides(shape),
                     ys = contiguous_strides(padded)](T* const* b) {
     gather<T>(maps, xs, ys, a.at(b).data, y.at(b).data, value);
@@ -116,10 +117,10 @@ template <class T>
 void Lowering<T>::channel_shuffle(ValueId id, const op::ChannelShuffle& o) {
   const Shape& s = graph_.shape(id);
   const ValueId x = graph_[id].inputs[0];
-  const Operand<T> a = any(as(x, false), x);
+  const Operand<T> a = flat(as(x, false), x);
   define(id);
   const index_t plane = s[2] * s[3], depth = s[1] / o.groups;
-  move(id, a, any(places_[id], id), {s[0], o.groups, depth, plane}, {s[1] * plane, depth * plane, plane, 1},
+  move(id, a, flat(places_[id], id), {s[0], o.groups, depth, plane}, {s[1] * plane, depth * plane, plane, 1},
        {s[1] * plane, plane, o.groups * plane, 1});
 }
 
@@ -127,11 +128,11 @@ template <class T>
 void Lowering<T>::pixel_shuffle(ValueId id, const op::PixelShuffle& o) {
   const Shape& s = graph_.shape(id);
   const ValueId x = graph_[id].inputs[0];
-  const Operand<T> a = any(as(x, false), x);
+  const Operand<T> a = flat(as(x, false), x);
   define(id);
   const index_t r = o.upscale, h = s[2] / r, w = s[3] / r, row = s[3];
   const Shape sizes{s[0], s[1], r, r, h, w};  // x; the result's channels are (n, c, h, r, w, r)
-  move(id, a, any(places_[id], id), sizes, contiguous_strides(sizes), {s[1] * s[2] * row, s[2] * row, row, 1, r * row, r});
+  move(id, a, flat(places_[id], id), sizes, contiguous_strides(sizes), {s[1] * s[2] * row, s[2] * row, row, 1, r * row, r});
 }
 
 #define INSTANTIATE(T)                                                           \
