@@ -57,7 +57,7 @@ FASTCONV_INLINE void store(T* p, Vec<T> v) {
 }
 template <class T>
 FASTCONV_INLINE Vec<T> broadcast(T s) {
-  return Vec<T>{} + s;
+  return s - Vec<T>{};  // unlike s + 0 this keeps the sign of -0, and compilers see that it is s
 }
 // 0, 1, 2, ...
 template <class T>
