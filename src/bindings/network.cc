@@ -252,8 +252,11 @@ void bind_network(py::module_& m) {
       });
 
   py::class_<Network, std::shared_ptr<Network>>(m, "Network")
-      .def(py::init([](const Graph& graph, const std::string& accuracy, std::optional<std::size_t> max_workspace, int threads) {
+      .def(py::init([](const Graph& recorded, std::vector<ValueId> outputs, const std::string& accuracy,
+                       std::optional<std::size_t> max_workspace, int threads) {
         const NetworkOptions options{parse_accuracy(accuracy), max_workspace, threads};
+        Graph graph = recorded;
+        graph.set_outputs(std::move(outputs));
         const py::gil_scoped_release release;
         return compile_network(graph, options);
       }))
