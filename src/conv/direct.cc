@@ -48,7 +48,8 @@ class Direct final : public ConvEngine<T> {
       x.h = g.in_h = g.out_h;
       g.stride_h = 1;
     }
-    if (g.out_h == 1 && g.out_w == 1 && g.in_h == 1 && g.in_w == 1 && x.n > 1) {  // a linear layer: samples are the pixels
+    const bool pointwise = g.taps() == 1 && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0;
+    if (pointwise && g.in_h == 1 && g.in_w == 1 && x.n > 1) {  // a linear layer: samples are the pixels
       const auto fold = [](auto& view) {
         view.w = view.n;
         view.sw = view.sn;
