@@ -38,9 +38,7 @@ struct Conv2d {  // x, weight, bias?, residual?
   bool operator==(const Conv2d&) const = default;
 };
 struct ConvTranspose2d {  // x, weight, bias?
-  Pair stride{1, 1};
-  std::array<index_t, 4> padding{};
-  Pair output_padding{}, dilation{1, 1};
+  Pair stride{1, 1}, padding{}, output_padding{}, dilation{1, 1};
   index_t groups = 1;
   Activation activation = Activation::none;
   bool operator==(const ConvTranspose2d&) const = default;

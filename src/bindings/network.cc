@@ -65,8 +65,7 @@ struct Recorded {
     return op::Conv2d{stride, {g.pad_top, g.pad_bottom, g.pad_left, g.pad_right}, dilation, groups, a.activation()};
   }
   Operator conv_transpose2d() const {
-    const auto p = a.pair("padding", {0, 0});
-    return op::ConvTranspose2d{a.pair("stride", {1, 1}),         {p[0], p[0], p[1], p[1]},
+    return op::ConvTranspose2d{a.pair("stride", {1, 1}),         a.pair("padding", {0, 0}),
                                a.pair("output_padding", {0, 0}), a.pair("dilation", {1, 1}),
                                a.get<index_t>("groups", 1),      a.activation()};
   }
