@@ -47,6 +47,8 @@ struct ConvOptions {
   Activation activation = Activation::none;
   Algorithm algorithm = Algorithm::automatic;
   Accuracy accuracy = Accuracy::fast;
+  // x and out will be plain NCHW rather than blocked: the cost of converting counts in the choice of an algorithm.
+  bool nchw = false;
   // The weights outlive the Conv2d, which may then read them where they are instead of copying them.
   bool borrow_weights = false;
 };

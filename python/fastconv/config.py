@@ -39,8 +39,8 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """How many threads the calling thread's work uses.
 
-    The default is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the smaller of the affinity
-    mask and the cgroup's CPU quota.
+    The default is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the smaller of the
+    affinity mask and the cgroup's CPU quota.
 
     Examples
     --------

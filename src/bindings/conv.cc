@@ -16,7 +16,7 @@ namespace {
 using Pair = std::array<index_t, 2>;
 
 ConvOptions conv_options(const std::string& activation, const std::string& algorithm, const std::string& accuracy) {
-  return {parse_activation(activation), parse_algorithm(algorithm), parse_accuracy(accuracy)};
+  return {parse_activation(activation), parse_algorithm(algorithm), parse_accuracy(accuracy), /*nchw=*/true};
 }
 
 template <class T>

@@ -173,7 +173,10 @@ void bind_ops(py::module_& m) {
   });
   m.def("adaptive_avg_pool2d", [](const py::array& x, py::array out) {
     const PoolGeometry g = adaptive_pool_geometry(spatial(x), spatial(out));
-    run_pool(x, out, {g.out_h, g.out_w}, [&](const auto& from, const auto& to) { avg_pool2d(g, from, to); });
+    run_pool(x, out, {g.out_h, g.out_w}, [&](const auto& from, const auto& to) {
+      const bool contiguous = (from.w == 1 || from.sw == 1) && (from.h == 1 || from.sh == from.w);
+      return g.out_h == 1 && g.out_w == 1 && contiguous ? global_avg_pool2d(from, to) : avg_pool2d(g, from, to);
+    });
   });
   m.def("interpolate", [](const py::array& x, py::array out, std::array<double, 2> scale, bool bilinear,
                           bool align_corners) {

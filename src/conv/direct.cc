@@ -166,7 +166,9 @@ class Direct final : public ConvEngine<T> {
     const auto same_layout = [&](const TensorView<const T>& view) {
       return view.block == lanes_ && view.lane == 0 && view.sb == out.sb && view.sh == out.sh && view.sw == out.sw;
     };
-    const bool in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) && (!residual || same_layout(*residual));
+    const bool aliased = residual && residual->data == out.data && blocks_a_part_ < in_blocks_;  // out would hold partial sums
+    const bool in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) &&
+                          (!residual || same_layout(*residual)) && !aliased;
 
     GemmTile<T> tile{};
     index_t c_row_stride;
@@ -185,6 +187,7 @@ class Direct final : public ConvEngine<T> {
       c_row_stride = band.columns * lanes_;
       tile.c_vector_stride = band.rows * band.columns * lanes_;
     }
+    tile.b_stride = vectors * lanes_;
     tile.a = source.data;
     tile.a_stride = source.pixel_stride * g.stride_w;
     const index_t a_row_stride = source.row_stride * g.stride_h;

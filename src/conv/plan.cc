@@ -57,15 +57,20 @@ Algorithm winograd_tile(const ConvGeometry& g) {
 }
 
 // The rule behind "auto"; docs/performance.md has the measurements it rests on.
-Choice rule(const ConvGeometry& g, const ConvOptions& options) {
+Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
+  const index_t pixels = g.out_h * g.out_w;
   if (g.group_in() == 1 && g.groups > 1) return {Algorithm::depthwise, "groups == in_channels"};
   if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 && g.out_w > 7)
     return {winograd_tile(g), "3x3, stride 1, 16 channels or more"};
+  if (options.nchw && 2 * g.group_out() <= lanes && pixels >= lanes)
+    return {Algorithm::im2col, "few output channels a group: vectors of pixels are fuller"};
+  if (options.nchw && g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && pixels >= 8 * lanes)
+    return {Algorithm::im2col, "1x1 on NCHW: neither input nor weights need repacking"};
   return {Algorithm::direct, "serves every shape at a high share of the peak"};
 }
 
-Choice choose(const ConvGeometry& g, const ConvOptions& options) {
-  if (options.algorithm == Algorithm::automatic) return rule(g, options);
+Choice choose(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
+  if (options.algorithm == Algorithm::automatic) return rule(g, options, lanes);
   const std::string why = obstacle(g, options.algorithm, options.accuracy);
   if (!why.empty()) fail("algorithm '", algorithm_name(options.algorithm), "' cannot serve here: it ", why);
   if (options.algorithm == Algorithm::winograd) return {winograd_tile(g), "asked for: the best tile for the shape"};
@@ -92,7 +97,7 @@ namespace {
 
 template <class T>
 std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOptions& options) {
-  const Choice best = rule(g, options);
+  const Choice best = rule(g, options, pack_kernels<T>().lanes);
   std::vector<AlgorithmInfo> list;
   const std::vector<T> weight(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps()));
   ConvOptions borrowed = options;
@@ -123,7 +128,7 @@ std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& g, DType dtype, c
 
 template <class T>
 Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias) {
-  const Choice choice = choose(geometry, options);
+  const Choice choice = choose(geometry, options, pack_kernels<T>().lanes);
   impl_.reset(new Impl{geometry, choice.algorithm, choice.reason, make_engine(choice.algorithm, geometry, options, weight, bias)});
 }
 template <class T>

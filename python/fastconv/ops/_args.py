@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from operator import index
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,7 +46,7 @@ def as_array(name: str, value: ArrayLike) -> Array:
                 ) from None
     array: Array = np.asarray(value)
     dtype = array.dtype
-    if dtype.kind != "f" and dtype.name != "bfloat16" or dtype.itemsize > 8:
+    if (dtype.kind != "f" and dtype.name != "bfloat16") or dtype.itemsize > 8:
         raise TypeError(
             f"{name} must be float32 or float64 (or float16), got {dtype}: "
             f"convert it, for example {name}.astype(np.float32)"
@@ -67,8 +67,8 @@ class Operands:
     Parameters
     ----------
     **arrays
-        The call's arrays by argument name; ``None`` where an optional one is absent. The first one sets
-        the dtype.
+        The call's arrays by argument name; ``None`` where an optional one is absent. The first
+        one sets the dtype.
 
     Attributes
     ----------
@@ -118,6 +118,12 @@ class Operands:
             raise ValueError(f"{name} must have shape ({length},), as {of}, got {shape}")
         return self.contiguous(name)
 
+    def required_vector(self, name: str, length: int, of: str) -> Array:
+        """As `vector`, but absence is a `TypeError`."""
+        if (vector := self.vector(name, length, of)) is None:
+            raise TypeError(f"{name} must be an array, got None")
+        return vector
+
     def source(self, name: str) -> Array:
         """The array of this name in the caller's dtype."""
         return self._arrays[name]
@@ -126,9 +132,7 @@ class Operands:
         """The array of this name as (N, C, H, W): a (C, H, W) becomes a batch of one."""
         array = self[name]
         if array.ndim not in (3, 4):
-            raise ValueError(
-                f"{name} must have shape (N, C, H, W) or (C, H, W), got {array.shape}"
-            )
+            raise ValueError(f"{name} must have shape (N, C, H, W) or (C, H, W), got {array.shape}")
         return array if array.ndim == 4 else array[None]
 
     def check_out(
@@ -211,19 +215,23 @@ class Operands:
         return out
 
 
-def is_symbolic(*values: Any) -> bool:
+def is_symbolic(value: Any, /, *others: Any) -> TypeGuard[Any]:
     """Whether any of these is a `fastconv._symbolic.Symbol`, which exist once that is imported."""
     module = sys.modules.get("fastconv._symbolic")
-    return module is not None and any(isinstance(value, module.Symbol) for value in values)
+    return module is not None and any(isinstance(v, module.Symbol) for v in (value, *others))
 
 
 def record(
     op: str, inputs: Sequence[Any], attributes: Mapping[str, Any], out: Array | None = None
-) -> Any:
-    """Record an operator in the graph of the symbolic values among its inputs."""
+) -> Array:
+    """Record an operator in the graph of the symbolic values among its inputs.
+
+    The result is a `Symbol`, typed as the array in whose place it stands.
+    """
     if out is not None:
         raise TypeError("out cannot be given with symbolic values, which have no memory")
-    return sys.modules["fastconv._symbolic"].record(op, inputs, attributes)
+    symbol: Any = sys.modules["fastconv._symbolic"].record(op, inputs, attributes)
+    return symbol  # type: ignore[no-any-return]
 
 
 def as_bool(name: str, value: Any) -> bool:
@@ -260,7 +268,9 @@ def as_int(name: str, value: Any) -> int:
     try:
         return index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__} {value!r}") from None
+        raise TypeError(
+            f"{name} must be an integer, got {type(value).__name__} {value!r}"
+        ) from None
 
 
 def as_ints(name: str, value: Any, length: int) -> tuple[int, ...]:

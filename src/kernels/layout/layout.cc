@@ -1,6 +1,6 @@
 #include "kernels/layout/layout.h"
 
-#include "simd/transpose.h"
+#include "simd/vec.h"
 
 namespace fastconv::FASTCONV_ISA {
 namespace {

@@ -2,7 +2,6 @@
 
 #include "simd/math.h"
 #include "simd/sum.h"
-#include "simd/transpose.h"
 
 namespace fastconv::FASTCONV_ISA {
 namespace {
