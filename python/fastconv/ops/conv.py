@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
@@ -82,6 +83,10 @@ def _options(
         choice("algorithm", algorithm, ALGORITHMS),
         choice("accuracy", accuracy, ("fast", "exact")),
     )
+
+
+def _contiguous(array: Array | None) -> Array | None:
+    return None if array is None else np.asarray(array, order="C")
 
 
 def _batch(array: Array | None) -> Array | None:
@@ -175,7 +180,7 @@ def conv2d(
     result = _core.conv2d(
         images,
         kernel,
-        operands.get("bias"),
+        _contiguous(operands.get("bias")),
         _batch(operands.get("residual")),
         _batch(native_out),
         *options,
@@ -351,7 +356,7 @@ def conv_transpose2d(
         operands.check_out(out, full[-operands["x"].ndim :])
     native_out = operands.native_out(out)
     result = _core.conv_transpose2d(
-        images, kernel, operands.get("bias"), _batch(native_out), *options.values()
+        images, kernel, _contiguous(operands.get("bias")), _batch(native_out), *options.values()
     )
     if native_out is not None and out is not None:
         return out
@@ -596,7 +601,7 @@ class PreparedConv2d:
         self._dtype = operands.dtype
         self._weight = operands.contiguous("weight").copy()
         offset = operands.get("bias")
-        self._bias = None if offset is None else offset.copy()
+        self._bias = None if offset is None else np.array(offset, order="C")
         self._options = options
         self._input_shape = input_shape
         self._packed: dict[tuple[int, ...], Any] = {}
