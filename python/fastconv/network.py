@@ -268,8 +268,9 @@ class Network:
         -------
         Steps
             A list of dictionaries: ``name`` (path of the module), ``op``, ``shape`` (of the
-            result), ``algorithm``, ``reason``, ``macs``, ``bytes`` (operands and packed weights, once each)
-            and ``workspace`` (scratch bytes of one thread). ``print`` shows it as a table.
+            result), ``algorithm``, ``reason``, ``error_class``, ``macs``, ``bytes`` (operands and
+            packed weights, once each) and ``workspace`` (scratch bytes of one thread). ``print``
+            shows it as a table.
         """
         return Steps(self._native.steps())
 
