@@ -77,7 +77,10 @@ Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
     return {Algorithm::im2col, "the window is far larger than x: others would pack its zeros"};
   if (g.group_in() == 1 && g.groups > 1 && obstacle(g, Algorithm::depthwise, options.accuracy).empty())
     return {Algorithm::depthwise, "groups == in_channels"};
-  if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 && g.out_w > 7)
+  // Where weights are transformed in the call itself, images of 7x7 have too few tiles to repay it.
+  const index_t least = options.borrow_weights ? 8 : 7;
+  if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 &&
+      std::min(g.out_h, g.out_w) >= least)
     return {winograd_tile(g), "3x3, stride 1, 16 channels or more"};
   if (options.nchw && pixels <= 4) return {Algorithm::im2col, "hardly any pixels: a product of matrix and vector"};
   if (options.nchw && 2 * g.group_out() <= lanes && pixels >= lanes)
