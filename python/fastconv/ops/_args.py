@@ -48,7 +48,7 @@ def as_array(name: str, value: ArrayLike) -> Array:
                 ) from None
     array: Array = np.asarray(value)
     dtype = array.dtype
-    if (dtype.kind != "f" and dtype.name != "bfloat16") or dtype.itemsize > 8:
+    if dtype.type not in (np.float32, np.float64, np.float16) and dtype.name != "bfloat16":
         raise TypeError(
             f"{name} must be float32 or float64 (or float16), got {dtype}: "
             f"convert it, for example {name}.astype(np.float32)"
