@@ -1,5 +1,6 @@
 #include "fastconv/memory.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -25,9 +26,14 @@ struct ScratchCache {
   std::size_t idle_bytes = 0;
 };
 
-// Never destroyed: worker threads may outlive static destruction.
+// Never destroyed: worker threads may outlive static destruction. A fork waits until no thread is inside the cache, so that
+// the child does not inherit a lock that nobody there will ever open.
 ScratchCache& cache() {
-  static ScratchCache* instance = new ScratchCache;
+  static ScratchCache* instance = [] {
+    auto* created = new ScratchCache;
+    pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); });
+    return created;
+  }();
   return *instance;
 }
 
