@@ -47,6 +47,8 @@ struct ConvOptions {
   Activation activation = Activation::none;
   Algorithm algorithm = Algorithm::automatic;
   Accuracy accuracy = Accuracy::fast;
+  // x and out will be plain NCHW rather than blocked: the cost of converting counts in the choice of an algorithm.
+  bool nchw = false;
   // The weights outlive the Conv2d, which may then read them where they are instead of copying them.
   bool borrow_weights = false;
 };
@@ -92,7 +94,7 @@ class Conv2d {
 // Transposed convolution: weight is (in, out / groups, kernel_h, kernel_w). `geometry` is that of the convolution whose
 // gradient this is, so its in_* describe the output here and its out_* the input.
 ConvGeometry conv_transpose_geometry(const Shape& x, const Shape& weight, std::array<index_t, 2> stride,
-                                     std::array<index_t, 4> padding, std::array<index_t, 2> output_padding,
+                                     std::array<index_t, 2> padding, std::array<index_t, 2> output_padding,
                                      std::array<index_t, 2> dilation, index_t groups);
 template <class T>
 void conv_transpose2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias,

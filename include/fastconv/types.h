@@ -26,4 +26,18 @@ enum class Activation : uint8_t {
   tanh,
 };
 
+// Along one axis, the input of one output element of a pooling: begin, begin + dilation, ... below end, and what an average
+// divides by.
+struct PoolWindow {
+  index_t begin, end, count;
+};
+
+// Along one axis, the two input elements that an interpolated one lies between, and the share of the second.
+struct InterpolationTap {
+  index_t low, high;
+  double weight;
+};
+
+enum class BinaryKind : uint8_t { add, multiply };
+
 }  // namespace fastconv

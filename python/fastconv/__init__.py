@@ -1,17 +1,20 @@
 """The fastest and simplest way to run a convolutional network from NumPy."""
 
-from fastconv import ops
+from fastconv import ops, weights
 from fastconv._version import __version__
 from fastconv.config import get_num_threads, num_threads, set_num_threads, show_config, trim
 from fastconv.ops import *  # noqa: F403
+from fastconv.preprocess import preprocess
 
 __all__ = [
     "__version__",
     "get_num_threads",
     "num_threads",
     "ops",
+    "preprocess",
     "set_num_threads",
     "show_config",
     "trim",
+    "weights",
     *ops.__all__,
 ]

@@ -45,8 +45,9 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """How many threads the calling thread's work uses.
 
-    The default is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the smaller of the affinity
-    mask and the cgroup's CPU quota. Threads are those of the process: a forked child starts its own.
+    The default is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the smaller of the
+    affinity mask and the cgroup's CPU quota. Threads are those of the process: a forked child
+    starts its own.
 
     Returns
     -------
@@ -120,9 +121,9 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        With ``mode="dict"``: ``version``, ``compiler``, ``cpu``, ``isa_found`` (weakest first), ``isa`` (in
-        use), ``threads``, ``cores_available``, ``cache_l1d``, ``cache_l2``, ``cache_l3`` and
-        ``scratch_cached_bytes`` (bytes), ``cuda`` (``None``: this build has none).
+        With ``mode="dict"``: ``version``, ``compiler``, ``cpu``, ``isa_found`` (weakest first),
+        ``isa`` (in use), ``threads``, ``cores_available``, ``cache_l1d``, ``cache_l2``, ``cache_l3``
+        and ``scratch_cached_bytes`` (bytes), ``cuda`` (``None``: this build has none).
 
     Raises
     ------

@@ -5,10 +5,13 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
+#include "fastconv/memory.h"
 #include "fastconv/tensor.h"
 
 namespace fastconv::bindings {
@@ -67,11 +70,18 @@ const T* contiguous_data(const std::optional<py::array>& array, const char* name
   return array ? contiguous_data<T>(*array, name) : nullptr;
 }
 
-// A new C-contiguous array. Throws ValueError on overflow and MemoryError where there is no memory.
+// A new C-contiguous array. Large ones live in recycled memory: the page faults of fresh memory cost as much as many a
+// convolution. Throws ValueError on overflow and MemoryError where there is no memory.
 template <class T>
 py::array new_array(const Shape& shape) {
-  checked_size(shape, sizeof(T));
-  return py::array_t<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  constexpr std::size_t kRecycled = std::size_t{64} << 10;
+  const std::size_t bytes = static_cast<std::size_t>(checked_size(shape, sizeof(T))) * sizeof(T);
+  const std::vector<py::ssize_t> sizes(shape.begin(), shape.end());
+  if (bytes < kRecycled) return py::array_t<T>(sizes);
+  auto memory = std::make_unique<Scratch>(bytes);
+  T* data = memory->as<T>();
+  const py::capsule owner(memory.release(), [](void* scratch) { delete static_cast<Scratch*>(scratch); });
+  return py::array_t<T>(sizes, data, owner);
 }
 
 // Calls f(T{}) with T = float or double, after the dtype of `array`.

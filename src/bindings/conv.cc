@@ -2,70 +2,180 @@
 
 #include <pybind11/stl.h>
 
-#include <map>
+#include <optional>
+#include <variant>
 
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/options.h"
+#include "fastconv/error.h"
 
 namespace fastconv::bindings {
 namespace {
 
-struct ConvArguments {
-  std::array<index_t, 2> stride, dilation;
-  Padding padding;
-  index_t groups;
-  ConvOptions options;
-};
+using Pair = std::array<index_t, 2>;
 
-ConvArguments conv_arguments(std::array<index_t, 2> stride, const py::object& padding, std::array<index_t, 2> dilation,
-                             index_t groups, const std::string& activation, const std::string& algorithm,
-                             const std::string& accuracy) {
-  return {stride, dilation, parse_padding(padding), groups,
-          {parse_activation(activation), parse_algorithm(algorithm), parse_accuracy(accuracy)}};
+ConvOptions conv_options(const std::string& activation, const std::string& algorithm, const std::string& accuracy) {
+  return {parse_activation(activation), parse_algorithm(algorithm), parse_accuracy(accuracy), /*nchw=*/true};
+}
+
+template <class T>
+const T* bias_data(const std::optional<py::array>& bias, index_t channels) {
+  if (bias && shape_of(*bias) != Shape{channels})
+    fail("bias must have shape (", channels, ",), as weight has so many output channels, got ", to_string(shape_of(*bias)));
+  return contiguous_data<T>(bias, "bias");
 }
 
 template <class T>
 py::array run(const Conv2d<T>& conv, const py::array& x, const std::optional<py::array>& residual,
-              std::optional<py::array>& out, index_t n) {
+              std::optional<py::array>& out) {
   const ConvGeometry& g = conv.geometry();
-  py::array result = out ? *out : new_array<T>({n, g.out_channels, g.out_h, g.out_w});
   const TensorView<const T> xv = view4<T>(x, "x");
-  const TensorView<T> yv = mutable_view4<T>(result, "out");
   std::optional<TensorView<const T>> rv;
   if (residual) rv = view4<T>(*residual, "residual");
+  py::array result = out ? *out : new_array<T>({xv.n, g.out_channels, g.out_h, g.out_w});
+  const TensorView<T> yv = mutable_view4<T>(result, "out");
   const py::gil_scoped_release release;
   conv.run(xv, rv ? &*rv : nullptr, yv);
   return result;
 }
 
+py::array conv2d(const py::array& x, const py::array& weight, const std::optional<py::array>& bias,
+                 const std::optional<py::array>& residual, std::optional<py::array> out, Pair stride, const py::object& padding,
+                 Pair dilation, index_t groups, const std::string& activation, const std::string& algorithm,
+                 const std::string& accuracy) {
+  const ConvGeometry g = conv_geometry(shape_of(x), shape_of(weight), stride, parse_padding(padding), dilation, groups);
+  ConvOptions options = conv_options(activation, algorithm, accuracy);
+  options.borrow_weights = true;
+  return dispatch(x, [&]<class T>(T) {
+    const T* w = contiguous_data<T>(weight, "weight");
+    const T* b = bias_data<T>(bias, g.out_channels);
+    std::optional<Conv2d<T>> conv;
+    {
+      const py::gil_scoped_release release;
+      conv.emplace(g, options, w, b);
+    }
+    return run(*conv, x, residual, out);
+  });
+}
+
+// A Conv2d of either dtype.
+class PreparedConv2d {
+  template <class F>
+  auto visit(F&& f) const {
+    if (const auto* conv = std::get_if<Conv2d<float>>(&conv_)) return f(*conv);
+    return f(std::get<Conv2d<double>>(conv_));
+  }
+  ConvGeometry geometry_;
+  std::variant<std::monostate, Conv2d<float>, Conv2d<double>> conv_;
+
+ public:
+  PreparedConv2d(const Shape& image, const py::array& weight, const std::optional<py::array>& bias, Pair stride,
+                 const py::object& padding, Pair dilation, index_t groups, const std::string& activation,
+                 const std::string& algorithm, const std::string& accuracy) {
+    Shape x = image;
+    x.insert(x.begin(), 1);
+    geometry_ = conv_geometry(x, shape_of(weight), stride, parse_padding(padding), dilation, groups);
+    const ConvOptions options = conv_options(activation, algorithm, accuracy);
+    dispatch(weight, [&]<class T>(T) {
+      const T* w = contiguous_data<T>(weight, "weight");
+      const T* b = bias_data<T>(bias, geometry_.out_channels);
+      const py::gil_scoped_release release;
+      conv_.emplace<Conv2d<T>>(geometry_, options, w, b);
+    });
+  }
+
+  py::array run(const py::array& x, const std::optional<py::array>& residual, std::optional<py::array> out) const {
+    return visit([&](const auto& conv) { return bindings::run(conv, x, residual, out); });
+  }
+  Shape output_shape() const { return {geometry_.out_channels, geometry_.out_h, geometry_.out_w}; }
+  std::string algorithm() const {
+    return visit([](const auto& conv) { return std::string(algorithm_name(conv.algorithm())); });
+  }
+  std::string reason() const {
+    return visit([](const auto& conv) { return conv.reason(); });
+  }
+  std::size_t packed_bytes() const {
+    return visit([](const auto& conv) { return conv.packed_bytes(); });
+  }
+
+};
+
+py::list algorithms(const Shape& x, const Shape& weight, bool f64, Pair stride, const py::object& padding, Pair dilation,
+                    index_t groups, const std::string& activation, const std::string& algorithm, const std::string& accuracy) {
+  const ConvGeometry g = conv_geometry(x, weight, stride, parse_padding(padding), dilation, groups);
+  py::list rows;
+  for (const AlgorithmInfo& info :
+       conv_algorithms(g, f64 ? DType::f64 : DType::f32, conv_options(activation, algorithm, accuracy)))
+    if (info.available)
+      rows.append(py::make_tuple(algorithm_name(info.algorithm), info.workspace_bytes, info.error_class, info.reason));
+  return rows;
+}
+
+py::array conv_transpose(const py::array& x, const py::array& weight, const std::optional<py::array>& bias,
+                         std::optional<py::array> out, Pair stride, Pair padding, Pair output_padding, Pair dilation,
+                         index_t groups, const std::string& activation) {
+  const ConvGeometry g = conv_transpose_geometry(shape_of(x), shape_of(weight), stride, padding, output_padding, dilation, groups);
+  return dispatch(x, [&]<class T>(T) {
+    const T* w = contiguous_data<T>(weight, "weight");
+    const T* b = bias_data<T>(bias, g.in_channels);
+    const TensorView<const T> xv = view4<T>(x, "x");
+    py::array result = out ? *out : new_array<T>({xv.n, g.in_channels, g.in_h, g.in_w});
+    const TensorView<T> yv = mutable_view4<T>(result, "out");
+    const py::gil_scoped_release release;
+    conv_transpose2d<T>(g, conv_options(activation, "auto", "fast"), w, b, xv, yv);
+    return result;
+  });
+}
+
+// x (n, in), weight (out, in), out (n, out): a 1x1 convolution whose pixels are the samples.
+void linear(const py::array& x, const py::array& weight, const std::optional<py::array>& bias,
+            const std::optional<py::array>& residual, py::array out, const std::string& activation) {
+  if (x.ndim() != 2 || weight.ndim() != 2 || out.ndim() != 2) throw py::type_error("linear takes arrays of 2 dimensions");
+  const index_t n = x.shape(0), in = weight.shape(1), channels = weight.shape(0);
+  dispatch(x, [&]<class T>(T) {
+    const T* w = contiguous_data<T>(weight, "weight");
+    const T* b = bias_data<T>(bias, channels);
+    const auto view = [n](auto* data, index_t c, index_t row_stride) {
+      return TensorView<std::remove_pointer_t<decltype(data)>>{data, 1, c, 1, n, 1, 0, 1, 0, row_stride, 0};
+    };
+    const TensorView<const T> xv = view(contiguous_data<T>(x, "x"), in, in);
+    contiguous_data<T>(out, "out");
+    const TensorView<T> yv = view(static_cast<T*>(out.mutable_data()), channels, channels);
+    std::optional<TensorView<const T>> rv;
+    if (residual) rv = view(contiguous_data<T>(*residual, "residual"), channels, channels);
+    ConvOptions options = conv_options(activation, "auto", "fast");
+    options.borrow_weights = true;
+    const py::gil_scoped_release release;
+    if (n > 0) Conv2d<T>(conv_geometry({1, in, 1, n}, {channels, in, 1, 1}, {1, 1}, {}, {1, 1}, 1), options, w, b).run(xv, rv ? &*rv : nullptr, yv);
+  });
+}
+
 }  // namespace
 
 void bind_conv(py::module_& m) {
-  m.def("conv_output_shape",
-        [](const Shape& x, const Shape& weight, std::array<index_t, 2> stride, const py::object& padding,
-           std::array<index_t, 2> dilation, index_t groups) {
-          const ConvGeometry g = conv_geometry(x, weight, stride, parse_padding(padding), dilation, groups);
-          return Shape{x[0], g.out_channels, g.out_h, g.out_w};
-        });
-  m.def("conv2d", [](const py::array& x, const py::array& weight, const std::optional<py::array>& bias,
-                     const std::optional<py::array>& residual, std::optional<py::array> out,
-                     std::array<index_t, 2> stride, const py::object& padding, std::array<index_t, 2> dilation,
-                     index_t groups, const std::string& activation, const std::string& algorithm,
-                     const std::string& accuracy) {
-    const ConvArguments a = conv_arguments(stride, padding, dilation, groups, activation, algorithm, accuracy);
-    const ConvGeometry g = conv_geometry(shape_of(x), shape_of(weight), a.stride, a.padding, a.dilation, a.groups);
-    return dispatch(x, [&]<class T>(T) {
-      const T* w = contiguous_data<T>(weight, "weight");
-      const T* b = contiguous_data<T>(bias, "bias");
-      std::optional<Conv2d<T>> conv;
-      {
-        const py::gil_scoped_release release;
-        conv.emplace(g, a.options, w, b);
-      }
-      return run(*conv, x, residual, out, x.shape(0));
-    });
+  m.def("conv_output_shape", [](const Shape& x, const Shape& weight, Pair stride, const py::object& padding, Pair dilation,
+                                index_t groups) {
+    const ConvGeometry g = conv_geometry(x, weight, stride, parse_padding(padding), dilation, groups);
+    return py::make_tuple(x[0], g.out_channels, g.out_h, g.out_w);
   });
+  m.def("conv_transpose_output_shape", [](const Shape& x, const Shape& weight, Pair stride, Pair padding, Pair output_padding,
+                                          Pair dilation, index_t groups) {
+    const ConvGeometry g = conv_transpose_geometry(x, weight, stride, padding, output_padding, dilation, groups);
+    return py::make_tuple(x[0], g.in_channels, g.in_h, g.in_w);
+  });
+  m.def("conv2d", &conv2d);
+  m.def("conv_transpose2d", &conv_transpose);
+  m.def("linear", &linear);
+  m.def("algorithms", &algorithms);
+  py::class_<PreparedConv2d>(m, "PreparedConv2d")
+      .def(py::init<const Shape&, const py::array&, const std::optional<py::array>&, Pair, const py::object&, Pair, index_t,
+                    const std::string&, const std::string&, const std::string&>())
+      .def("run", &PreparedConv2d::run)
+      .def_property_readonly("output_shape", [](const PreparedConv2d& p) { return py::tuple(py::cast(p.output_shape())); })
+      .def_property_readonly("algorithm", &PreparedConv2d::algorithm)
+      .def_property_readonly("reason", &PreparedConv2d::reason)
+      .def_property_readonly("packed_bytes", &PreparedConv2d::packed_bytes);
 }
 
 }  // namespace fastconv::bindings

@@ -58,4 +58,5 @@ PYBIND11_MODULE(_core, m) {
   }
   bind_config(m);
   bind_conv(m);
+  bind_ops(m);
 }

@@ -48,7 +48,8 @@ class Direct final : public ConvEngine<T> {
       x.h = g.in_h = g.out_h;
       g.stride_h = 1;
     }
-    if (g.out_h == 1 && g.out_w == 1 && g.in_h == 1 && g.in_w == 1 && x.n > 1) {  // a linear layer: samples are the pixels
+    const bool pointwise = g.taps() == 1 && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0;
+    if (pointwise && g.in_h == 1 && g.in_w == 1 && x.n > 1) {  // a linear layer: samples are the pixels
       const auto fold = [](auto& view) {
         view.w = view.n;
         view.sw = view.sn;
@@ -165,7 +166,9 @@ class Direct final : public ConvEngine<T> {
     const auto same_layout = [&](const TensorView<const T>& view) {
       return view.block == lanes_ && view.lane == 0 && view.sb == out.sb && view.sh == out.sh && view.sw == out.sw;
     };
-    const bool in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) && (!residual || same_layout(*residual));
+    const bool aliased = residual && residual->data == out.data && blocks_a_part_ < in_blocks_;  // out would hold partial sums
+    const bool in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) &&
+                          (!residual || same_layout(*residual)) && !aliased;
 
     GemmTile<T> tile{};
     index_t c_row_stride;
@@ -184,6 +187,7 @@ class Direct final : public ConvEngine<T> {
       c_row_stride = band.columns * lanes_;
       tile.c_vector_stride = band.rows * band.columns * lanes_;
     }
+    tile.b_stride = vectors * lanes_;
     tile.a = source.data;
     tile.a_stride = source.pixel_stride * g.stride_w;
     const index_t a_row_stride = source.row_stride * g.stride_h;

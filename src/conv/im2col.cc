@@ -48,7 +48,7 @@ class Im2col final : public ConvEngine<T> {
           packed_unit = unit;
           const index_t row0 = part * row_tiles / parts * gemm_kernels<T>().max_rows;
           const index_t row1 = std::min(rows, (part + 1) * row_tiles / parts * gemm_kernels<T>().max_rows);
-          multiply(panels, rows_copy, n, group, first, count, row0, row1, residual, out);
+          multiply(x, panels, rows_copy, n, group, first, count, row0, row1, residual, out);
         }
     });
   }
@@ -80,6 +80,7 @@ class Im2col final : public ConvEngine<T> {
     for (index_t p = 0; p < count; p += panel_width_) {
       panel.first = first + p;
       panel.pixels = std::min(panel_width_, count - p);
+      if (reads_in_place(x, panel.pixels)) continue;
       panel.width = vectors(panel.pixels) * pack_kernels<T>().lanes;
       // The channels of a blocked x have no common stride.
       const index_t step = x.block == 1 ? g.group_in() : 1;
@@ -92,6 +93,13 @@ class Im2col final : public ConvEngine<T> {
     }
   }
 
+  // A 1x1 convolution of few channels needs no panel: its rows are in x, and all of them together stay in the L1 cache.
+  bool reads_in_place(const TensorView<const T>& x, index_t pixels) const {
+    const ConvGeometry& g = this->geometry_;
+    return g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && g.out_h == g.in_h && g.out_w == g.in_w && x.block == 1 &&
+           x.sw == 1 && x.sh == x.w && pixels == vectors(pixels) * pack_kernels<T>().lanes &&
+           reduction_ * panel_width_ * sizeof(T) <= cache_sizes().l1d / 2;
+  }
   int vectors(index_t pixels) const { return pixels > pack_kernels<T>().lanes ? 2 : 1; }
 
   // Rows of weights whose distance is a multiple of a page half fall into the same few sets of the L1 cache; such a tile of
@@ -99,14 +107,21 @@ class Im2col final : public ConvEngine<T> {
   bool copies_rows() const { return reduction_ * sizeof(T) % 2048 == 0; }
   index_t copied_row() const { return reduction_ + static_cast<index_t>(kAlignment / sizeof(T)); }
 
-  void multiply(const T* panels, T* rows_copy, index_t n, index_t group, index_t first, index_t count, index_t row0,
+  void multiply(const TensorView<const T>& x, const T* panels, T* rows_copy, index_t n, index_t group, index_t first, index_t count, index_t row0,
                 index_t row1, const TensorView<const T>* residual, const TensorView<T>& out) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     alignas(kAlignment) T sums[GemmKernels<T>::kMaxRows * 2 * kAlignment / sizeof(T)];
     GemmTile<T> tile{};
     tile.runs = 1;
-    tile.c = sums;
     tile.c_vector_stride = pack_kernels<T>().lanes;
+    const Clamp<T> clamp = clamp_of<T>(this->options_.activation);
+    tile.low = clamp.low;
+    tile.high = clamp.high;
+    tile.bias_of_rows = true;
+    const auto joined = [](const auto& view) { return view.block == 1 && view.sw == 1 && view.sh == view.w; };
+    // Whole vectors of pixels go straight to the output, where its rows follow one another.
+    const bool whole = joined(out) && (!residual || (joined(*residual) && residual->sb == out.sb)) && is_clamp(this->options_.activation) &&
+                       !(residual && residual->data == out.data && reduction_ > kReductionPart);  // out would hold partial sums
     for (index_t row = row0, rows; row < row1; row += rows) {
       rows = ceil_div(row1 - row, ceil_div(row1 - row, kernels.max_rows));
       const index_t channel = group * this->geometry_.group_out() + row;
@@ -119,15 +134,27 @@ class Im2col final : public ConvEngine<T> {
       }
       for (index_t p = 0; p < count; p += panel_width_) {
         const index_t pixels = std::min(panel_width_, count - p);
-        tile.c_stride = vectors(pixels) * tile.c_vector_stride;
+        tile.finish = whole && pixels == vectors(pixels) * tile.c_vector_stride;
+        tile.c = tile.finish ? out.channel(n, channel) + first + p : sums;
+        tile.c_stride = tile.finish ? out.sb : vectors(pixels) * tile.c_vector_stride;
+        tile.residual = tile.finish && residual ? residual->channel(n, channel) + first + p : nullptr;
+        tile.bias = this->bias_.data() + channel;
+        const bool finish_here = tile.finish;
+        const T* panel = panels + p * reduction_;
+        tile.b_stride = vectors(pixels) * tile.c_vector_stride;
+        if (reads_in_place(x, pixels)) {
+          panel = x.channel(n, group * this->geometry_.group_in()) + first + p;
+          tile.b_stride = x.sb;
+        }
         for (index_t k = 0; k < reduction_; k += kReductionPart) {
           tile.offsets = &k;
           tile.run = std::min(kReductionPart, reduction_ - k);
-          tile.b = panels + p * reduction_ + k * tile.c_stride;
+          tile.b = panel + k * tile.b_stride;
           tile.accumulate = k > 0;
+          tile.finish = finish_here && k + tile.run == reduction_;
           kernels.tile[0][rows - 1][vectors(pixels) - 1](tile);
         }
-        finish(sums, tile.c_stride, n, channel, rows, first + p, pixels, residual, out);
+        if (!finish_here) finish(sums, tile.c_stride, n, channel, rows, first + p, pixels, residual, out);
       }
     }
   }

@@ -56,17 +56,25 @@ Algorithm winograd_tile(const ConvGeometry& g) {
   return std::min(g.out_h, g.out_w) > 14 ? Algorithm::winograd4 : Algorithm::winograd2;
 }
 
-Choice choose(const ConvGeometry& g, const ConvOptions& options) {
-  if (options.algorithm != Algorithm::automatic) {
-    const std::string why = obstacle(g, options.algorithm, options.accuracy);
-    if (!why.empty()) fail("algorithm '", algorithm_name(options.algorithm), "' cannot serve here: it ", why);
-    if (options.algorithm == Algorithm::winograd) return {winograd_tile(g), "asked for: the best tile for the shape"};
-    return {options.algorithm, "asked for"};
-  }
+// The rule behind "auto"; docs/performance.md has the measurements it rests on.
+Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
+  const index_t pixels = g.out_h * g.out_w;
   if (g.group_in() == 1 && g.groups > 1) return {Algorithm::depthwise, "groups == in_channels"};
   if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 && g.out_w > 7)
-    return {winograd_tile(g), "3x3, stride 1, at least 16 channels"};
-  return {Algorithm::direct, "no cheaper algorithm serves"};
+    return {winograd_tile(g), "3x3, stride 1, 16 channels or more"};
+  if (options.nchw && 2 * g.group_out() <= lanes && pixels >= lanes)
+    return {Algorithm::im2col, "few output channels a group: vectors of pixels are fuller"};
+  if (options.nchw && g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && pixels >= 8 * lanes)
+    return {Algorithm::im2col, "1x1 on NCHW: neither input nor weights need repacking"};
+  return {Algorithm::direct, "serves every shape at a high share of the peak"};
+}
+
+Choice choose(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
+  if (options.algorithm == Algorithm::automatic) return rule(g, options, lanes);
+  const std::string why = obstacle(g, options.algorithm, options.accuracy);
+  if (!why.empty()) fail("algorithm '", algorithm_name(options.algorithm), "' cannot serve here: it ", why);
+  if (options.algorithm == Algorithm::winograd) return {winograd_tile(g), "asked for: the best tile for the shape"};
+  return {options.algorithm, "asked for"};
 }
 
 template <class T>
@@ -85,9 +93,42 @@ std::unique_ptr<ConvEngine<T>> make_engine(Algorithm algorithm, const ConvGeomet
 
 }  // namespace
 
+namespace {
+
+template <class T>
+std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOptions& options) {
+  const Choice best = rule(g, options, pack_kernels<T>().lanes);
+  std::vector<AlgorithmInfo> list;
+  const std::vector<T> weight(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps()));
+  ConvOptions borrowed = options;
+  borrowed.borrow_weights = true;
+  for (const Algorithm a : {Algorithm::depthwise, Algorithm::winograd4, Algorithm::winograd2, Algorithm::direct, Algorithm::im2col,
+                            Algorithm::winograd6, Algorithm::reference}) {
+    AlgorithmInfo info{a, true, obstacle(g, a, options.accuracy), 0, "exact"};
+    info.available = info.reason.empty();
+    if (info.available) {
+      info.workspace_bytes = make_engine<T>(a, g, borrowed, weight.data(), nullptr)->workspace_bytes();
+      info.reason = a == best.algorithm ? best.reason : "serves, but the rule prefers another";
+    }
+    if (!obstacle(g, a, Accuracy::exact).empty() && obstacle(g, a, Accuracy::fast).empty()) info.error_class = algorithm_name(a);
+    list.push_back(std::move(info));
+  }
+  std::stable_sort(list.begin(), list.end(), [&](const AlgorithmInfo& x, const AlgorithmInfo& y) {
+    const auto place = [&](const AlgorithmInfo& i) { return i.algorithm == best.algorithm ? 0 : i.available ? 1 : 2; };
+    return place(x) < place(y);
+  });
+  return list;
+}
+
+}  // namespace
+
+std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& g, DType dtype, const ConvOptions& options) {
+  return dtype == DType::f32 ? list_algorithms<float>(g, options) : list_algorithms<double>(g, options);
+}
+
 template <class T>
 Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias) {
-  const Choice choice = choose(geometry, options);
+  const Choice choice = choose(geometry, options, pack_kernels<T>().lanes);
   impl_.reset(new Impl{geometry, choice.algorithm, choice.reason, make_engine(choice.algorithm, geometry, options, weight, bias)});
 }
 template <class T>

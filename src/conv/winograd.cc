@@ -139,7 +139,7 @@ class Winograd final : public ConvEngine<T> {
     const index_t row_tiles = ceil_div(tiles, kernels.max_rows);
     GemmTile<T> tile{};
     tile.a_stride = lanes_;
-    tile.c_stride = vectors * lanes_;
+    tile.b_stride = tile.c_stride = vectors * lanes_;
     tile.c_vector_stride = lanes_;
     for (index_t xi = 0; xi < positions_; ++xi)
       for (index_t cb = 0; cb < in_blocks_; cb += part) {

@@ -19,6 +19,7 @@
 #endif
 
 #define FASTCONV_INLINE static inline __attribute__((always_inline))
+#define FASTCONV_MEMBER inline __attribute__((always_inline))  // for member functions
 
 namespace fastconv::FASTCONV_ISA {
 
@@ -56,7 +57,7 @@ FASTCONV_INLINE void store(T* p, Vec<T> v) {
 }
 template <class T>
 FASTCONV_INLINE Vec<T> broadcast(T s) {
-  return Vec<T>{} + s;
+  return s - Vec<T>{};  // unlike s + 0 this keeps the sign of -0, and compilers see that it is s
 }
 // 0, 1, 2, ...
 template <class T>
@@ -65,6 +66,11 @@ FASTCONV_INLINE IntVec<T> lane_indices() {
   for (int i = 0; i < lanes<T>; ++i) v[i] = i;
   return v;
 }
+// All bits set in the first n lanes, none in the others.
+template <class T>
+FASTCONV_INLINE IntVec<T> first_lanes(int n) {
+  return lane_indices<T>() < IntVec<T>{} + n;
+}
 // The first n lanes, 0 <= n <= lanes; the others are zero. Touches no memory beyond them.
 template <class T>
 FASTCONV_INLINE Vec<T> load_partial(const T* p, int n) {
@@ -72,8 +78,8 @@ FASTCONV_INLINE Vec<T> load_partial(const T* p, int n) {
   if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p);
   else return (Vec<T>)_mm512_maskz_loadu_pd(__mmask8((1u << n) - 1), p);
 #elif FASTCONV_VECTOR_BYTES == 32
-  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_maskload_ps(p, (__m256i)(lane_indices<T>() < IntVec<T>{} + n));
-  else return (Vec<T>)_mm256_maskload_pd(p, (__m256i)(lane_indices<T>() < IntVec<T>{} + n));
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_maskload_ps(p, (__m256i)first_lanes<T>(n));
+  else return (Vec<T>)_mm256_maskload_pd(p, (__m256i)first_lanes<T>(n));
 #else
   Vec<T> v{};
   for (int i = 0; i < n; ++i) v[i] = p[i];
@@ -86,11 +92,19 @@ FASTCONV_INLINE void store_partial(T* p, Vec<T> v, int n) {
   if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v);
   else _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), (__m512d)v);
 #elif FASTCONV_VECTOR_BYTES == 32
-  if constexpr (sizeof(T) == 4) _mm256_maskstore_ps(p, (__m256i)(lane_indices<T>() < IntVec<T>{} + n), (__m256)v);
-  else _mm256_maskstore_pd(p, (__m256i)(lane_indices<T>() < IntVec<T>{} + n), (__m256d)v);
+  if constexpr (sizeof(T) == 4) _mm256_maskstore_ps(p, (__m256i)first_lanes<T>(n), (__m256)v);
+  else _mm256_maskstore_pd(p, (__m256i)first_lanes<T>(n), (__m256d)v);
 #else
   for (int i = 0; i < n; ++i) p[i] = v[i];
 #endif
+}
+
+// The sum of the lanes, pairwise.
+template <class T>
+FASTCONV_INLINE T sum_lanes(Vec<T> v) {
+  for (int width = lanes<T> / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) v[i] += v[i + width];
+  return v[0];
 }
 
 // A NaN in x comes through both: the comparison is false and x is taken.

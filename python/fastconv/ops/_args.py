@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from operator import index
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,7 +46,7 @@ def as_array(name: str, value: ArrayLike) -> Array:
                 ) from None
     array: Array = np.asarray(value)
     dtype = array.dtype
-    if dtype.kind != "f" and dtype.name != "bfloat16" or dtype.itemsize > 8:
+    if (dtype.kind != "f" and dtype.name != "bfloat16") or dtype.itemsize > 8:
         raise TypeError(
             f"{name} must be float32 or float64 (or float16), got {dtype}: "
             f"convert it, for example {name}.astype(np.float32)"
@@ -66,8 +67,8 @@ class Operands:
     Parameters
     ----------
     **arrays
-        The call's arrays by argument name; ``None`` where an optional one is absent. The first one sets
-        the dtype.
+        The call's arrays by argument name; ``None`` where an optional one is absent. The first
+        one sets the dtype.
 
     Attributes
     ----------
@@ -88,20 +89,51 @@ class Operands:
                     f"{name} is {array.dtype} but {first} is {self.dtype}: "
                     f"convert one of them, for example {name}.astype(np.{self.dtype})"
                 )
-        self._arrays = {
-            name: array.astype(self.compute_dtype, copy=False) for name, array in given.items()
-        }
+        self._arrays = given
 
     def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
+        array: Array = self._arrays[name].astype(self.compute_dtype, copy=False)
+        return array
 
     def get(self, name: str) -> Array | None:
         """The array of this name, or ``None`` if it was not passed."""
-        return self._arrays.get(name)
+        return self[name] if name in self._arrays else None
 
     def contiguous(self, name: str) -> Array:
         """The array of this name, C-contiguous."""
-        return np.ascontiguousarray(self._arrays[name])
+        return np.asarray(self[name], order="C")
+
+    def vector(self, name: str, length: int, of: str) -> Array | None:
+        """The contiguous vector of this name, or ``None`` if it was not passed.
+
+        Raises
+        ------
+        ValueError
+            If it has not `length` elements; `of` says what there are so many of.
+        """
+        if name not in self._arrays:
+            return None
+        shape = self._arrays[name].shape
+        if shape != (length,):
+            raise ValueError(f"{name} must have shape ({length},), as {of}, got {shape}")
+        return self.contiguous(name)
+
+    def required_vector(self, name: str, length: int, of: str) -> Array:
+        """As `vector`, but absence is a `TypeError`."""
+        if (vector := self.vector(name, length, of)) is None:
+            raise TypeError(f"{name} must be an array, got None")
+        return vector
+
+    def source(self, name: str) -> Array:
+        """The array of this name in the caller's dtype."""
+        return self._arrays[name]
+
+    def images(self, name: str = "x") -> Array:
+        """The array of this name as (N, C, H, W): a (C, H, W) becomes a batch of one."""
+        array = self[name]
+        if array.ndim not in (3, 4):
+            raise ValueError(f"{name} must have shape (N, C, H, W) or (C, H, W), got {array.shape}")
+        return array if array.ndim == 4 else array[None]
 
     def check_out(
         self, out: Array | None, shape: Sequence[int], *, inplace: Sequence[str] = ()
@@ -146,6 +178,34 @@ class Operands:
             return None if any(s % out.itemsize for s in out.strides) else out
         return None
 
+    def run(
+        self,
+        call: Callable[[Array], None],
+        shape: Sequence[int],
+        out: Array | None = None,
+        *,
+        inplace: Sequence[str] = (),
+        contiguous: bool = False,
+    ) -> Array:
+        """Check `out`, let `call` write the result of this shape, and return it as `finish` does.
+
+        `contiguous` says that native code writes C-contiguous arrays only.
+        """
+        self.check_out(out, shape, inplace=inplace)
+        target = self.native_out(out)
+        if target is None or (contiguous and not target.flags.c_contiguous):
+            target = np.empty(shape, self.compute_dtype)
+        call(target)
+        return self.finish(target, out)
+
+    def move(self, view: Array, out: Array | None = None) -> Array:
+        """Copy `view`, made of an operand by moving elements only, to `out` or a new array."""
+        self.check_out(out, view.shape)
+        if out is None:
+            return np.array(view, order="C")
+        out[...] = view
+        return out
+
     def finish(self, result: Array, out: Array | None = None) -> Array:
         """The result in the caller's dtype, in `out` if that was given."""
         if out is None:
@@ -155,6 +215,52 @@ class Operands:
         return out
 
 
+def is_symbolic(value: Any, /, *others: Any) -> TypeGuard[Any]:
+    """Whether any of these is a `fastconv._symbolic.Symbol`, which exist once that is imported."""
+    module = sys.modules.get("fastconv._symbolic")
+    return module is not None and any(isinstance(v, module.Symbol) for v in (value, *others))
+
+
+def record(
+    op: str, inputs: Sequence[Any], attributes: Mapping[str, Any], out: Array | None = None
+) -> Array:
+    """Record an operator in the graph of the symbolic values among its inputs.
+
+    The result is a `Symbol`, typed as the array in whose place it stands.
+    """
+    if out is not None:
+        raise TypeError("out cannot be given with symbolic values, which have no memory")
+    symbol: Any = sys.modules["fastconv._symbolic"].record(op, inputs, attributes)
+    return symbol  # type: ignore[no-any-return]
+
+
+def as_bool(name: str, value: Any) -> bool:
+    """`value` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def as_float(name: str, value: Any) -> float:
+    """A number as a float: Python's and NumPy's; not bool, not a string."""
+    if not is_number(value):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}")
+    return float(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a real scalar of Python or NumPy; bool is none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def as_axis(name: str, value: Any, ndim: int) -> int:
+    """An axis of an array of `ndim` dimensions, counted from the front."""
+    axis = as_int(name, value)
+    if not -max(ndim, 1) <= axis < max(ndim, 1):
+        raise ValueError(f"{name} = {axis} is out of range for an array of {ndim} dimensions")
+    return axis % max(ndim, 1)
+
+
 def as_int(name: str, value: Any) -> int:
     """`value` as an int: Python or NumPy integers; not bool, not float."""
     if isinstance(value, (bool, np.bool_)):
@@ -162,7 +268,9 @@ def as_int(name: str, value: Any) -> int:
     try:
         return index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__} {value!r}") from None
+        raise TypeError(
+            f"{name} must be an integer, got {type(value).__name__} {value!r}"
+        ) from None
 
 
 def as_ints(name: str, value: Any, length: int) -> tuple[int, ...]:
@@ -202,3 +310,18 @@ def choice(name: str, value: Any, choices: Sequence[str]) -> str:
 def activation_name(value: Any, name: str = "activation") -> str:
     """An activation argument as native code knows it: ``"none"`` for ``None``."""
     return "none" if value is None else choice(name, value, ACTIVATIONS)
+
+
+def check_device(device: Any) -> None:
+    """Check a `device` argument.
+
+    Raises
+    ------
+    fastconv.cuda.CudaUnavailable
+        If it is ``"cuda"``: this build has the CPU only.
+    """
+    if device is None or choice("device", device, ("cpu", "cuda")) == "cpu":
+        return
+    from fastconv.cuda import CudaUnavailable
+
+    raise CudaUnavailable("device='cuda' needs a build with CUDA, and this one has the CPU only")

@@ -55,13 +55,13 @@ struct Tile {
   Vec<T> acc[Halves * Rows][Vectors];
 
   template <int Steps>
-  __attribute__((always_inline)) void multiply(const RowPointers<T, Rows, Halves>& a, const T* b) {
+  __attribute__((always_inline)) void multiply(const RowPointers<T, Rows, Halves>& a, const T* b, index_t b_stride) {
 #pragma GCC unroll 8
     for (int k = 0; k < Steps; ++k) {
       asm volatile("" ::: "memory");  // keeps GCC from hoisting later loads, which would spill accumulators
       Vec<T> bv[Vectors];
 #pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) bv[v] = load(b + (k * Vectors + v) * L);
+      for (int v = 0; v < Vectors; ++v) bv[v] = load(b + k * b_stride + v * L);
 #pragma GCC unroll 2
       for (int h = 0; h < Halves; ++h)
 #pragma GCC unroll 14
@@ -87,14 +87,14 @@ struct Tile {
       RowPointers<T, Rows, Halves> a(t.a + *offset, t);
       index_t k = run;
       for (; k >= kUnroll; k -= kUnroll) {
-        multiply<kUnroll>(a, b);
+        multiply<kUnroll>(a, b, t.b_stride);
         a.advance(kUnroll);
-        b += kUnroll * Vectors * L;
+        b += kUnroll * t.b_stride;
       }
       for (; k > 0; --k) {
-        multiply<1>(a, b);
+        multiply<1>(a, b, t.b_stride);
         a.advance(1);
-        b += Vectors * L;
+        b += t.b_stride;
       }
     }
   }
@@ -112,7 +112,7 @@ struct Tile {
   __attribute__((always_inline)) void finish(const GemmTile<T>& t) {
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) {
-      const Vec<T> bias = t.finish ? load(t.bias + v * L) : Vec<T>{};
+      const Vec<T> bias = t.finish && !t.bias_of_rows ? load(t.bias + v * L) : Vec<T>{};
       const Vec<T> low = broadcast(t.low), high = broadcast(t.high);
 #pragma GCC unroll 2
       for (int h = 0; h < Halves; ++h)
@@ -122,7 +122,7 @@ struct Tile {
           Vec<T> c = acc[h * Rows + r][v];
           if (t.accumulate) c += load(t.c + at);
           if (t.finish) {
-            c += bias;
+            c += t.bias_of_rows ? broadcast(t.bias[h * Rows + r]) : bias;
             if (t.residual) c += load(t.residual + at);
             c = at_most(at_least(c, low), high);
           }

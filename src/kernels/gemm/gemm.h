@@ -21,14 +21,16 @@ struct GemmTile {
   const index_t* offsets; // where each run starts, relative to the row
   index_t runs, run;      // so many runs of `run` elements,
   index_t tail_runs, tail_run;  // then so many of `tail_run` (a last, partial channel block)
-  const T* b;             // [k][vectors * lanes]
+  const T* b;             // [k][vectors * lanes], b_stride elements from k to k
+  index_t b_stride;
 
   T* c;
   index_t c_stride, c_half_stride, c_vector_stride;
   bool accumulate;  // C += A * B: all but the first part of a long reduction
 
   bool finish;        // then C = min(max(C + bias + residual, low), high)
-  const T* bias;      // vectors * lanes elements
+  const T* bias;      // vectors * lanes elements, or one for each row
+  bool bias_of_rows;
   const T* residual;  // strides as C; null for none
   T low, high;
 };

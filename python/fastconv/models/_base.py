@@ -1,0 +1,123 @@
+"""What all classification networks share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypedDict
+
+from fastconv.nn import Identity, Linear, Module, init
+from fastconv.nn.module import IncompatibleKeys, Value
+
+
+class DefaultCfg(TypedDict):
+    """How images become inputs; the keys are timm's."""
+
+    input_size: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    crop_pct: float
+
+
+IMAGENET_CFG = DefaultCfg(
+    input_size=(3, 224, 224),
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    interpolation="bilinear",
+    crop_pct=0.875,
+)
+
+
+class ImageClassifier(Module):
+    """Features, then a linear classifier: the interface of every model in the registry.
+
+    A subclass defines `forward_features`, `forward_head`, and the name of its last layer.
+    """
+
+    input_ndim = 4
+    name: str | None = None
+    """The model's name in the registry."""
+    num_features: int
+    """Inputs of the classifier."""
+    weights_source: str | None = None
+    """Where the weights come from; `None` where they are random, so that outputs mean nothing."""
+    default_cfg: DefaultCfg = IMAGENET_CFG
+    """Preprocessing that the published weights expect."""
+
+    _classifier: ClassVar[str]
+    """Dotted name of the last `Linear`."""
+
+    def forward_features(self, x: Value) -> Value:
+        """Compute the last feature map, ``(N, C, H, W)``, before pooling.
+
+        Called on arrays it runs compiled layer by layer; for speed compile the model with a tap.
+        """
+        raise NotImplementedError
+
+    def forward_head(self, x: Value) -> Value:
+        """Pool a feature map and classify, ``(N, num_classes)``."""
+        raise NotImplementedError
+
+    def forward(self, x: Value) -> Value:
+        """Classify a batch of images, giving logits."""
+        return self.forward_head(self.forward_features(x))
+
+    @property
+    def _classifier_slot(self) -> tuple[Module, str]:
+        path, _, name = self._classifier.rpartition(".")
+        return dict(self.named_modules())[path], name
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the classifier; 0 where it has been taken away."""
+        parent, name = self._classifier_slot
+        classifier = getattr(parent, name)
+        return classifier.out_features if isinstance(classifier, Linear) else 0
+
+    def reset_classifier(self, num_classes: int, seed: int = 0) -> None:
+        """Replace the last layer by a new one with random weights.
+
+        Parameters
+        ----------
+        num_classes : int
+            Outputs of the new layer; 0 leaves the pooled features as the output.
+        seed : int
+            Of the new weights.
+
+        Raises
+        ------
+        ValueError
+            If `num_classes` is negative.
+
+        Examples
+        --------
+        >>> import fastconv
+        >>> model = fastconv.create_model("resnet18")
+        >>> model.reset_classifier(10)
+        >>> model.num_classes, model.num_features
+        (10, 512)
+        """
+        if num_classes < 0:
+            raise ValueError(f"num_classes must not be negative, got {num_classes}")
+        parent, name = self._classifier_slot
+        classifier: Module = Identity()
+        if num_classes:
+            with init.skip():
+                classifier = Linear(self.num_features, num_classes)
+            if not init.is_skipping():
+                classifier.reset_parameters(seed)
+            if self.dtype is not None:
+                classifier.astype(self.dtype)
+        setattr(parent, name, classifier)
+        if self.weights_source is not None:
+            self.weights_source += ", new classifier"
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True) -> IncompatibleKeys:
+        """Load weights; see `fastconv.nn.Module.load_state_dict`."""
+        result = super().load_state_dict(state_dict, strict)
+        self.weights_source = "a state dict"
+        return result
+
+    def extra_repr(self) -> str:
+        """Return the model's name and where its weights come from."""
+        source = self.weights_source or "random, not trained"
+        return f"{self.name or 'unregistered'}, weights: {source}"

@@ -1,0 +1,155 @@
+"""ResNet, ResNeXt and Wide ResNet: stages of residual blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastconv import nn
+from fastconv.models._base import ImageClassifier
+from fastconv.models._registry import register_model
+from fastconv.nn.module import Value
+
+Block = type[nn.BasicBlock] | type[nn.Bottleneck]
+
+
+class ResNet(ImageClassifier):
+    """Stem, four stages of residual blocks, global mean, classifier; named as in torchvision.
+
+    Source: He et al., Deep Residual Learning (2015), table 1.
+
+    Parameters
+    ----------
+    block : type
+        `BasicBlock` or `Bottleneck`.
+    layers : tuple of int
+        Blocks in each stage.
+    num_classes : int
+        Outputs.
+    in_chans : int
+        Channels of the input.
+    groups, width_per_group : int
+        Groups of the 3x3 convolutions, and channels of each group in the first stage.
+    """
+
+    _classifier = "fc"
+
+    def __init__(
+        self,
+        block: Block,
+        layers: tuple[int, int, int, int],
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        groups: int = 1,
+        width_per_group: int = 64,
+    ) -> None:
+        self.conv1 = nn.Conv2d(in_chans, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+
+        inplanes = 64
+
+        def stage(planes: int, blocks: int, stride: int) -> nn.Sequential:
+            nonlocal inplanes
+            outplanes = planes * block.expansion
+            downsample = None
+            if stride != 1 or inplanes != outplanes:
+                downsample = nn.ConvNormActivation(
+                    inplanes, outplanes, 1, stride, activation_layer=None
+                )
+            first = block(inplanes, planes, stride, downsample, groups, width_per_group)
+            inplanes = outplanes
+            rest = (
+                block(inplanes, planes, groups=groups, base_width=width_per_group)
+                for _ in range(1, blocks)
+            )
+            return nn.Sequential(first, *rest)
+
+        self.layer1 = stage(64, layers[0], stride=1)
+        self.layer2 = stage(128, layers[1], stride=2)
+        self.layer3 = stage(256, layers[2], stride=2)
+        self.layer4 = stage(512, layers[3], stride=2)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.num_features = inplanes
+        self.fc = nn.Linear(inplanes, num_classes)
+
+    def forward_features(self, x: Value) -> Value:
+        """Compute the last feature map, at 1/32 of the image's size."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def forward_head(self, x: Value) -> Value:
+        """Pool and classify."""
+        return self.fc(self.flatten(self.avgpool(x)))
+
+    def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
+        """Draw convolutions by `kaiming_normal` (fan out), the classifier as `Linear` does."""
+        rng = np.random.default_rng(rng)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight = nn.init.kaiming_normal(layer.weight.shape, rng)
+            elif isinstance(layer, nn.BatchNorm2d | nn.Linear):
+                layer.reset_parameters(rng)
+
+
+@register_model()
+def resnet18(**kwargs: Any) -> ResNet:
+    """ResNet-18 (He et al. 2015): 11.7 M parameters."""
+    return ResNet(nn.BasicBlock, (2, 2, 2, 2), **kwargs)
+
+
+@register_model()
+def resnet34(**kwargs: Any) -> ResNet:
+    """ResNet-34 (He et al. 2015): 21.8 M parameters."""
+    return ResNet(nn.BasicBlock, (3, 4, 6, 3), **kwargs)
+
+
+@register_model()
+def resnet50(**kwargs: Any) -> ResNet:
+    """ResNet-50 (He et al. 2015): 25.6 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 4, 6, 3), **kwargs)
+
+
+@register_model()
+def resnet101(**kwargs: Any) -> ResNet:
+    """ResNet-101 (He et al. 2015): 44.5 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 4, 23, 3), **kwargs)
+
+
+@register_model()
+def resnet152(**kwargs: Any) -> ResNet:
+    """ResNet-152 (He et al. 2015): 60.2 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 8, 36, 3), **kwargs)
+
+
+@register_model()
+def resnext50_32x4d(**kwargs: Any) -> ResNet:
+    """ResNeXt-50 with 32 groups of 4 channels (Xie et al. 2016): 25.0 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 4, 6, 3), groups=32, width_per_group=4, **kwargs)
+
+
+@register_model()
+def resnext101_32x8d(**kwargs: Any) -> ResNet:
+    """ResNeXt-101 with 32 groups of 8 channels (Xie et al. 2016): 88.8 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 4, 23, 3), groups=32, width_per_group=8, **kwargs)
+
+
+@register_model()
+def resnext101_64x4d(**kwargs: Any) -> ResNet:
+    """ResNeXt-101 with 64 groups of 4 channels (Xie et al. 2016): 83.5 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 4, 23, 3), groups=64, width_per_group=4, **kwargs)
+
+
+@register_model()
+def wide_resnet50_2(**kwargs: Any) -> ResNet:
+    """ResNet-50, 3x3 convolutions twice as wide (Zagoruyko 2016): 68.9 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 4, 6, 3), width_per_group=128, **kwargs)
+
+
+@register_model()
+def wide_resnet101_2(**kwargs: Any) -> ResNet:
+    """ResNet-101, 3x3 convolutions twice as wide (Zagoruyko 2016): 126.9 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 4, 23, 3), width_per_group=128, **kwargs)

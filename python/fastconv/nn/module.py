@@ -1,0 +1,498 @@
+"""`Module`, the base class of layers, blocks and networks."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fastconv._symbolic import Symbol
+from fastconv.ops._args import as_array
+
+Array: TypeAlias = npt.NDArray[Any]
+Value: TypeAlias = Any
+"""What `Module.forward` takes and returns: an array or a symbolic value."""
+
+_Self = TypeVar("_Self", bound="Module")
+
+_eager: ContextVar[bool] = ContextVar("fastconv_eager", default=False)
+_changes = itertools.count(1)
+_latest_change = 0
+_OWN_STATE = ("_compiled", "_compiled_version", "_seen_change", "_seen_version")
+
+
+class IncompatibleKeys(NamedTuple):
+    """What ``load_state_dict(strict=False)`` found but did not use, or used but did not find."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """Parameters, submodules and a `forward` that computes with them.
+
+    An array assigned to an attribute becomes a parameter and a `Module` a submodule, in the order
+    of assignment; names that start with an underscore stay private. No call of
+    ``super().__init__()`` is needed. Statistics that are not learned are added with
+    `register_buffer`.
+
+    Parameters are read-only arrays: whoever wants to change one assigns a new one, which is
+    converted to the module's dtype, and everything compiled from it is made anew.
+
+    `forward` is written once and runs in two ways: on arrays, op by op, and on symbolic values, to
+    record the graph from which a network is compiled. It may use the functions of `fastconv.ops`,
+    other modules, ``+``, ``*`` and basic slicing, all of which take both.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> class Scale(nn.Module):
+    ...     def __init__(self, channels):
+    ...         self.weight = np.full((channels, 1, 1), 2, np.float32)
+    ...
+    ...     def forward(self, x):
+    ...         return x * self.weight
+    >>> scale = Scale(3)
+    >>> float(scale.eager(np.ones((1, 3, 2, 2), np.float32)).sum())
+    24.0
+    >>> list(scale.state_dict())
+    ['weight']
+    """
+
+    training = False
+    """Always `False`: fastconv computes inference."""
+
+    _buffers: frozenset[str] = frozenset()
+    _version = 0  # of this module alone: the number of its last change
+    _compiled: Any = None  # networks compiled from this module, kept by fastconv.network
+    _compiled_version = 0
+    _seen_change = -1  # what _latest_change was when _seen_version was found
+    _seen_version = 0
+
+    @property
+    def input_ndim(self) -> int | None:
+        """Dimensions of a batched input; one less is an unbatched input, `None` means any."""
+        return None
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The dtype of the first parameter of this tree, `None` where it has no parameters."""
+        return next((array.dtype for _, array in self.named_parameters()), None)
+
+    # ---- Computing ----------------------------------------------------------------------------
+
+    def forward(self, *args: Value) -> Value:
+        """Compute the output; every subclass that is called defines it."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward method")
+
+    def __call__(self, *args: Value) -> Value:
+        """Compute the output, compiled behind the scenes.
+
+        Parameters
+        ----------
+        *args : array_like
+            Inputs of the parameters' dtype, as `forward` takes them. Networks and image layers
+            take ``(N, C, H, W)``; for ``(C, H, W)`` the result is unbatched too.
+
+        Returns
+        -------
+        ndarray
+            What ``forward(*args)`` returns.
+
+        Raises
+        ------
+        TypeError
+            If an input has another dtype than the parameters.
+        """
+        for arg in args:
+            if isinstance(arg, Symbol):
+                y = self.forward(*args)
+                arg.graph.mark_module(self, y)
+                return y
+        if _eager.get():
+            return self.forward(*args)
+        from fastconv.network import run_compiled
+
+        if self._compiled_version != (version := self._tree_version()):
+            self._compiled = None
+            self._compiled_version = version
+        return self._batched(lambda *arrays: run_compiled(self, *arrays), args)
+
+    def eager(self, *args: Value) -> Value:
+        """Compute the output op by op, without compiling: to print and to debug `forward`."""
+        token = _eager.set(True)
+        try:
+            return self._batched(self.forward, args)
+        finally:
+            _eager.reset(token)
+
+    def compile(
+        self,
+        input_shape: Sequence[int],
+        *,
+        threads: int | None = None,
+        device: str = "cpu",
+        precision: str | None = None,
+        accuracy: str = "fast",
+        autotune: bool = False,
+        max_workspace: int | None = None,
+        taps: Sequence[str] = (),
+        keep_weights: bool = True,
+    ) -> Any:
+        """Compile this module for one input shape; see `fastconv.network.compile_module`."""
+        from fastconv.network import compile_module
+
+        return compile_module(
+            self,
+            tuple(input_shape),
+            threads=threads,
+            device=device,
+            precision=precision,
+            accuracy=accuracy,
+            autotune=autotune,
+            max_workspace=max_workspace,
+            taps=taps,
+            keep_weights=keep_weights,
+        )
+
+    def _batched(self, function: Any, args: Sequence[Value]) -> Value:
+        """Check the inputs' dtype, then call `function` with a batch dimension where one lacks."""
+        arrays = [as_array("x", arg) for arg in args]
+        dtype = self.dtype
+        for array in arrays:
+            if dtype is not None and array.dtype != dtype:
+                raise TypeError(
+                    f"the input has dtype {array.dtype}, but the parameters of "
+                    f"{type(self).__name__} have {dtype}: pass x.astype(np.{dtype}), "
+                    f"or convert the parameters once with .astype(...)"
+                )
+        ndim = self.input_ndim
+        if ndim is not None and arrays and all(array.ndim == ndim - 1 for array in arrays):
+            return function(*(array[None] for array in arrays))[0]
+        return function(*arrays)
+
+    # ---- The tree -----------------------------------------------------------------------------
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the names and the modules directly below this one, in the order of assignment."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module) and not name.startswith("_"):
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """Yield the modules directly below this one."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(
+        self, memo: set[int] | None = None, prefix: str = ""
+    ) -> Iterator[tuple[str, Module]]:
+        """Yield this module as ``""`` and all below it by dotted names, each module once.
+
+        Examples
+        --------
+        >>> from fastconv import nn
+        >>> [name for name, _ in nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU())).named_modules()]
+        ['', '0', '1', '1.0']
+        """
+        memo = set() if memo is None else memo
+        if id(self) in memo:
+            return
+        memo.add(id(self))
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(memo, _join(prefix, name))
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def _own_arrays(self) -> Iterator[tuple[str, Array]]:
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray) and not name.startswith("_"):
+                yield name, value
+
+    def named_parameters(self) -> Iterator[tuple[str, Array]]:
+        """Yield the dotted names and the values of all parameters, without buffers."""
+        for prefix, module in self.named_modules():
+            for name, array in module._own_arrays():
+                if name not in module._buffers:
+                    yield _join(prefix, name), array
+
+    def parameters(self) -> Iterator[Array]:
+        """Yield the values of all parameters, without buffers.
+
+        Examples
+        --------
+        >>> from fastconv import nn
+        >>> sum(p.size for p in nn.Conv2d(3, 8, kernel_size=3).parameters())
+        224
+        """
+        return (array for _, array in self.named_parameters())
+
+    # ---- Parameters ---------------------------------------------------------------------------
+
+    def register_buffer(self, name: str, array: Array) -> None:
+        """Add an array that belongs to the state but is not learned, of any dtype."""
+        self._buffers = self._buffers | {name}
+        setattr(self, name, array)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+            return
+        if isinstance(value, np.ndarray):
+            value = self._as_state(name, value)
+        object.__setattr__(self, name, value)
+        self._changed()
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self._changed()
+
+    def _as_state(self, name: str, array: Array) -> Array:
+        """Return what is kept of an array: read-only, and a parameter in the module's dtype."""
+        if name in self._buffers:
+            old = vars(self).get(name)
+            return read_only(array, None if old is None else old.dtype)
+        if not is_floating(array.dtype):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: a parameter must be of a floating dtype, got "
+                f"{array.dtype}: use .astype(np.float32), or register_buffer({name!r}, ...) for "
+                f"an array that is no parameter"
+            )
+        own = (a.dtype for key, a in self._own_arrays() if key not in self._buffers)
+        return read_only(
+            array, next(own, np.dtype(np.float64 if array.dtype.itemsize > 4 else np.float32))
+        )
+
+    def _changed(self) -> None:
+        global _latest_change
+        self._version = next(_changes)
+        _latest_change = self._version
+
+    def _tree_version(self) -> int:
+        """Return a number that grows with every change of this module or one below it."""
+        if self._seen_change != (latest := _latest_change):
+            self._seen_version = max(module._version for module in self.modules())
+            self._seen_change = latest
+        return self._seen_version
+
+    def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
+        """Draw new random parameters, for this module and all below it.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator or int, optional
+            The source of the numbers or its seed; by default unpredictable.
+
+        Examples
+        --------
+        >>> from fastconv import nn
+        >>> a, b = nn.Linear(4, 2), nn.Linear(4, 2)
+        >>> a.reset_parameters(0), b.reset_parameters(0)
+        (None, None)
+        >>> bool((a.weight == b.weight).all())
+        True
+        """
+        rng = np.random.default_rng(rng)
+        for child in self.children():
+            child.reset_parameters(rng)
+
+    def astype(self: _Self, dtype: npt.DTypeLike) -> _Self:
+        """Convert all parameters and floating buffers to float32 or float64, in place.
+
+        Returns
+        -------
+        Module
+            This module.
+
+        Raises
+        ------
+        TypeError
+            If `dtype` is another one.
+        """
+        target = np.dtype(dtype)
+        if target not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise TypeError(
+                f"dtype must be float32 or float64, got {target}: for lower precision compile with "
+                f"precision=..."
+            )
+        for module in self.modules():
+            for name, array in list(module._own_arrays()):
+                if is_floating(array.dtype) and array.dtype != target:
+                    object.__setattr__(module, name, read_only(array, target))
+                    module._changed()
+        return self
+
+    def eval(self: _Self) -> _Self:
+        """Return this module: it always computes inference."""
+        return self
+
+    def train(self: _Self, mode: bool = True) -> _Self:
+        """Raise a `RuntimeError` for ``mode=True``, which only training frameworks have."""
+        if mode:
+            raise RuntimeError(
+                "fastconv modules compute inference only (dropout is the identity, batch norm uses "
+                "its running statistics): there is no training mode"
+            )
+        return self
+
+    # ---- State --------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return all parameters and buffers by torch's names, as read-only arrays, not copied.
+
+        Examples
+        --------
+        >>> from fastconv import nn
+        >>> list(nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)).state_dict())
+        ... # doctest: +NORMALIZE_WHITESPACE
+        ['0.weight', '1.weight', '1.bias', '1.running_mean', '1.running_var',
+         '1.num_batches_tracked']
+        """
+        return {key: getattr(module, name) for key, (module, name) in self._slots().items()}
+
+    def _slots(self, prefix: str = "") -> dict[str, tuple[Module, str]]:
+        """Where each key of the state dict lives; a shared module has a key for each place."""
+        slots = {_join(prefix, name): (self, name) for name, _ in self._own_arrays()}
+        for name, child in self.named_children():
+            slots.update(child._slots(_join(prefix, name)))
+        return slots
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, npt.ArrayLike], strict: bool = True
+    ) -> IncompatibleKeys:
+        """Replace parameters and buffers by those of a state dict.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array_like
+            Values by torch's names, of any floating dtype: they are converted to the module's.
+            ``num_batches_tracked``, which inference does not use, may be absent.
+        strict : bool
+            Whether the keys must be those of `state_dict()` exactly.
+
+        Returns
+        -------
+        IncompatibleKeys
+            ``missing_keys`` and ``unexpected_keys``; both empty where `strict`.
+
+        Raises
+        ------
+        ValueError
+            If a value has the wrong shape or, where `strict`, a key is missing or unexpected. The
+            message lists them with the nearest names. Nothing has been changed then.
+        TypeError
+            If `state_dict` is no mapping, or a value is no array of numbers.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"state_dict must be a mapping from names to arrays, got "
+                f"{type(state_dict).__name__}: fastconv.weights.load(path) reads one from a file"
+            )
+        slots = self._slots()
+        missing = [
+            key
+            for key in slots
+            if key not in state_dict and not key.endswith("num_batches_tracked")
+        ]
+        unexpected = [key for key in state_dict if key not in slots]
+        values: dict[str, Array] = {}
+        problems: list[str] = []
+        if strict:
+            problems += _listed("missing keys", missing, unexpected)
+            problems += _listed("unexpected keys", unexpected, missing or list(slots))
+        wrong = []
+        for key, (module, name) in slots.items():
+            if key not in state_dict:
+                continue
+            old, new = getattr(module, name), np.asarray(state_dict[key])
+            if is_floating(old.dtype) and not is_floating(new.dtype):
+                raise TypeError(
+                    f"state_dict[{key!r}] must be a floating array, got dtype {new.dtype}"
+                )
+            if new.shape != old.shape:
+                wrong.append(f"{key}: expected {old.shape}, got {new.shape}")
+            values[key] = new
+        problems += _listed("wrong shapes", wrong)
+        if problems:
+            raise ValueError(
+                f"state_dict does not fit {type(self).__name__}:\n" + "\n".join(problems)
+            )
+        for key, value in values.items():
+            module, name = slots[key]
+            object.__setattr__(module, name, read_only(value, getattr(module, name).dtype))
+            module._changed()
+        return IncompatibleKeys(missing, unexpected)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in _OWN_STATE}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if isinstance(value, np.ndarray) and not name.startswith("_"):
+                value = read_only(value)
+            object.__setattr__(self, name, value)
+        self._changed()
+
+    # ---- Printing -----------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """Return what ``repr`` says about this module besides its name and submodules."""
+        return ""
+
+    def __repr__(self) -> str:
+        name, extra = type(self).__name__, self.extra_repr()
+        lines = [f"({key}): {child!r}" for key, child in self.named_children()]
+        if not lines:
+            return f"{name}({extra})"
+        if extra:
+            lines.insert(0, extra)
+        body = "\n".join(lines).replace("\n", "\n  ")
+        return f"{name}(\n  {body}\n)"
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of this dtype hold real floating-point numbers (bfloat16 included)."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def read_only(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
+    """Return `array` as a C-contiguous array of `dtype` that nobody can write to.
+
+    It is copied only where someone could: an array that is read-only all the way down, such as a
+    read-only `numpy.memmap`, is kept as it is.
+    """
+    dtype = array.dtype.newbyteorder("=") if dtype is None else dtype
+    kept: Any = array
+    while isinstance(kept, np.ndarray) and not kept.flags.writeable:
+        kept = kept.base
+    if isinstance(kept, np.ndarray) or not (
+        array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    ):
+        array = np.array(array, dtype, order="C")
+        array.flags.writeable = False
+    return array
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _listed(title: str, items: Sequence[str], candidates: Sequence[str] = ()) -> list[str]:
+    """Describe `items` in at most ten lines, each with the nearest of the candidates."""
+    if not items:
+        return []
+    lines = [f"  {title} ({len(items)}):"]
+    for item in items[:10]:
+        near = difflib.get_close_matches(item, candidates, n=1)
+        lines.append(f"    {item}" + (f" (nearest: {near[0]})" if near else ""))
+    if len(items) > 10:
+        lines.append("    ...")
+    return lines

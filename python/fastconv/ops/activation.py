@@ -1,0 +1,386 @@
+"""Activations and softmax."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastconv import _core
+from fastconv.ops._args import (
+    Array,
+    Operands,
+    as_axis,
+    as_float,
+    choice,
+    is_symbolic,
+    record,
+)
+
+
+def _activate(kind: str, x: ArrayLike, out: Array | None, negative_slope: float = 0.01) -> Array:
+    if is_symbolic(x):
+        return record("activation", (x,), {"kind": kind, "negative_slope": negative_slope}, out)
+    operands = Operands(x=x)
+    values = operands.contiguous("x")
+    return operands.run(
+        lambda y: _core.activate(kind, values, y, negative_slope),
+        values.shape,
+        out,
+        inplace=("x",),
+        contiguous=True,
+    )
+
+
+def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Rectified linear unit: ``max(x, 0)``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`. NaN stays NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.relu([-1.0, 2.0])
+    array([0., 2.])
+    """
+    return _activate("relu", x, out)
+
+
+def relu6(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Rectified linear unit that ends at 6: ``min(max(x, 0), 6)``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`. NaN stays NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.relu6([-1.0, 2.0, 9.0])
+    array([0., 2., 6.])
+    """
+    return _activate("relu6", x, out)
+
+
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
+    """Leaky rectified linear unit: ``x`` where positive, else ``negative_slope * x``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    negative_slope : float
+        The slope below zero.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.leaky_relu([-1.0, 2.0], 0.25)
+    array([-0.25,  2.  ])
+    """
+    return _activate("leaky_relu", x, out, as_float("negative_slope", negative_slope))
+
+
+def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -> Array:
+    """Gaussian error linear unit: ``x * Phi(x)``, Phi being the standard normal distribution.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    approximate : {"none", "tanh"}
+        "tanh" computes ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `approximate` another word or `out` does not fit.
+
+    References
+    ----------
+    D. Hendrycks and K. Gimpel, "Gaussian error linear units", 2016, arXiv:1606.08415.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.gelu([-1.0, 0.0, 1.0]).round(4)
+    array([-0.1587,  0.    ,  0.8413])
+    """
+    tanh_form = choice("approximate", approximate, ("none", "tanh")) == "tanh"
+    return _activate("gelu_tanh" if tanh_form else "gelu", x, out)
+
+
+def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Sigmoid linear unit, also called swish: ``x * sigmoid(x)``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.silu([-1.0, 0.0, 1.0]).round(4)
+    array([-0.2689,  0.    ,  0.7311])
+    """
+    return _activate("silu", x, out)
+
+
+def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Piecewise approximation of `silu`: ``x * relu6(x + 3) / 6``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `out` does not fit.
+
+    References
+    ----------
+    A. Howard et al., "Searching for MobileNetV3", 2019, arXiv:1905.02244.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.hardswish([-4.0, 0.0, 3.0])
+    array([-0.,  0.,  3.])
+    """
+    return _activate("hardswish", x, out)
+
+
+def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Piecewise linear approximation of `sigmoid`: ``relu6(x + 3) / 6``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.hardsigmoid([-4.0, 0.0, 3.0])
+    array([0. , 0.5, 1. ])
+    """
+    return _activate("hardsigmoid", x, out)
+
+
+def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Logistic function: ``1 / (1 + exp(-x))``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.sigmoid([-1.0, 0.0, 1.0]).round(4)
+    array([0.2689, 0.5   , 0.7311])
+    """
+    return _activate("sigmoid", x, out)
+
+
+def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Hyperbolic tangent.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.tanh([-1.0, 0.0, 1.0]).round(4)
+    array([-0.7616,  0.    ,  0.7616])
+    """
+    return _activate("tanh", x, out)
+
+
+def _softmax(x: ArrayLike, axis: int, logarithm: bool, out: Array | None) -> Array:
+    if is_symbolic(x):
+        attributes = {"axis": as_axis("axis", axis, x.ndim), "log": logarithm}
+        return record("softmax", (x,), attributes, out)
+    operands = Operands(x=x)
+    values = operands.contiguous("x")
+    axis = as_axis("axis", axis, values.ndim)
+    count = values.shape[axis] if values.ndim else 1
+    outer = int(np.prod(values.shape[:axis], dtype=np.intp))
+    inner = int(np.prod(values.shape[axis + 1 :], dtype=np.intp))
+    shape = (outer, count, inner)
+    return operands.run(
+        lambda y: _core.softmax(values.reshape(shape), y.reshape(shape), logarithm),
+        values.shape,
+        out,
+        contiguous=True,
+    )
+
+
+def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    """Exponentials divided by their sum along an axis: ``exp(x) / sum(exp(x))``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape. Large values do not overflow.
+    axis : int
+        Along which the results sum to one.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.softmax([[1.0, 1.0, 1.0, 1.0]])
+    array([[0.25, 0.25, 0.25, 0.25]])
+    """
+    return _softmax(x, axis, False, out)
+
+
+def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    """Logarithm of `softmax`, computed without cancellation: ``x - log(sum(exp(x)))``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int
+        Along which the exponentials of the results sum to one.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.log_softmax([[0.0, 1000.0]])
+    array([[-1000.,     0.]])
+    """
+    return _softmax(x, axis, True, out)

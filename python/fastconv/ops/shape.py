@@ -1,0 +1,380 @@
+"""Operators that only move elements. Their results are new C-contiguous arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastconv.ops._args import (
+    Array,
+    Operands,
+    as_axis,
+    as_float,
+    as_int,
+    as_ints,
+    choice,
+    is_symbolic,
+    record,
+)
+
+
+def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
+    """`shape` without its -1, for an array of shape `given`."""
+    size = int(np.prod(given, dtype=object))
+    known = int(np.prod([n for n in shape if n != -1], dtype=object))
+    unknown = list(shape).count(-1)
+    fits = size % known == 0 if unknown == 1 and known else unknown == 0 and size == known
+    if not fits or min(shape, default=0) < -1:
+        raise ValueError(f"x has shape {tuple(given)}, which cannot become shape {tuple(shape)}")
+    return tuple(size // known if n == -1 else n for n in shape)
+
+
+def reshape(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = None) -> Array:
+    """Give the elements, in row-major order, another shape.
+
+    Parameters
+    ----------
+    x : array_like of float
+    shape : int or sequence of int
+        One size may be -1: it follows from the others.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray, shape `shape`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or the number of elements differs.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.reshape([1.0, 2.0, 3.0, 4.0], (2, -1))
+    array([[1., 2.],
+           [3., 4.]])
+    """
+    sizes = as_ints("shape", shape, len(shape) if hasattr(shape, "__len__") else 1)
+    if is_symbolic(x):
+        _resolve(sizes, x.shape)
+        return record("reshape", (x,), {"shape": sizes}, out)
+    operands = Operands(x=x)
+    source = operands.source("x")
+    sizes = _resolve(sizes, source.shape)
+    if out is None:
+        return np.array(source, order="C").reshape(sizes)
+    return operands.move(source.reshape(sizes), out)
+
+
+def flatten(
+    x: ArrayLike, start_dim: int = 0, end_dim: int = -1, *, out: Array | None = None
+) -> Array:
+    """Join neighbouring dimensions.
+
+    Parameters
+    ----------
+    x : array_like of float
+    start_dim, end_dim : int
+        The first and the last of them.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or a dimension is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.flatten(np.zeros((2, 3, 4, 5)), 1).shape
+    (2, 60)
+    """
+    given = x.shape if is_symbolic(x) else Operands(x=x).source("x").shape
+    first = as_axis("start_dim", start_dim, len(given))
+    last = as_axis("end_dim", end_dim, len(given))
+    if first > last:
+        raise ValueError(f"start_dim = {start_dim} comes after end_dim = {end_dim}")
+    joined = int(np.prod(given[first : last + 1], dtype=np.intp))
+    shape = (*given[:first], joined, *given[last + 1 :])
+    if is_symbolic(x) and first > 0 and 0 not in shape[1:]:
+        shape = (-1, *shape[1:])  # holds for any batch size
+    return reshape(x, shape, out=out)
+
+
+def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> Array:
+    """Reorder the dimensions.
+
+    Parameters
+    ----------
+    x : array_like of float
+    dims : sequence of int
+        Dimension i of the result is dimension ``dims[i]`` of `x`.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `dims` does not name each dimension once.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.permute(np.zeros((1, 3, 8, 9)), (0, 2, 3, 1)).shape
+    (1, 8, 9, 3)
+    """
+    ndim = x.ndim if is_symbolic(x) else Operands(x=x).source("x").ndim
+    values = tuple(as_int("dims", d) for d in dims)
+    if len(values) != ndim:
+        raise ValueError(f"dims must name the {ndim} dimensions of x, got {values}")
+    order = tuple(as_axis("dims", d, ndim) for d in values)
+    if len(set(order)) != ndim:
+        raise ValueError(f"dims must name each dimension of x once, got {values}")
+    if is_symbolic(x):
+        return record("permute", (x,), {"order": order}, out)
+    operands = Operands(x=x)
+    return operands.move(operands.source("x").transpose(order), out)
+
+
+def split(
+    x: ArrayLike,
+    split_size_or_sections: int | Sequence[int],
+    axis: int = 0,
+    *,
+    out: Sequence[Array] | None = None,
+) -> tuple[Array, ...]:
+    """Cut an array into parts.
+
+    Parameters
+    ----------
+    x : array_like of float
+    split_size_or_sections : int or sequence of int
+        The size of each part, the last of which may be smaller; or the sizes of all parts.
+    axis : int
+        Along which `x` is cut.
+    out : sequence of ndarray, optional
+        Where the results go.
+
+    Returns
+    -------
+    tuple of ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or the sizes do not add up.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> [part.shape for part in fastconv.split(np.zeros((1, 8, 2, 2)), (3, 5), axis=1)]
+    [(1, 3, 2, 2), (1, 5, 2, 2)]
+    """
+    operands = None if is_symbolic(x) else Operands(x=x)
+    source: Any = x if operands is None else operands.source("x")
+    if source.ndim == 0:
+        raise ValueError("x must have at least one dimension to be split")
+    axis = as_axis("axis", axis, source.ndim)
+    total = source.shape[axis]
+    if isinstance(split_size_or_sections, Sequence):
+        sizes = [as_int("split_size_or_sections", n) for n in split_size_or_sections]
+    else:
+        size = as_int("split_size_or_sections", split_size_or_sections)
+        if size < 1 and not size == total == 0:
+            raise ValueError(f"split_size_or_sections must be at least 1, got {size}")
+        sizes = [min(size, total - at) for at in range(0, total, max(size, 1))] or [0]
+    if min(sizes, default=0) < 0 or sum(sizes) != total:
+        raise ValueError(
+            f"split_size_or_sections must add up to the size {total} of axis {axis}, got {sizes}"
+        )
+    if out is not None and (operands is None or len(out) != len(sizes)):
+        raise ValueError(f"out must be {len(sizes)} arrays, and x an array")
+    ends = np.cumsum(sizes).tolist()
+    parts = [
+        source[(slice(None),) * axis + (slice(end - size, end),)]
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+    if operands is None:
+        return tuple(parts)
+    targets: Sequence[Array | None] = [None] * len(parts) if out is None else out
+    return tuple(operands.move(p, t) for p, t in zip(parts, targets, strict=True))
+
+
+def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = None) -> Array:
+    """Join arrays along an axis.
+
+    Parameters
+    ----------
+    arrays : sequence of array_like of float
+        Of one dtype, and of equal sizes except along `axis`.
+    axis : int
+        Along which they are joined.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are no arrays, or their dtypes or shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.concat([np.zeros((1, 3, 2, 2)), np.ones((1, 5, 2, 2))], axis=1).shape
+    (1, 8, 2, 2)
+    """
+    if isinstance(arrays, np.ndarray) or not isinstance(arrays, Sequence):
+        raise TypeError(f"arrays must be a list or tuple of arrays, got {type(arrays).__name__}")
+    if not arrays:
+        raise ValueError("arrays is empty: give at least one array")
+    symbolic = is_symbolic(arrays[0], *arrays[1:])
+    if symbolic:
+        shapes = [a.shape if is_symbolic(a) else np.shape(a) for a in arrays]
+    else:
+        operands = Operands(**{f"arrays[{i}]": array for i, array in enumerate(arrays)})
+        sources = [operands.source(f"arrays[{i}]") for i in range(len(arrays))]
+        shapes = [source.shape for source in sources]
+    if not shapes[0]:
+        raise ValueError("arrays must have at least one dimension")
+    axis = as_axis("axis", axis, len(shapes[0]))
+    for i, shape in enumerate(shapes):
+        if len(shape) != len(shapes[0]) or any(
+            n != m for d, (n, m) in enumerate(zip(shape, shapes[0], strict=True)) if d != axis
+        ):
+            raise ValueError(
+                f"arrays[{i}] has shape {shape} and arrays[0] {shapes[0]}: they may differ along "
+                f"axis {axis} only"
+            )
+    if symbolic:
+        return record("concat", tuple(arrays), {"axis": axis}, out)
+    total = sum(shape[axis] for shape in shapes)
+    operands.check_out(out, (*shapes[0][:axis], total, *shapes[0][axis + 1 :]))
+    return np.concatenate(sources, axis, out=out)
+
+
+def _pairs(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
+    """torch's flat padding, last axis first, as (before, after) of each dimension."""
+    values = [as_int("pad", v) for v in pad]
+    if len(values) % 2 or len(values) > 2 * ndim:
+        raise ValueError(
+            f"pad must hold two numbers for each of at most {ndim} dimensions, the last one first, "
+            f"got {len(values)} numbers"
+        )
+    pairs = list(zip(values[::2], values[1::2], strict=True))[::-1]
+    return [(0, 0)] * (ndim - len(pairs)) + pairs
+
+
+def pad(
+    x: ArrayLike,
+    pad: Sequence[int],
+    mode: str = "constant",
+    value: float = 0.0,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Add elements around an array.
+
+    Parameters
+    ----------
+    x : array_like of float
+    pad : sequence of int
+        The numbers of elements before and after, for the last dimension, then for the one before
+        it, and so on: (left, right, top, bottom). Negative numbers crop.
+    mode : {"constant", "reflect", "replicate"}
+        "reflect" mirrors `x` at its first and last element, without repeating them; "replicate"
+        repeats them.
+    value : float
+        What "constant" adds.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or there is not enough to crop or to reflect.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.pad([[1.0, 2.0, 3.0]], (1, 2), mode="reflect")
+    array([[2., 1., 2., 3., 2., 1.]])
+    """
+    choice("mode", mode, ("constant", "reflect", "replicate"))
+    value = as_float("value", value)
+    if mode != "constant" and value != 0:
+        raise ValueError(f"value is for mode='constant' only, got {value} with mode={mode!r}")
+    operands = None if is_symbolic(x) else Operands(x=x)
+    source: Any = x if operands is None else operands.source("x")
+    pairs = _pairs(pad, source.ndim)
+    for axis, (n, (before, after)) in enumerate(zip(source.shape, pairs, strict=True)):
+        if before or after:
+            _check_pad(mode, axis, n, before, after)
+    if operands is None:
+        return record("pad", (x,), {"pad": tuple(pairs), "mode": mode, "value": value}, out)
+    operands.check_out(out, [n + sum(pair) for n, pair in zip(source.shape, pairs, strict=True)])
+    # Cropping comes last: what is cropped on one side may be reflected on the other.
+    grown = [(max(before, 0), max(after, 0)) for before, after in pairs]
+    shape = [n + sum(pair) for n, pair in zip(source.shape, grown, strict=True)]
+    y = np.empty(shape, source.dtype) if out is None or grown != pairs else out
+    if mode == "constant":
+        y[...] = value
+    y[_inside(shape, grown)] = source
+    if mode != "constant":
+        for axis, (before, after) in enumerate(grown):
+            _fill_border(y, axis, before, after, mode)
+    if grown == pairs:
+        return y
+    return operands.move(y[_inside(shape, [(max(-b, 0), max(-a, 0)) for b, a in pairs])], out)
+
+
+def _inside(shape: Sequence[int], margins: Sequence[tuple[int, int]]) -> tuple[slice, ...]:
+    return tuple(
+        slice(before, n - after) for n, (before, after) in zip(shape, margins, strict=True)
+    )
+
+
+def _check_pad(mode: str, axis: int, n: int, before: int, after: int) -> None:
+    if n + before + after < 0 or (mode != "constant" and n + before + after < 1):
+        raise ValueError(f"pad crops more of axis {axis} than its size {n}: ({before}, {after})")
+    if mode == "reflect" and max(before, after) >= n:
+        raise ValueError(
+            f"pad must be below the size {n} of axis {axis} to reflect, got ({before}, {after})"
+        )
+    if mode == "replicate" and n == 0:
+        raise ValueError(f"axis {axis} of x is empty: there is nothing to replicate")
+
+
+def _fill_border(y: Array, axis: int, before: int, after: int, mode: str) -> None:
+    """Fill what lies before and after the middle of `axis`; later axes are not yet filled."""
+    rows = np.moveaxis(y, axis, 0)
+    end = rows.shape[0] - after
+    if mode == "replicate":
+        rows[:before] = rows[before : before + 1]
+        rows[end:] = rows[end - 1 : end]
+        return
+    for i in range(before):
+        rows[i] = rows[2 * before - i]
+    for i in range(after):
+        rows[end + i] = rows[end - 2 - i]

@@ -1,0 +1,137 @@
+"""What torch's two formats share: storages by key, and the way from a pickle to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastconv.weights._common import Array, Source, quote, widen_bfloat16
+from fastconv.weights._unpickle import STORAGE_DTYPES, Global, Storage, Tensor
+
+WRAPPERS = ("state_dict", "model", "model_state_dict", "model_ema", "state_dict_ema")
+"""Entries of a checkpoint that may hold the state dict, the first one wins."""
+
+_MAX_WRAPPING = 4
+
+
+class Storages:
+    """The storages that a pickle has declared, by key."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._declared: dict[str, tuple[str, int]] = {}
+
+    def persistent_load(self, pid: object) -> Storage:
+        """Check and return the storage that a persistent id describes.
+
+        ``("storage", type, key, location, numel)``, in the stream format followed by ``None`` or,
+        where the storage is a part of another, by ``(view_key, start, view_numel)``.
+        """
+        match pid:
+            case ("storage", Global(name), str(key), _, int(total)) if name in STORAGE_DTYPES:
+                view = None
+            case ("storage", Global(name), str(key), _, int(total), view) if name in STORAGE_DTYPES:
+                pass
+            case _:
+                raise self.source.error(
+                    "corrupt pickle: it refers to something other than a storage"
+                )
+        match view:
+            case None:
+                start, numel = 0, total
+            case (_, int(start), int(numel)):
+                pass
+            case _:
+                raise self.source.error("corrupt pickle: it describes a part of a storage wrongly")
+        if not 0 <= total < 2**60 or not 0 <= start <= total or not 0 <= numel <= total - start:
+            raise self.source.error(f"the storage {quote(key)} has an impossible size")
+        dtype = STORAGE_DTYPES[name]
+        if self._declared.setdefault(key, (dtype, total)) != (dtype, total):
+            raise self.source.error(f"the storage {quote(key)} is declared twice, differently")
+        return Storage(key, dtype, total, start, numel)
+
+    def numel(self, key: object) -> int | None:
+        """Return the size of a storage that has been declared, or None."""
+        return self._declared[key][1] if isinstance(key, str) and key in self._declared else None
+
+    def itemsize(self, key: str) -> int:
+        """Return the bytes per element of a storage that has been declared."""
+        return file_dtype(self._declared[key][0]).itemsize
+
+
+def file_dtype(name: str) -> np.dtype[Any]:
+    """Return the dtype of a storage in the file; bfloat16 is read as its bits."""
+    return np.dtype("uint16" if name == "bfloat16" else name)
+
+
+def state_dict_arrays(
+    source: Source, root: object, read_storage: Callable[[Storage], Array]
+) -> dict[str, Array]:
+    """Find the state dict in what a pickle holds and read its tensors.
+
+    ``read_storage(storage)`` returns the whole storage as a new one-dimensional array of its file
+    dtype in native byte order. Each one is read once; those that only other parts of the checkpoint
+    use are not read.
+    """
+    tensors = _find_tensors(source, root)
+    by_storage: dict[str, list[str]] = {}
+    for name, tensor in tensors.items():
+        by_storage.setdefault(tensor.storage.key, []).append(name)
+        dtype = np.dtype("float32" if tensor.storage.dtype == "bfloat16" else tensor.storage.dtype)
+        source.check_shape(tensor.shape, dtype, f"the tensor {quote(name)}")
+
+    arrays: dict[str, Array] = {}
+    for names in by_storage.values():
+        storage = tensors[names[0]].storage
+        data = read_storage(storage)
+        if storage.dtype == "bfloat16":
+            data = widen_bfloat16(data)
+        for name in names:
+            arrays[name] = _view(data, tensors[name], copy=len(names) > 1)
+    return {name: arrays[name] for name in tensors}
+
+
+def _view(data: Array, tensor: Tensor, copy: bool) -> Array:
+    """Return a tensor's elements, as a copy unless they are all of ``data`` in its order."""
+    if 0 in tensor.shape:
+        return np.empty(tensor.shape, dtype=data.dtype)
+    start = tensor.storage.start + tensor.offset
+    strides = [
+        step * data.itemsize if size > 1 else 0
+        for size, step in zip(tensor.shape, tensor.stride, strict=True)
+    ]
+    view = np.lib.stride_tricks.as_strided(data[start:], tensor.shape, strides)
+    if not copy and view.size == data.size and view.flags.c_contiguous:
+        return data.reshape(tensor.shape)
+    return np.array(view, order="C", copy=True)
+
+
+def _find_tensors(source: Source, root: object) -> dict[str, Tensor]:
+    """Unwrap a checkpoint; the rule is in the docstring of `load`."""
+    if not isinstance(root, dict):
+        raise source.error(f"expected a state dict; the file holds a {type(root).__name__}")
+    found = _unwrap(root, _MAX_WRAPPING)
+    if root and found is None:
+        raise source.error(
+            "the file holds no tensors at its top level, nor under " + ", ".join(WRAPPERS)
+        )
+    tensors = {key: value for key, value in (found or {}).items() if isinstance(value, Tensor)}
+    for key in tensors:
+        if not isinstance(key, str):
+            raise source.error(f"a tensor's name must be a string; got a {type(key).__name__}")
+    return tensors
+
+
+def _unwrap(value: object, depth: int) -> dict[Any, Any] | None:
+    """Return the state dict that a checkpoint is or wraps, up to ``depth`` levels down."""
+    if not isinstance(value, dict):
+        return None
+    are_tensors = [isinstance(item, Tensor) for item in value.values()]
+    if depth > 0 and not all(are_tensors):
+        for key in WRAPPERS:
+            inner = _unwrap(value.get(key), depth - 1)
+            if inner is not None:
+                return inner
+    return value if any(are_tensors) else None

@@ -1,0 +1,196 @@
+// Operators other than convolutions. All write into `out`, which Python has made or checked.
+#include "fastconv/ops.h"
+
+#include <pybind11/stl.h>
+
+#include <cmath>
+
+#include "bindings/arrays.h"
+#include "bindings/bindings.h"
+#include "bindings/options.h"
+
+namespace fastconv::bindings {
+namespace {
+
+using Pair = std::array<index_t, 2>;
+
+template <class T>
+T* mutable_contiguous_data(py::array& array, const char* name) {
+  contiguous_data<T>(array, name);
+  return static_cast<T*>(array.mutable_data());
+}
+
+void check_shape(const py::array& array, const Shape& expected, const char* name) {
+  if (shape_of(array) != expected)
+    throw std::invalid_argument(std::string(name) + " must have shape " + to_string(expected) + ", got " +
+                                to_string(shape_of(array)));
+}
+
+template <class T>
+Shape strides_of(const py::array& array, const char* name) {
+  check_array<T>(array, name);
+  Shape strides(array.ndim());
+  for (int axis = 0; axis < array.ndim(); ++axis)
+    strides[axis] = array.shape(axis) > 1 ? array.strides(axis) / static_cast<index_t>(sizeof(T)) : 0;
+  return strides;
+}
+
+void activate_arrays(const std::string& name, const py::array& x, py::array out, double negative_slope) {
+  check_shape(out, shape_of(x), "out");
+  const Activation activation = parse_activation(name);
+  dispatch(x, [&]<class T>(T) {
+    const T* from = contiguous_data<T>(x, "x");
+    T* to = mutable_contiguous_data<T>(out, "out");
+    const py::gil_scoped_release release;
+    activate(activation, from, to, x.size(), static_cast<T>(negative_slope));
+  });
+}
+
+void binary_arrays(const std::string& name, const py::array& a, const py::array& b, py::array out) {
+  const auto kind = parse_word<BinaryKind>(name, "operation", std::array{"add", "multiply"});
+  const Shape shape = shape_of(out);
+  check_shape(a, shape, "a");
+  check_shape(b, shape, "b");
+  dispatch(a, [&]<class T>(T) {
+    const Shape a_strides = strides_of<T>(a, "a"), b_strides = strides_of<T>(b, "b"), strides = strides_of<T>(out, "out");
+    const T *p = static_cast<const T*>(a.data()), *q = static_cast<const T*>(b.data());
+    T* y = static_cast<T*>(out.mutable_data());
+    const py::gil_scoped_release release;
+    binary(kind, shape, p, a_strides, q, b_strides, y, strides);
+  });
+}
+
+// Calls run(view of x, view of out) once out's shape is that of the geometry.
+template <class Run>
+void run_pool(const py::array& x, py::array& out, Pair size, Run&& run) {
+  if (x.ndim() == 4) check_shape(out, {x.shape(0), x.shape(1), size[0], size[1]}, "out");
+  dispatch(x, [&]<class T>(T) {
+    const TensorView<const T> from = view4<T>(x, "x");
+    const TensorView<T> to = mutable_view4<T>(out, "out");
+    const py::gil_scoped_release release;
+    run(from, to);
+  });
+}
+
+Pair spatial(const py::array& x) {
+  if (x.ndim() != 4) throw std::invalid_argument("x must have 4 dimensions, got shape " + to_string(shape_of(x)));
+  return {x.shape(2), x.shape(3)};
+}
+
+// x is contiguous (n, c, count). Without a spatial extent the channels are neighbours: one image of n pixels in one block.
+template <class T, class U>
+TensorView<T> channel_view(T* data, const U& x) {
+  const index_t n = x.shape(0), c = x.shape(1), count = x.shape(2);
+  if (count == 1) return {data, 1, c, 1, n, c, n * c, n * c, n * c, c, 0};
+  return nchw_view(data, n, c, 1, count);
+}
+
+void batch_norm_arrays(const py::array& x, py::array out, const py::array& mean, const py::array& variance,
+                       const std::optional<py::array>& weight, const std::optional<py::array>& bias, double eps,
+                       const std::string& activation_word) {
+  if (x.ndim() != 3) throw std::invalid_argument("x must have 3 dimensions, got shape " + to_string(shape_of(x)));
+  check_shape(out, shape_of(x), "out");
+  const Activation activation = parse_activation(activation_word);
+  const index_t channels = x.shape(1);
+  check_shape(mean, {channels}, "running_mean");
+  check_shape(variance, {channels}, "running_var");
+  if (weight) check_shape(*weight, {channels}, "weight");
+  if (bias) check_shape(*bias, {channels}, "bias");
+  dispatch(x, [&]<class T>(T) {
+    const T *m = contiguous_data<T>(mean, "running_mean"), *v = contiguous_data<T>(variance, "running_var");
+    const T *w = contiguous_data<T>(weight, "weight"), *b = contiguous_data<T>(bias, "bias");
+    std::vector<T> scale(channels), shift(channels);
+    for (index_t c = 0; c < channels; ++c) {
+      scale[c] = static_cast<T>((w ? w[c] : 1.0) / std::sqrt(static_cast<double>(v[c]) + eps));
+      shift[c] = b ? b[c] : T(0);
+    }
+    const TensorView<const T> from = channel_view(contiguous_data<T>(x, "x"), x);
+    const TensorView<T> to = channel_view(mutable_contiguous_data<T>(out, "out"), x);
+    const py::gil_scoped_release release;
+    if (x.size() > 0) affine(from, to, m, scale.data(), shift.data(), activation);
+  });
+}
+
+void layer_norm_arrays(const py::array& x, py::array out, const std::optional<py::array>& weight,
+                       const std::optional<py::array>& bias, double eps) {
+  if (x.ndim() != 2) throw std::invalid_argument("x must have 2 dimensions, got shape " + to_string(shape_of(x)));
+  check_shape(out, shape_of(x), "out");
+  if (weight) check_shape(*weight, {x.shape(1)}, "weight");
+  if (bias) check_shape(*bias, {x.shape(1)}, "bias");
+  dispatch(x, [&]<class T>(T) {
+    const T *from = contiguous_data<T>(x, "x"), *w = contiguous_data<T>(weight, "weight"),
+            *b = contiguous_data<T>(bias, "bias");
+    T* to = mutable_contiguous_data<T>(out, "out");
+    const py::gil_scoped_release release;
+    layer_norm(from, to, x.shape(0), x.shape(1), w, b, eps);
+  });
+}
+
+void softmax_arrays(const py::array& x, py::array out, bool logarithm) {
+  if (x.ndim() != 3) throw std::invalid_argument("x must have 3 dimensions, got shape " + to_string(shape_of(x)));
+  check_shape(out, shape_of(x), "out");
+  dispatch(x, [&]<class T>(T) {
+    const T* from = contiguous_data<T>(x, "x");
+    T* to = mutable_contiguous_data<T>(out, "out");
+    const py::gil_scoped_release release;
+    softmax(from, to, x.shape(0), x.shape(1), x.shape(2), logarithm);
+  });
+}
+
+void mean_arrays(const py::array& x, py::array out) {
+  if (x.ndim() != 3) throw std::invalid_argument("x must have 3 dimensions, got shape " + to_string(shape_of(x)));
+  check_shape(out, {x.shape(0), x.shape(2)}, "out");
+  dispatch(x, [&]<class T>(T) {
+    const T* from = contiguous_data<T>(x, "x");
+    T* to = mutable_contiguous_data<T>(out, "out");
+    const py::gil_scoped_release release;
+    mean(from, to, x.shape(0), x.shape(1), x.shape(2));
+  });
+}
+
+}  // namespace
+
+void bind_ops(py::module_& m) {
+  m.def("activate", &activate_arrays);
+  m.def("binary", &binary_arrays);
+  m.def("pool_output_size", [](Pair size, Pair kernel_size, Pair stride, Pair padding, Pair dilation, bool ceil_mode) {
+    const PoolGeometry g = pool_geometry(size, kernel_size, stride, padding, dilation, ceil_mode);
+    return Pair{g.out_h, g.out_w};
+  });
+  m.def("max_pool2d", [](const py::array& x, py::array out, Pair kernel_size, Pair stride, Pair padding, Pair dilation,
+                         bool ceil_mode) {
+    const PoolGeometry g = pool_geometry(spatial(x), kernel_size, stride, padding, dilation, ceil_mode);
+    run_pool(x, out, {g.out_h, g.out_w}, [&](const auto& from, const auto& to) { max_pool2d(g, from, to); });
+  });
+  m.def("avg_pool2d", [](const py::array& x, py::array out, Pair kernel_size, Pair stride, Pair padding, bool ceil_mode,
+                         bool count_include_pad) {
+    const PoolGeometry g = pool_geometry(spatial(x), kernel_size, stride, padding, {1, 1}, ceil_mode, count_include_pad);
+    run_pool(x, out, {g.out_h, g.out_w}, [&](const auto& from, const auto& to) { avg_pool2d(g, from, to); });
+  });
+  m.def("adaptive_max_pool2d", [](const py::array& x, py::array out) {
+    const PoolGeometry g = adaptive_pool_geometry(spatial(x), spatial(out));
+    run_pool(x, out, {g.out_h, g.out_w}, [&](const auto& from, const auto& to) { max_pool2d(g, from, to); });
+  });
+  m.def("adaptive_avg_pool2d", [](const py::array& x, py::array out) {
+    const PoolGeometry g = adaptive_pool_geometry(spatial(x), spatial(out));
+    run_pool(x, out, {g.out_h, g.out_w}, [&](const auto& from, const auto& to) {
+      const bool contiguous = (from.w == 1 || from.sw == 1) && (from.h == 1 || from.sh == from.w);
+      return g.out_h == 1 && g.out_w == 1 && contiguous ? global_avg_pool2d(from, to) : avg_pool2d(g, from, to);
+    });
+  });
+  m.def("interpolate", [](const py::array& x, py::array out, std::array<double, 2> scale, bool bilinear,
+                          bool align_corners) {
+    const InterpolationGeometry g = interpolation_geometry(spatial(x), spatial(out), scale, bilinear, align_corners);
+    run_pool(x, out, spatial(out), [&](const auto& from, const auto& to) { interpolate(g, from, to); });
+  });
+  m.def("local_response_norm", [](const py::array& x, py::array out, index_t size, double alpha, double beta, double k) {
+    run_pool(x, out, spatial(x),
+             [&](const auto& from, const auto& to) { local_response_norm(from, to, size, alpha, beta, k); });
+  });
+  m.def("batch_norm", &batch_norm_arrays);
+  m.def("layer_norm", &layer_norm_arrays);
+  m.def("softmax", &softmax_arrays);
+  m.def("mean", &mean_arrays);
+}
+
+}  // namespace fastconv::bindings

@@ -1,0 +1,149 @@
+// Transposed convolution as one dense convolution for each phase of the stride: output rows y = phase (mod stride) are
+// reached only by the taps with tap * dilation = y + padding (mod stride), which are evenly spaced, so that each phase is
+// an ordinary convolution with stride 1 whose output pixels lie `stride` apart (Shi et al. 2016, "Is the deconvolution layer
+// the same as a convolutional layer?").
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "fastconv/conv.h"
+#include "fastconv/error.h"
+
+namespace fastconv {
+namespace {
+
+// One phase along one axis. Output positions first, first + stride, ... (`count` of them) are a convolution with the taps
+// last_tap, last_tap - tap_step, ... (`taps` of them), the kernel turned round.
+struct Phase {
+  index_t first, count;
+  index_t taps, last_tap, tap_step;
+  index_t dilation, pad;  // of the dense convolution
+};
+
+// `in` and `out` are the sizes of the transposed convolution's own input and output. Phases without taps have taps = 0.
+std::vector<Phase> phases(index_t out, index_t kernel, index_t stride, index_t padding, index_t dilation) {
+  std::vector<Phase> all;
+  const index_t common = std::gcd(stride, dilation), tap_step = stride / common;
+  for (index_t first = 0; first < std::min(stride, out); ++first) {
+    Phase p{first, (out - first - 1) / stride + 1, 0, 0, tap_step, dilation / common, 0};
+    index_t first_tap = 0;
+    while (first_tap < std::min(tap_step, kernel) && (first + padding - first_tap * dilation) % stride != 0) ++first_tap;
+    if (first_tap < std::min(tap_step, kernel)) {
+      p.taps = (kernel - 1 - first_tap) / tap_step + 1;
+      p.last_tap = first_tap + (p.taps - 1) * tap_step;
+      // Output j of the phase reads input j + (first + padding - tap * dilation) / stride; the last tap reads the first.
+      p.pad = -(first + padding - p.last_tap * dilation) / stride;
+    }
+    all.push_back(p);
+  }
+  return all;
+}
+
+}  // namespace
+
+ConvGeometry conv_transpose_geometry(const Shape& x, const Shape& weight, std::array<index_t, 2> stride,
+                                     std::array<index_t, 2> padding, std::array<index_t, 2> output_padding,
+                                     std::array<index_t, 2> dilation, index_t groups) {
+  if (x.size() != 4) fail("x must have shape (N, C, H, W), got ", to_string(x));
+  if (weight.size() != 4)
+    fail("weight must have 4 dimensions (in_channels, out_channels / groups, kernel_h, kernel_w), got shape ", to_string(weight));
+  if (groups < 1) fail("groups must be at least 1, got ", groups);
+  for (int axis = 0; axis < 2; ++axis) {
+    constexpr index_t kMax = index_t{1} << 40;
+    if (stride[axis] < 1 || stride[axis] > kMax) fail("stride must be from 1 to 2**40, got ", stride[axis]);
+    if (dilation[axis] < 1 || dilation[axis] > kMax) fail("dilation must be from 1 to 2**40, got ", dilation[axis]);
+    if (padding[axis] < 0 || padding[axis] > kMax) fail("padding must be from 0 to 2**40, got ", padding[axis]);
+    if (output_padding[axis] < 0) fail("output_padding must not be negative, got ", output_padding[axis]);
+    if (output_padding[axis] >= std::max(stride[axis], dilation[axis]))
+      fail("output_padding must be smaller than stride or dilation, got ", output_padding[axis], " with stride ", stride[axis],
+           " and dilation ", dilation[axis]);
+  }
+  checked_size(x, sizeof(double));
+  checked_size(weight, sizeof(double));
+  for (const index_t size : weight)
+    if (size < 1) fail("weight has an empty dimension: shape ", to_string(weight));
+  if (x[1] < 1 || x[2] < 1 || x[3] < 1) fail("x must have at least one channel, row and column, got shape ", to_string(x));
+  if (x[1] != weight[0])
+    fail("weight has ", weight[0], " input channels but x has ", x[1], ": expected x.shape[1] == weight.shape[0]");
+  if (weight[0] % groups != 0) fail("groups = ", groups, " does not divide the ", weight[0], " input channels of weight");
+  ConvGeometry g;
+  g.in_channels = checked_size({weight[1], groups});
+  g.out_channels = x[1];
+  g.groups = groups;
+  g.kernel_h = weight[2];
+  g.kernel_w = weight[3];
+  g.stride_h = stride[0];
+  g.stride_w = stride[1];
+  g.dilation_h = dilation[0];
+  g.dilation_w = dilation[1];
+  g.pad_top = g.pad_bottom = padding[0];
+  g.pad_left = g.pad_right = padding[1];
+  g.out_h = x[2];
+  g.out_w = x[3];
+  const auto size = [](const char* axis, index_t in, index_t s, index_t p, index_t d, index_t k, index_t extra) {
+    index_t step, reach, total;
+    if (__builtin_mul_overflow(in - 1, s, &step) || __builtin_mul_overflow(d, k - 1, &reach) ||
+        __builtin_add_overflow(step, reach, &total))
+      fail("the output's ", axis, " passes the address range");
+    total += extra + 1 - 2 * p;
+    if (total < 1) fail("the output would have ", axis, " ", total, ": padding is too large for x and the kernel");
+    return total;
+  };
+  g.in_h = size("height", x[2], stride[0], padding[0], dilation[0], g.kernel_h, output_padding[0]);
+  g.in_w = size("width", x[3], stride[1], padding[1], dilation[1], g.kernel_w, output_padding[1]);
+  checked_size({x[0], g.in_channels, g.in_h, g.in_w}, sizeof(double));
+  return g;
+}
+
+template <class T>
+void conv_transpose2d(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias,
+                      const TensorView<const T>& x, const TensorView<T>& out) {
+  const index_t in = g.out_channels, out_channels = g.in_channels, group_in = g.group_out(), group_out = g.group_in();
+  for (const Phase& py : phases(g.in_h, g.kernel_h, g.stride_h, g.pad_top, g.dilation_h))
+    for (const Phase& px : phases(g.in_w, g.kernel_w, g.stride_w, g.pad_left, g.dilation_w)) {
+      ConvGeometry dense;
+      dense.in_channels = in;
+      dense.out_channels = out_channels;
+      dense.groups = g.groups;
+      dense.in_h = x.h;
+      dense.in_w = x.w;
+      dense.out_h = py.count;
+      dense.out_w = px.count;
+      const bool empty = py.taps == 0 || px.taps == 0;
+      // A phase that no tap reaches holds only the bias: a convolution with one tap of weight zero, beside the image.
+      dense.kernel_h = empty ? 1 : py.taps;
+      dense.kernel_w = empty ? 1 : px.taps;
+      dense.dilation_h = py.dilation;
+      dense.dilation_w = px.dilation;
+      dense.pad_top = empty ? py.count : py.pad;
+      dense.pad_left = empty ? px.count : px.pad;
+      dense.pad_bottom = dense.out_h - 1 + dense.dilation_h * (dense.kernel_h - 1) + 1 - x.h - dense.pad_top;
+      dense.pad_right = dense.out_w - 1 + dense.dilation_w * (dense.kernel_w - 1) + 1 - x.w - dense.pad_left;
+      std::vector<T> turned(static_cast<std::size_t>(out_channels * group_in * dense.taps()));
+      if (!empty) {
+        T* to = turned.data();
+        for (index_t o = 0; o < out_channels; ++o)
+          for (index_t c = 0; c < group_in; ++c) {
+            const index_t channel = o / group_out * group_in + c;
+            const T* from = weight + (channel * group_out + o % group_out) * g.taps();
+            for (index_t ky = 0; ky < py.taps; ++ky)
+              for (index_t kx = 0; kx < px.taps; ++kx)
+                *to++ = from[(py.last_tap - ky * py.tap_step) * g.kernel_w + px.last_tap - kx * px.tap_step];
+          }
+      }
+      TensorView<T> phase_out = out;
+      phase_out.data += py.first * out.sh + px.first * out.sw;
+      phase_out.h = py.count;
+      phase_out.w = px.count;
+      phase_out.sh *= g.stride_h;
+      phase_out.sw *= g.stride_w;
+      Conv2d<T>(dense, options, turned.data(), bias).run(x, nullptr, phase_out);
+    }
+}
+
+template void conv_transpose2d(const ConvGeometry&, const ConvOptions&, const float*, const float*,
+                               const TensorView<const float>&, const TensorView<float>&);
+template void conv_transpose2d(const ConvGeometry&, const ConvOptions&, const double*, const double*,
+                               const TensorView<const double>&, const TensorView<double>&);
+
+}  // namespace fastconv

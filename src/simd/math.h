@@ -1,0 +1,191 @@
+// exp, log and what activations are made of, on vectors, for float and double: branch-free, right for NaN, infinities and
+// overflow. Errors against the exact value, measured by tests/cpp/math_test.cc on every instruction set, are given in units
+// in the last place (ulp) of T. Without fused multiply-add (baseline) they are the larger ones.
+//
+// The reductions are the textbook ones (J.-M. Muller, Elementary Functions, ch. 11): exp(x) = 2^n exp(r) with
+// |r| <= log(2)/2 and exp(r) by its Taylor series; log(x) = n log(2) + 2 atanh((m - 1) / (m + 1)), m within sqrt(1/2)..sqrt(2).
+#pragma once
+
+#include "simd/vec.h"
+
+namespace fastconv::FASTCONV_ISA {
+
+template <class T>
+struct MathConstants;
+template <>
+struct MathConstants<float> {
+  typedef uint32_t Unsigned __attribute__((vector_size(FASTCONV_VECTOR_BYTES)));
+  static constexpr int mantissa_bits = 23, exponent_bias = 127;
+  static constexpr int exp_terms = 7, log_terms = 5;
+  static constexpr float round = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, in the low bits
+  static constexpr float exp_low = -104.0f, exp_high = 89.0f;  // beyond: 0 and infinity
+  static constexpr float tanh_high = 10.0f;    // beyond: 1
+  static constexpr float log2e = 1.44269504f;
+  static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // n * ln2_high is exact
+  static constexpr float min_normal = 1.17549435e-38f, lift = 16777216.0f;  // 2^24 makes subnormals normal
+  static constexpr float normal_tail_high = 15.0f;
+  // Phi(-a) exp(a^2 / 2) (a + 4) as a polynomial in (a - 4) / (a + 4) on 0 <= a <= 14.3; Chebyshev fit, error 1.3e-8.
+  static constexpr float normal_tail[] = {-0.0001218917768f, 0.0001973025159f, 0.001570440704f, -0.003524619165f,
+                                          -0.007527999677f,  0.06040656612f,   -0.1865228798f,  0.3871366805f,
+                                          -0.6078966109f,    0.7552851384f};
+};
+template <>
+struct MathConstants<double> {
+  typedef uint64_t Unsigned __attribute__((vector_size(FASTCONV_VECTOR_BYTES)));
+  static constexpr int mantissa_bits = 52, exponent_bias = 1023;
+  static constexpr int exp_terms = 13, log_terms = 11;
+  static constexpr double round = 6755399441055744.0;
+  static constexpr double exp_low = -746.0, exp_high = 710.0;
+  static constexpr double tanh_high = 22.0;
+  static constexpr double log2e = 1.4426950408889634;
+  static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
+  static constexpr double min_normal = 2.2250738585072014e-308, lift = 18014398509481984.0;  // 2^54
+  static constexpr double normal_tail_high = 39.0;
+  // As above on 0 <= a <= 38.7; error 3.6e-17.
+  static constexpr double normal_tail[] = {
+      -9.54840626183118069e-10, 9.88326679693687314e-11,  1.39086047165493148e-8,   1.44962955879635163e-8,
+      -7.63937849452924571e-8,  -1.54153370902797446e-7,  2.63728551845044621e-7,   1.01972390609658342e-6,
+      -6.25177612722053254e-7,  -5.91885675479799388e-6,  7.15029307656374749e-7,   0.0000351441712661295079,
+      -1.90787378690424456e-6,  -0.000231094816658337311, 0.000133344255335844683,  0.00163081844172815846,
+      -0.00347969236237777316,  -0.00754018896558471816,  0.0603965748907064495,    -0.186521857959694349,
+      0.38713740074221874,      -0.607896641971891758,    0.75528513041575148};
+};
+
+template <class T>
+FASTCONV_INLINE IntVec<T> bits(Vec<T> v) {
+  return reinterpret_cast<IntVec<T>>(v);
+}
+template <class T>
+FASTCONV_INLINE Vec<T> from_bits(IntVec<T> v) {
+  return reinterpret_cast<Vec<T>>(v);
+}
+template <class T>
+FASTCONV_INLINE Vec<T> absolute(Vec<T> x) {
+  return from_bits<T>(bits<T>(x) & ~bits<T>(broadcast(T(-0.0))));
+}
+// |magnitude| with the sign of `sign`.
+template <class T>
+FASTCONV_INLINE Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {
+  const IntVec<T> mask = bits<T>(broadcast(T(-0.0)));
+  return from_bits<T>((bits<T>(magnitude) & ~mask) | (bits<T>(sign) & mask));
+}
+
+// The nearest integer, for |x| < 2^(mantissa_bits - 2).
+template <class T>
+FASTCONV_INLINE Vec<T> nearest(Vec<T> x) {
+  constexpr T round = MathConstants<T>::round;
+  return (x + round) - round;
+}
+// 2^n for an integer n in the range of normal exponents.
+template <class T>
+FASTCONV_INLINE Vec<T> power_of_two(Vec<T> n) {
+  using C = MathConstants<T>;
+  return from_bits<T>((bits<T>(n + C::round) + C::exponent_bias) << C::mantissa_bits);
+}
+
+// The Taylor series of (exp(r) - 1) / r.
+template <class T>
+FASTCONV_INLINE Vec<T> exp_series(Vec<T> r) {
+  constexpr T inverse_factorial[] = {T(1),
+                                     T(1.0 / 2),
+                                     T(1.0 / 6),
+                                     T(1.0 / 24),
+                                     T(1.0 / 120),
+                                     T(1.0 / 720),
+                                     T(1.0 / 5040),
+                                     T(1.0 / 40320),
+                                     T(1.0 / 362880),
+                                     T(1.0 / 3628800),
+                                     T(1.0 / 39916800),
+                                     T(1.0 / 479001600),
+                                     T(1.0 / 6227020800)};
+  Vec<T> sum = broadcast(inverse_factorial[MathConstants<T>::exp_terms - 1]);
+#pragma GCC unroll 16
+  for (int i = MathConstants<T>::exp_terms - 2; i >= 0; --i) sum = sum * r + inverse_factorial[i];
+  return sum;
+}
+
+// exp(x + low), low being a small correction of x; within 1.5 ulp (float), 1.5 ulp (double), subnormal results included.
+template <class T>
+FASTCONV_INLINE Vec<T> exp(Vec<T> x, Vec<T> low = Vec<T>{}) {
+  using C = MathConstants<T>;
+  x = at_most(at_least(x, broadcast(C::exp_low)), broadcast(C::exp_high));
+  const Vec<T> n = nearest<T>(x * C::log2e);
+  const Vec<T> r = ((x - n * C::ln2_high) - n * C::ln2_low) + low;
+  const Vec<T> y = exp_series<T>(r) * r + T(1);
+  const Vec<T> half = nearest<T>(n * T(0.5));  // in two steps: 2^n itself may lie outside of the normal range
+  return y * power_of_two<T>(half) * power_of_two<T>(n - half);
+}
+
+// Natural logarithm, within 2 ulp; of zero -infinity, of negative numbers NaN.
+template <class T>
+FASTCONV_INLINE Vec<T> log(Vec<T> x) {
+  using C = MathConstants<T>;
+  const auto subnormal = x < C::min_normal;
+  const Vec<T> normal = subnormal ? x * C::lift : x;
+  // Shifts of unsigned numbers, and 2^mantissa_bits + e as bits, for AVX2 has neither signed 64-bit shifts nor conversions.
+  using Unsigned = typename MathConstants<T>::Unsigned;
+  const Unsigned sqrt_half = reinterpret_cast<Unsigned>(broadcast(T(0.70710678118654752)));
+  const Unsigned bias = Unsigned{} + C::exponent_bias;
+  const Unsigned u = reinterpret_cast<Unsigned>(normal);
+  const Unsigned e = (u - sqrt_half + (bias << C::mantissa_bits)) >> C::mantissa_bits;  // n + bias
+  const Vec<T> m = reinterpret_cast<Vec<T>>(u - ((e - bias) << C::mantissa_bits));
+  const Unsigned magic = (bias + C::mantissa_bits) << C::mantissa_bits;  // 2^mantissa_bits
+  Vec<T> n = reinterpret_cast<Vec<T>>(e | magic) - (reinterpret_cast<Vec<T>>(magic) + T(C::exponent_bias));
+  n = subnormal ? n - T(C::mantissa_bits + 1) : n;
+
+  const Vec<T> f = m - T(1);
+  const Vec<T> s = f / (f + T(2));
+  const Vec<T> z = s * s;
+  Vec<T> series = broadcast(T(1.0 / (2 * C::log_terms + 1)));
+#pragma GCC unroll 16
+  for (int i = C::log_terms - 1; i >= 1; --i) series = series * z + T(1.0 / (2 * i + 1));
+  // log(m) = 2 s + 2 s z series, where 2 s = f - s f exactly.
+  const Vec<T> tail = s * (T(2) * z * series - f) + n * C::ln2_low;
+  const Vec<T> y = n * C::ln2_high + (f + tail);
+  const Vec<T> infinity = broadcast(T(__builtin_inf()));
+  const Vec<T> special = x == T(0) ? -infinity : (x == infinity ? x : infinity - infinity);
+  return (x > T(0)) & (x < infinity) ? y : special;
+}
+
+// x^p for x >= 0, by exp(p log(x)): the error grows with |p log(x)|.
+template <class T>
+FASTCONV_INLINE Vec<T> power(Vec<T> x, T p) {
+  return exp<T>(log<T>(x) * p);
+}
+
+// 1 / (1 + exp(-x)), within 3 ulp.
+template <class T>
+FASTCONV_INLINE Vec<T> sigmoid(Vec<T> x) {
+  return T(1) / (T(1) + exp<T>(-x));
+}
+
+// tanh(|x|) = e / (e + 2) with e = exp(2 |x|) - 1, which the reduction gives without cancellation; within 3 ulp.
+template <class T>
+FASTCONV_INLINE Vec<T> tanh(Vec<T> x) {
+  using C = MathConstants<T>;
+  const Vec<T> a = T(2) * at_most(absolute<T>(x), broadcast(C::tanh_high));
+  const Vec<T> n = nearest<T>(a * C::log2e);
+  const Vec<T> r = (a - n * C::ln2_high) - n * C::ln2_low;
+  const Vec<T> scale = power_of_two<T>(n);
+  const Vec<T> e = scale * (exp_series<T>(r) * r) + (scale - T(1));
+  return copy_sign<T>(e / (e + T(2)), x);
+}
+
+// Phi(x) = (1 + erf(x / sqrt(2))) / 2, the standard normal distribution, within 5 ulp also in the lower tail.
+template <class T>
+FASTCONV_INLINE Vec<T> normal_cdf(Vec<T> x) {
+  using C = MathConstants<T>;
+  const Vec<T> a = at_most(absolute<T>(x), broadcast(C::normal_tail_high));
+  const Vec<T> inverse = T(1) / (a + T(4));
+  const Vec<T> u = (a - T(4)) * inverse;
+  Vec<T> tail = broadcast(C::normal_tail[0]);
+#pragma GCC unroll 32
+  for (int i = 1; i < int(sizeof C::normal_tail / sizeof(T)); ++i) tail = tail * u + C::normal_tail[i];
+  // a^2 = high^2 + (a - high)(a + high), the first product exact (as in Sun's fdlibm).
+  const Vec<T> high = from_bits<T>(bits<T>(a) & (~IntVec<T>{} << (C::mantissa_bits + 2) / 2));
+  const Vec<T> lower = tail * inverse * exp<T>(T(-0.5) * high * high, T(-0.5) * (a - high) * (a + high));
+  return x > T(0) ? T(1) - lower : lower;
+}
+
+}  // namespace fastconv::FASTCONV_ISA

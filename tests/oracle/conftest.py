@@ -1,0 +1,9 @@
+"""What must happen before torchvision is imported."""
+
+import torch
+
+# torchvision registers meta kernels for its own C++ operators when it is imported. A torchvision
+# built for another torch lacks them; declared here, the import works, and no test here calls them.
+_library = torch.library.Library("torchvision", "DEF")
+for _name in ("nms", "qnms"):
+    _library.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

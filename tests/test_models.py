@@ -1,0 +1,249 @@
+"""The registry, and every model in it."""
+
+import copy
+import pickle
+
+import fastconv
+import numpy as np
+import pytest
+from fastconv import models
+
+PARAMETERS = {
+    "convnext_base": 88_591_464,
+    "convnext_large": 197_767_336,
+    "convnext_small": 50_223_688,
+    "convnext_tiny": 28_589_128,
+    "efficientnet_lite0": 4_652_008,
+    "lenet5": 61_706,
+    "mobilenet_v2": 3_504_872,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnext101_32x8d": 88_791_336,
+    "resnext101_64x4d": 83_455_272,
+    "resnext50_32x4d": 25_028_904,
+    "wide_resnet101_2": 126_886_696,
+    "wide_resnet50_2": 68_883_240,
+}
+SMALL = ["convnext_tiny", "efficientnet_lite0", "lenet5", "mobilenet_v2", "resnet18"]
+
+
+def image(model, batch=2, size=64):
+    channels = model.default_cfg["input_size"][0]
+    size = min(size, model.default_cfg["input_size"][1])
+    shape = (batch, channels, size, size)
+    return np.random.default_rng(0).standard_normal(shape).astype(model.dtype)
+
+
+# ---- Every model ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", fastconv.list_models())
+def test_interface(name):
+    model = getattr(models, name)()
+    assert isinstance(model, models.ImageClassifier)
+    assert sum(p.size for p in model.parameters()) == PARAMETERS[name]
+    assert (model.name, model.weights_source) == (name, None)
+    assert model.num_classes == (10 if name == "lenet5" else 1000)
+    assert getattr(models, name).__doc__
+    assert f"{name}, weights: random, not trained" in repr(model)
+    cfg = model.default_cfg
+    assert set(cfg) == {"input_size", "mean", "std", "interpolation", "crop_pct"}
+    assert len(cfg["mean"]) == len(cfg["std"]) == cfg["input_size"][0]
+    head = dict(model.named_modules())[model._classifier]
+    assert head.weight.shape == (model.num_classes, model.num_features)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_runs_compiled_and_eagerly_with_equal_results(name):
+    model = fastconv.create_model(name)
+    x = image(model)
+    y = model(x)
+    assert y.shape == (2, model.num_classes)
+    assert y.dtype == np.float32
+    assert np.isfinite(y).all()
+    assert y.std() > 0
+    scale = np.abs(y).max()
+    assert np.abs(model.eager(x) - y).max() <= 1e-4 * scale
+    assert np.abs(model(x[0]) - y[0]).max() <= 1e-4 * scale
+    assert model(x[0]).shape == model.eager(x[0]).shape == (model.num_classes,)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_head_of_features_is_the_model(name):
+    model = fastconv.create_model(name)
+    x = image(model)
+    features = model.forward_features(x)
+    assert features.ndim == 4
+    y = model(x)
+    difference = np.abs(model.forward_head(features) - y).max()
+    assert difference <= 1e-4 * np.abs(y).max()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_state_dict_round_trip(name):
+    a, b = fastconv.create_model(name), fastconv.create_model(name, seed=1)
+    x = image(a)
+    assert not np.array_equal(a(x), b(x))
+    b.load_state_dict(a.state_dict())
+    np.testing.assert_array_equal(a(x), b(x))
+    assert "weights: a state dict" in repr(b)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_models_can_be_copied(duplicate):
+    model = fastconv.create_model("mobilenet_v2", num_classes=5)
+    x = image(model)
+    y = model(x)
+    twin = duplicate(model)
+    np.testing.assert_array_equal(twin(x), y)
+    assert (twin.name, twin.default_cfg) == (model.name, model.default_cfg)
+
+
+# ---- Arguments -----------------------------------------------------------------------------------
+
+
+def test_seeds():
+    a, b, c = (fastconv.create_model("resnet18", seed=s).state_dict() for s in (5, 5, 6))
+    assert all(np.array_equal(a[key], b[key]) for key in a)
+    assert not np.array_equal(a["fc.weight"], c["fc.weight"])
+    wide = fastconv.create_model("resnet18", seed=5, dtype="float64").state_dict()
+    assert wide["conv1.weight"].dtype == np.float64
+    assert all(np.array_equal(a[key], wide[key]) for key in a)
+
+
+def test_in_chans_and_model_arguments():
+    model = fastconv.create_model("mobilenet_v2", in_chans=4, width_mult=0.35)
+    assert model.default_cfg["input_size"] == (4, 224, 224)
+    assert model.default_cfg["mean"] == pytest.approx((0.449,) * 4)
+    assert model.features[0][0].weight.shape == (16, 4, 3, 3)
+    assert models.MobileNetV2.default_cfg["input_size"] == (3, 224, 224)
+    assert fastconv.create_model("lenet5").default_cfg["input_size"] == (1, 32, 32)
+
+
+def test_reset_classifier():
+    model = fastconv.create_model("resnet18", dtype="float64")
+    x = image(model)
+    before = model(x)
+    model.reset_classifier(7)
+    assert model(x).shape == (2, 7)
+    assert model.fc.weight.dtype == np.float64
+    first = model.fc.weight
+    model.reset_classifier(7)
+    np.testing.assert_array_equal(model.fc.weight, first)
+    model.reset_classifier(7, seed=1)
+    assert not np.array_equal(model.fc.weight, first)
+    model.reset_classifier(0)
+    assert model(x).shape == (2, 512)
+    assert model.num_classes == 0
+    assert before.shape == (2, 1000)
+    with pytest.raises(ValueError, match="negative, got -1"):
+        model.reset_classifier(-1)
+
+
+def test_num_classes_zero_gives_pooled_features():
+    model = fastconv.create_model("mobilenet_v2", num_classes=0)
+    assert model(image(model)).shape == (2, model.num_features)
+
+
+def test_weights_from_a_mapping():
+    trained = fastconv.create_model("resnet18", num_classes=7, seed=1)
+    x = image(trained)
+    model = fastconv.create_model("resnet18", weights=trained.state_dict())
+    np.testing.assert_array_equal(model(x), trained(x))
+    assert "weights: a state dict" in repr(model)
+    assert model.conv1.weight is trained.conv1.weight  # read-only, so there is no need to copy
+
+
+def test_other_number_of_classes_than_the_weights_makes_a_new_classifier():
+    trained = fastconv.create_model("resnet18", num_classes=7, seed=1)
+    state = trained.state_dict()
+    model = fastconv.create_model("resnet18", weights=state, num_classes=5)
+    assert model.num_classes == 5
+    assert model.fc.weight.any()
+    np.testing.assert_array_equal(model.conv1.weight, trained.conv1.weight)
+    assert "a state dict, new classifier" in repr(model)
+
+
+def test_weights_from_a_file(tmp_path):
+    trained = fastconv.create_model("lenet5", seed=1)
+    path = tmp_path / "lenet5.npz"
+    np.savez(path, **trained.state_dict())
+    for weights in (path, str(path)):
+        model = models.lenet5(weights)
+        np.testing.assert_array_equal(model(image(model)), trained(image(model)))
+        assert model.weights_source == str(path)
+
+
+def test_efficientnet_lite_paddings_differ_at_strides_only():
+    same = fastconv.create_model("efficientnet_lite0")
+    symmetric = fastconv.create_model("efficientnet_lite0", padding="symmetric")
+    symmetric.load_state_dict(same.state_dict())
+    x = image(same)
+    assert same.forward_features(x).shape == symmetric.forward_features(x).shape
+    assert not np.allclose(same(x), symmetric(x))
+    block = "blocks.2.1"  # of stride 1
+    left, right = (dict(m.named_modules())[block] for m in (same, symmetric))
+    y = np.random.default_rng(0).standard_normal((1, 40, 9, 9)).astype(np.float32)
+    np.testing.assert_allclose(left.eager(y), right.eager(y), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda: fastconv.create_model("resnet51"), ValueError, "did you mean .*resnet50"),
+        (lambda: fastconv.create_model("zzz"), ValueError, r"fastconv.list_models\(\)"),
+        (lambda: fastconv.create_model("lenet5", pretrained=True), ValueError, "weights=state_"),
+        (lambda: fastconv.create_model("lenet5", "hub:a/b"), ValueError, "not supported yet"),
+        (lambda: fastconv.create_model("lenet5", "hf-hub:a/b"), ValueError, "not supported yet"),
+        (lambda: fastconv.create_model("lenet5", weights=3), TypeError, "mapping, got int"),
+        (lambda: fastconv.create_model("lenet5", dtype="float16"), TypeError, "got float16"),
+        (lambda: fastconv.create_model("lenet5", width=2), TypeError, "width"),
+        (lambda: fastconv.create_model("lenet5", num_classes=-2), ValueError, "negative, got -2"),
+        (lambda: fastconv.create_model("lenet5", {"a": 1}), ValueError, "does not fit LeNet5"),
+        (lambda: models.efficientnet_lite0(padding="valid"), ValueError, "'symmetric', got"),
+    ],
+)
+def test_bad_arguments(call, error, match):
+    with pytest.raises(error, match=match):
+        call()
+
+
+def test_pretrained_false_is_harmless():
+    assert fastconv.create_model("lenet5", pretrained=False).name == "lenet5"
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises((OSError, ValueError), match="absent"):
+        fastconv.create_model("lenet5", tmp_path / "absent.pth")
+
+
+# ---- The registry --------------------------------------------------------------------------------
+
+
+def test_list_models():
+    assert fastconv.list_models() == sorted(PARAMETERS)
+    assert fastconv.list_models("resnext*") == [
+        "resnext101_32x8d",
+        "resnext101_64x4d",
+        "resnext50_32x4d",
+    ]
+    assert fastconv.list_models("vgg*") == []
+    assert all(name in models.__all__ for name in fastconv.list_models())
+
+
+def test_register_model_checks_what_it_gets():
+    def lenet5(**kwargs):
+        return models.LeNet5(**kwargs)
+
+    with pytest.raises(ValueError, match="already registered"):
+        models.register_model()(lenet5)
+
+    def lenet5_copy(**kwargs):
+        return models.LeNet5(**kwargs)
+
+    with pytest.raises(ValueError, match="default_cfg has no crop"):
+        models.register_model(crop=1)(lenet5_copy)
+    assert "lenet5_copy" not in fastconv.list_models()

@@ -1,0 +1,278 @@
+"""preprocess: photos of every kind to a normalised batch, and what is no photo refused."""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fastconv.preprocess import preprocess
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+CFG = {
+    "input_size": (3, 224, 224),
+    "mean": (127 / 255,) * 3,
+    "std": (128 / 255,) * 3,
+    "interpolation": "bicubic",
+    "crop_pct": 0.875,
+}
+MODEL = SimpleNamespace(default_cfg=CFG)
+
+
+def model(**changes):
+    return SimpleNamespace(default_cfg={**CFG, **changes})
+
+
+PLAIN = model(input_size=(3, 32, 32), crop_pct=1.0)
+"""Of a 32 x 32 image it keeps every pixel."""
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def expected(pixels):
+    """(x - 127) / 128 of the pixels, as a batch of one."""
+    return ((pixels.astype(np.float32) - 127) / 128).transpose(2, 0, 1)[None]
+
+
+def test_photo():
+    x = preprocess(EXAMPLES / "coffee.jpg", MODEL)
+    assert x.shape == (1, 3, 224, 224)
+    assert x.dtype == np.float32
+    assert x.flags.c_contiguous
+    # Exactly (x - 127) / 128 of whole numbers.
+    pixels = x * 128 + 127
+    np.testing.assert_array_equal(pixels, np.rint(pixels))
+    assert 0 <= pixels.min() < pixels.max() <= 255
+
+    with Image.open(EXAMPLES / "coffee.jpg") as image:  # 600 x 400
+        manual = image.resize((384, 256), Image.Resampling.BICUBIC).crop((80, 16, 304, 240))
+    np.testing.assert_array_equal(pixels[0].transpose(1, 2, 0), np.asarray(manual))
+
+
+def test_normalisation_is_per_channel():
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    x = preprocess(PIXELS, model(input_size=(3, 32, 32), crop_pct=1.0, mean=mean, std=std))
+    np.testing.assert_allclose(
+        x[0].transpose(1, 2, 0), (PIXELS / 255 - mean) / np.array(std), rtol=1e-6, atol=1e-7
+    )
+
+
+def test_crop_of_odd_size():
+    # (33 - 32) / 2 rounds to the even 0, (35 - 32) / 2 to the even 2, as in torchvision.
+    pixels = np.random.default_rng(2).integers(0, 256, (33, 35, 3), dtype=np.uint8)
+    cfg = model(input_size=(3, 32, 32), crop_pct=32 / 33)
+    np.testing.assert_array_equal(preprocess(pixels, cfg), expected(pixels[0:32, 2:34]))
+
+
+def test_same_photo_in_every_form(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(PIXELS).save(path)
+    for image in (
+        path,
+        str(path),
+        Image.fromarray(PIXELS),
+        PIXELS,
+        PIXELS[::-1][::-1],
+        PIXELS.astype(np.float32) / 255,
+        PIXELS / 255,
+    ):
+        np.testing.assert_array_equal(preprocess(image, PLAIN), expected(PIXELS))
+
+
+def test_batches():
+    images = [PIXELS, Image.fromarray(PIXELS[::-1].copy()), PIXELS[:, ::-1]]
+    x = preprocess(images, PLAIN)
+    assert x.shape == (3, 3, 32, 32)
+    for index, pixels in enumerate([PIXELS, PIXELS[::-1], PIXELS[:, ::-1]]):
+        np.testing.assert_array_equal(x[index : index + 1], expected(pixels))
+    np.testing.assert_array_equal(preprocess(tuple(images), PLAIN), x)
+    np.testing.assert_array_equal(preprocess(np.stack([PIXELS, PIXELS]), PLAIN)[1], x[0])
+    assert preprocess([], PLAIN).shape == (0, 3, 32, 32)
+
+
+GREY = PIXELS[:, :, 0]
+GREY_RGB = np.repeat(GREY[:, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        GREY,
+        GREY[:, :, None],
+        GREY / 255,
+        Image.fromarray(GREY),
+        Image.fromarray(GREY.astype(np.uint16) * 257),
+        Image.fromarray(GREY.astype(np.int32) * 257),
+        Image.fromarray((GREY / 255).astype(np.float32)),
+        Image.fromarray(np.dstack([GREY, PIXELS[:, :, 1]])),
+    ],
+    ids=["array", "array with a channel", "floats", "L", "I;16", "I", "F", "LA"],
+)
+def test_grey(image):
+    np.testing.assert_array_equal(preprocess(image, PLAIN), expected(GREY_RGB))
+
+
+def test_other_modes(tmp_path):
+    rgb = Image.fromarray(PIXELS)
+    alpha = Image.fromarray(np.dstack([PIXELS, GREY]))
+    np.testing.assert_array_equal(preprocess(alpha, PLAIN), expected(PIXELS))
+
+    palette = rgb.convert("P")
+    np.testing.assert_array_equal(
+        preprocess(palette, PLAIN), expected(np.asarray(palette.convert("RGB")))
+    )
+    palette.save(tmp_path / "palette.png", transparency=bytes(range(256)))
+    np.testing.assert_array_equal(
+        preprocess(tmp_path / "palette.png", PLAIN), expected(np.asarray(palette.convert("RGB")))
+    )
+
+    bits = Image.fromarray(GREY > 127)
+    np.testing.assert_array_equal(
+        preprocess(bits, PLAIN), expected((GREY_RGB > 127) * np.uint8(255))
+    )
+
+    cmyk = Image.merge("CMYK", [*(Image.fromarray(255 - PIXELS).split()), Image.new("L", (32, 32))])
+    np.testing.assert_array_equal(preprocess(cmyk, PLAIN), expected(PIXELS))
+
+    rgb.save(tmp_path / "animation.gif", save_all=True, append_images=[Image.new("RGB", (32, 32))])
+    with Image.open(tmp_path / "animation.gif") as frame:
+        first = np.asarray(frame.convert("RGB"))
+    np.testing.assert_array_equal(preprocess(tmp_path / "animation.gif", PLAIN), expected(first))
+
+
+def test_sixteen_bit_file(tmp_path):
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "grey16.png")
+    np.testing.assert_array_equal(preprocess(tmp_path / "grey16.png", PLAIN), expected(GREY_RGB))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    stored = Image.fromarray(PIXELS)
+    transposed = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    upright = stored.transpose(transposed[orientation]) if orientation > 1 else stored
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "photo.png", exif=exif)
+    np.testing.assert_array_equal(
+        preprocess(tmp_path / "photo.png", PLAIN), expected(np.asarray(upright))
+    )
+
+
+def test_image_is_not_changed():
+    image = Image.fromarray(PIXELS)
+    before = PIXELS.copy()
+    preprocess([image, PIXELS], MODEL)
+    np.testing.assert_array_equal(np.asarray(image), before)
+    np.testing.assert_array_equal(PIXELS, before)
+
+
+# --- What is refused ---
+
+
+def refused(path, match):
+    with pytest.raises(ValueError, match=match) as caught:
+        preprocess([path], MODEL)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_files_that_are_no_pictures(tmp_path):
+    path = tmp_path / "photo.jpg"
+    for content in (b"", b"hello", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a"):
+        path.write_bytes(content)
+        refused(path, "picture")
+    with pytest.raises(FileNotFoundError):
+        preprocess(tmp_path / "none.jpg", MODEL)
+    with pytest.raises(IsADirectoryError):
+        preprocess(tmp_path, MODEL)
+
+
+def test_truncated_photo(tmp_path):
+    content = (EXAMPLES / "chelsea.jpg").read_bytes()
+    path = tmp_path / "photo.jpg"
+    for length in (100, 500, 5000, len(content) // 2, len(content) - 5000):
+        path.write_bytes(content[:length])
+        refused(path, "not a (readable )?picture")
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "tiff", "webp", "jpg", "ppm"])
+@pytest.mark.filterwarnings("ignore")  # of Pillow, about damaged metadata
+def test_damaged_photos(tmp_path, suffix):
+    content = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PIXELS).save(content, {"jpg": "jpeg"}.get(suffix, suffix), exif=exif)
+    path = tmp_path / "photo"
+    generator = random.Random(3)
+    refusals = 0
+    for _ in range(100):
+        damaged = bytearray(content.getvalue())
+        for _ in range(4):
+            damaged[generator.randrange(min(len(damaged), 200))] = generator.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            assert preprocess(path, PLAIN).shape == (1, 3, 32, 32)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ")  # noqa: PT017
+            refusals += 1
+    assert refusals > 0
+
+
+def test_decompression_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    Image.fromarray(PIXELS).save(tmp_path / "bomb.png")
+    refused(tmp_path / "bomb.png", "decompression bomb")
+
+
+def test_long_and_narrow():
+    with pytest.raises(ValueError, match="too long and narrow"):
+        preprocess(np.zeros((1, 10_000, 3), dtype=np.uint8), MODEL)
+
+
+@pytest.mark.parametrize(
+    ("array", "error", "match"),
+    [
+        (np.zeros((3, 8, 9), np.uint8), ValueError, r"\(3, 8, 9\); put its channels last"),
+        (np.zeros((8, 9, 2), np.uint8), ValueError, r"got shape \(8, 9, 2\)"),
+        (np.zeros(8, np.uint8), ValueError, "got shape"),
+        (np.zeros((0, 8, 3), np.uint8), ValueError, "got shape"),
+        (np.full((8, 8, 3), 255.0), ValueError, "divide by 255"),
+        (np.full((8, 8, 3), -0.5), ValueError, "divide by 255"),
+        (np.full((8, 8, 3), np.nan), ValueError, "nan"),
+        (np.zeros((8, 8, 3), np.int64), TypeError, "int64"),
+        (np.zeros((8, 8, 3), np.complex64), TypeError, "complex64"),
+        (3, TypeError, "got int"),
+        (None, TypeError, "got NoneType"),
+        (b"photo.jpg", TypeError, "got bytes"),
+    ],
+)
+def test_wrong_arguments(array, error, match):
+    with pytest.raises(error, match=match):
+        preprocess(array, MODEL)
+
+
+def test_wrong_configuration():
+    for size in ((3, 224, 192), (1, 28, 28)):
+        with pytest.raises(ValueError, match="square RGB"):
+            preprocess(PIXELS, model(input_size=size))
+    with pytest.raises(ValueError, match="interpolation"):
+        preprocess(PIXELS, model(interpolation="spline"))
+
+
+def test_pillow_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"pip install 'fastconv\[demo\]'"):
+        preprocess(PIXELS, MODEL)
