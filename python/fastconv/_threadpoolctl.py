@@ -7,9 +7,9 @@ from fastconv._version import __version__
 
 
 def register() -> None:
-    """Register fastconv's thread pool with ``threadpoolctl``; nothing where that is not installed.
+    """Register fastconv's thread pool with ``threadpoolctl``, where that is installed.
 
-    ``threadpoolctl.threadpool_limits(1)`` then limits fastconv as it limits a BLAS, for the process.
+    ``threadpoolctl.threadpool_limits(1)`` then limits fastconv, for the whole process.
 
     Source: https://github.com/joblib/threadpoolctl, "Writing a custom library controller".
     """

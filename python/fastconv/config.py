@@ -13,6 +13,13 @@ from fastconv.ops._args import as_int, choice
 _threadpoolctl.register()
 
 
+def _thread_count(n: int) -> int:
+    n = as_int("n", n)
+    if not 1 <= n <= 1024:
+        raise ValueError(f"n must be a number of threads from 1 to 1024, got {n}")
+    return n
+
+
 def set_num_threads(n: int) -> None:
     """Set how many threads the process uses.
 
@@ -39,7 +46,7 @@ def set_num_threads(n: int) -> None:
     1
     >>> fastconv.set_num_threads(before)
     """
-    _core.set_num_threads(as_int("n", n))
+    _core.set_num_threads(_thread_count(n))
 
 
 def get_num_threads() -> int:
@@ -86,9 +93,7 @@ def num_threads(n: int) -> Iterator[None]:
     ...     fastconv.get_num_threads()
     1
     """
-    if as_int("n", n) < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-    before = _core.set_thread_override(n)
+    before = _core.set_thread_override(_thread_count(n))
     try:
         yield
     finally:
@@ -122,8 +127,8 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     -------
     dict or None
         With ``mode="dict"``: ``version``, ``compiler``, ``cpu``, ``isa_found`` (weakest first),
-        ``isa`` (in use), ``threads``, ``cores_available``, ``cache_l1d``, ``cache_l2``, ``cache_l3``
-        and ``scratch_cached_bytes`` (bytes), ``cuda`` (``None``: this build has none).
+        ``isa`` (in use), ``threads``, ``cores_available``, ``cache_l1d``, ``cache_l2``,
+        ``cache_l3`` and ``scratch_cached_bytes`` (bytes), ``cuda`` (``None``: this build has none).
 
     Raises
     ------

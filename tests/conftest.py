@@ -1,0 +1,72 @@
+"""The option ``--oracle``, and what every test may use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ORACLE_TESTS = Path(__file__).parent / "oracle"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--oracle",
+        action="store_true",
+        help="also run tests/oracle (see .ci/oracles); a skipped test then fails",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out tests/oracle without the option: its files import torch."""
+    if collection_path == ORACLE_TESTS and not config.getoption("--oracle"):
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        in_oracle = ORACLE_TESTS in item.path.parents
+        if in_oracle != (item.get_closest_marker("oracle") is not None):
+            raise pytest.UsageError(
+                f"{item.nodeid}: tests/oracle and the marker oracle go together"
+            )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if item.config.getoption("--oracle") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, which --oracle forbids"
+    return report
+
+
+@pytest.fixture
+def run_python() -> Callable[..., str]:
+    """Run Python source in a process of its own; return what it prints.
+
+    ``run_python(source, check=True, **environment)``. With ``check=False`` the process must fail, and
+    its stderr is returned. fastconv's own environment variables are unset but for those given.
+    """
+
+    def run(source: str, *, check: bool = True, **environment: str) -> str:
+        ours = ("FASTCONV_ISA", "FASTCONV_NUM_THREADS", "OMP_NUM_THREADS")
+        env = {k: v for k, v in os.environ.items() if k not in ours} | environment
+        process = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(source)],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,  # so that a deadlock is a failure
+        )
+        assert (process.returncode == 0) == check, process.stdout + process.stderr
+        assert process.returncode >= 0, f"killed by signal {-process.returncode}"
+        return process.stdout if check else process.stderr
+
+    return run
