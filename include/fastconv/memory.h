@@ -51,7 +51,7 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
 
   template <class T>
-  T* as() {
+  T* as() const {
     return static_cast<T*>(memory_);
   }
 

@@ -31,9 +31,12 @@ class Direct final : public ConvEngine<T> {
         tail_(g.group_in() - (in_blocks_ - 1) * in_block_),
         out_blocks_(ceil_div(g.group_out(), lanes_)),
         blocks_a_part_(std::max<index_t>(1, kReductionPart / (in_block_ * g.taps()))),
-        packed_(static_cast<std::size_t>(g.groups * out_blocks_ * lanes_ * reduction_)) {
-    pack(weight);
+        borrowed_(options.borrow_weights ? weight : nullptr) {
+    order_reduction();
     choose_band();
+    if (borrowed_) return;
+    packed_ = AlignedArray<T>(packed_size());
+    pack_all(weight, packed_.data());
   }
 
   void run(const TensorView<const T>& x_given, const TensorView<const T>* residual_given,
@@ -67,27 +70,45 @@ class Direct final : public ConvEngine<T> {
   std::size_t workspace_bytes() const override { return workspace_bytes(this->geometry_, band_rows_, band_columns_); }
 
  private:
-  // Packs weights as [group][pair of output blocks][k][vectors of the pair]; k runs in the order in which kernels read the
-  // input: channel block, kernel row, kernel column, channel in its block.
-  void pack(const T* weight) {
+  // Packed weights are [group][pair of output blocks][k][vectors of the pair]; k runs in the order in which kernels read
+  // the input: channel block, kernel row, kernel column, channel in its block. Parts of the reduction are contiguous in both
+  // orders.
+  std::size_t packed_size() const { return static_cast<std::size_t>(this->geometry_.groups * out_blocks_ * lanes_ * reduction_); }
+  index_t part_begin(index_t block) const { return block * in_block_ * this->geometry_.taps(); }
+  index_t part_end(index_t block) const { return std::min(part_begin(block + blocks_a_part_), reduction_); }
+
+  void order_reduction() {
     const ConvGeometry& g = this->geometry_;
-    std::vector<index_t> position(static_cast<std::size_t>(reduction_));
+    position_.resize(static_cast<std::size_t>(reduction_));
     for (index_t c = 0, k = 0; c < g.group_in(); ++c) {
       const index_t block = c / in_block_, width = block == in_blocks_ - 1 ? tail_ : in_block_;
-      for (index_t tap = 0; tap < g.taps(); ++tap, ++k)
-        position[k] = block * in_block_ * g.taps() + tap * width + c % in_block_;
+      const index_t first = part_begin(block) - part_begin(block / blocks_a_part_ * blocks_a_part_);
+      for (index_t tap = 0; tap < g.taps(); ++tap, ++k) position_[k] = first + tap * width + c % in_block_;
     }
-    const auto pack_block = [&](index_t task) {
-      const index_t group = task / out_blocks_, block = task % out_blocks_, first = block * lanes_;
-      const index_t vectors = pair_vectors(block / 2);
-      T* to = packed_.data() + (group * out_blocks_ + block / 2 * 2) * lanes_ * reduction_ + block % 2 * lanes_;
-      pack_kernels<T>().pack_weights(weight + (group * g.group_out() + first) * reduction_, reduction_,
-                                     std::min(lanes_, g.group_out() - first), reduction_, position.data(), to, vectors * lanes_);
+  }
+
+  // One part (that starts with channel block `part`) of the weights of one pair: [k][vectors of the pair].
+  void pack_part(const T* weight, index_t group, index_t pair, index_t part, T* to) const {
+    const index_t vectors = pair_vectors(pair), begin = part_begin(part), count = part_end(part) - begin;
+    for (index_t v = 0; v < vectors; ++v) {
+      const index_t first = (2 * pair + v) * lanes_;
+      pack_kernels<T>().pack_weights(weight + (group * this->geometry_.group_out() + first) * reduction_ + begin, reduction_,
+                                     std::min(lanes_, this->geometry_.group_out() - first), count, position_.data() + begin,
+                                     to + v * lanes_, vectors * lanes_);
+    }
+  }
+
+  void pack_all(const T* weight, T* packed) const {
+    const index_t pairs = ceil_div(out_blocks_, 2);
+    const auto pack_pair = [&](index_t task) {
+      const index_t group = task / pairs, pair = task % pairs;
+      T* to = packed + (group * out_blocks_ + 2 * pair) * lanes_ * reduction_;
+      for (index_t part = 0; part < in_blocks_; part += blocks_a_part_)
+        pack_part(weight, group, pair, part, to + part_begin(part) * pair_vectors(pair) * lanes_);
     };
-    if (packed_.size() < 16384)
-      for (index_t task = 0; task < g.groups * out_blocks_; ++task) pack_block(task);
-    else
-      parallel_for(g.groups * out_blocks_, pack_block);
+    constexpr std::size_t kWorthThreads = 16384;
+    if (packed_size() >= kWorthThreads) return parallel_for(this->geometry_.groups * pairs, pack_pair);
+    for (index_t task = 0; task < this->geometry_.groups * pairs; ++task) pack_pair(task);
   }
 
   int pair_vectors(index_t pair) const { return 2 * pair + 1 < out_blocks_ ? 2 : 1; }
@@ -99,8 +120,10 @@ class Direct final : public ConvEngine<T> {
   std::size_t workspace_bytes(const ConvGeometry& g, index_t rows, index_t columns) const {
     const index_t in = in_blocks_ * in_block_ * input_size(rows, g.stride_h, g.kernel_h, g.dilation_h) *
                        input_size(columns, g.stride_w, g.kernel_w, g.dilation_w);
-    return static_cast<std::size_t>(ceil_div(in, lanes_) * lanes_ + 2 * lanes_ * rows * columns + lanes_) * sizeof(T);
+    return static_cast<std::size_t>(ceil_div(in, lanes_) * lanes_ + part_size() + 2 * lanes_ * rows * columns + lanes_) * sizeof(T);
   }
+
+  index_t part_size() const { return borrowed_ ? 2 * lanes_ * std::min(part_begin(blocks_a_part_), reduction_) : 0; }
 
   // The largest band whose input takes no more than about half of L2.
   void choose_band() {
@@ -127,11 +150,18 @@ class Direct final : public ConvEngine<T> {
     const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
     const std::size_t bytes = workspace_bytes(g, rows, columns);
+    // Borrowed weights are packed first, unless each is used in one band or two: then part by part where they are used,
+    // which spares the trip through memory.
+    const bool pack_ahead = borrowed_ && x.n * bands * across > 2;
+    const Scratch ahead(pack_ahead ? packed_size() * sizeof(T) : 0);
+    if (pack_ahead) pack_all(borrowed_, ahead.as<T>());
+    const T* weights = pack_ahead ? ahead.as<T>() : borrowed_ ? nullptr : packed_.data();
     parallel(units() * parts, [&](TaskQueue& queue) {
       const FlushDenormals flush(this->flush_denormals());
       Scratch scratch(bytes);
       T* sums = scratch.as<T>();
-      T* packed_input = sums + 2 * lanes_ * rows * columns;
+      T* packed_part = sums + 2 * lanes_ * rows * columns;
+      T* packed_input = packed_part + part_size();
       index_t packed_unit = -1;
       for (index_t begin, end; queue.next(begin, end);)
         for (index_t task = begin; task < end; ++task) {
@@ -152,14 +182,14 @@ class Direct final : public ConvEngine<T> {
           }
           BandSums<T> band{sums, 0, 0, n, 0, 0, row, band_rows, column, band_columns};
           for (index_t pair = part * pairs / parts; pair < (part + 1) * pairs / parts; ++pair)
-            multiply(g, source, group, pair, band, residual, out);
+            multiply(g, source, weights, packed_part, group, pair, band, residual, out);
         }
     });
   }
 
   // One pair of output blocks over a band.
-  void multiply(const ConvGeometry& g, const Source<T>& source, index_t group, index_t pair, BandSums<T> band,
-                const TensorView<const T>* residual, const TensorView<T>& out) const {
+  void multiply(const ConvGeometry& g, const Source<T>& source, const T* weights, T* packed_part, index_t group, index_t pair,
+                BandSums<T> band, const TensorView<const T>* residual, const TensorView<T>& out) const {
     const int vectors = pair_vectors(pair);
     const index_t oc = group * g.group_out() + 2 * pair * lanes_;
     const Activation activation = this->options_.activation;
@@ -197,12 +227,13 @@ class Direct final : public ConvEngine<T> {
       columns *= rows;
       rows = 1;
     }
-    const T* weights = packed_.data() + (group * out_blocks_ + 2 * pair) * lanes_ * reduction_;
     std::vector<index_t> offsets;
     for (index_t block = 0; block < in_blocks_; block += blocks_a_part_) {
       const index_t end = std::min(block + blocks_a_part_, in_blocks_);
       set_runs(g, source, block, end, offsets, tile);
-      tile.b = weights + block * in_block_ * g.taps() * vectors * lanes_;
+      tile.b = packed_part;
+      if (weights) tile.b = weights + ((group * out_blocks_ + 2 * pair) * reduction_ + part_begin(block) * vectors) * lanes_;
+      else pack_part(borrowed_, group, pair, block, packed_part);
       tile.accumulate = block > 0;
       tile.finish = in_place && end == in_blocks_;
       sweep(tile, vectors, rows, columns, a_row_stride, c_row_stride);
@@ -278,7 +309,9 @@ class Direct final : public ConvEngine<T> {
   const index_t in_block_, in_blocks_, tail_;  // channels a block, blocks, channels of the last block
   const index_t out_blocks_;
   const index_t blocks_a_part_;  // channel blocks whose products are summed before they join the total
+  const T* borrowed_;            // the caller's weights, or null: then packed_ has them
   AlignedArray<T> packed_;
+  std::vector<index_t> position_;  // of weight k within its packed part
   index_t band_rows_ = 1, band_columns_ = 1;
 };
 
