@@ -51,8 +51,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def run_python() -> Callable[..., str]:
     """Run Python source in a process of its own; return what it prints.
 
-    ``run_python(source, check=True, **environment)``. With ``check=False`` the process must fail, and
-    its stderr is returned. fastconv's own environment variables are unset but for those given.
+    ``run_python(source, check=True, **environment)``. With ``check=False`` the process must fail,
+    and its stderr is returned. fastconv's own environment variables are unset but for those given.
     """
 
     def run(source: str, *, check: bool = True, **environment: str) -> str:
