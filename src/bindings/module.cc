@@ -58,5 +58,6 @@ PYBIND11_MODULE(_core, m) {
   }
   bind_config(m);
   bind_conv(m);
+  bind_network(m);
   bind_ops(m);
 }

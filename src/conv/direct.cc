@@ -240,9 +240,12 @@ class Direct final : public ConvEngine<T> {
     }
     if (in_place) {
       if (is_clamp(activation)) return;
+      const bool apart = tile.c_stride != lanes_;  // pixels that are samples lie a whole image apart
+      const index_t runs = apart ? columns : 1, run = apart ? lanes_ : columns * lanes_;
       for (int v = 0; v < vectors; ++v)
         for (index_t r = 0; r < rows; ++r)
-          activate_in_place(activation, tile.c + v * tile.c_vector_stride + r * c_row_stride, columns * lanes_);
+          for (index_t i = 0; i < runs; ++i)
+            activate_in_place(activation, tile.c + v * tile.c_vector_stride + r * c_row_stride + i * tile.c_stride, run);
       return;
     }
     band.column_stride = lanes_;

@@ -10,6 +10,8 @@
 namespace fastconv {
 namespace {
 
+constexpr index_t kFewPixels = 4;
+
 template <class T>
 class Im2col final : public ConvEngine<T> {
  public:
@@ -77,11 +79,12 @@ class Im2col final : public ConvEngine<T> {
     panel.pad_top = g.pad_top;
     panel.pad_left = g.pad_left;
     panel.out_w = g.out_w;
-    for (index_t p = 0; p < count; p += panel_width_) {
+    const index_t step_pixels = few_pixels() ? 1 : panel_width_;
+    for (index_t p = 0; p < count; p += step_pixels) {
       panel.first = first + p;
-      panel.pixels = std::min(panel_width_, count - p);
+      panel.pixels = std::min(step_pixels, count - p);
       if (reads_in_place(x, panel.pixels)) continue;
-      panel.width = vectors(panel.pixels) * pack_kernels<T>().lanes;
+      panel.width = few_pixels() ? 1 : vectors(panel.pixels) * pack_kernels<T>().lanes;
       // The channels of a blocked x have no common stride.
       const index_t step = x.block == 1 ? g.group_in() : 1;
       for (index_t c = 0; c < g.group_in(); c += step) {
@@ -90,6 +93,22 @@ class Im2col final : public ConvEngine<T> {
         panel.out = panels + p * reduction_ + c * g.taps() * panel.width;
         pack_kernels<T>().im2col(panel);
       }
+    }
+  }
+
+  // Each pixel is then a column of its own, and the product one of matrix and vector.
+  bool few_pixels() const { return this->geometry_.out_h * this->geometry_.out_w <= kFewPixels; }
+
+  void multiply_few(const T* columns, index_t n, index_t group, index_t first, index_t count, index_t row0, index_t row1,
+                    const TensorView<const T>* residual, const TensorView<T>& out) const {
+    constexpr index_t kRows = 64;
+    T sums[kRows * kFewPixels];
+    for (index_t row = row0; row < row1; row += kRows) {
+      const index_t rows = std::min(kRows, row1 - row), channel = group * this->geometry_.group_out() + row;
+      for (index_t p = 0; p < count; ++p)
+        gemm_kernels<T>().matrix_vector(
+            {weight_ + channel * reduction_, reduction_, rows, reduction_, columns + p * reduction_, sums + p, count});
+      finish(sums, count, n, channel, rows, first, count, residual, out);
     }
   }
 
@@ -109,6 +128,7 @@ class Im2col final : public ConvEngine<T> {
 
   void multiply(const TensorView<const T>& x, const T* panels, T* rows_copy, index_t n, index_t group, index_t first, index_t count, index_t row0,
                 index_t row1, const TensorView<const T>* residual, const TensorView<T>& out) const {
+    if (few_pixels()) return multiply_few(panels, n, group, first, count, row0, row1, residual, out);
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     alignas(kAlignment) T sums[GemmKernels<T>::kMaxRows * 2 * kAlignment / sizeof(T)];
     GemmTile<T> tile{};

@@ -62,6 +62,7 @@ Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
   if (g.group_in() == 1 && g.groups > 1) return {Algorithm::depthwise, "groups == in_channels"};
   if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 && g.out_w > 7)
     return {winograd_tile(g), "3x3, stride 1, 16 channels or more"};
+  if (options.nchw && pixels <= 4) return {Algorithm::im2col, "hardly any pixels: a product of matrix and vector"};
   if (options.nchw && 2 * g.group_out() <= lanes && pixels >= lanes)
     return {Algorithm::im2col, "few output channels a group: vectors of pixels are fuller"};
   if (options.nchw && g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && pixels >= 8 * lanes)

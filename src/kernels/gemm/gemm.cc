@@ -132,6 +132,45 @@ struct Tile {
   }
 };
 
+// Each lane sums a part of the products, two vectors at a time.
+template <class T, int Rows>
+FASTCONV_INLINE void dot_rows(const MatrixVector<T>& m, index_t row) {
+  constexpr int L = lanes<T>;
+  const T* a = m.a + row * m.a_stride;
+  Vec<T> sum[Rows][2];
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = Vec<T>{};
+  index_t k = 0;
+  for (; k + 2 * L <= m.k; k += 2 * L) {
+    const Vec<T> x0 = load(m.x + k), x1 = load(m.x + k + L);
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+      sum[r][0] += load(a + r * m.a_stride + k) * x0;
+      sum[r][1] += load(a + r * m.a_stride + k + L) * x1;
+    }
+  }
+  for (; k < m.k; k += L) {
+    const int n = m.k - k < L ? int(m.k - k) : L;
+    const Vec<T> x = load_partial(m.x + k, n);
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) sum[r][0] += load_partial(a + r * m.a_stride + k, n) * x;
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; ++r) {
+    const Vec<T> v = sum[r][0] + sum[r][1];
+    T total = 0;
+    for (int i = 0; i < L; ++i) total += v[i];
+    m.c[(row + r) * m.c_stride] = total;
+  }
+}
+
+template <class T>
+void matrix_vector(const MatrixVector<T>& m) {
+  index_t row = 0;
+  for (; row + 4 <= m.rows; row += 4) dot_rows<T, 4>(m, row);
+  for (; row < m.rows; ++row) dot_rows<T, 1>(m, row);
+}
+
 template <class T, int Halves, int Rows>
 constexpr void fill_rows(GemmKernels<T>& k) {
   if constexpr (Rows > 0) {
@@ -147,6 +186,7 @@ constexpr GemmKernels<T> make_table() {
   k.max_rows = kMaxRows;
   fill_rows<T, 1, kMaxRows>(k);
   fill_rows<T, 2, kMaxRows / 2>(k);
+  k.matrix_vector = matrix_vector<T>;
   return k;
 }
 

@@ -35,6 +35,17 @@ struct GemmTile {
   T low, high;
 };
 
+// c[row] = sum over k of a[row][k] * x[k]: for few columns, where a tile would leave most of its lanes empty. Bound by the
+// reading of A.
+template <class T>
+struct MatrixVector {
+  const T* a;
+  index_t a_stride, rows, k;
+  const T* x;
+  T* c;
+  index_t c_stride;
+};
+
 template <class T>
 struct GemmKernels {
   static constexpr int kMaxRows = 14, kMaxVectors = 2;
@@ -43,6 +54,7 @@ struct GemmKernels {
   int max_rows;  // of one half; a tile of two halves has at most max_rows rows in all
   // [halves - 1][rows of a half - 1][vectors - 1]
   Function tile[2][kMaxRows][kMaxVectors];
+  void (*matrix_vector)(const MatrixVector<T>&);
 };
 
 FASTCONV_DECLARE_KERNELS(GemmKernels, gemm_kernels)

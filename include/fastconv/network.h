@@ -1,0 +1,58 @@
+// A graph made ready to run on the CPU: algorithms chosen, weights packed, layouts and memory decided.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fastconv/graph.h"
+
+namespace fastconv {
+
+struct NetworkOptions {
+  Accuracy accuracy = Accuracy::fast;
+  std::optional<std::size_t> max_workspace;  // scratch bytes of one thread that an operator may take
+  int threads = 0;                           // during run(); 0: the caller's
+};
+
+// What one step does and why it is done so.
+struct StepInfo {
+  std::string name;  // path of the module
+  std::string op;    // "conv2d+add+relu"
+  Shape shape;       // of the result
+  std::string algorithm, reason;
+  index_t macs = 0;
+  std::size_t bytes = 0;      // read and written once: operands and packed weights
+  std::size_t workspace = 0;  // scratch of one thread
+};
+
+struct RunHooks {
+  std::function<void()> interrupt;       // called between steps, at most every 50 ms; may throw
+  std::vector<double>* seconds = nullptr;  // of each step, where wanted
+};
+
+class Network {
+ public:
+  virtual ~Network() = default;
+
+  // inputs and outputs are contiguous, of the graph's shapes and dtype. May be called by many threads at once.
+  virtual void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
+                   const RunHooks& hooks) const = 0;
+  // The same network for another batch size: shares the packed weights and only plans memory anew.
+  virtual std::shared_ptr<Network> with_batch(index_t batch) const = 0;
+
+  virtual const Graph& graph() const = 0;
+  virtual const std::vector<StepInfo>& steps() const = 0;
+  virtual std::size_t packed_bytes() const = 0;  // packed weights and constant operands
+  virtual std::size_t arena_bytes() const = 0;   // of one call
+};
+
+// Optimises a recorded graph and decides everything. Throws std::invalid_argument where the options cannot be met.
+std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOptions& options);
+
+// For tests: whether every run first fills its arena with NaN, so that reading what nobody wrote shows.
+void set_poison_arenas(bool poison);
+
+}  // namespace fastconv

@@ -1,0 +1,392 @@
+"""Symbolic values: what `forward` computes with while a graph is recorded.
+
+A functional op that finds a `Symbol` among its inputs normalises its arguments as ever and calls
+`record`, instead of native code. The operators, their inputs in order (``?`` marks those that may
+be `None`; only the weights have to be arrays) and their attributes, all keywords:
+
+================== ============================== ================================================
+operator           inputs                         attributes
+================== ============================== ================================================
+conv2d             x, weight, bias?, residual?    stride, padding, dilation, groups, activation
+conv_transpose2d   x, weight, bias?               stride, padding, output_padding, dilation, groups,
+                                                  activation
+linear             x, weight, bias?, residual?    activation
+batch_norm         x, mean, var, weight?, bias?   eps, activation
+layer_norm         x, weight?, bias?              normalized_shape, eps
+local_response_norm x                             size, alpha, beta, k
+activation         x                              kind (a name of ``ACTIVATIONS``), negative_slope
+add, multiply      a, b
+max_pool2d         x                              kernel_size, stride, padding, dilation, ceil_mode
+avg_pool2d         x                              kernel_size, stride, padding, ceil_mode,
+                                                  count_include_pad
+adaptive_avg_pool2d x                             output_size
+adaptive_max_pool2d x                             output_size
+mean               x                              axis (ints), keepdims
+reshape            x                              shape (one -1 allowed)
+permute            x                              order
+slice              x                              start, stop, step (one a dimension, as
+                                                  ``slice.indices`` gives them)
+concat             arrays...                      axis
+pad                x                              pad ((before, after) of each dimension), mode, value
+softmax            x                              axis, log
+interpolate        x                              size (height, width), scale (of the coordinates:
+                                                  input step per output pixel, 0 = in / out),
+                                                  mode, align_corners
+channel_shuffle    x                              groups
+pixel_shuffle      x                              upscale_factor
+================== ============================== ================================================
+
+Padding of convolutions is ``((top, bottom), (left, right))``, ``"same"`` or ``"valid"``, that of
+``conv_transpose2d`` and of pools a pair; other spatial attributes are pairs (height, width);
+`activation` is a name, ``"none"`` or `None`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import index
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastconv import _core
+
+if TYPE_CHECKING:
+    from fastconv.nn import Module
+
+Array = NDArray[Any]
+
+_SUBSTITUTES = {
+    "subtract": "a + (-1) * b",
+    "negative": "(-1) * x",
+    "true_divide": "x * (1 / number)",
+    "divide": "x * (1 / number)",
+    "matmul": "fastconv.linear(x, weight)",
+    "dot": "fastconv.linear(x, weight)",
+    "maximum": "fastconv.relu(x)",
+    "clip": "fastconv.relu6(x)",
+    "exp": "fastconv.sigmoid, fastconv.silu or fastconv.softmax",
+    "tanh": "fastconv.tanh(x)",
+    "square": "x * x",
+    "power": "x * x",
+    "mean": "fastconv.mean(x, axis)",
+    "average": "fastconv.mean(x, axis)",
+    "sum": "fastconv.mean(x, axis) * count",
+    "max": "fastconv.max_pool2d or fastconv.adaptive_max_pool2d",
+    "reshape": "fastconv.reshape(x, shape)",
+    "view": "fastconv.reshape(x, shape)",
+    "ravel": "fastconv.flatten(x)",
+    "flatten": "fastconv.flatten(x)",
+    "transpose": "fastconv.permute(x, order)",
+    "T": "fastconv.permute(x, order)",
+    "swapaxes": "fastconv.permute(x, order)",
+    "moveaxis": "fastconv.permute(x, order)",
+    "permute": "fastconv.permute(x, order)",
+    "concatenate": "fastconv.concat(arrays, axis)",
+    "stack": "fastconv.concat(arrays, axis)",
+    "split": "fastconv.split or a slice",
+    "pad": "fastconv.pad(x, pad)",
+    "squeeze": "fastconv.reshape(x, shape)",
+    "expand_dims": "fastconv.reshape(x, shape)",
+    "astype": "model.astype(dtype), which converts the whole network",
+    "copy": "x itself: operators never write into their inputs",
+}
+
+
+class _MissingAttribute(TypeError, AttributeError):
+    """A `TypeError`, as for all else that symbols lack, with which `hasattr` still works."""
+
+
+def _unsupported(what: str, name: str | None = None) -> NoReturn:
+    hint = _SUBSTITUTES.get(name or what)
+    raise TypeError(
+        f"{what} is not possible on a symbolic value, which has a shape but no numbers: use "
+        + (hint or "the functions of fastconv.ops, +, * and basic slicing")
+        + "; model.eager(x) runs forward on arrays"
+    )
+
+
+class Graph:
+    """Records the operators that `Module.forward` applies to symbolic values.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of all values: float32 or float64.
+    convert : bool
+        Whether arrays of another floating dtype are converted to it; otherwise they raise a
+        `TypeError`, as they do eagerly.
+    paths : mapping of int to str
+        The path of each module of the network, by its ``id``.
+
+    Attributes
+    ----------
+    native
+        The recorded graph.
+    dtype : numpy.dtype
+    taps : dict of int to Symbol
+        The last output of each module that was called, by the module's ``id``.
+    """
+
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        *,
+        convert: bool = False,
+        paths: Mapping[int, str] | None = None,
+    ) -> None:
+        self.native = _core.Graph(dtype)
+        self.dtype = dtype
+        self.taps: dict[int, Any] = {}
+        self._convert = convert
+        self._paths = dict(paths or {})
+        self._named: list[str | None] = []
+        self._constants: dict[int, tuple[int, Any]] = {}  # keeps the key's object alive
+
+    def input(self, shape: Sequence[int]) -> Symbol:
+        """Add an input of this shape."""
+        return self._symbol(self.native.input(tuple(shape)))
+
+    def record(
+        self,
+        op: str,
+        inputs: Sequence[Symbol | Array | None],
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Symbol:
+        """Add an operator; `inputs` and `attributes` as the table above has them."""
+        ids = [self._id(op, value) for value in inputs]
+        return self._symbol(self.native.add(op, ids, dict(attributes or {})))
+
+    def mark_module(self, module: Module, y: Any) -> None:
+        """Note that a call of `module` has returned `y`, for the names of steps and for taps."""
+        self.taps[id(module)] = y
+        path = self._paths.get(id(module))
+        if path is None or not isinstance(y, Symbol) or y.graph is not self:
+            return
+        # The module's own operators are those without a name since its first named submodule.
+        self._named += [None] * (y.id + 1 - len(self._named))
+        prefix = f"{path}." if path else ""
+        first = y.id
+        for i in range(y.id, -1, -1):
+            name = self._named[i]
+            if name is None:
+                continue
+            if not name.startswith(prefix):
+                break
+            first = i
+        for i in range(first, y.id + 1):
+            if self._named[i] is None:
+                self._named[i] = path
+                self.native.set_name(i, path)
+
+    def _symbol(self, value: int) -> Symbol:
+        return Symbol(self, value, tuple(self.native.shape(value)))
+
+    def _id(self, op: str, value: Any) -> int | None:
+        if value is None:
+            return None
+        if isinstance(value, Symbol):
+            if value.graph is not self:
+                raise ValueError(f"{op}: the symbolic values belong to different recordings")
+            return value.id
+        if (known := self._constants.get(id(value))) is not None:
+            return known[0]
+        array = np.asarray(value)
+        if array.dtype != self.dtype:
+            if not (self._convert and array.dtype.kind == "f") and array.ndim:
+                raise TypeError(
+                    f"{op}: an array has dtype {array.dtype}, but the network computes in "
+                    f"{self.dtype}: convert it with .astype(np.{self.dtype})"
+                )
+            array = array.astype(self.dtype)
+        known_id = self.native.constant(np.asarray(array, order="C"))
+        self._constants[id(value)] = (known_id, value)
+        return known_id
+
+
+class Symbol:
+    """The result of a recorded operator: a shape and a dtype, and no numbers yet.
+
+    It takes the functions of `fastconv.ops`, ``+``, ``*`` and basic slicing; whatever else is done
+    to it raises a `TypeError` that names the substitute.
+
+    Attributes
+    ----------
+    graph : Graph
+        The recording it belongs to.
+    id : int
+        Its number there.
+    shape : tuple of int
+    """
+
+    __slots__ = ("graph", "id", "shape")
+
+    def __init__(self, graph: Graph, value: int, shape: tuple[int, ...]) -> None:
+        self.graph = graph
+        self.id = value
+        self.shape = shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of all values of this recording."""
+        return self.graph.dtype
+
+    def __repr__(self) -> str:
+        return f"Symbol(shape={self.shape}, dtype={self.dtype})"
+
+    # ---- What works ----------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Symbol:
+        return self._binary("add", other)
+
+    __radd__ = __add__
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self._binary("multiply", other)
+
+    __rmul__ = __mul__
+
+    def _binary(self, op: str, other: Any) -> Symbol:
+        if not isinstance(other, Symbol):
+            if isinstance(other, (bool, complex, str)) or other is None:
+                raise TypeError(f"{op}: expected a number or an array, got {type(other).__name__}")
+            if isinstance(other, (int, float, np.integer, np.floating)):
+                other = np.asarray(other, self.dtype)
+        return self.graph.record(op, [self, other])
+
+    def __getitem__(self, key: Any) -> Symbol:
+        items = list(key) if isinstance(key, tuple) else [key]
+        if sum(item is Ellipsis for item in items) > 1:
+            raise IndexError("an index can only have a single ellipsis ('...')")
+        used = sum(item is not None and item is not Ellipsis for item in items)
+        if used > self.ndim:
+            raise IndexError(f"too many indices: the value has shape {self.shape}, {used} were given")
+        if not any(item is Ellipsis for item in items):
+            items.append(Ellipsis)
+        bounds: list[tuple[int, int, int]] = []
+        shape: list[int] = []  # of the result
+        for item in items:
+            size = self.shape[len(bounds)] if len(bounds) < self.ndim else 0
+            if item is None:
+                shape.append(1)
+            elif item is Ellipsis:
+                rest = self.shape[len(bounds) : len(bounds) + self.ndim - used]
+                bounds += [(0, n, 1) for n in rest]
+                shape += rest
+            elif isinstance(item, slice):
+                start, stop, step = item.indices(size)
+                bounds.append((start, stop, step))
+                shape.append(len(range(start, stop, step)))
+            else:
+                at = self._index(item)
+                if not -size <= at < size:
+                    raise IndexError(
+                        f"index {at} is out of bounds for axis {len(bounds)} with size {size}"
+                    )
+                bounds.append((at % size, at % size + 1, 1))
+        start, stop, step = (tuple(b[i] for b in bounds) for i in range(3))
+        y = self.graph.record("slice", [self], {"start": start, "stop": stop, "step": step})
+        return y if y.shape == tuple(shape) else self.graph.record("reshape", [y], {"shape": shape})
+
+    @staticmethod
+    def _index(item: Any) -> int:
+        if isinstance(item, (bool, np.bool_)):
+            _unsupported("indexing with a boolean")
+        try:
+            return index(item)
+        except TypeError:
+            _unsupported(f"indexing with {type(item).__name__} (only integers, slices, None, ...)")
+
+    # ---- What does not -------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> NoReturn:
+        hint = _SUBSTITUTES.get(name)
+        raise _MissingAttribute(
+            f"a symbolic value has no attribute {name!r}" + (f": use {hint}" if hint else "")
+        )
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        _unsupported("conversion to a NumPy array")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Symbol:
+        """``ndarray + symbol`` and ``ndarray * symbol`` come by here."""
+        if method == "__call__" and not kwargs and ufunc in (np.add, np.multiply):
+            a, b = inputs
+            name = "add" if ufunc is np.add else "multiply"
+            return a._binary(name, b) if isinstance(a, Symbol) else self._binary(name, a)
+        _unsupported(f"numpy.{ufunc.__name__}", ufunc.__name__)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        _unsupported(f"numpy.{func.__name__}", func.__name__)
+
+    def __bool__(self) -> NoReturn:
+        _unsupported("a truth value (if, and, or, not)")
+
+    def __float__(self) -> NoReturn:
+        _unsupported("float()")
+
+    def __int__(self) -> NoReturn:
+        _unsupported("int()")
+
+    def __index__(self) -> NoReturn:
+        _unsupported("use as an index")
+
+    def __iter__(self) -> NoReturn:
+        _unsupported("iteration", "split")
+
+    def __len__(self) -> NoReturn:
+        raise TypeError("len() is not possible on a symbolic value: use x.shape[0]")
+
+    def __contains__(self, item: Any) -> NoReturn:
+        _unsupported("the operator in")
+
+    def __sub__(self, other: Any) -> NoReturn:
+        _unsupported("-", "subtract")
+
+    __rsub__ = __sub__
+
+    def __neg__(self) -> NoReturn:
+        _unsupported("-", "negative")
+
+    def __truediv__(self, other: Any) -> NoReturn:
+        _unsupported("/", "divide")
+
+    __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __truediv__
+
+    def __matmul__(self, other: Any) -> NoReturn:
+        _unsupported("@", "matmul")
+
+    __rmatmul__ = __matmul__
+
+    def __pow__(self, other: Any) -> NoReturn:
+        _unsupported("**", "power")
+
+    __rpow__ = __pow__
+
+    def __eq__(self, other: object) -> NoReturn:
+        _unsupported("comparison")
+
+    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__  # type: ignore[assignment]
+    __hash__ = object.__hash__
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise TypeError("symbolic values are not written to: use fastconv.concat(arrays, axis)")
+
+
+def record(
+    op: str, inputs: Sequence[Symbol | Array | None], attributes: Mapping[str, Any] | None = None
+) -> Symbol:
+    """Record an operator in the graph of the first symbolic value among its inputs."""
+    graph = next(value.graph for value in inputs if isinstance(value, Symbol))
+    return graph.record(op, inputs, attributes)
+
+
+def is_symbolic(*values: Any) -> bool:
+    """Whether any of these is a `Symbol`."""
+    return any(isinstance(value, Symbol) for value in values)

@@ -1,0 +1,463 @@
+"""Compiled networks: what `Module.compile` returns, and what calling a module runs."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastconv import _core
+from fastconv._symbolic import Graph, Symbol
+from fastconv.cuda import CudaUnavailable
+from fastconv.ops._args import as_array, as_int, choice
+
+if TYPE_CHECKING:
+    from fastconv.nn import Module
+
+__all__ = ["Network", "Steps"]
+
+Array = NDArray[Any]
+_Value = TypeVar("_Value")
+
+_PRECISIONS = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}
+
+
+class _Bounded(Generic[_Value]):
+    """A small cache that drops what was used least recently; each value is made once."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[Hashable, _Value] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
+        with self._lock:
+            if key not in self._values:
+                self._values[key] = make()
+                while len(self._values) > self._size:
+                    self._values.popitem(last=False)
+            self._values.move_to_end(key)
+            return self._values[key]
+
+
+class _Recording:
+    """The graph of a module's forward, and what it returned."""
+
+    def __init__(
+        self,
+        module: Module,
+        shapes: Sequence[tuple[int, ...]],
+        dtype: np.dtype[Any],
+        *,
+        convert: bool = False,
+    ) -> None:
+        paths = {id(child): path for path, child in module.named_modules()}
+        graph = Graph(dtype, convert=convert, paths=paths)
+        y = module(*(graph.input(shape) for shape in shapes))
+        self.sequence = type(y) if isinstance(y, (tuple, list)) else None
+        outputs = list(y) if self.sequence is not None else [y]
+        for value in outputs:
+            if not isinstance(value, Symbol):
+                raise TypeError(
+                    f"{type(module).__name__}.forward must return what it computed from its input, "
+                    f"or a tuple of such values, got {type(value).__name__}"
+                )
+        self.native = graph.native
+        self.outputs = [value.id for value in outputs]
+        self.taps = {
+            paths[key]: value.id if isinstance(value, Symbol) else None
+            for key, value in graph.taps.items()
+            if key in paths
+        }
+        self.paths = set(paths.values())
+        self.native.set_outputs(self.outputs)
+
+    def result(self, arrays: list[Array]) -> Any:
+        """What forward returned, with these arrays as its values."""
+        if self.sequence is None:
+            return arrays[0]
+        values = arrays[: len(self.outputs)]
+        return values if self.sequence is list else tuple(values)
+
+    def tap_values(self, names: Sequence[str]) -> list[int]:
+        """The values of these modules' outputs."""
+        values = []
+        for name in names:
+            if name not in self.paths:
+                raise ValueError(
+                    f"taps: there is no module {name!r}; named_modules() lists them, such as "
+                    + ", ".join(repr(path) for path in sorted(self.paths)[1:6])
+                )
+            value = self.taps.get(name)
+            if value is None:
+                raise ValueError(f"taps: forward does not call {name!r} or it returns no one array")
+            values.append(value)
+        return values
+
+
+class Steps(list[dict[str, Any]]):
+    """The steps of a network, one dictionary each; as text, a table."""
+
+    def __str__(self) -> str:
+        columns = [
+            ("name", lambda s: s["name"]),
+            ("op", lambda s: s["op"]),
+            ("output", lambda s: "x".join(map(str, s["shape"]))),
+            ("algorithm", lambda s: s["algorithm"]),
+            ("MMACs", lambda s: f"{s['macs'] / 1e6:.1f}" if s["macs"] else ""),
+            ("MB", lambda s: f"{s['bytes'] / 1e6:.2f}"),
+        ]
+        if self and "seconds" in self[0]:
+            columns.append(("ms", lambda s: f"{s['seconds'] * 1e3:.3f}"))
+            columns.append(("GFLOP/s", lambda s: f"{s['gflops']:.1f}" if s["macs"] else ""))
+        columns.append(("reason", lambda s: s["reason"]))
+        rows = [[title for title, _ in columns], *([cell(s) for _, cell in columns] for s in self)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+
+
+class Network:
+    """A module compiled for one input shape: made by `Module.compile`.
+
+    Calls may come from many threads at once. It keeps the parameters it was compiled from: changing
+    the module later does not change it.
+
+    Attributes
+    ----------
+    input_shape : tuple of int
+        What `x` must have.
+    dtype : numpy.dtype
+        What `x` must have, and what is computed and returned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).compile((1, 3, 32, 32))
+    >>> network(np.zeros((1, 3, 32, 32), np.float32)).shape
+    (1, 8, 30, 30)
+    >>> [step["op"] for step in network.explain()]
+    ['conv2d+relu']
+    """
+
+    input_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __init__(self, module: Module, input_shape: tuple[int, ...], options: dict[str, Any]) -> None:
+        self.input_shape = input_shape
+        self._options = options
+        own = module.dtype
+        precision = options["precision"]
+        if precision is None:
+            self.dtype = own if own is not None else np.dtype(np.float32)
+        else:
+            self.dtype = _PRECISIONS[precision]
+        self._unbatched = module.input_ndim is not None and len(input_shape) == module.input_ndim - 1
+        shape = (1, *input_shape) if self._unbatched else input_shape
+        self._recording: _Recording | None = _Recording(
+            module, [shape], self.dtype, convert=precision is not None
+        )
+        self._result = self._recording.result
+        self._weights = sum(array.nbytes for array in module.state_dict().values())
+        self._taps: tuple[str, ...] = tuple(options["taps"])
+        self._variants: _Bounded[Any] = _Bounded(4)
+        self._native = self._compile(self._taps)
+        self._module: Module | None = None
+        if options["keep_weights"]:
+            # The module as it is now; the arrays, which nobody writes to, are shared.
+            shared: dict[int, Any] = {id(array): array for array in module.state_dict().values()}
+            self._module = copy.deepcopy(module, shared)
+        else:
+            self._recording.native = None
+            self._recording = None
+
+    def _compile(self, taps: Sequence[str]) -> Any:
+        if self._recording is None:
+            raise ValueError(
+                "this network was compiled with keep_weights=False: name its taps in compile(taps=...)"
+            )
+        recording = self._recording
+        outputs = recording.outputs + recording.tap_values(taps)
+        return _core.Network(
+            recording.native,
+            outputs,
+            self._options["accuracy"],
+            self._options["max_workspace"],
+            self._options["threads"] or 0,
+        )
+
+    def __call__(self, x: ArrayLike, taps: Sequence[str] | None = None) -> Any:
+        """Compute the output.
+
+        Parameters
+        ----------
+        x : array_like
+            Of the compiled shape and dtype.
+        taps : sequence of str, optional
+            Modules whose outputs are wanted too, by their names in `Module.named_modules`. The first
+            use of a new set compiles a variant. Default: those named when compiling.
+
+        Returns
+        -------
+        ndarray or (ndarray, dict of str to ndarray)
+            The output; with taps, also the value that each of these modules returned last.
+
+        Raises
+        ------
+        ValueError
+            If `x` has another shape, or a tap does not exist.
+        TypeError
+            If `x` has another dtype.
+        """
+        x = self._checked(x)
+        names = self._taps if taps is None else self._tap_names(taps)
+        native = self._native
+        if names != self._taps:
+            native = self._variants.get(names, lambda: self._compile(names))
+        arrays = native.run([x])
+        if self._unbatched:
+            arrays = [array[0] for array in arrays]
+        y = self._result(arrays)
+        if taps is None and not names:
+            return y
+        return y, dict(zip(names, arrays[len(arrays) - len(names) :], strict=True))
+
+    @staticmethod
+    def _tap_names(taps: Sequence[str]) -> tuple[str, ...]:
+        if isinstance(taps, str) or not all(isinstance(name, str) for name in taps):
+            raise TypeError(f"taps must be a sequence of module names, such as ['layer3'], got {taps!r}")
+        return tuple(dict.fromkeys(taps))
+
+    def _checked(self, value: ArrayLike) -> Array:
+        x = as_array("x", value)
+        if x.dtype != self.dtype:
+            raise TypeError(
+                f"x must be {self.dtype} as the network was compiled, got {x.dtype}: "
+                f"convert it with x.astype(np.{self.dtype})"
+            )
+        if x.shape != self.input_shape:
+            hint = "compile the module for that shape, or call the module itself, which takes any"
+            if x.shape == self.input_shape[1:] and self.input_shape[0] == 1:
+                hint = "add the batch dimension with x[None]"
+            elif x.ndim == 4 and tuple(x.shape[i] for i in (0, 3, 1, 2)) == self.input_shape:
+                hint = "channels come first, x.transpose(0, 3, 1, 2)"
+            raise ValueError(f"x must have shape {self.input_shape}, got {x.shape}: {hint}")
+        x = np.ascontiguousarray(x)
+        return x[None] if self._unbatched else x
+
+    def explain(self) -> Steps:
+        """Return what runs: the steps in order, with the algorithm of each and why it was chosen.
+
+        Returns
+        -------
+        Steps
+            A list of dictionaries: ``name`` (path of the module), ``op``, ``shape`` (of the result),
+            ``algorithm``, ``reason``, ``macs``, ``bytes`` (operands and packed weights, once each)
+            and ``workspace`` (scratch bytes of one thread). ``print`` shows it as a table.
+        """
+        return Steps(self._native.steps())
+
+    def profile(self, x: ArrayLike, repeats: int = 10) -> Steps:
+        """Run the network and return its steps with their times.
+
+        Parameters
+        ----------
+        x : array_like
+            Of the compiled shape and dtype.
+        repeats : int
+            How often; the shortest time of each step counts.
+
+        Returns
+        -------
+        Steps
+            As `explain`, with ``seconds`` and ``gflops`` (2 * ``macs`` / ``seconds`` / 1e9).
+        """
+        if as_int("repeats", repeats) < 1:
+            raise ValueError(f"repeats must be at least 1, got {repeats}")
+        array = self._checked(x)
+        seconds = np.min([self._native.profile([array])[1] for _ in range(repeats)], axis=0)
+        steps = self.explain()
+        for step, time in zip(steps, seconds.tolist(), strict=True):
+            step["seconds"] = time
+            step["gflops"] = 2e-9 * step["macs"] / time if time > 0 else 0.0
+        return steps
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes of the module's ``weights`` (0 if not kept), of ``packed`` weights and of a call's ``arena``."""
+        return {
+            "weights": self._weights if self._module is not None else 0,
+            "packed": self._native.packed_bytes,
+            "arena": self._native.arena_bytes,
+        }
+
+    def __reduce__(self) -> Any:
+        if self._module is None:
+            raise TypeError(
+                "this network was compiled with keep_weights=False and cannot be pickled: "
+                "compile it with keep_weights=True"
+            )
+        return Network, (self._module, self.input_shape, self._options)
+
+    def __repr__(self) -> str:
+        return f"Network(input_shape={self.input_shape}, dtype={self.dtype}, steps={len(self.explain())})"
+
+
+def compile_module(
+    module: Module,
+    input_shape: Sequence[int],
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    accuracy: str = "fast",
+    autotune: bool = False,
+    max_workspace: int | None = None,
+    taps: Sequence[str] = (),
+    keep_weights: bool = True,
+) -> Network:
+    """Compile a module for one input shape.
+
+    Parameters
+    ----------
+    module : Module
+        What to compile.
+    input_shape : sequence of int
+        Usually (N, C, H, W).
+    threads : int, optional
+        How many threads each call uses; by default as `fastconv.get_num_threads` says then.
+    device : {"cpu"}
+        Where it runs.
+    precision : {"fp32", "fp64"}, optional
+        What it computes in, takes and returns; by default the parameters' dtype.
+    accuracy : {"fast", "exact"}
+        Whether algorithms may be used that round differently from the definition.
+    autotune : bool
+        Not available yet.
+    max_workspace : int, optional
+        Bytes of scratch memory that one thread may take in an operator.
+    taps : sequence of str
+        Modules whose outputs every call returns too.
+    keep_weights : bool
+        Whether to keep the parameters besides their packed form, for pickling and new taps.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has no such value, or `forward` cannot take this shape.
+    fastconv.cuda.CudaUnavailable
+        If `device` is a CUDA device.
+    """
+    if isinstance(device, str) and device.split(":")[0] == "cuda":
+        raise CudaUnavailable(f"device={device!r}: this build of fastconv has no CUDA backend")
+    choice("device", device, ("cpu",))
+    choice("accuracy", accuracy, ("fast", "exact"))
+    if precision is not None:
+        choice("precision", precision, tuple(_PRECISIONS))
+    if autotune:
+        raise ValueError("autotune=True: autotuning comes with a later version; leave it False")
+    if threads is not None and not 1 <= as_int("threads", threads) <= 1024:
+        raise ValueError(f"threads must be from 1 to 1024, got {threads}")
+    if max_workspace is not None and as_int("max_workspace", max_workspace) < 0:
+        raise ValueError(f"max_workspace must not be negative, got {max_workspace}")
+    if isinstance(input_shape, (str, bytes)) or not hasattr(input_shape, "__len__"):
+        raise TypeError(f"input_shape must be a sequence such as (1, 3, 224, 224), got {input_shape!r}")
+    shape = tuple(as_int("input_shape", size) for size in input_shape)
+    if not shape or min(shape) < 0:
+        raise ValueError(f"input_shape must be sizes such as (1, 3, 224, 224), got {shape}")
+    options = {
+        "threads": threads,
+        "precision": precision,
+        "accuracy": accuracy,
+        "max_workspace": max_workspace,
+        "taps": Network._tap_names(taps),
+        "keep_weights": bool(keep_weights),
+    }
+    return Network(module, shape, options)
+
+
+class _Compiled:
+    """What a module that is called on arrays has compiled so far."""
+
+    def __init__(self) -> None:
+        self._shapes: _Bounded[_Shape] = _Bounded(8)
+
+    def run(self, module: Module, arrays: Sequence[Array]) -> Any:
+        dtype = arrays[0].dtype
+        shapes = tuple(array.shape for array in arrays)
+        batches = {shape[0] for shape in shapes if shape}
+        # Any batch size shares what the first one packed, unless the inputs disagree about it.
+        shared = len(batches) == 1 and all(shapes)
+        key = tuple(shape[1:] for shape in shapes) if shared else shapes
+        entry = self._shapes.get((shared, key, dtype), _Shape)
+        recording, native = entry.get(module, shapes, dtype)
+        return recording.result(native.run(list(arrays)))
+
+
+class _Shape:
+    """The networks for one shape of an image, one a batch size, with the same packed weights."""
+
+    def __init__(self) -> None:
+        self._first: tuple[_Recording, Any] | None = None
+        self._batches: _Bounded[tuple[_Recording, Any]] = _Bounded(8)
+
+    def get(
+        self, module: Module, shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]
+    ) -> tuple[_Recording, Any]:
+        def make() -> tuple[_Recording, Any]:
+            recording = _Recording(module, shapes, dtype)
+            if self._first is not None:
+                first, native = self._first
+                if first.native.same_with_batch(shapes[0][0], recording.native):
+                    return first, native.with_batch(shapes[0][0])
+            made = recording, _core.Network(recording.native, recording.outputs, "fast", None, 0)
+            if self._first is None:
+                self._first = made
+            return made
+
+        return self._batches.get(shapes, make)
+
+
+_creating = threading.Lock()
+
+
+def run_compiled(module: Module, *arrays: ArrayLike) -> Any:
+    """Compute ``module.forward`` on arrays by a network that is compiled once for each shape.
+
+    Parameters
+    ----------
+    module : Module
+        Its compiled networks are kept in its attribute ``_compiled``, which it sets to `None` when its
+        parameters change.
+    *arrays : array_like
+        The inputs, of one floating dtype.
+    """
+    inputs = [as_array("x", array) for array in arrays]
+    if len({array.dtype for array in inputs}) != 1:
+        raise TypeError(
+            "the inputs must have one dtype, got " + ", ".join(str(array.dtype) for array in inputs)
+        )
+    dtype = inputs[0].dtype
+    compute = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
+    compiled = module._compiled
+    if compiled is None:
+        with _creating:
+            compiled = module._compiled
+            if compiled is None:
+                compiled = module._compiled = _Compiled()
+    y = compiled.run(module, [np.asarray(array, compute, order="C") for array in inputs])
+    if dtype == compute:
+        return y
+    return y.astype(dtype) if isinstance(y, np.ndarray) else type(y)(v.astype(dtype) for v in y)

@@ -1,0 +1,108 @@
+#include "cpu/layouts.h"
+
+#include <algorithm>
+
+namespace fastconv {
+namespace {
+
+bool full(const op::Slice& slice, const Shape& x, int axis) {
+  return slice.start[axis] == 0 && slice.stop[axis] == x[axis] && slice.step[axis] == 1;
+}
+
+// What keeps its input's layout.
+bool keeps_layout(const Node& node) {
+  if (const auto* scale = node.as<op::ScaleShift>()) return scale->axis == 1;
+  if (const auto* norm = node.as<op::LayerNorm>()) return norm->begin == 1 && norm->end == 2;
+  if (const auto* mean = node.as<op::Mean>()) return mean->keepdims && mean->axes == std::vector<int>{2, 3};
+  return node.as<op::LocalResponseNorm>() || node.as<op::Activate>() || node.as<op::Pool>() ||
+         node.as<op::AdaptivePool>() || node.as<op::Interpolate>();
+}
+
+// Whether each part of a concatenation starts with a block.
+bool concat_fits_blocks(const Graph& graph, const Node& node) {
+  const index_t block = channel_block(graph.dtype());
+  index_t channel = 0;
+  for (const ValueId part : node.inputs) {
+    if (channel % block != 0) return false;
+    channel += graph.shape(part)[1];
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<bool> choose_blocked(const Graph& graph) {
+  const index_t block = channel_block(graph.dtype());
+  const std::vector<int> uses = graph.use_counts();
+  std::vector<bool> is_output(graph.size()), blocked(graph.size());
+  for (const ValueId id : graph.outputs()) is_output[id] = true;
+  for (ValueId id = 0; id < graph.size(); ++id) {
+    const Node& node = graph[id];
+    if (node.shape.size() != 4 || node.inputs.empty()) continue;
+    const ValueId x = node.inputs[0];
+    if (node.as<op::Conv2d>()) {
+      blocked[id] = !(is_output[id] && uses[id] == 1);  // the last one writes the output itself
+    } else if (node.as<op::Binary>()) {
+      for (const ValueId input : node.inputs)
+        if (blocked[input] && graph.shape(input) == node.shape) blocked[id] = true;
+    } else if (const auto* concat = node.as<op::Concat>()) {
+      blocked[id] = concat->axis == 1 && concat_fits_blocks(graph, node) &&
+                    std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) { return blocked[input]; });
+    } else if (const auto* slice = node.as<op::Slice>()) {
+      blocked[id] = blocked[x] && slice->step[1] == 1 && slice->start[1] % block == 0;
+    } else if (keeps_layout(node)) {
+      blocked[id] = blocked[x];
+    }
+  }
+  return blocked;
+}
+
+bool is_view(const Graph& graph, ValueId id, const std::vector<bool>& blocked) {
+  const Node& node = graph[id];
+  if (node.as<op::Reshape>()) {
+    const ValueId x = node.inputs[0];
+    if (!blocked[x]) return true;
+    // Blocks of single pixels lie as plain channels do, where there is no padding.
+    const Shape& shape = graph.shape(x);
+    return shape[2] == 1 && shape[3] == 1 && shape[1] % channel_block(graph.dtype()) == 0;
+  }
+  const auto* slice = node.as<op::Slice>();
+  if (!slice || node.shape.empty()) return false;
+  const Shape& x = graph.shape(node.inputs[0]);
+  if (slice->step[0] != 1 || blocked[node.inputs[0]] != blocked[id]) return false;
+  for (std::size_t axis = blocked[id] ? 2 : 1; axis < x.size(); ++axis)
+    if (!full(*slice, x, static_cast<int>(axis))) return false;
+  return true;  // whole images, or whole blocks of channels
+}
+
+std::vector<Home> concat_homes(const Graph& graph, const std::vector<bool>& blocked) {
+  std::vector<Home> homes(graph.size());
+  for (ValueId id = graph.size() - 1; id >= 0; --id) {
+    const auto* concat = graph[id].as<op::Concat>();
+    if (!concat || !blocked[id]) continue;
+    const std::vector<ValueId>& parts = graph[id].inputs;
+    const Home first = homes[parts[0]];
+    if (first.parent != kNone && homes[id].parent == kNone) {
+      index_t channel = first.channel;
+      bool in_order = true;
+      for (const ValueId part : parts) {
+        in_order = in_order && homes[part].parent == first.parent && homes[part].channel == channel;
+        channel += graph.shape(part)[1];
+      }
+      if (in_order) {
+        homes[id] = first;
+        continue;
+      }
+    }
+    index_t channel = 0;
+    for (const ValueId part : parts) {
+      const bool once = std::count(parts.begin(), parts.end(), part) == 1;
+      if (once && blocked[part] && homes[part].parent == kNone && !is_view(graph, part, blocked))
+        homes[part] = {id, channel};
+      channel += graph.shape(part)[1];
+    }
+  }
+  return homes;
+}
+
+}  // namespace fastconv

@@ -1,0 +1,149 @@
+// From an optimised graph to steps: where each value lies, which function computes it, with what. All decisions end here.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "cpu/layouts.h"
+#include "cpu/memory_plan.h"
+#include "fastconv/memory.h"
+#include "fastconv/network.h"
+#include "fastconv/ops.h"
+
+namespace fastconv {
+
+// What every batch size shares, by the value's number in the optimised graph.
+template <class T>
+struct Packed {
+  std::map<ValueId, std::shared_ptr<const Conv2d<T>>> convs;
+  std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
+  mutable std::mutex mutex;  // held while lowering
+
+  std::size_t bytes() const;
+};
+
+// A piece of memory that steps read and write; its address is known when the network runs.
+struct Buffer {
+  enum class Kind : std::uint8_t { arena, input, output, constant } kind;
+  int index = 0;                          // of the input or output
+  index_t elements = 0;                   // of an arena buffer
+  int first = 0, last = -1;               // steps that touch it
+  std::shared_ptr<const void> constant;   // keeps a constant's memory
+};
+
+// A 4-d view of a value: `view.data` is null until run time (see at()).
+template <class T>
+struct Operand {
+  int buffer;
+  index_t offset;  // elements
+  TensorView<T> view;
+
+  TensorView<T> at(T* const* buffers) const {
+    TensorView<T> v = view;
+    v.data = buffers[buffer] + offset;
+    return v;
+  }
+};
+
+template <class T>
+struct Program {
+  using Run = std::function<void(T* const* buffers)>;
+  std::vector<Run> steps;
+  std::vector<StepInfo> info;  // of each step
+  std::vector<Buffer> buffers;
+  std::vector<std::size_t> offsets;  // of arena buffers, bytes; parallel to `buffers`
+  std::size_t arena_bytes = 0;
+};
+
+template <class T>
+class Lowering {
+ public:
+  Lowering(const Graph& graph, const NetworkOptions& options, Packed<T>& packed);
+  Program<T> run();
+
+ private:
+  // Where a value lies. Contiguous, or blocked with images `image_stride` elements apart.
+  struct Place {
+    int buffer = -1;
+    index_t offset = 0;
+    bool blocked = false;
+    index_t image_stride = 0;
+  };
+
+  // Operators: each places its result and emits its steps (lower_*.cc).
+  void lower(ValueId id);
+  void conv2d(ValueId id);
+  void linear(ValueId id);
+  void conv_transpose2d(ValueId id);
+  void scale_shift(ValueId id, const op::ScaleShift& o);
+  void layer_norm(ValueId id, const op::LayerNorm& o);
+  void local_response_norm(ValueId id, const op::LocalResponseNorm& o);
+  void activate(ValueId id, const op::Activate& o);
+  void binary(ValueId id, const op::Binary& o);
+  void pool(ValueId id, const op::Pool& o);
+  void adaptive_pool(ValueId id, const op::AdaptivePool& o);
+  void mean(ValueId id, const op::Mean& o);
+  void permute(ValueId id, const op::Permute& o);
+  void slice(ValueId id, const op::Slice& o);
+  void concat(ValueId id, const op::Concat& o);
+  void pad(ValueId id, const op::Pad& o);
+  void softmax(ValueId id, const op::Softmax& o);
+  void interpolate(ValueId id, const op::Interpolate& o);
+  void channel_shuffle(ValueId id, const op::ChannelShuffle& o);
+  void pixel_shuffle(ValueId id, const op::PixelShuffle& o);
+  void run_pool(ValueId id, op::Pool::Kind kind, std::shared_ptr<const PoolGeometry> geometry);
+  void global_average(ValueId id);
+  void move(ValueId id, const Operand<T>& x, const Operand<T>& y, const Shape& shape, const Shape& x_strides,
+            const Shape& y_strides);
+  void view(ValueId id);
+  void write_outputs(ValueId id);
+
+  // Places (lower.cc).
+  int new_buffer(index_t elements);
+  Place new_place(const Shape& shape, bool blocked);
+  void define(ValueId id);                   // gives the value of `id` its place
+  bool reuse(ValueId id, ValueId x);         // gives it that of x, if nobody needs x any more
+  void define_in_place(ValueId id, ValueId x) {
+    if (!reuse(id, x)) define(id);
+  }
+  bool dies_at(ValueId x, ValueId id) const;
+  Place as(ValueId id, bool blocked);        // in this layout; converts where needed, once
+  Place constant(ValueId id, bool blocked);
+  Place place(ValueId id) { return graph_.is_constant(id) ? as(id, false) : places_[id]; }
+  std::shared_ptr<const T> constant_data(ValueId id) const;  // null for kNone
+
+  // Views: of a value of up to 4 dimensions, of a contiguous one as if it had these sizes, and of any for its address.
+  Operand<T> image(const Place& place, const Shape& shape) const;
+  Operand<T> image(ValueId id) { return image(place(id), graph_.shape(id)); }
+  Operand<T> planes(const Place& place, const Shape& sizes) const;
+  Operand<T> flat(const Place& place, ValueId id) const;
+  // (outer, channels, 1, inner) of a value around axes [begin, end): how means and softmax see it.
+  Shape around(ValueId id, int begin, int end) const;
+
+  void copy(const Operand<T>& from, const Operand<T>& to, ValueId id, const char* why);
+  // Adds a step that reads and writes these operands.
+  StepInfo& emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run);
+  void touch(int buffer);
+  ConvOptions conv_options(const ConvGeometry& geometry, Activation activation) const;
+  void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);
+
+  const Graph& graph_;
+  const NetworkOptions& options_;
+  Packed<T>& packed_;
+  const index_t block_;
+  const std::vector<int> uses_;
+  const std::vector<bool> blocked_;  // by value: its layout
+  const std::vector<Home> homes_;
+  std::vector<ValueId> last_use_;  // by value: the last node that reads it; graph size for outputs
+  std::vector<int> output_of_;     // by value: the output that it is written to directly, or -1
+  std::vector<Place> places_;      // by value
+  std::map<std::pair<ValueId, bool>, Place> converted_;
+  std::vector<std::vector<ValueId>> values_in_;  // by buffer
+  Program<T> program_;
+};
+
+}  // namespace fastconv

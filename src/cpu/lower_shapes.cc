@@ -1,0 +1,148 @@
+// Operators that only move elements.
+#include "cpu/lower.h"
+#include "cpu/strided.h"
+
+namespace fastconv {
+
+// Emits y = x for arrays of these strides.
+template <class T>
+void Lowering<T>::move(ValueId id, const Operand<T>& x, const Operand<T>& y, const Shape& shape, const Shape& x_strides,
+                       const Shape& y_strides) {
+  emit(id, {x, y}, [=, moved = StridedCopy(shape, x_strides, y_strides)](T* const* b) {
+    moved.run<T>(x.at(b).data, y.at(b).data);
+  });
+}
+
+template <class T>
+void Lowering<T>::permute(ValueId id, const op::Permute& o) {
+  const ValueId x = graph_[id].inputs[0];
+  const Shape& shape = graph_.shape(x);
+  define(id);
+  const Shape strides = contiguous_strides(graph_.shape(id));
+  Shape y_strides(shape.size());  // along x's axes
+  for (std::size_t i = 0; i < o.order.size(); ++i) y_strides[o.order[i]] = strides[i];
+  const Place from = place(x);
+  if (!from.blocked)
+    return move(id, flat(from, x), flat(places_[id], id), shape, contiguous_strides(shape), y_strides);
+  const Operand<T> a = image(from, shape);
+  Operand<T> y = planes(places_[id], shape);
+  y.view.sn = y_strides[0];
+  y.view.sb = y_strides[1];
+  y.view.sh = y_strides[2];
+  y.view.sw = y_strides[3];
+  emit(id, {a, y}, [=](T* const* b) { fastconv::copy<T>(a.at(b), y.at(b)); });
+}
+
+template <class T>
+void Lowering<T>::slice(ValueId id, const op::Slice& o) {
+  const ValueId x = graph_[id].inputs[0];
+  Shape shape = graph_.shape(id), strides, start = o.start;
+  Place from = as(x, blocked_[id]);
+  define(id);
+  Shape y_strides = contiguous_strides(shape);
+  if (blocked_[id]) {  // as arrays (n, blocks, h, w, block)
+    const TensorView<T> xv = image(from, graph_.shape(x)).view, yv = image(id).view;
+    shape = {shape[0], ceil_div(shape[1], block_), shape[2], shape[3], block_};
+    start[1] /= block_;
+    strides = {xv.sn, xv.sb, xv.sh, xv.sw, 1};
+    y_strides = {yv.sn, yv.sb, yv.sh, yv.sw, 1};
+  } else {
+    strides = contiguous_strides(graph_.shape(x));
+  }
+  for (std::size_t i = 0; i < start.size(); ++i) {
+    if (checked_size(shape) > 0) from.offset += start[i] * strides[i];
+    strides[i] *= o.step[i];
+  }
+  move(id, flat(from, id), flat(places_[id], id), shape, strides, y_strides);
+}
+
+template <class T>
+void Lowering<T>::concat(ValueId id, const op::Concat& o) {
+  define(id);
+  const Shape& shape = graph_.shape(id);
+  const Shape strides = contiguous_strides(shape);
+  index_t start = 0;
+  for (const ValueId part : graph_[id].inputs) {
+    const Shape& own = graph_.shape(part);
+    Place to = places_[id];
+    to.offset += blocked_[id] ? start * shape[2] * shape[3] : start * strides[o.axis];
+    start += own[o.axis];
+    const Place& at = places_[part];
+    const bool is_there = homes_[part].parent != kNone && at.buffer == to.buffer && at.offset == to.offset;
+    if (is_there || checked_size(own) == 0) continue;
+    if (blocked_[id]) {
+      const Operand<T> x = image(as(part, true), own), y = image(to, own);
+      emit(id, {x, y}, [=](T* const* b) { fastconv::copy<T>(x.at(b), y.at(b)); });
+    } else if (blocked_[part]) {
+      const Operand<T> x = image(part);
+      Operand<T> y = planes(to, own);
+      y.view.sn = strides[0];
+      y.view.sb = strides[1];
+      y.view.sh = strides[2];
+      y.view.sw = strides[3];
+      emit(id, {x, y}, [=](T* const* b) { fastconv::copy<T>(x.at(b), y.at(b)); });
+    } else {
+      move(id, flat(as(part, false), part), flat(to, part), own, contiguous_strides(own), strides);
+    }
+  }
+}
+
+template <class T>
+void Lowering<T>::pad(ValueId id, const op::Pad& o) {
+  const ValueId x = graph_[id].inputs[0];
+  const Shape &shape = graph_.shape(x), &padded = graph_.shape(id);
+  std::vector<std::vector<index_t>> maps;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    std::vector<index_t>& map = maps.emplace_back(padded[axis]);
+    for (index_t i = 0; i < padded[axis]; ++i) {
+      const index_t last = shape[axis] - 1, at = i - o.before[axis];
+      if (o.mode == op::Pad::Mode::reflect)
+        map[i] = at < 0 ? -at : at > last ? 2 * last - at : at;
+      else if (o.mode == op::Pad::Mode::replicate)
+        map[i] = at < 0 ? 0 : at > last ? last : at;
+      else
+        map[i] = at > last ? -1 : at;
+    }
+  }
+  const Operand<T> a = flat(as(x, false), x);
+  define(id);
+  const Operand<T> y = flat(places_[id], id);
+  emit(id, {a, y}, [=, maps = std::move(maps), value = static_cast<T>(o.value), xs = contiguous_strides(shape),
+                    ys = contiguous_strides(padded)](T* const* b) {
+    gather<T>(maps, xs, ys, a.at(b).data, y.at(b).data, value);
+  });
+}
+
+template <class T>
+void Lowering<T>::channel_shuffle(ValueId id, const op::ChannelShuffle& o) {
+  const Shape& s = graph_.shape(id);
+  const ValueId x = graph_[id].inputs[0];
+  const Operand<T> a = flat(as(x, false), x);
+  define(id);
+  const index_t plane = s[2] * s[3], depth = s[1] / o.groups;
+  move(id, a, flat(places_[id], id), {s[0], o.groups, depth, plane}, {s[1] * plane, depth * plane, plane, 1},
+       {s[1] * plane, plane, o.groups * plane, 1});
+}
+
+template <class T>
+void Lowering<T>::pixel_shuffle(ValueId id, const op::PixelShuffle& o) {
+  const Shape& s = graph_.shape(id);
+  const ValueId x = graph_[id].inputs[0];
+  const Operand<T> a = flat(as(x, false), x);
+  define(id);
+  const index_t r = o.upscale, h = s[2] / r, w = s[3] / r, row = s[3];
+  const Shape sizes{s[0], s[1], r, r, h, w};  // x; the result's channels are (n, c, h, r, w, r)
+  move(id, a, flat(places_[id], id), sizes, contiguous_strides(sizes), {s[1] * s[2] * row, s[2] * row, row, 1, r * row, r});
+}
+
+#define INSTANTIATE(T)                                                           \
+  template void Lowering<T>::permute(ValueId, const op::Permute&);               \
+  template void Lowering<T>::slice(ValueId, const op::Slice&);                   \
+  template void Lowering<T>::concat(ValueId, const op::Concat&);                 \
+  template void Lowering<T>::pad(ValueId, const op::Pad&);                       \
+  template void Lowering<T>::channel_shuffle(ValueId, const op::ChannelShuffle&); \
+  template void Lowering<T>::pixel_shuffle(ValueId, const op::PixelShuffle&);
+INSTANTIATE(float)
+INSTANTIATE(double)
+
+}  // namespace fastconv

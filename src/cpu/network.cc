@@ -1,0 +1,152 @@
+// The executor: runs lowered steps in order, in an arena of its own for each concurrent call.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <limits>
+#include <mutex>
+
+#include "cpu/lower.h"
+#include "fastconv/thread_pool.h"
+
+namespace fastconv {
+namespace {
+
+std::atomic<bool> poison_arenas{false};
+
+// Arenas of finished calls, for the next ones. At most kKept stay.
+template <class T>
+class ArenaList {
+ public:
+  explicit ArenaList(std::size_t bytes) : bytes_(bytes) {}
+
+  AlignedArray<T> take() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!free_.empty()) {
+        AlignedArray<T> arena = std::move(free_.back());
+        free_.pop_back();
+        return arena;
+      }
+    }
+    return AlignedArray<T>(bytes_ / sizeof(T));
+  }
+  void give_back(AlignedArray<T> arena) {
+    const std::lock_guard lock(mutex_);
+    if (free_.size() < kKept) free_.push_back(std::move(arena));
+  }
+
+ private:
+  static constexpr std::size_t kKept = 4;
+  const std::size_t bytes_;
+  std::mutex mutex_;
+  std::vector<AlignedArray<T>> free_;
+};
+
+class ThreadOverride {
+ public:
+  explicit ThreadOverride(int threads) : set_(threads > 0), former_(set_ ? set_thread_override(threads) : 0) {}
+  ~ThreadOverride() {
+    if (set_) set_thread_override(former_);
+  }
+  ThreadOverride(const ThreadOverride&) = delete;
+  ThreadOverride& operator=(const ThreadOverride&) = delete;
+
+ private:
+  const bool set_;
+  const int former_;
+};
+
+// Frees constants that nothing but packed weights was made from.
+void drop_packed_constants(Graph& graph) {
+  std::vector<bool> kept(graph.size());
+  for (ValueId id = 0; id < graph.size(); ++id) {
+    const Node& node = graph[id];
+    const bool packs = node.as<op::Conv2d>() || node.as<op::Linear>();
+    for (std::size_t i = 0; i < node.inputs.size(); ++i)
+      if (node.inputs[i] != kNone && !(packs && (i == 1 || i == 2))) kept[node.inputs[i]] = true;
+  }
+  for (const ValueId id : graph.outputs()) kept[id] = true;
+  for (ValueId id = 0; id < graph.size(); ++id)
+    if (graph.is_constant(id) && !kept[id]) graph.drop_constant(id);
+}
+
+template <class T>
+class CpuNetwork final : public Network {
+ public:
+  CpuNetwork(Graph graph, const NetworkOptions& options, std::shared_ptr<Packed<T>> packed)
+      : options_(options), packed_(std::move(packed)), graph_(std::move(graph)), program_(lowered()), arenas_(program_.arena_bytes) {
+    drop_packed_constants(graph_);
+  }
+
+  void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, const RunHooks& hooks) const override {
+    const ThreadOverride threads(options_.threads);
+    AlignedArray<T> arena = arenas_.take();
+    if (poison_arenas) std::fill_n(arena.data(), arena.size(), std::numeric_limits<T>::quiet_NaN());
+    std::vector<T*> buffers;
+    buffers.reserve(program_.buffers.size());
+    for (std::size_t i = 0; i < program_.buffers.size(); ++i) {
+      const Buffer& buffer = program_.buffers[i];
+      switch (buffer.kind) {
+        case Buffer::Kind::arena: buffers.push_back(arena.data() + program_.offsets[i] / sizeof(T)); break;
+        case Buffer::Kind::output: buffers.push_back(static_cast<T*>(outputs[buffer.index])); break;
+        // Steps write to none of these.
+        case Buffer::Kind::input: buffers.push_back(static_cast<T*>(const_cast<void*>(inputs[buffer.index]))); break;
+        case Buffer::Kind::constant: buffers.push_back(static_cast<T*>(const_cast<void*>(buffer.constant.get()))); break;
+      }
+    }
+    execute(buffers.data(), hooks);
+    arenas_.give_back(std::move(arena));
+  }
+
+  std::shared_ptr<Network> with_batch(index_t batch) const override {
+    return std::make_shared<CpuNetwork>(graph_.with_batch(batch), options_, packed_);
+  }
+
+  const Graph& graph() const override { return graph_; }
+  const std::vector<StepInfo>& steps() const override { return program_.info; }
+  std::size_t packed_bytes() const override { return packed_->bytes(); }
+  std::size_t arena_bytes() const override { return program_.arena_bytes; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Program<T> lowered() {
+    const std::lock_guard lock(packed_->mutex);
+    return Lowering<T>(graph_, options_, *packed_).run();
+  }
+
+  void execute(T* const* buffers, const RunHooks& hooks) const {
+    constexpr auto kInterval = std::chrono::milliseconds(50);
+    if (hooks.seconds) hooks.seconds->resize(program_.steps.size());
+    Clock::time_point asked = Clock::now(), before = asked;
+    for (std::size_t i = 0; i < program_.steps.size(); ++i) {
+      program_.steps[i](buffers);
+      const Clock::time_point now = Clock::now();
+      if (hooks.seconds) (*hooks.seconds)[i] = std::chrono::duration<double>(now - before).count();
+      before = now;
+      if (hooks.interrupt && now - asked > kInterval) {
+        asked = now;
+        hooks.interrupt();
+      }
+    }
+  }
+
+  const NetworkOptions options_;
+  const std::shared_ptr<Packed<T>> packed_;
+  Graph graph_;
+  const Program<T> program_;
+  mutable ArenaList<T> arenas_;
+};
+
+}  // namespace
+
+std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOptions& options) {
+  Graph graph = optimize(recorded);
+  if (graph.dtype() == DType::f32)
+    return std::make_shared<CpuNetwork<float>>(std::move(graph), options, std::make_shared<Packed<float>>());
+  return std::make_shared<CpuNetwork<double>>(std::move(graph), options, std::make_shared<Packed<double>>());
+}
+
+void set_poison_arenas(bool poison) { poison_arenas = poison; }
+
+}  // namespace fastconv

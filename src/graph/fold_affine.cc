@@ -1,0 +1,157 @@
+// Everything that is y = x * scale + shift along one axis (batch norms, ConvNeXt's layer scale, biases added by hand)
+// becomes a ScaleShift, and goes into the weights of the convolution or linear layer before it. Computed in double and
+// rounded once.
+#include <cmath>
+#include <optional>
+
+#include "graph/passes.h"
+
+namespace fastconv {
+namespace {
+
+using Numbers = std::vector<double>;
+
+Numbers read(const Graph& graph, ValueId id) {
+  const void* data = graph[id].as<op::Constant>()->data.get();
+  const index_t count = checked_size(graph.shape(id));
+  if (graph.dtype() == DType::f32) {
+    const float* p = static_cast<const float*>(data);
+    return {p, p + count};
+  }
+  const double* p = static_cast<const double*>(data);
+  return {p, p + count};
+}
+
+Numbers read_or(const Graph& graph, ValueId id, index_t count, double otherwise) {
+  return id == kNone ? Numbers(count, otherwise) : read(graph, id);
+}
+
+ValueId write(Graph& graph, const Shape& shape, Numbers values) {
+  if (graph.dtype() == DType::f64) {
+    auto owner = std::make_shared<Numbers>(std::move(values));
+    return graph.add_constant(shape, std::shared_ptr<const void>(owner, owner->data()));
+  }
+  auto owner = std::make_shared<std::vector<float>>(values.begin(), values.end());
+  return graph.add_constant(shape, std::shared_ptr<const void>(owner, owner->data()));
+}
+
+struct Affine {
+  ValueId x;  // of the graph before
+  int axis;
+  Numbers scale, shift;
+  Activation activation;
+};
+
+ValueId optional_input(const Node& node, std::size_t i) { return i < node.inputs.size() ? node.inputs[i] : kNone; }
+
+Affine of_batch_norm(const Graph& graph, const Node& node) {
+  const auto& norm = *node.as<op::BatchNorm>();
+  const index_t channels = node.shape[1];
+  const Numbers mean = read(graph, node.inputs[1]), variance = read(graph, node.inputs[2]);
+  Numbers scale = read_or(graph, optional_input(node, 3), channels, 1);
+  Numbers shift = read_or(graph, optional_input(node, 4), channels, 0);
+  for (index_t c = 0; c < channels; ++c) {
+    scale[c] /= std::sqrt(variance[c] + norm.eps);
+    shift[c] -= mean[c] * scale[c];
+  }
+  return {node.inputs[0], 1, std::move(scale), std::move(shift), norm.activation};
+}
+
+// x * constant or x + constant, where the constant varies along one axis (not the batch) or not at all.
+std::optional<Affine> of_binary(const Graph& graph, const Node& node, int default_axis) {
+  const auto& binary = *node.as<op::Binary>();
+  const int at = graph.is_constant(node.inputs[1]) ? 0 : 1;
+  const ValueId x = node.inputs[at], constant = node.inputs[1 - at];
+  const int rank = static_cast<int>(node.shape.size());
+  if (!graph.is_constant(constant) || graph.is_constant(x) || graph.shape(x) != node.shape || rank < 2) return {};
+  const Shape& shape = graph.shape(constant);
+  int axis = -1;
+  for (int i = 0; i < static_cast<int>(shape.size()); ++i) {
+    if (shape[i] == 1) continue;
+    if (axis >= 0) return {};
+    axis = rank - static_cast<int>(shape.size()) + i;
+  }
+  if (axis == 0) return {};
+  Numbers values = read(graph, constant);
+  if (values.empty()) return {};
+  if (axis < 0) axis = default_axis;
+  const index_t size = node.shape[axis];
+  if (static_cast<index_t>(values.size()) != size) values.assign(size, values.at(0));
+  const bool add = binary.kind == BinaryKind::add;
+  return Affine{x, axis, add ? Numbers(size, 1) : values, add ? values : Numbers(size, 0), Activation::none};
+}
+
+// The node `before`, a convolution or linear layer without epilogue, with the affine map in its weights; kNone if it is
+// none such.
+ValueId fold_into(Graph& out, const Node before, const Affine& affine) {
+  if (!before.as<op::Conv2d>() && !before.as<op::ConvTranspose2d>() && !before.as<op::Linear>()) return kNone;
+  const int channel_axis = before.as<op::Linear>() ? static_cast<int>(before.shape.size()) - 1 : 1;
+  if (affine.axis != channel_axis || optional_input(before, 3) != kNone) return kNone;
+  Operator op = before.op;
+  const bool plain = std::visit(
+      [&](auto& o) {
+        if constexpr (requires { o.activation; }) {
+          if (o.activation != Activation::none) return false;
+          o.activation = affine.activation;
+        }
+        return true;
+      },
+      op);
+  if (!plain) return kNone;
+  const ValueId weight = before.inputs[1], bias = optional_input(before, 2);
+  const Shape weight_shape = out.shape(weight);
+  Numbers w = read(out, weight), b = read_or(out, bias, before.shape[channel_axis], 0);
+  const index_t channels = before.shape[channel_axis], count = static_cast<index_t>(w.size());
+  if (const auto* transposed = before.as<op::ConvTranspose2d>()) {  // (in, out / groups, kh, kw)
+    const index_t group_in = weight_shape[0] / transposed->groups, group_out = weight_shape[1];
+    const index_t taps = weight_shape[2] * weight_shape[3];
+    for (index_t i = 0; i < count; ++i)
+      w[i] *= affine.scale[i / taps / group_out / group_in * group_out + i / taps % group_out];
+  } else {
+    for (index_t i = 0; i < count; ++i) w[i] *= affine.scale[i / (count / channels)];
+  }
+  for (index_t c = 0; c < channels; ++c) b[c] = b[c] * affine.scale[c] + affine.shift[c];
+  const ValueId folded_weight = write(out, weight_shape, std::move(w)), folded_bias = write(out, {channels}, std::move(b));
+  return out.add(std::move(op), {before.inputs[0], folded_weight, folded_bias}, before.name);
+}
+
+// Two maps in a row are one; kNone if `before` is none.
+ValueId merge(Graph& out, const Node before, Affine affine, const std::string& name) {
+  const auto* first = before.as<op::ScaleShift>();
+  if (!first || first->activation != Activation::none || first->axis != affine.axis) return kNone;
+  const Numbers scale = read(out, before.inputs[1]), shift = read(out, before.inputs[2]);
+  for (std::size_t c = 0; c < scale.size(); ++c) {
+    affine.shift[c] += shift[c] * affine.scale[c];
+    affine.scale[c] *= scale[c];
+  }
+  const Shape shape{static_cast<index_t>(scale.size())};
+  const ValueId merged_scale = write(out, shape, affine.scale), merged_shift = write(out, shape, affine.shift);
+  return out.add(op::ScaleShift{affine.axis, affine.activation}, {before.inputs[0], merged_scale, merged_shift}, name);
+}
+
+}  // namespace
+
+Graph fold_affine(const Graph& graph) {
+  Rewriter r(graph);
+  return r.run([&](ValueId id) {
+    const Node& node = graph[id];
+    std::optional<Affine> affine;
+    if (node.as<op::BatchNorm>()) {
+      affine = of_batch_norm(graph, node);
+    } else if (node.as<op::Binary>()) {
+      const ValueId x = node.inputs[graph.is_constant(node.inputs[0]) ? 1 : 0];
+      const bool last = r.made(x).as<op::Linear>();
+      affine = of_binary(graph, node, last ? static_cast<int>(node.shape.size()) - 1 : 1);
+    }
+    if (!affine) return kNone;
+    if (r.single_use(affine->x)) {
+      if (const ValueId folded = fold_into(r.out, r.made(affine->x), *affine); folded != kNone) return folded;
+      if (const ValueId merged = merge(r.out, r.made(affine->x), *affine, node.name); merged != kNone) return merged;
+    }
+    const Shape shape{static_cast<index_t>(affine->scale.size())};
+    const ValueId scale = write(r.out, shape, affine->scale), shift = write(r.out, shape, affine->shift);
+    return r.out.add(op::ScaleShift{affine->axis, affine->activation}, {r.mapped(affine->x), scale, shift}, node.name);
+  });
+}
+
+}  // namespace fastconv

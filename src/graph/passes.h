@@ -1,0 +1,47 @@
+// The passes: each takes a graph and returns a simpler one with the same outputs. None decides by the batch size, so that
+// optimising and Graph::with_batch commute.
+#pragma once
+
+#include "fastconv/graph.h"
+
+namespace fastconv {
+
+Graph remove_dead(const Graph& graph);          // nodes that no output needs
+Graph remove_identities(const Graph& graph);    // reshapes to the same shape, pads by nothing, ...
+Graph sink_permutes(const Graph& graph);        // channels-last sections compute on the NCHW value instead
+Graph fold_padding(const Graph& graph);         // zero padding before a convolution becomes its own
+Graph fold_affine(const Graph& graph);          // batch norms, products and sums with constants go into weights
+Graph fuse_epilogues(const Graph& graph);       // activations and residual sums go into the operator before them
+
+// Copies a graph node by node in order; a pass emits something else for some of them.
+class Rewriter {
+ public:
+  explicit Rewriter(const Graph& in) : in(in), out(in.dtype()), uses(in.use_counts()), new_id(in.size(), kNone) {}
+
+  // `replace(id)` returns what node `id` becomes (a value of `out`), or kNone to have it copied.
+  template <class F>
+  Graph run(F&& replace) {
+    for (ValueId id = 0; id < in.size(); ++id) {
+      const ValueId made = replace(id);
+      new_id[id] = made == kNone ? copy(id) : made;
+    }
+    std::vector<ValueId> outputs;
+    for (const ValueId id : in.outputs()) outputs.push_back(new_id[id]);
+    out.set_outputs(std::move(outputs));
+    return remove_dead(out);
+  }
+
+  ValueId copy(ValueId id);
+  ValueId mapped(ValueId id) const { return id == kNone ? kNone : new_id[id]; }
+  // Whether nobody but one operator needs the value, so that it may vanish into that operator.
+  bool single_use(ValueId id) const { return id != kNone && uses[id] == 1; }
+  // The node that a value of `in` has become.
+  const Node& made(ValueId id) const { return out[new_id[id]]; }
+
+  const Graph& in;
+  Graph out;
+  std::vector<int> uses;        // of `in`
+  std::vector<ValueId> new_id;  // by value of `in`
+};
+
+}  // namespace fastconv

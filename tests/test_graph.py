@@ -1,0 +1,201 @@
+"""Recording: what symbolic values take, what they refuse, and what the passes make of a graph."""
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import _core, nn
+from fastconv._symbolic import Graph, Symbol
+
+
+@pytest.fixture
+def graph():
+    return Graph(np.dtype(np.float32))
+
+
+@pytest.fixture
+def x(graph):
+    return graph.input((2, 8, 6, 6))
+
+
+def steps(graph, *outputs):
+    native = _core.Network(graph.native, [y.id for y in outputs], "fast", None, 0)
+    return [step["op"] for step in native.steps()]
+
+
+def weight(*shape, dtype=np.float32):
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+
+
+def test_symbol_has_shape_and_dtype(x):
+    assert (x.shape, x.ndim, x.dtype) == ((2, 8, 6, 6), 4, np.float32)
+    assert repr(x) == "Symbol(shape=(2, 8, 6, 6), dtype=float32)"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        0,
+        -1,
+        slice(None),
+        (slice(None), slice(2, 7)),
+        (slice(None), slice(None, None, 2), ..., slice(4, 0, -1)),
+        (..., 3),
+        (slice(None), None, 1),
+        (0, ..., None),
+        (slice(5, 2),),
+    ],
+)
+def test_basic_slicing_has_numpys_shape(x, key):
+    assert x[key].shape == np.empty(x.shape)[key].shape
+
+
+@pytest.mark.parametrize("key", [2, (slice(None),) * 5, (0, 0, 0, 6)])
+def test_slicing_out_of_range(x, key):
+    with pytest.raises(IndexError):
+        x[key]
+
+
+def test_arithmetic_broadcasts_and_reflects(x):
+    column = weight(8, 1, 1)
+    for y in (x + x, x * x, x + 1, 2.5 * x, x + column, column * x, np.float32(3) + x):
+        assert isinstance(y, Symbol)
+        assert y.shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("misuse", "substitute"),
+    [
+        (np.asarray, "eager"),
+        (lambda x: x - x, r"\(-1\) \* b"),
+        (lambda x: 1 - x, r"\(-1\) \* b"),
+        (lambda x: -x, r"\(-1\) \* x"),
+        (lambda x: x / 2, r"1 / number"),
+        (lambda x: x @ x, "linear"),
+        (lambda x: x**2, r"x \* x"),
+        (lambda x: np.maximum(x, 0), "relu"),
+        (lambda x: weight(2, 8, 6, 6) - x, r"\(-1\) \* b"),
+        (np.tanh, "fastconv.tanh"),
+        (np.mean, "fastconv.mean"),
+        (lambda x: np.concatenate([x, x]), "fastconv.concat"),
+        (lambda x: x.reshape(2, -1), "fastconv.reshape"),
+        (lambda x: x.mean(), "fastconv.mean"),
+        (lambda x: x.T, "fastconv.permute"),
+        (bool, "truth value"),
+        (float, "float"),
+        (list, "split"),
+        (len, r"x.shape\[0\]"),
+        (lambda x: x == x, "comparison"),
+        (lambda x: x > 0, "comparison"),
+        (lambda x: 1 in x, "operator in"),
+        (lambda x: x[[0, 1]], "slices"),
+        (lambda x: x[True], "boolean"),
+        (lambda x: x + "a", "a number or an array"),
+        (lambda x: x * np.ones(6), "astype"),
+    ],
+)
+def test_misuse_names_the_substitute(x, misuse, substitute):
+    with pytest.raises(TypeError, match=substitute):
+        misuse(x)
+
+
+def test_assignment_is_refused(x):
+    with pytest.raises(TypeError, match="concat"):
+        x[0] = 1
+
+
+def test_values_of_two_recordings_do_not_mix(x):
+    with pytest.raises(ValueError, match="different recordings"):
+        x + Graph(np.dtype(np.float32)).input(x.shape)
+
+
+def test_shape_errors_name_the_argument(x):
+    with pytest.raises(ValueError, match="weight has 3 input channels but x has 8"):
+        fastconv.conv2d(x, weight(4, 3, 3, 3))
+    with pytest.raises(ValueError, match="do not broadcast"):
+        x + weight(5)
+    with pytest.raises(ValueError, match="may differ along axis 1"):
+        fastconv.concat([x, x[:, :, :3]], 1)
+    with pytest.raises(ValueError, match="input features"):
+        fastconv.linear(x, weight(4, 7))
+
+
+def test_conv_bn_relu_is_one_step(graph, x):
+    y = fastconv.conv2d(x, weight(8, 8, 3, 3), padding=1)
+    y = fastconv.batch_norm(y, weight(8), abs(weight(8)), weight(8), weight(8))
+    assert steps(graph, fastconv.relu(y)) == ["conv2d+relu"]
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_residual_goes_into_the_convolution(graph, x, swap):
+    y = fastconv.conv2d(x, weight(8, 8, 3, 3), padding=1)
+    z = fastconv.conv2d(y, weight(8, 8, 3, 3), padding=1)
+    y = fastconv.relu(z + y if swap else y + z)
+    assert steps(graph, y) == ["conv2d", "conv2d+add+relu"]
+
+
+def test_a_value_with_two_uses_is_not_fused(graph, x):
+    y = fastconv.conv2d(x, weight(8, 8, 3, 3), padding=1)
+    assert steps(graph, fastconv.relu(y) * y) == ["conv2d", "activation", "multiply", "copy"]
+
+
+def test_an_output_is_not_fused(graph, x):
+    y = fastconv.conv2d(x, weight(8, 8, 3, 3), padding=1)
+    assert steps(graph, y, fastconv.relu(y)) == ["conv2d", "copy", "activation", "copy"]
+
+
+def test_padding_goes_into_the_convolution(graph, x):
+    y = fastconv.conv2d(fastconv.pad(x, (0, 1, 2, 1)), weight(8, 8, 3, 3))
+    assert steps(graph, y) == ["conv2d"]
+    y = fastconv.conv2d(fastconv.pad(x, (0, 1, 2, 1), value=1), weight(8, 8, 3, 3))
+    assert steps(graph, y) == ["pad", "conv2d"]
+
+
+def test_dead_code_and_identities_vanish(graph, x):
+    fastconv.conv2d(x, weight(8, 8, 3, 3))
+    y = fastconv.permute(fastconv.permute(x, (0, 2, 3, 1)), (0, 3, 1, 2))
+    y = fastconv.reshape(fastconv.reshape(y[:], (2, -1)), x.shape)
+    y = fastconv.channel_shuffle(y, 1)
+    assert steps(graph, fastconv.conv2d(y, weight(8, 8, 3, 3))) == ["conv2d"]
+
+
+def test_channels_last_sections_run_on_nchw(graph):
+    x = graph.input((2, 16, 6, 6))
+    y = fastconv.conv2d(x, weight(16, 1, 7, 7), padding=3, groups=16)
+    y = fastconv.permute(y, (0, 2, 3, 1))
+    y = fastconv.layer_norm(y, (16,), weight(16), weight(16))
+    y = fastconv.gelu(fastconv.linear(y, weight(64, 16), weight(64)))
+    y = fastconv.linear(y, weight(16, 64), weight(16))
+    y = weight(16, 1, 1) * fastconv.permute(y, (0, 3, 1, 2))
+    assert steps(graph, x + y) == ["conv2d", "layer_norm", "conv2d+gelu", "conv2d+add"]
+
+
+def test_concatenation_is_free(graph):
+    # Blocks of every instruction set divide 16 channels.
+    x = graph.input((2, 16, 6, 6))
+    features = [fastconv.relu(fastconv.conv2d(x, weight(32, 16, 3, 3), padding=1))]
+    for _ in range(3):
+        y = fastconv.concat(features, 1)
+        features.append(fastconv.conv2d(y, weight(16, y.shape[1], 3, 3), padding=1))
+    y = fastconv.conv2d(fastconv.concat(features, 1), weight(8, 80, 1, 1))
+    assert steps(graph, y) == ["conv2d+relu"] + ["conv2d"] * 4
+
+
+def test_names_are_the_innermost_modules():
+    class Block(nn.Module):
+        def __init__(self):
+            self.a, self.b = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            y = self.a(x)
+            y = fastconv.sigmoid(y) * y
+            return self.b(y)
+
+    network = nn.Sequential(Block(), nn.MaxPool2d(2)).compile((1, 4, 6, 6))
+    assert [(s["name"], s["op"]) for s in network.explain() if s["op"] != "copy"] == [
+        ("0.a", "conv2d"),
+        ("0", "activation"),
+        ("0", "multiply"),
+        ("0.b", "conv2d"),
+        ("1", "max_pool2d"),
+    ]
