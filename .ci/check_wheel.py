@@ -1,4 +1,4 @@
-"""Check a built wheel: size, contents, no path of this machine; and how long the installed package takes to import.
+"""Check a wheel (size, contents, no path of this machine) and the time that importing takes.
 
 Usage: python .ci/check_wheel.py WHEEL
 """

@@ -1,4 +1,4 @@
-"""The option ``--oracle``, and what every test may use."""
+"""The option ``--oracle``, and helpers that tests share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ORACLE_TESTS = Path(__file__).parent / "oracle"
@@ -48,25 +49,48 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture
-def run_python() -> Callable[..., str]:
-    """Run Python source in a process of its own; return what it prints.
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed."""
+    return np.random.default_rng(2024)
 
-    ``run_python(source, check=True, **environment)``. With ``check=False`` the process must fail,
-    and its stderr is returned. fastconv's own environment variables are unset but for those given.
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> type[np.floating]:
+    """Each native dtype in turn."""
+    return request.param
+
+
+@pytest.fixture
+def run_python() -> Callable[..., str]:
+    """Run ``python ARGUMENTS`` in a process of its own; return what it prints.
+
+    ``run_python(*arguments, check=True, **environment)``. With ``check=False`` the process must
+    fail, and its stderr is returned. Variables that configure fastconv or pytest are unset unless given.
     """
 
-    def run(source: str, *, check: bool = True, **environment: str) -> str:
-        ours = ("FASTCONV_ISA", "FASTCONV_NUM_THREADS", "OMP_NUM_THREADS")
-        env = {k: v for k, v in os.environ.items() if k not in ours} | environment
+    def run(*arguments: str, check: bool = True, **environment: str) -> str:
+        unset = ("FASTCONV_ISA", "FASTCONV_NUM_THREADS", "OMP_NUM_THREADS", "PYTEST_ADDOPTS")
+        env = {name: value for name, value in os.environ.items() if name not in unset}
         process = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(source)],
-            env=env,
+            [sys.executable, *arguments],
+            env=env | environment,
             capture_output=True,
             text=True,
-            timeout=120,  # so that a deadlock is a failure
+            check=False,
+            timeout=300,  # so that a deadlock is a failure
         )
         assert (process.returncode == 0) == check, process.stdout + process.stderr
         assert process.returncode >= 0, f"killed by signal {-process.returncode}"
         return process.stdout if check else process.stderr
+
+    return run
+
+
+@pytest.fixture
+def run_source(run_python: Callable[..., str]) -> Callable[..., str]:
+    """Run Python source as `run_python` runs a file."""
+
+    def run(source: str, *, check: bool = True, **environment: str) -> str:
+        return run_python("-c", textwrap.dedent(source), check=check, **environment)
 
     return run

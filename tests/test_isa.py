@@ -36,14 +36,14 @@ CONVOLVE = """
 
 
 @pytest.mark.parametrize("isa", FOUND)
-def test_the_forced_one_runs(run_python, isa):
-    assert json.loads(run_python(PROBE, FASTCONV_ISA=isa)) == [isa, isa, VECTOR_BYTES[isa]]
+def test_the_forced_one_runs(run_source, isa):
+    assert json.loads(run_source(PROBE, FASTCONV_ISA=isa)) == [isa, isa, VECTOR_BYTES[isa]]
 
 
-def test_the_best_one_is_the_default(run_python):
+def test_the_best_one_is_the_default(run_source):
     expected = [FOUND[-1], FOUND[-1], VECTOR_BYTES[FOUND[-1]]]
-    assert json.loads(run_python(PROBE)) == expected
-    assert json.loads(run_python(PROBE, FASTCONV_ISA="")) == expected
+    assert json.loads(run_source(PROBE)) == expected
+    assert json.loads(run_source(PROBE, FASTCONV_ISA="")) == expected
 
 
 def test_this_process_runs_what_it_says():
@@ -58,19 +58,19 @@ def test_found_ones_are_known_and_in_order():
 
 
 @pytest.mark.parametrize("isa", ["sse9", "AVX2", "avx2 ", *(VECTOR_BYTES.keys() - set(FOUND))])
-def test_one_that_is_not_to_be_had(run_python, isa):
-    error = run_python("import fastconv", check=False, FASTCONV_ISA=isa)
+def test_one_that_is_not_to_be_had(run_source, isa):
+    error = run_source("import fastconv", check=False, FASTCONV_ISA=isa)
     assert f"ImportError: FASTCONV_ISA={isa} cannot be used" in error
     assert ", ".join(FOUND) in error
 
 
 @pytest.mark.parametrize("algorithm", ["im2col", "direct", "winograd2", "winograd4"])
-def test_they_agree_within_rounding(run_python, algorithm):
+def test_they_agree_within_rounding(run_source, algorithm):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, 64, 19, 21))
     w = rng.standard_normal((48, 64, 3, 3))
     results = {
-        isa: json.loads(run_python(CONVOLVE.replace("ALGORITHM", algorithm), FASTCONV_ISA=isa))
+        isa: json.loads(run_source(CONVOLVE.replace("ALGORITHM", algorithm), FASTCONV_ISA=isa))
         for isa in FOUND
     }
     for dtype, unit in (("float32", 2e-6), ("float64", 2e-6 * 2.0**-29)):
@@ -83,9 +83,9 @@ def test_they_agree_within_rounding(run_python, algorithm):
             assert np.all(np.abs(result[dtype] - exact) <= bound), (isa, dtype)
 
 
-def test_their_roundings_differ(run_python):
+def test_their_roundings_differ(run_source):
     """As they must where other code runs: baseline has no FMA, on x86-64."""
     results = {
-        run_python(CONVOLVE.replace("ALGORITHM", "direct"), FASTCONV_ISA=isa) for isa in FOUND
+        run_source(CONVOLVE.replace("ALGORITHM", "direct"), FASTCONV_ISA=isa) for isa in FOUND
     }
     assert len(results) == 1 if len(FOUND) == 1 else len(results) >= 2

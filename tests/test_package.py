@@ -106,7 +106,7 @@ def test_the_most_public_names_have_an_example(value):
     assert ">>> " in doc
 
 
-def test_importing_brings_numpy_alone(run_python):
+def test_importing_brings_numpy_alone(run_source):
     source = """
         import sys
         before = set(sys.modules)
@@ -116,13 +116,13 @@ def test_importing_brings_numpy_alone(run_python):
         print("fastconv.cli" in sys.modules)
     """
     # threadpoolctl, where it is installed, is told about our threads. Nothing else is looked for.
-    third_party, cli = run_python(source).splitlines()
+    third_party, cli = run_source(source).splitlines()
     names = set(re.findall(r"'(\w+)'", third_party)) - {"_distutils_hack", "cython_runtime"}
     assert names <= {"threadpoolctl"}
     assert cli == "False"
 
 
-def test_importing_starts_no_thread_and_changes_no_warning_filter(run_python):
+def test_importing_starts_no_thread_and_changes_no_warning_filter(run_source):
     source = """
         import os, threading, warnings
         import numpy
@@ -130,7 +130,7 @@ def test_importing_starts_no_thread_and_changes_no_warning_filter(run_python):
         import fastconv
         assert (len(os.listdir("/proc/self/task")), list(warnings.filters)) == before
     """
-    run_python(source)
+    run_source(source)
 
 
 def test_no_path_of_the_build_machine_inside():

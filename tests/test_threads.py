@@ -180,29 +180,29 @@ SHOW = "import fastconv; print(fastconv.get_num_threads())"
         ({"OMP_NUM_THREADS": "many"}, fastconv.show_config("dict")["cores_available"]),
     ],
 )
-def test_environment(run_python, environment, expected):
-    assert run_python(SHOW, **environment) == f"{expected}\n"
+def test_environment(run_source, environment, expected):
+    assert run_source(SHOW, **environment) == f"{expected}\n"
 
 
 @pytest.mark.parametrize("value", ["0", "-2", "two", "2.5", "1025", "99999999999999999999"])
-def test_bad_environment(run_python, value):
-    error = run_python(SHOW, check=False, FASTCONV_NUM_THREADS=value)
+def test_bad_environment(run_source, value):
+    error = run_source(SHOW, check=False, FASTCONV_NUM_THREADS=value)
     assert "ImportError: FASTCONV_NUM_THREADS must be from 1 to 1024" in error
     assert f"'{value}'" in error
 
 
-def test_affinity_mask(run_python):
+def test_affinity_mask(run_source):
     source = f"""
         import os
         os.sched_setaffinity(0, [{CORES[0]}])
         import fastconv
         print(fastconv.get_num_threads(), fastconv.show_config("dict")["cores_available"])
     """
-    assert run_python(source) == "1 1\n"
+    assert run_source(source) == "1 1\n"
 
 
-def test_never_more_threads_than_cores_by_default(run_python):
-    assert 1 <= int(run_python(SHOW)) <= len(CORES)
+def test_never_more_threads_than_cores_by_default(run_source):
+    assert 1 <= int(run_source(SHOW)) <= len(CORES)
 
 
 IDLE = """
@@ -220,8 +220,8 @@ IDLE = """
 """
 
 
-def test_idle_threads_use_no_cpu(run_python):
-    assert float(run_python(IDLE)) < 0.02
+def test_idle_threads_use_no_cpu(run_source):
+    assert float(run_source(IDLE)) < 0.02
 
 
 FORK = """
@@ -241,7 +241,7 @@ FORK = """
 """
 
 
-def test_forked_child(run_python):
+def test_forked_child(run_source):
     source = """
         for _ in range(5):
             child = os.fork()
@@ -259,10 +259,10 @@ def test_forked_child(run_python):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         print("ok")
     """
-    assert run_python(textwrap.dedent(FORK) + textwrap.dedent(source)) == "ok\n"
+    assert run_source(textwrap.dedent(FORK) + textwrap.dedent(source)) == "ok\n"
 
 
-def test_fork_while_other_threads_convolve(run_python):
+def test_fork_while_other_threads_convolve(run_source):
     source = """
         stop = threading.Event()
 
@@ -285,10 +285,10 @@ def test_fork_while_other_threads_convolve(run_python):
             thread.join()
         print("ok")
     """
-    assert run_python(textwrap.dedent(FORK) + textwrap.dedent(source)) == "ok\n"
+    assert run_source(textwrap.dedent(FORK) + textwrap.dedent(source)) == "ok\n"
 
 
-def test_multiprocessing_by_fork(run_python):
+def test_multiprocessing_by_fork(run_source):
     source = """
         import multiprocessing
 
@@ -299,7 +299,7 @@ def test_multiprocessing_by_fork(run_python):
             assert pool.map(check, range(6)) == [True] * 6
         print("ok")
     """
-    assert run_python(textwrap.dedent(FORK) + textwrap.dedent(source)) == "ok\n"
+    assert run_source(textwrap.dedent(FORK) + textwrap.dedent(source)) == "ok\n"
 
 
 def test_threadpoolctl_limits_the_process():
@@ -322,11 +322,11 @@ def test_threadpoolctl_limits_the_process():
     assert fastconv.get_num_threads() == 3
 
 
-def test_works_without_threadpoolctl(run_python):
+def test_works_without_threadpoolctl(run_source):
     source = """
         import sys
         sys.modules["threadpoolctl"] = None
         import fastconv
         print(fastconv.get_num_threads() >= 1)
     """
-    assert run_python(source) == "True\n"
+    assert run_source(source) == "True\n"

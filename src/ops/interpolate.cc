@@ -9,8 +9,8 @@
 namespace fastconv {
 namespace {
 
-// Coordinates of nearest are computed in float, whatever the dtype: that is what torch does, and a rounding error here
-// would pick another pixel.
+// Coordinates of nearest are computed in float, as torch does for float32: a rounding error here picks another pixel. (For
+// float64 torch's choice depends on the layout and on the output's size; here it is the same for all.)
 InterpolationTap nearest_tap(index_t i, index_t in, index_t out, double scale) {
   index_t at = i;
   if (out == 2 * in) {
@@ -24,6 +24,7 @@ InterpolationTap nearest_tap(index_t i, index_t in, index_t out, double scale) {
 }
 
 InterpolationTap bilinear_tap(index_t i, index_t in, index_t out, double scale, bool align_corners) {
+  if (out == in) return {i, i, 0};  // whatever the scale, as torch
   double at;
   if (align_corners) {
     at = out > 1 ? static_cast<double>(i) * static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
@@ -44,7 +45,7 @@ InterpolationGeometry interpolation_geometry(std::array<index_t, 2> size, std::a
          output_size[0], ", ", output_size[1], ")");
   checked_size({output_size[0], output_size[1]}, sizeof(InterpolationTap));
   InterpolationGeometry g;
-  g.bilinear = bilinear;
+  g.bilinear = bilinear && output_size != size;  // else a copy
   for (int axis = 0; axis < 2; ++axis) {
     std::vector<InterpolationTap>& taps = axis == 0 ? g.rows : g.columns;
     taps.reserve(output_size[axis]);

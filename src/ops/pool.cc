@@ -76,7 +76,7 @@ PoolGeometry pool_geometry(std::array<index_t, 2> size, std::array<index_t, 2> k
     index_t reach;
     if (__builtin_mul_overflow(dilation[i], kernel_size[i] - 1, &reach) || reach > kMaxSize)
       fail("dilation * kernel_size is too large: ", dilation[i], " * ", kernel_size[i]);
-    if (padding[i] > (reach + 1) / 2)
+    if (padding[i] > kernel_size[i] / 2)
       fail("padding must be at most half of kernel_size: got padding (", padding[0], ", ", padding[1], "), kernel_size (",
            kernel_size[0], ", ", kernel_size[1], ")");
     if (size[i] < 1) fail("x must have at least one row and one column, got (", size[0], ", ", size[1], ")");

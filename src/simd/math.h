@@ -39,7 +39,7 @@ struct MathConstants<double> {
   static constexpr double tanh_high = 22.0;
   static constexpr double log2e = 1.4426950408889634;
   static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
-  static constexpr double min_normal = 2.2250738585072014e-308, lift = 18014398509481984.0;  // 2^54
+  static constexpr double min_normal = 2.2250738585072014e-308, lift = 9007199254740992.0;  // 2^53
   static constexpr double normal_tail_high = 39.0;
   // As above on 0 <= a <= 38.7; error 3.6e-17.
   static constexpr double normal_tail[] = {
@@ -105,7 +105,7 @@ FASTCONV_INLINE Vec<T> exp_series(Vec<T> r) {
   return sum;
 }
 
-// exp(x + low), low being a small correction of x; within 1.5 ulp (float), 1.5 ulp (double), subnormal results included.
+// exp(x + low), low being a small correction of x; within 1.5 ulp, subnormal results included.
 template <class T>
 FASTCONV_INLINE Vec<T> exp(Vec<T> x, Vec<T> low = Vec<T>{}) {
   using C = MathConstants<T>;
@@ -148,19 +148,19 @@ FASTCONV_INLINE Vec<T> log(Vec<T> x) {
   return (x > T(0)) & (x < infinity) ? y : special;
 }
 
-// x^p for x >= 0, by exp(p log(x)): the error grows with |p log(x)|.
+// x^p for x >= 0, by exp(p log(x)): the error grows with |p log(x)|; for 0.1 <= x <= 20 and p = 0.75 within 5 ulp.
 template <class T>
 FASTCONV_INLINE Vec<T> power(Vec<T> x, T p) {
   return exp<T>(log<T>(x) * p);
 }
 
-// 1 / (1 + exp(-x)), within 3 ulp.
+// 1 / (1 + exp(-x)), within 2.5 ulp while exp(-x) is finite.
 template <class T>
 FASTCONV_INLINE Vec<T> sigmoid(Vec<T> x) {
   return T(1) / (T(1) + exp<T>(-x));
 }
 
-// tanh(|x|) = e / (e + 2) with e = exp(2 |x|) - 1, which the reduction gives without cancellation; within 3 ulp.
+// tanh(|x|) = e / (e + 2) with e = exp(2 |x|) - 1, which the reduction gives without cancellation; within 3.5 ulp.
 template <class T>
 FASTCONV_INLINE Vec<T> tanh(Vec<T> x) {
   using C = MathConstants<T>;

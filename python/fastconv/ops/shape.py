@@ -266,7 +266,10 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
     if symbolic:
         return record("concat", tuple(arrays), {"axis": axis}, out)
     total = sum(shape[axis] for shape in shapes)
-    operands.check_out(out, (*shapes[0][:axis], total, *shapes[0][axis + 1 :]))
+    shape = (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
+    operands.check_out(out, shape)
+    if out is None:
+        out = np.empty(shape, operands.dtype)
     return np.concatenate(sources, axis, out=out)
 
 
@@ -356,7 +359,8 @@ def _inside(shape: Sequence[int], margins: Sequence[tuple[int, int]]) -> tuple[s
 
 
 def _check_pad(mode: str, axis: int, n: int, before: int, after: int) -> None:
-    if n + before + after < 0 or (mode != "constant" and n + before + after < 1):
+    cropped = max(-before, 0) + max(-after, 0)
+    if n + before + after < 0 or (mode == "constant" and cropped > n):
         raise ValueError(f"pad crops more of axis {axis} than its size {n}: ({before}, {after})")
     if mode == "reflect" and max(before, after) >= n:
         raise ValueError(

@@ -1,0 +1,157 @@
+// Operators on the layouts of networks: each combination of NCHW and blocked views gives what NCHW gives, bit for bit.
+#include "fastconv/ops.h"
+
+#include <cmath>
+#include <functional>
+#include <random>
+
+#include "fastconv/cpu.h"
+#include "fastconv/thread_pool.h"
+#include "test.h"
+
+using namespace fastconv;
+
+namespace {
+
+// A tensor of one of the layouts, full of NaN, which must then neither be read nor stay.
+template <class T>
+struct Tensor {
+  std::vector<T> data;
+  TensorView<T> view;
+
+  Tensor(index_t n, index_t c, index_t h, index_t w, bool blocked) {
+    const index_t block = blocked ? layout_lanes() : 1;
+    data.assign(n * ceil_div(c, block) * block * h * w, T(NAN));
+    view = blocked ? blocked_view(data.data(), n, c, h, w, block) : nchw_view(data.data(), n, c, h, w);
+  }
+  static index_t layout_lanes() {
+    for (index_t lanes = 2;; lanes *= 2)
+      if (lanes * static_cast<index_t>(sizeof(T)) == vector_bytes()) return lanes;
+  }
+  static index_t vector_bytes() {
+    switch (active_isa()) {
+      case Isa::avx512: return 64;
+      case Isa::avx2: return 32;
+      case Isa::baseline: break;
+    }
+    return 16;
+  }
+  T& at(index_t n, index_t c, index_t h, index_t w) const { return view.channel(n, c)[h * view.sh + w * view.sw]; }
+};
+
+template <class T>
+void fill(const Tensor<T>& x) {
+  std::mt19937 random(3);
+  std::normal_distribution<T> normal;
+  for (index_t n = 0; n < x.view.n; ++n)
+    for (index_t c = 0; c < x.view.c; ++c)
+      for (index_t h = 0; h < x.view.h; ++h)
+        for (index_t w = 0; w < x.view.w; ++w) x.at(n, c, h, w) = normal(random);
+}
+
+template <class T>
+bool same(const Tensor<T>& a, const Tensor<T>& b) {
+  for (index_t n = 0; n < a.view.n; ++n)
+    for (index_t c = 0; c < a.view.c; ++c)
+      for (index_t h = 0; h < a.view.h; ++h)
+        for (index_t w = 0; w < a.view.w; ++w)
+          if (a.at(n, c, h, w) != b.at(n, c, h, w)) return false;
+  return true;
+}
+
+template <class T>
+using Op = std::function<void(const TensorView<const T>&, const TensorView<T>&)>;
+
+// Runs `op` from and to every layout with several numbers of threads; `mixed`: x and y may have different layouts.
+template <class T>
+void check_layouts(const Op<T>& op, index_t out_h, index_t out_w, bool mixed = true, index_t h = 9, index_t w = 13) {
+  for (const index_t c : {1, 3, 4, 8, 17, 40}) {
+    Tensor<T> x(3, c, h, w, false), expected(3, c, out_h, out_w, false);
+    fill(x);
+    set_thread_override(1);
+    op(x.view, expected.view);
+    for (const int threads : {1, 2, 5})
+      for (const bool x_blocked : {false, true})
+        for (const bool y_blocked : {false, true}) {
+          if (!mixed && x_blocked != y_blocked) continue;
+          Tensor<T> from(3, c, h, w, x_blocked), y(3, c, out_h, out_w, y_blocked);
+          fill(from);
+          set_thread_override(threads);
+          op(from.view, y.view);
+          CHECK(same(y, expected));
+        }
+  }
+  set_thread_override(0);
+}
+
+template <class T>
+void check_all() {
+  check_layouts<T>([](const auto& x, const auto& y) { copy<T>(x, y); }, 9, 13);
+  const PoolGeometry pool = pool_geometry({9, 13}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, true);
+  check_layouts<T>([&](const auto& x, const auto& y) { max_pool2d<T>(pool, x, y); }, pool.out_h, pool.out_w);
+  check_layouts<T>([&](const auto& x, const auto& y) { avg_pool2d<T>(pool, x, y); }, pool.out_h, pool.out_w);
+  const PoolGeometry adaptive = adaptive_pool_geometry({9, 13}, {4, 5});
+  check_layouts<T>([&](const auto& x, const auto& y) { avg_pool2d<T>(adaptive, x, y); }, 4, 5);
+  const InterpolationGeometry up = interpolation_geometry({9, 13}, {20, 21}, {0, 0}, true, false);
+  check_layouts<T>([&](const auto& x, const auto& y) { interpolate<T>(up, x, y); }, 20, 21);
+
+  std::vector<T> a(40), b(40), s(40);
+  for (int c = 0; c < 40; ++c) {
+    a[c] = T(c) / 7;
+    b[c] = 2 - T(c) / 9;
+    s[c] = T(0.5) + T(c) / 11;
+  }
+  check_layouts<T>([&](const auto& x, const auto& y) { layer_norm_channels<T>(x, y, a.data(), b.data(), 1e-6); }, 9, 13);
+  check_layouts<T>([&](const auto& x, const auto& y) { local_response_norm<T>(x, y, 5, 1e-2, 0.75, 1); }, 9, 13);
+  check_layouts<T>(
+      [&](const auto& x, const auto& y) { affine<T>(x, y, a.data(), s.data(), b.data(), Activation::silu); }, 9, 13, false);
+}
+
+}  // namespace
+
+TEST(operators_give_the_same_in_every_layout) {
+  check_all<float>();
+  check_all<double>();
+}
+
+TEST(global_avg_pool2d_takes_blocked_tensors) {
+  for (const index_t c : {1, 3, 16, 17}) {
+    Tensor<float> x(2, c, 5, 7, true), y(2, c, 1, 1, true), z(2, c, 1, 1, false);
+    fill(x);
+    global_avg_pool2d<float>(x.view, y.view);
+    global_avg_pool2d<float>(x.view, z.view);
+    CHECK(same(y, z));
+    for (index_t n = 0; n < 2; ++n)
+      for (index_t i = 0; i < c; ++i) {
+        double sum = 0;
+        for (index_t h = 0; h < 5; ++h)
+          for (index_t w = 0; w < 7; ++w) sum += x.at(n, i, h, w);
+        CHECK(std::fabs(y.at(n, i, 0, 0) - sum / 35) < 1e-7);
+      }
+  }
+}
+
+TEST(binary_scales_blocked_channels) {
+  const index_t lanes = Tensor<float>::layout_lanes();
+  Tensor<float> x(2, 20, 3, 5, true), s(2, 20, 1, 1, true), y(2, 20, 3, 5, true);
+  fill(x);
+  fill(s);
+  const index_t blocks = ceil_div(index_t{20}, lanes), pixels = 15;
+  const Shape shape{2, blocks, pixels, lanes}, full{blocks * pixels * lanes, pixels * lanes, lanes, 1};
+  binary<float>(BinaryKind::multiply, shape, x.data.data(), full, s.data.data(), {blocks * lanes, lanes, 0, 1},
+                y.data.data(), full);
+  for (index_t n = 0; n < 2; ++n)
+    for (index_t c = 0; c < 20; ++c)
+      for (index_t h = 0; h < 3; ++h)
+        for (index_t w = 0; w < 5; ++w) CHECK(y.at(n, c, h, w) == x.at(n, c, h, w) * s.at(n, c, 0, 0));
+}
+
+TEST(geometries_refuse_what_has_no_meaning) {
+  CHECK_THROWS(pool_geometry({8, 8}, {0, 2}, {1, 1}, {0, 0}, {1, 1}, false), std::invalid_argument);
+  CHECK_THROWS(pool_geometry({8, 8}, {2, 2}, {0, 1}, {0, 0}, {1, 1}, false), std::invalid_argument);
+  CHECK_THROWS(pool_geometry({8, 8}, {3, 3}, {1, 1}, {2, 1}, {1, 1}, false), std::invalid_argument);
+  CHECK_THROWS(pool_geometry({8, 8}, {2, 2}, {1, 1}, {0, 0}, {index_t{1} << 50, 1}, false), std::invalid_argument);
+  CHECK_THROWS(pool_geometry({2, 8}, {3, 3}, {1, 1}, {0, 0}, {1, 1}, false), std::invalid_argument);
+  CHECK_THROWS(adaptive_pool_geometry({2, 8}, {-1, 3}), std::invalid_argument);
+  CHECK_THROWS(interpolation_geometry({2, 8}, {0, 3}, {0, 0}, false, false), std::invalid_argument);
+}
