@@ -65,7 +65,7 @@ def run_python() -> Callable[..., str]:
     """Run ``python ARGUMENTS`` in a process of its own; return what it prints.
 
     ``run_python(*arguments, check=True, **environment)``. With ``check=False`` the process must
-    fail, and its stderr is returned. Variables that configure fastconv or pytest are unset unless given.
+    fail, and its stderr is returned. What configures fastconv or pytest is unset unless given.
     """
 
     def run(*arguments: str, check: bool = True, **environment: str) -> str:
