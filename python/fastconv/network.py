@@ -301,7 +301,7 @@ class Network:
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes of ``weights`` (0 if not kept), of ``packed`` weights and of a call's ``arena``."""
+        """Bytes: the module's weights (0 if not kept), packed ones, a call's arena."""
         return {
             "weights": self._weights if self._module is not None else 0,
             "packed": self._native.packed_bytes,

@@ -152,10 +152,8 @@ class Operands:
             raise ValueError(f"out must have shape {tuple(shape)}, got {out.shape}")
         if not out.flags.writeable:
             raise ValueError("out is read-only")
-        if 0 in out.strides and any(
-            s == 0 and n > 1 for s, n in zip(out.strides, out.shape, strict=True)
-        ):
-            raise ValueError("out has elements that share memory (a stride of zero)")
+        if _overlaps_itself(out):
+            raise ValueError(f"out has elements that share memory: its strides are {out.strides}")
         for name, array in self._arrays.items():
             if not np.may_share_memory(out, array) or not np.shares_memory(out, array):
                 continue
@@ -213,6 +211,22 @@ class Operands:
         if result is not out:
             out[...] = result
         return out
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Whether elements share memory: whether some axis's stride is less than what it steps over.
+
+    True as well for some exotic interleaved layouts in which none do.
+    """
+    if array.flags.c_contiguous or array.size == 0:
+        return False
+    reach = array.itemsize
+    axes = zip(array.strides, array.shape, strict=True)
+    for stride, size in sorted((abs(stride), size) for stride, size in axes if size > 1):
+        if stride < reach:
+            return True
+        reach += stride * (size - 1)
+    return False
 
 
 def is_symbolic(value: Any, /, *others: Any) -> TypeGuard[Any]:
