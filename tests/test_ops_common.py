@@ -12,7 +12,8 @@ from typing import Any
 import fastconv
 import numpy as np
 import pytest
-from conftest import ISAS
+
+ISAS: list[str] = fastconv.show_config("dict")["isa_found"]
 
 C = 20
 

@@ -10,10 +10,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import fastconv
 import numpy as np
 import torch
-
-import fastconv
 
 F = torch.nn.functional
 
@@ -179,7 +178,12 @@ def check_case(case: Case) -> list[str]:
     for algorithm in ALGORITHMS:
         try:
             y = fastconv.conv2d(
-                case.x, case.weight, case.bias, residual=case.residual, algorithm=algorithm, **options
+                case.x,
+                case.weight,
+                case.bias,
+                residual=case.residual,
+                algorithm=algorithm,
+                **options,
             )
         except ValueError as error:
             if "cannot serve" not in str(error):
@@ -198,7 +202,9 @@ def check_case(case: Case) -> list[str]:
                 bound = 1.5 * bound + 8 * eps * (np.abs(y_exact) + 1)
             wrong = ~(error <= bound)
         if wrong.any():
-            worst = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape)
+            worst = np.unravel_index(
+                np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape
+            )
             failures.append(
                 f"{algorithm}: off by {error[worst]:.3g} at {tuple(map(int, worst))}, "
                 f"of {largest.max():.3g} [{case}]"

@@ -137,8 +137,8 @@ def conv2d(
     stride, dilation : int or (int, int)
         Along height and width.
     padding : int, (int, int), ((top, bottom), (left, right)), "same" or "valid"
-        Zeros around `x`. ``"same"`` works at any stride: the output has ``ceil(H / stride)`` rows, and
-        where the padding is odd the extra row is at the bottom.
+        Zeros around `x`. ``"same"`` works at any stride: the output has ``ceil(H / stride)`` rows,
+        and where the padding is odd the extra row is at the bottom.
     groups : int
         Output channels in group i see only the input channels in group i; ``groups == C`` is a
         depthwise convolution.
@@ -182,7 +182,7 @@ def conv2d(
     check_device(device)
     if is_symbolic(x, residual):
         attributes = {name: getattr(options, name) for name in _RECORDED}
-        return record("conv2d", (x, weight, bias, residual), attributes, out)  # type: ignore[no-any-return]
+        return record("conv2d", (x, weight, bias, residual), attributes, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     images = operands.images()
     kernel = operands.contiguous("weight")
@@ -359,7 +359,7 @@ def conv_transpose2d(
     >>> fastconv.conv_transpose2d(x, weight, stride=2).shape
     (1, 1, 4, 4)
     """
-    options = {
+    options: dict[str, Any] = {
         "stride": as_pair("stride", stride),
         "padding": as_pair("padding", padding),
         "output_padding": as_pair("output_padding", output_padding),
@@ -368,7 +368,7 @@ def conv_transpose2d(
         "activation": activation_name(activation),
     }
     if is_symbolic(x):
-        return record("conv_transpose2d", (x, weight, bias), options, out)  # type: ignore[no-any-return]
+        return record("conv_transpose2d", (x, weight, bias), options, out)
     operands = Operands(x=x, weight=weight, bias=bias)
     images = operands.images()
     kernel = operands.contiguous("weight")
@@ -441,7 +441,7 @@ def depthwise_separable_conv2d(
         x = as_array("x", x)
         if x.ndim not in (3, 4):
             raise ValueError(f"x must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
-    channels: int = x.shape[-3]  # type: ignore[union-attr]
+    channels: int = x.shape[-3]
     operands = Operands(
         depthwise_weight=depthwise_weight,
         pointwise_weight=pointwise_weight,
@@ -514,7 +514,7 @@ def linear(
     """
     activation = activation_name(activation)
     if is_symbolic(x, residual):
-        return record("linear", (x, weight, bias, residual), {"activation": activation}, out)  # type: ignore[no-any-return]
+        return record("linear", (x, weight, bias, residual), {"activation": activation}, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
     if kernel.ndim != 2 or kernel.size == 0:
@@ -559,6 +559,13 @@ class AlgorithmInfo(NamedTuple):
         ``"winograd6"`` (see docs/accuracy.md).
     reason : str
         What speaks for it, or where it stands in the order.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> best = fastconv.algorithms((1, 64, 28, 28), (64, 1, 3, 3), groups=64)[0]
+    >>> best.name, best.error_class
+    ('depthwise', 'exact')
     """
 
     name: str
@@ -617,8 +624,17 @@ def algorithms(
 class PreparedConv2d:
     """A convolution whose weights are packed once; made by `prepare_conv2d`.
 
-    Call it with ``prepared(x, residual=None, out=None)``. It pickles, and may be called from several
-    threads at once.
+    Call it with ``prepared(x, residual=None, out=None)``. It pickles, and may be called from
+    several threads at once.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> weight = np.ones((8, 3, 3, 3), np.float32)
+    >>> prepared = fastconv.prepare_conv2d(weight, padding=1)
+    >>> prepared(np.ones((1, 3, 5, 5), np.float32)).shape
+    (1, 8, 5, 5)
     """
 
     def __init__(
@@ -677,9 +693,7 @@ class PreparedConv2d:
         return {**self.__dict__, "_packed": {}}
 
     def __repr__(self) -> str:
-        chosen = ", ".join(
-            f"{plan.algorithm} for {shape}" for shape, plan in self._packed.items()
-        )
+        chosen = ", ".join(f"{plan.algorithm} for {shape}" for shape, plan in self._packed.items())
         return f"PreparedConv2d(weight={self._weight.shape}, {chosen or 'not packed yet'})"
 
 
