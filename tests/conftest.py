@@ -11,7 +11,11 @@ import fastconv
 import numpy as np
 import pytest
 
-ISAS: list[str] = fastconv.show_config("dict")["isa_found"]
+
+@pytest.fixture(params=fastconv.show_config("dict")["isa_found"])
+def isa(request: pytest.FixtureRequest) -> str:
+    """Each instruction set that this build has for this CPU in turn."""
+    return request.param
 
 
 @pytest.fixture
