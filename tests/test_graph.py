@@ -1,9 +1,8 @@
 """Recording: what symbolic values take, what they refuse, and what the passes make of a graph."""
 
+import fastconv
 import numpy as np
 import pytest
-
-import fastconv
 from fastconv import _core, nn
 from fastconv._symbolic import Graph, Symbol
 

@@ -1,4 +1,4 @@
-"""Compiled networks give what eager execution gives, whatever the graph, batch, threads and taps."""
+"""Compiled networks give what eager execution gives, whatever the graph, batch or threads."""
 
 import copy
 import pickle
@@ -6,10 +6,9 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import fastconv
 import numpy as np
 import pytest
-
-import fastconv
 from fastconv import _core, cuda, nn
 
 

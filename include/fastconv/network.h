@@ -22,7 +22,7 @@ struct StepInfo {
   std::string name;  // path of the module
   std::string op;    // "conv2d+add+relu"
   Shape shape;       // of the result
-  std::string algorithm, reason;
+  std::string algorithm, reason, error_class;  // empty where there is nothing to choose
   index_t macs = 0;
   std::size_t bytes = 0;      // read and written once: operands and packed weights
   std::size_t workspace = 0;  // scratch of one thread

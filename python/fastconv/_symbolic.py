@@ -27,7 +27,7 @@ permute            x                              order
 slice              x                              start, stop, step (one a dimension, as
                                                   ``slice.indices`` gives them)
 concat             arrays...                      axis
-pad                x                              pad ((before, after) of each dimension), mode, value
+pad                x                              pad ((before, after) of each axis), mode, value
 softmax            x                              axis, log
 interpolate        x                              size (height, width), scale (of the coordinates:
                                                   input step per output pixel, 0 = in / out),
@@ -189,7 +189,7 @@ class Graph:
         if isinstance(value, Symbol):
             if value.graph is not self:
                 raise ValueError(f"{op}: the symbolic values belong to different recordings")
-            return value.id
+            return int(value.id)
         if (known := self._constants.get(id(value))) is not None:
             return known[0]
         array = np.asarray(value)
@@ -200,9 +200,9 @@ class Graph:
                     f"{self.dtype}: convert it with .astype(np.{self.dtype})"
                 )
             array = array.astype(self.dtype)
-        known_id = self.native.constant(np.asarray(array, order="C"))
-        self._constants[id(value)] = (known_id, value)
-        return known_id
+        constant = self.native.constant(np.asarray(array, order="C"))
+        self._constants[id(value)] = (constant, value)
+        return constant
 
 
 class Symbol:
@@ -266,7 +266,9 @@ class Symbol:
             raise IndexError("an index can only have a single ellipsis ('...')")
         used = sum(item is not None and item is not Ellipsis for item in items)
         if used > self.ndim:
-            raise IndexError(f"too many indices: the value has shape {self.shape}, {used} were given")
+            raise IndexError(
+                f"too many indices: the value has shape {self.shape}, {used} were given"
+            )
         if not any(item is Ellipsis for item in items):
             items.append(Ellipsis)
         bounds: list[tuple[int, int, int]] = []
@@ -290,8 +292,10 @@ class Symbol:
                         f"index {at} is out of bounds for axis {len(bounds)} with size {size}"
                     )
                 bounds.append((at % size, at % size + 1, 1))
-        start, stop, step = (tuple(b[i] for b in bounds) for i in range(3))
-        y = self.graph.record("slice", [self], {"start": start, "stop": stop, "step": step})
+        attributes = {
+            name: tuple(b[i] for b in bounds) for i, name in enumerate(("start", "stop", "step"))
+        }
+        y = self.graph.record("slice", [self], attributes)
         return y if y.shape == tuple(shape) else self.graph.record("reshape", [y], {"shape": shape})
 
     @staticmethod
@@ -372,7 +376,7 @@ class Symbol:
     def __eq__(self, other: object) -> NoReturn:
         _unsupported("comparison")
 
-    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__  # type: ignore[assignment]
+    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__
     __hash__ = object.__hash__
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:

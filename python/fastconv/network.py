@@ -24,7 +24,7 @@ __all__ = ["Network", "Steps"]
 Array = NDArray[Any]
 _Value = TypeVar("_Value")
 
-_PRECISIONS = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}
+_PRECISIONS: dict[str, np.dtype[Any]] = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}
 
 
 class _Bounded(Generic[_Value]):
@@ -47,6 +47,8 @@ class _Bounded(Generic[_Value]):
 
 class _Recording:
     """The graph of a module's forward, and what it returned."""
+
+    native: Any
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class Steps(list[dict[str, Any]]):
     """The steps of a network, one dictionary each; as text, a table."""
 
     def __str__(self) -> str:
-        columns = [
+        columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
             ("name", lambda s: s["name"]),
             ("op", lambda s: s["op"]),
             ("output", lambda s: "x".join(map(str, s["shape"]))),
@@ -151,7 +153,9 @@ class Network:
     input_shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def __init__(self, module: Module, input_shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    def __init__(
+        self, module: Module, input_shape: tuple[int, ...], options: dict[str, Any]
+    ) -> None:
         self.input_shape = input_shape
         self._options = options
         own = module.dtype
@@ -160,12 +164,13 @@ class Network:
             self.dtype = own if own is not None else np.dtype(np.float32)
         else:
             self.dtype = _PRECISIONS[precision]
-        self._unbatched = module.input_ndim is not None and len(input_shape) == module.input_ndim - 1
-        shape = (1, *input_shape) if self._unbatched else input_shape
-        self._recording: _Recording | None = _Recording(
-            module, [shape], self.dtype, convert=precision is not None
+        self._unbatched = (
+            module.input_ndim is not None and len(input_shape) == module.input_ndim - 1
         )
-        self._result = self._recording.result
+        shape = (1, *input_shape) if self._unbatched else input_shape
+        recording = _Recording(module, [shape], self.dtype, convert=precision is not None)
+        self._recording: _Recording | None = recording
+        self._result = recording.result
         self._weights = sum(array.nbytes for array in module.state_dict().values())
         self._taps: tuple[str, ...] = tuple(options["taps"])
         self._variants: _Bounded[Any] = _Bounded(4)
@@ -176,13 +181,14 @@ class Network:
             shared: dict[int, Any] = {id(array): array for array in module.state_dict().values()}
             self._module = copy.deepcopy(module, shared)
         else:
-            self._recording.native = None
+            recording.native = None
             self._recording = None
 
     def _compile(self, taps: Sequence[str]) -> Any:
         if self._recording is None:
             raise ValueError(
-                "this network was compiled with keep_weights=False: name its taps in compile(taps=...)"
+                "this network was compiled with keep_weights=False: "
+                "name its taps in compile(taps=...)"
             )
         recording = self._recording
         outputs = recording.outputs + recording.tap_values(taps)
@@ -202,8 +208,8 @@ class Network:
         x : array_like
             Of the compiled shape and dtype.
         taps : sequence of str, optional
-            Modules whose outputs are wanted too, by their names in `Module.named_modules`. The first
-            use of a new set compiles a variant. Default: those named when compiling.
+            Modules whose outputs are wanted too, by their names in `Module.named_modules`. The
+            first use of a new set compiles a variant. Default: those named when compiling.
 
         Returns
         -------
@@ -233,7 +239,9 @@ class Network:
     @staticmethod
     def _tap_names(taps: Sequence[str]) -> tuple[str, ...]:
         if isinstance(taps, str) or not all(isinstance(name, str) for name in taps):
-            raise TypeError(f"taps must be a sequence of module names, such as ['layer3'], got {taps!r}")
+            raise TypeError(
+                f"taps must be a sequence of module names, such as ['layer3'], got {taps!r}"
+            )
         return tuple(dict.fromkeys(taps))
 
     def _checked(self, value: ArrayLike) -> Array:
@@ -259,9 +267,10 @@ class Network:
         Returns
         -------
         Steps
-            A list of dictionaries: ``name`` (path of the module), ``op``, ``shape`` (of the result),
-            ``algorithm``, ``reason``, ``macs``, ``bytes`` (operands and packed weights, once each)
-            and ``workspace`` (scratch bytes of one thread). ``print`` shows it as a table.
+            A list of dictionaries: ``name`` (path of the module), ``op``, ``shape`` (of the
+            result), ``algorithm``, ``reason``, ``error_class``, ``macs``, ``bytes`` (operands and
+            packed weights, once each) and ``workspace`` (scratch bytes of one thread). ``print``
+            shows it as a table.
         """
         return Steps(self._native.steps())
 
@@ -292,7 +301,7 @@ class Network:
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes of the module's ``weights`` (0 if not kept), of ``packed`` weights and of a call's ``arena``."""
+        """Bytes: the module's weights (0 if not kept), packed ones, a call's arena."""
         return {
             "weights": self._weights if self._module is not None else 0,
             "packed": self._native.packed_bytes,
@@ -308,7 +317,8 @@ class Network:
         return Network, (self._module, self.input_shape, self._options)
 
     def __repr__(self) -> str:
-        return f"Network(input_shape={self.input_shape}, dtype={self.dtype}, steps={len(self.explain())})"
+        steps = len(self.explain())
+        return f"Network(input_shape={self.input_shape}, dtype={self.dtype}, steps={steps})"
 
 
 def compile_module(
@@ -373,7 +383,9 @@ def compile_module(
     if max_workspace is not None and as_int("max_workspace", max_workspace) < 0:
         raise ValueError(f"max_workspace must not be negative, got {max_workspace}")
     if isinstance(input_shape, (str, bytes)) or not hasattr(input_shape, "__len__"):
-        raise TypeError(f"input_shape must be a sequence such as (1, 3, 224, 224), got {input_shape!r}")
+        raise TypeError(
+            f"input_shape must be a sequence such as (1, 3, 224, 224), got {input_shape!r}"
+        )
     shape = tuple(as_int("input_shape", size) for size in input_shape)
     if not shape or min(shape) < 0:
         raise ValueError(f"input_shape must be sizes such as (1, 3, 224, 224), got {shape}")
@@ -439,8 +451,8 @@ def run_compiled(module: Module, *arrays: ArrayLike) -> Any:
     Parameters
     ----------
     module : Module
-        Its compiled networks are kept in its attribute ``_compiled``, which it sets to `None` when its
-        parameters change.
+        Its compiled networks are kept in its attribute ``_compiled``, which it sets to `None` when
+        its parameters change.
     *arrays : array_like
         The inputs, of one floating dtype.
     """

@@ -223,6 +223,7 @@ py::list steps(const Network& network) {
     d["shape"] = py::tuple(py::cast(step.shape));
     d["algorithm"] = step.algorithm;
     d["reason"] = step.reason;
+    d["error_class"] = step.error_class;
     d["macs"] = step.macs;
     d["bytes"] = step.bytes;
     d["workspace"] = step.workspace;

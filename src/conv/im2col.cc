@@ -115,8 +115,8 @@ class Im2col final : public ConvEngine<T> {
   // A 1x1 convolution of few channels needs no panel: its rows are in x, and all of them together stay in the L1 cache.
   bool reads_in_place(const TensorView<const T>& x, index_t pixels) const {
     const ConvGeometry& g = this->geometry_;
-    return g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && g.out_h == g.in_h && g.out_w == g.in_w && x.block == 1 &&
-           x.sw == 1 && x.sh == x.w && pixels == vectors(pixels) * pack_kernels<T>().lanes &&
+    return g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && g.pad_top == 0 && g.pad_left == 0 && g.out_h == g.in_h &&
+           g.out_w == g.in_w && x.block == 1 && x.sw == 1 && x.sh == x.w && pixels == vectors(pixels) * pack_kernels<T>().lanes &&
            reduction_ * panel_width_ * sizeof(T) <= cache_sizes().l1d / 2;
   }
   int vectors(index_t pixels) const { return pixels > pack_kernels<T>().lanes ? 2 : 1; }

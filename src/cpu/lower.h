@@ -128,7 +128,7 @@ class Lowering {
   // Adds a step that reads and writes these operands.
   StepInfo& emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run);
   void touch(int buffer);
-  ConvOptions conv_options(const ConvGeometry& geometry, Activation activation) const;
+  ConvOptions conv_options(const ConvGeometry& geometry, Activation activation, bool nchw) const;
   void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);
 
   const Graph& graph_;

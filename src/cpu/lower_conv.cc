@@ -21,8 +21,11 @@ TensorView<T> channels_last(const Shape& shape) {
 }  // namespace
 
 template <class T>
-ConvOptions Lowering<T>::conv_options(const ConvGeometry& geometry, Activation activation) const {
-  ConvOptions options{activation, Algorithm::automatic, options_.accuracy};
+ConvOptions Lowering<T>::conv_options(const ConvGeometry& geometry, Activation activation, bool nchw) const {
+  ConvOptions options;
+  options.activation = activation;
+  options.accuracy = options_.accuracy;
+  options.nchw = nchw;
   if (!options_.max_workspace) return options;
   std::size_t least = ~std::size_t{0};
   for (const AlgorithmInfo& info : conv_algorithms(geometry, dtype_of<T>, options)) {
@@ -46,7 +49,9 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   std::shared_ptr<const Conv2d<T>>& conv = packed_.convs[id];
   if (!conv) {
     const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
-    conv = std::make_shared<const Conv2d<T>>(geometry, conv_options(geometry, activation),
+    // Single pixels are better taken together over the batch, as direct convolution does.
+    const bool nchw = x.view.block == 1 && y.view.block == 1 && geometry.out_h * geometry.out_w > 4 && conv2d;
+    conv = std::make_shared<const Conv2d<T>>(geometry, conv_options(geometry, activation, nchw),
                                              constant_data(node.inputs[1]).get(), constant_data(bias).get());
   }
   const auto run = [=, conv = conv](T* const* b) {
@@ -59,6 +64,7 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   info.op += activation_suffix(activation);
   info.algorithm = algorithm_name(conv->algorithm());
   info.reason = conv->reason();
+  info.error_class = info.algorithm.starts_with("winograd") ? info.algorithm : "exact";
   info.macs = geometry.macs() * x.view.n;
   info.bytes += conv->packed_bytes();
   info.workspace = conv->workspace_bytes();
@@ -104,7 +110,9 @@ void Lowering<T>::conv_transpose2d(ValueId id) {
   const Node& node = graph_[id];
   const auto& o = *node.as<op::ConvTranspose2d>();
   const ConvGeometry geometry = geometry_of(graph_, node);
-  const ConvOptions options{o.activation, Algorithm::automatic, options_.accuracy};
+  ConvOptions options;
+  options.activation = o.activation;
+  options.accuracy = options_.accuracy;
   const auto weight = constant_data(node.inputs[1]);
   const auto bias = constant_data(node.inputs.size() > 2 ? node.inputs[2] : kNone);
   const Operand<T> x = planes(as(node.inputs[0], false), graph_.shape(node.inputs[0]));

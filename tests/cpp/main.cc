@@ -1,12 +1,15 @@
+#include <cstdlib>
 #include <cstring>
 
+#include "fastconv/cpu.h"
 #include "test.h"
 
-// Runs all cases, or those whose name contains the first argument.
-int main(int argc, char** argv) {
+namespace {
+
+bool run(const char* filter) {
   int passed = 0, failed = 0;
   for (const TestCase& test : test_cases()) {
-    if (argc > 1 && !std::strstr(test.name, argv[1])) continue;
+    if (filter && !std::strstr(test.name, filter)) continue;
     try {
       test.run();
       ++passed;
@@ -15,6 +18,23 @@ int main(int argc, char** argv) {
       ++failed;
     }
   }
-  std::printf("%d passed, %d failed\n", passed, failed);
-  return failed != 0;
+  std::printf("%s: %d passed, %d failed\n", fastconv::isa_name(fastconv::active_isa()), passed, failed);
+  std::fflush(stdout);
+  return failed == 0;
+}
+
+}  // namespace
+
+// Runs all cases, or those whose name contains the first argument: on the instruction set that FASTCONV_ISA names, or else
+// on every one that this CPU has, each in a process of its own.
+int main(int argc, char** argv) {
+  bool good = run(argc > 1 ? argv[1] : nullptr);
+  if (std::getenv("FASTCONV_ISA")) return !good;
+  for (const fastconv::Isa isa : fastconv::supported_isas()) {
+    if (isa == fastconv::active_isa()) continue;
+    std::string command = "FASTCONV_ISA=" + std::string(fastconv::isa_name(isa));
+    for (int i = 0; i < argc; ++i) command += " '" + std::string(argv[i]) + "'";
+    good &= std::system(command.c_str()) == 0;
+  }
+  return !good;
 }

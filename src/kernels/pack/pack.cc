@@ -109,7 +109,8 @@ template <class T>
 void im2col(const Im2colPanel<T>& m) {
   constexpr int L = lanes<T>;
   const bool pointwise = m.kernel_h == 1 && m.kernel_w == 1 && m.stride_h == 1 && m.stride_w == 1 && m.pad_top == 0 &&
-                         m.pad_left == 0 && m.column_stride == 1 && m.row_stride == m.in_w && m.out_w == m.in_w;
+                         m.pad_left == 0 && m.column_stride == 1 && m.row_stride == m.in_w && m.out_w == m.in_w &&
+                         m.first + m.pixels <= m.in_h * m.in_w;  // none of them in the padding below
   if (pointwise) {
     for (index_t k = m.k0; k < m.k1; ++k) {
       const T* x = m.x + k * m.channel_stride + m.first;

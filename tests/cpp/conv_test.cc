@@ -1,0 +1,249 @@
+// Conv2d on the views that a network hands it: blocked tensors, slices of them (concat without copies), a residual that is
+// the output itself. All of it on integers, where every algorithm but Winograd is exact.
+#include <cmath>
+#include <optional>
+
+#include "fastconv/conv.h"
+#include "random.h"
+#include "test.h"
+
+using namespace fastconv;
+
+namespace {
+
+// A tensor of some layout with memory of its own, perhaps wider in channels than the view.
+template <class T>
+struct Tensor {
+  std::vector<T> memory;
+  TensorView<T> view;
+
+  operator TensorView<const T>() const { return view; }
+  T& at(index_t n, index_t c, index_t h, index_t w) { return view.channel(n, c)[h * view.sh + w * view.sw]; }
+};
+
+enum class Layout { nchw, nhwc, blocked, slice, inner_slice };
+
+// `slice`: whole blocks of a larger blocked tensor; `inner_slice`: channels that begin inside a block.
+template <class T>
+Tensor<T> make(Layout layout, index_t n, index_t c, index_t h, index_t w, Random& random) {
+  const index_t block = channel_block(dtype_of<T>);
+  Tensor<T> t;
+  if (layout == Layout::nchw || layout == Layout::nhwc) {
+    t.memory = random.integers<T>(n * c * h * w);
+    t.view = nchw_view(t.memory.data(), n, c, h, w);
+    if (layout == Layout::nhwc) t.view = {t.memory.data(), n, c, h, w, 1, h * w * c, 1, w * c, c, 0};
+    return t;
+  }
+  const index_t before = layout == Layout::blocked ? 0 : layout == Layout::slice ? block : random.between(1, 2 * block);
+  const index_t blocks = ceil_div(before + c, block) + (layout == Layout::blocked ? 0 : 1);
+  t.memory = random.integers<T>(n * blocks * h * w * block);
+  t.view = {t.memory.data() + before / block * h * w * block, n, c, h, w, block, blocks * h * w * block, h * w * block,
+            w * block, block, before % block};
+  return t;
+}
+
+template <class T>
+T definition(const ConvGeometry& g, const TensorView<const T>& x, const std::vector<T>& weight, index_t n, index_t oc, index_t oy,
+             index_t ox) {
+  T sum = 0;
+  for (index_t c = 0; c < g.group_in(); ++c)
+    for (index_t ky = 0; ky < g.kernel_h; ++ky)
+      for (index_t kx = 0; kx < g.kernel_w; ++kx) {
+        const index_t iy = oy * g.stride_h + ky * g.dilation_h - g.pad_top, ix = ox * g.stride_w + kx * g.dilation_w - g.pad_left;
+        if (iy >= 0 && iy < g.in_h && ix >= 0 && ix < g.in_w)
+          sum += x.channel(n, oc / g.group_out() * g.group_in() + c)[iy * x.sh + ix * x.sw] *
+                 weight[((oc * g.group_in() + c) * g.kernel_h + ky) * g.kernel_w + kx];
+      }
+  return sum;
+}
+
+struct Case {
+  ConvGeometry geometry;
+  Layout x, out, residual;
+  index_t n;
+  bool has_bias, has_residual, aliased;
+  Activation activation;
+};
+
+template <class T>
+void check(const Case& test, Algorithm algorithm, Random& random) {
+  const ConvGeometry& g = test.geometry;
+  auto x = make<T>(test.x, test.n, g.in_channels, g.in_h, g.in_w, random);
+  auto out = make<T>(test.out, test.n, g.out_channels, g.out_h, g.out_w, random);
+  auto residual = make<T>(test.residual, test.n, g.out_channels, g.out_h, g.out_w, random);
+  const auto weight = random.integers<T>(g.out_channels * g.group_in() * g.taps());
+  const auto bias = random.integers<T>(g.out_channels);
+  const TensorView<const T> xv = x;
+  const std::optional<TensorView<const T>> rv =
+      !test.has_residual ? std::nullopt : std::optional<TensorView<const T>>(test.aliased ? out : residual);
+
+  // Expected: the whole memory of `out`, so that what lies before and after a slice is checked as well.
+  Tensor<T> expected = out;
+  expected.view.data = expected.memory.data() + (out.view.data - out.memory.data());
+  for (index_t n = 0; n < test.n; ++n)
+    for (index_t c = 0; c < g.out_channels; ++c)
+      for (index_t h = 0; h < g.out_h; ++h)
+        for (index_t w = 0; w < g.out_w; ++w) {
+          T y = definition(g, xv, weight, n, c, h, w) + (test.has_bias ? bias[c] : T(0));
+          if (rv) y += rv->channel(n, c)[h * rv->sh + w * rv->sw];
+          if (test.activation != Activation::none) y = std::max(y, T(0));
+          if (test.activation == Activation::relu6) y = std::min(y, T(6));
+          expected.at(n, c, h, w) = y;
+        }
+  ConvOptions options;
+  options.activation = test.activation;
+  options.algorithm = algorithm;
+  Conv2d<T>(g, options, weight.data(), test.has_bias ? bias.data() : nullptr).run(xv, rv ? &*rv : nullptr, out.view);
+
+  // The lanes after the last channel of a blocked output that begins with a block are free for the kernels to write.
+  if (out.view.block > 1 && out.view.lane == 0)
+    for (index_t n = 0; n < test.n; ++n)
+      for (index_t c = g.out_channels; c % out.view.block != 0; ++c)
+        for (index_t h = 0; h < g.out_h; ++h)
+          for (index_t w = 0; w < g.out_w; ++w) expected.at(n, c, h, w) = out.at(n, c, h, w);
+  const bool rounds = algorithm >= Algorithm::winograd;
+  const T tolerance = rounds ? T(1 + g.group_in()) * std::numeric_limits<T>::epsilon() * 2000 : T(0);
+  for (std::size_t i = 0; i < out.memory.size(); ++i) CHECK(std::abs(out.memory[i] - expected.memory[i]) <= tolerance);
+}
+
+ConvGeometry geometry(Shape x, Shape weight, std::array<index_t, 2> stride, Padding padding, std::array<index_t, 2> dilation,
+                      index_t groups) {
+  return conv_geometry(x, weight, stride, padding, dilation, groups);
+}
+
+void check_both(const Case& test, Algorithm algorithm, Random& random) {
+  check<float>(test, algorithm, random);
+  check<double>(test, algorithm, random);
+}
+
+template <class Value, std::size_t N>
+Value pick(const Value (&values)[N], Random& random) {
+  return values[random.below(N)];
+}
+
+constexpr Layout kLayouts[] = {Layout::nchw, Layout::nhwc, Layout::blocked, Layout::slice, Layout::inner_slice};
+constexpr index_t kChannels[] = {1, 3, 4, 7, 8, 12, 15, 16, 17, 31, 32, 33, 48};
+
+Case random_case(const ConvGeometry& g, Random& random) {
+  const bool has_residual = random.coin();
+  constexpr Activation activations[] = {Activation::none, Activation::relu, Activation::relu6};
+  return {g, pick(kLayouts, random), pick(kLayouts, random), pick(kLayouts, random), random.between(1, 2), random.coin(), has_residual,
+          has_residual && random.coin(), pick(activations, random)};
+}
+
+}  // namespace
+
+TEST(conv2d_on_every_pair_of_layouts) {
+  Random random(1);
+  for (const Layout x : kLayouts)
+    for (const Layout out : kLayouts)
+      for (const Layout residual : kLayouts) {
+        const index_t in = pick(kChannels, random), channels = pick(kChannels, random);
+        const Padding padding{Padding::Mode::explicit_sizes, 1, 0, 1, 2};
+        const Case test{geometry({2, in, 7, 9}, {channels, in, 3, 3}, {1, 1}, padding, {1, 1}, 1), x, out, residual, 2, true, true, false,
+                        Activation::relu};
+        for (const Algorithm a : {Algorithm::reference, Algorithm::im2col, Algorithm::direct, Algorithm::winograd2,
+                                  Algorithm::winograd4, Algorithm::winograd6})
+          check_both(test, a, random);
+      }
+}
+
+TEST(conv2d_on_blocked_views_of_random_shapes) {
+  Random random(2);
+  for (int repeat = 0; repeat < 200; ++repeat) {
+    const index_t groups = random.below(4) ? 1 : random.between(2, 3);
+    const index_t in = pick(kChannels, random) * groups, out = pick(kChannels, random) * groups;
+    const index_t kh = random.between(1, 3), kw = random.between(1, 3);
+    const Padding padding{Padding::Mode::explicit_sizes, random.below(3), random.below(3), random.below(3), random.below(3)};
+    const std::array<index_t, 2> stride{random.between(1, 2), random.between(1, 2)}, dilation{random.between(1, 2), random.between(1, 2)};
+    const index_t h = random.between((kh - 1) * dilation[0] + 1, 12), w = random.between((kw - 1) * dilation[1] + 1, 12);
+    const Case test = random_case(geometry({1, in, h, w}, {out, in / groups, kh, kw}, stride, padding, dilation, groups), random);
+    for (const Algorithm a : {Algorithm::automatic, Algorithm::im2col, Algorithm::direct}) check_both(test, a, random);
+  }
+}
+
+TEST(conv2d_depthwise_on_blocked_views) {
+  Random random(3);
+  for (int repeat = 0; repeat < 150; ++repeat) {
+    const index_t channels = pick(kChannels, random), multiplier = random.below(3) ? 1 : random.between(2, 3);
+    const index_t kernel = random.between(1, 5), stride = random.between(1, 2), pad = random.below(kernel);
+    const Padding padding{Padding::Mode::explicit_sizes, pad, pad, pad, 0};
+    const Case test = random_case(geometry({1, channels, 9, random.between(5, 20)}, {channels * multiplier, 1, kernel, kernel},
+                                           {stride, stride}, padding, {1, 1}, channels),
+                                  random);
+    check_both(test, Algorithm::depthwise, random);
+  }
+}
+
+TEST(conv2d_winograd_on_blocked_views) {
+  Random random(4);
+  for (int repeat = 0; repeat < 60; ++repeat) {
+    const index_t groups = random.between(1, 2), in = pick(kChannels, random) * groups, out = pick(kChannels, random) * groups;
+    const Padding padding{Padding::Mode::explicit_sizes, random.below(3), random.below(3), random.below(3), random.below(3)};
+    Case test = random_case(
+        geometry({1, in, random.between(3, 14), random.between(3, 14)}, {out, in / groups, 3, 3}, {1, 1}, padding, {1, 1}, groups), random);
+    test.activation = Activation::none;  // relu6 would hide differences
+    for (const Algorithm a : {Algorithm::winograd2, Algorithm::winograd4, Algorithm::winograd6}) check_both(test, a, random);
+  }
+}
+
+TEST(conv2d_with_several_parts_of_the_reduction) {
+  // More than 512 products: partial sums join in memory, which a residual that is the output must survive.
+  Random random(5);
+  for (const index_t kernel : {1, 3})
+    for (const Layout layout : kLayouts)
+      for (const bool aliased : {false, true}) {
+        const index_t in = kernel == 1 ? 1100 : 130;
+        const Padding padding{Padding::Mode::explicit_sizes, kernel / 2, kernel / 2, kernel / 2, kernel / 2};
+        const Case test{geometry({1, in, 5, 6}, {35, in, kernel, kernel}, {1, 1}, padding, {1, 1}, 1), layout, layout, layout, 2, true, true,
+                        aliased, Activation::relu};
+        for (const Algorithm a : {Algorithm::reference, Algorithm::im2col, Algorithm::direct}) check_both(test, a, random);
+        if (kernel == 3) check_both(test, Algorithm::winograd2, random);
+      }
+}
+
+TEST(conv2d_pads_below_1x1) {
+  Random random(6);
+  for (const Layout layout : {Layout::nchw, Layout::blocked})
+    for (const Algorithm a : {Algorithm::reference, Algorithm::im2col, Algorithm::direct}) {
+      const Padding padding{Padding::Mode::explicit_sizes, 0, 3, 0, 0};
+      check_both({geometry({2, 5, 9, 9}, {7, 5, 1, 1}, {1, 1}, padding, {1, 1}, 1), layout, layout, layout, 2, true, false, false,
+                  Activation::none}, a, random);
+    }
+}
+
+TEST(conv2d_crops_where_padding_is_negative) {
+  // As the phases of a transposed convolution ask for; here the output has the input's size, but lies a row lower.
+  Random random(7);
+  for (const index_t channels : {5, 32})
+    for (const Algorithm a : {Algorithm::reference, Algorithm::im2col, Algorithm::direct}) {
+      ConvGeometry g = geometry({1, channels, 8, 8}, {channels, channels, 1, 1}, {1, 1}, {}, {1, 1}, 1);
+      g.pad_top = -1;
+      g.pad_bottom = 1;
+      check_both({g, Layout::nchw, Layout::nchw, Layout::nchw, 1, false, false, false, Activation::none}, a, random);
+    }
+}
+
+TEST(conv2d_refuses_views_of_other_sizes) {
+  Random random(8);
+  const ConvGeometry g = geometry({1, 3, 8, 8}, {4, 3, 3, 3}, {1, 1}, {}, {1, 1}, 1);
+  const auto weight = random.integers<float>(4 * 3 * 9);
+  const Conv2d<float> conv(g, {}, weight.data(), nullptr);
+  const auto x = make<float>(Layout::nchw, 1, 3, 8, 8, random), other_x = make<float>(Layout::nchw, 1, 3, 8, 9, random);
+  const auto out = make<float>(Layout::nchw, 1, 4, 6, 6, random), other_out = make<float>(Layout::nchw, 1, 4, 6, 7, random);
+  const TensorView<const float> residual = other_out;
+  conv.run(x, nullptr, out.view);
+  CHECK_THROWS(conv.run(other_x, nullptr, out.view), std::invalid_argument);
+  CHECK_THROWS(conv.run(x, nullptr, other_out.view), std::invalid_argument);
+  CHECK_THROWS(conv.run(x, &residual, out.view), std::invalid_argument);
+}
+
+TEST(conv2d_refuses_what_an_algorithm_cannot_serve) {
+  const std::vector<float> weight(4 * 3 * 25);
+  const ConvGeometry g = geometry({1, 3, 8, 8}, {4, 3, 5, 5}, {1, 1}, {}, {1, 1}, 1);
+  for (const Algorithm a : {Algorithm::depthwise, Algorithm::winograd, Algorithm::winograd2, Algorithm::winograd4, Algorithm::winograd6}) {
+    ConvOptions options;
+    options.algorithm = a;
+    CHECK_THROWS(Conv2d<float>(g, options, weight.data(), nullptr), std::invalid_argument);
+  }
+}

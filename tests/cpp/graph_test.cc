@@ -1,0 +1,137 @@
+// The memory plan, and properties of graphs that Python cannot see.
+#include "fastconv/graph.h"
+
+#include "cpu/layouts.h"
+#include "cpu/memory_plan.h"
+#include "fastconv/memory.h"
+#include "graph/passes.h"
+#include "test.h"
+
+using namespace fastconv;
+
+namespace {
+
+// A small generator, for the same numbers everywhere.
+struct Random {
+  unsigned state = 1;
+  int below(int n) {
+    state = state * 1664525u + 1013904223u;
+    return static_cast<int>((state >> 16) % static_cast<unsigned>(n));
+  }
+};
+
+bool meet(std::size_t begin, std::size_t size, std::size_t other_begin, std::size_t other_size) {
+  return begin < other_begin + other_size && other_begin < begin + size;
+}
+
+std::shared_ptr<const void> numbers(index_t count, float value) {
+  auto owner = std::make_shared<std::vector<float>>(count, value);
+  return {owner, owner->data()};
+}
+
+ValueId conv(Graph& graph, ValueId x, index_t out_channels) {
+  const Shape weight{out_channels, graph.shape(x)[1], 1, 1};
+  return graph.add(op::Conv2d{}, {x, graph.add_constant(weight, numbers(checked_size(weight), 1))});
+}
+
+int count(const Graph& graph, const std::string& name) {
+  int found = 0;
+  for (ValueId id = 0; id < graph.size(); ++id) found += name == operator_name(graph[id].op);
+  return found;
+}
+
+}  // namespace
+
+TEST(buffers_in_use_at_once_do_not_overlap) {
+  Random random;
+  for (int round = 0; round < 200; ++round) {
+    std::vector<Lifetime> buffers;
+    std::size_t sum = 0, busiest = 0;
+    const int steps = 1 + random.below(30);
+    for (int i = 0; i < 1 + random.below(40); ++i) {
+      const int first = random.below(steps);
+      buffers.push_back({static_cast<std::size_t>(random.below(1000)), first, first + random.below(steps - first)});
+      sum += (buffers.back().bytes + kAlignment - 1) / kAlignment * kAlignment;
+    }
+    const MemoryPlan plan = plan_memory(buffers);
+    for (int step = 0; step < steps; ++step) {
+      std::size_t live = 0;
+      for (const Lifetime& b : buffers)
+        if (b.first <= step && step <= b.last) live += b.bytes;
+      busiest = std::max(busiest, live);
+    }
+    CHECK(plan.bytes <= sum && plan.bytes >= busiest);
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      CHECK(plan.offsets[i] % kAlignment == 0);
+      CHECK(plan.offsets[i] + buffers[i].bytes <= plan.bytes);
+      for (std::size_t j = 0; j < i; ++j)
+        if (buffers[i].first <= buffers[j].last && buffers[j].first <= buffers[i].last)
+          CHECK(!meet(plan.offsets[i], buffers[i].bytes, plan.offsets[j], buffers[j].bytes));
+    }
+  }
+}
+
+TEST(a_chain_takes_two_buffers) {
+  std::vector<Lifetime> chain;
+  for (int i = 0; i < 10; ++i) chain.push_back({640, i, i + 1});
+  CHECK(plan_memory(chain).bytes == 2 * 640);
+}
+
+TEST(affine_maps_fold_into_weights) {
+  Graph graph(DType::f32);
+  const ValueId x = graph.add_input({1, 2, 4, 4});
+  ValueId y = conv(graph, x, 3);
+  const ValueId three = graph.add_constant({3}, numbers(3, 3)), half = graph.add_constant({3, 1, 1}, numbers(3, 0.5f));
+  y = graph.add(op::BatchNorm{0}, {y, three, graph.add_constant({3}, numbers(3, 4))});  // (y - 3) / 2
+  y = graph.add(op::Binary{BinaryKind::multiply}, {half, y});
+  y = graph.add(op::Binary{BinaryKind::add}, {y, graph.add_constant({}, numbers(1, 1))});
+  graph.set_outputs({y});
+  const Graph g = optimize(graph);
+  CHECK(count(g, "conv2d") == 1 && count(g, "constant") == 2 && g.size() == 4);
+  const Node& node = g[g.outputs()[0]];
+  const auto first = [&](int i) { return *static_cast<const float*>(g[node.inputs[i]].as<op::Constant>()->data.get()); };
+  CHECK(first(1) == 0.25f);          // 1 / 2 * 0.5
+  CHECK(first(2) == -0.75f + 1.0f);  // -3 / 2 * 0.5 + 1
+}
+
+TEST(optimising_and_changing_the_batch_commute) {
+  Graph graph(DType::f32);
+  const ValueId x = graph.add_input({2, 16, 4, 4});
+  ValueId y = graph.add(op::Activate{Activation::relu}, {conv(graph, x, 16)});
+  y = graph.add(op::Binary{BinaryKind::add}, {x, conv(graph, y, 16)});
+  y = graph.add(op::Reshape{{2, 16 * 4 * 4}}, {y});
+  graph.set_outputs({graph.add(op::Slice{{0, 0}, {2, 8}, {1, 1}}, {y})});
+  const Graph a = optimize(graph).with_batch(5), b = optimize(graph.with_batch(5));
+  CHECK(a.same_as(b) && a.shape(a.outputs()[0]) == (Shape{5, 8}));
+  CHECK(!a.same_as(graph));
+}
+
+TEST(features_live_in_the_last_concatenation) {
+  Graph graph(DType::f32);
+  const index_t c = channel_block(DType::f32);
+  const ValueId x = graph.add_input({2, c, 4, 4});
+  const ValueId a = conv(graph, x, c), b = conv(graph, a, 2 * c);
+  const ValueId ab = graph.add(op::Concat{1}, {a, b});
+  const ValueId d = conv(graph, ab, c + 1);
+  const ValueId abd = graph.add(op::Concat{1}, {a, b, d});
+  graph.set_outputs({conv(graph, abd, 1)});
+  const auto homes = concat_homes(graph, choose_blocked(graph));
+  CHECK(homes[a].parent == abd && homes[a].channel == 0);
+  CHECK(homes[b].parent == abd && homes[b].channel == c);
+  CHECK(homes[d].parent == abd && homes[d].channel == 3 * c);
+  CHECK(homes[ab].parent == abd && homes[ab].channel == 0);  // a part of the larger one, not copied
+  CHECK(homes[abd].parent == kNone);
+}
+
+TEST(shapes_that_do_not_fit_are_refused) {
+  Graph graph(DType::f32);
+  const ValueId x = graph.add_input({1, 2, 4, 4});
+  CHECK_THROWS(graph.add(op::Reshape{{1, 3}}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Permute{{0, 1, 1, 2}}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Slice{{0, 0, 0, 0}, {1, 2, 4, 5}, {1, 1, 1, 1}}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Slice{{0, 0, 0, 0}, {1, 2, 4, 4}, {1, 1, 1, 0}}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Mean{{4}, false}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::ChannelShuffle{3}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Conv2d{}, {x, x}), std::invalid_argument);  // weights are arrays
+  CHECK_THROWS(graph.add(op::Linear{}, {x, graph.add_constant({2, 3}, numbers(6, 1))}), std::invalid_argument);
+}
