@@ -157,7 +157,7 @@ def test_out(name: str, x: np.ndarray) -> None:
     one = np.empty(1, x.dtype)
     repeated = np.lib.stride_tricks.as_strided(one, expected.shape, (0,) * expected.ndim)
     if expected.size > 1:
-        with pytest.raises(ValueError, match="stride of zero"):
+        with pytest.raises(ValueError, match="share memory"):
             op(x, out=repeated)
 
 

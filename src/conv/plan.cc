@@ -31,11 +31,24 @@ struct Choice {
   std::string reason;
 };
 
+// The padded input under a stretch of one row of the output: what direct and depthwise kernels have packed at once, its
+// zeros as well. In double, as dilation may be huge.
+double halo_size(const ConvGeometry& g, Algorithm algorithm) {
+  const double width = algorithm == Algorithm::direct ? std::min<double>(double(g.out_w), 224) : double(g.out_w);
+  return (double(g.kernel_h - 1) * double(g.dilation_h) + 1) *
+         ((width - 1) * double(g.stride_w) + double(g.kernel_w - 1) * double(g.dilation_w) + 1);
+}
+
 // Why `algorithm` cannot serve; empty when it can.
 std::string obstacle(const ConvGeometry& g, Algorithm algorithm, Accuracy accuracy) {
+  constexpr double kMaxHaloElements = 1 << 28;
   switch (algorithm) {
     case Algorithm::depthwise:
       if (g.group_in() != 1) return "needs groups == in_channels";
+      [[fallthrough]];
+    case Algorithm::direct:
+      if (halo_size(g, algorithm) * std::max(16.0, double(g.group_in())) > kMaxHaloElements)
+        return "would pack the whole dilated window with its zeros, which is too large";
       break;
     case Algorithm::winograd:
     case Algorithm::winograd2:
@@ -59,8 +72,15 @@ Algorithm winograd_tile(const ConvGeometry& g) {
 // The rule behind "auto"; docs/performance.md has the measurements it rests on.
 Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
   const index_t pixels = g.out_h * g.out_w;
-  if (g.group_in() == 1 && g.groups > 1) return {Algorithm::depthwise, "groups == in_channels"};
-  if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 && g.out_w > 7)
+  const double halo = halo_size(g, Algorithm::direct);
+  if (halo > 8 * double(g.in_h) * double(g.in_w) + 4096 || !obstacle(g, Algorithm::direct, options.accuracy).empty())
+    return {Algorithm::im2col, "the window is far larger than x: others would pack its zeros"};
+  if (g.group_in() == 1 && g.groups > 1 && obstacle(g, Algorithm::depthwise, options.accuracy).empty())
+    return {Algorithm::depthwise, "groups == in_channels"};
+  // Where weights are transformed in the call itself, images of 7x7 have too few tiles to repay it.
+  const index_t least = options.borrow_weights ? 8 : 7;
+  if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 &&
+      std::min(g.out_h, g.out_w) >= least)
     return {winograd_tile(g), "3x3, stride 1, 16 channels or more"};
   if (options.nchw && pixels <= 4) return {Algorithm::im2col, "hardly any pixels: a product of matrix and vector"};
   if (options.nchw && 2 * g.group_out() <= lanes && pixels >= lanes)

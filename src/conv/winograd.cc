@@ -25,7 +25,10 @@ class Winograd final : public ConvEngine<T> {
         out_blocks_(ceil_div(g.group_out(), lanes_)),
         tiles_h_(ceil_div(g.out_h, m_)),
         tiles_w_(ceil_div(g.out_w, m_)),
-        packed_(static_cast<std::size_t>(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_)) {
+        packed_bytes_(static_cast<std::size_t>(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_) * sizeof(T)),
+        kept_(options.borrow_weights ? 0 : packed_bytes_ / sizeof(T)),
+        recycled_(options.borrow_weights ? packed_bytes_ : 0),
+        packed_(options.borrow_weights ? recycled_.template as<T>() : kept_.data()) {
     pack(weight);
     // Transformed input and products of a block in about half of L2, but no fewer tiles than fill the registers.
     const index_t bytes = (in_blocks_ + 2) * positions_ * lanes_ * static_cast<index_t>(sizeof(T));
@@ -38,12 +41,14 @@ class Winograd final : public ConvEngine<T> {
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
     const ConvGeometry& g = this->geometry_;
     const index_t pairs = ceil_div(out_blocks_, 2), across = ceil_div(tiles_w_, block_w_);
-    const index_t threads = num_threads(), wanted = threads == 1 ? 1 : 2 * threads;
+    // Enough tasks for every thread: blocks are divided as long as the weights, which each block reads once, serve many
+    // tiles; then output channels, whose parts transform the block's input again.
+    const index_t threads = num_threads(), wanted = threads == 1 ? 1 : 3 * threads;
     index_t block_h = block_h_;
     const auto units = [&] { return x.n * g.groups * across * ceil_div(tiles_h_, block_h); };
-    while (units() < wanted && block_h > 1 && block_h * block_w_ >= 2 * gemm_kernels<T>().max_rows) block_h = ceil_div(block_h, 2);
+    while (units() < wanted && block_h > 1 && block_h * block_w_ >= 4 * gemm_kernels<T>().max_rows) block_h = ceil_div(block_h, 2);
     const index_t down = ceil_div(tiles_h_, block_h);
-    const index_t parts = units() >= threads ? 1 : std::min(pairs, ceil_div(wanted, units()));
+    const index_t parts = units() >= wanted ? 1 : std::min(pairs, threads);
     parallel(units() * parts, [&](TaskQueue& queue) {
       const FlushDenormals flush(this->flush_denormals());
       Scratch scratch(workspace_bytes());
@@ -66,7 +71,7 @@ class Winograd final : public ConvEngine<T> {
     });
   }
 
-  std::size_t packed_bytes() const override { return packed_.bytes(); }
+  std::size_t packed_bytes() const override { return packed_bytes_; }
   std::size_t workspace_bytes() const override {
     const index_t tiles = block_h_ * block_w_, columns = m_ * block_w_ + 2;
     const index_t input_phase = (m_ * block_h_ + 2 + m_ + 2) * columns * lanes_;  // band and strip
@@ -96,7 +101,7 @@ class Winograd final : public ConvEngine<T> {
     const index_t channels = g.group_in();
     parallel_for(g.groups * out_blocks_, [&](index_t task) {
       const index_t group = task / out_blocks_, block = task % out_blocks_, vectors = pair_vectors(block / 2);
-      T* to = packed_.data() + (group * out_blocks_ + block / 2 * 2) * lanes_ * channels * positions_ + block % 2 * lanes_;
+      T* to = packed_ + (group * out_blocks_ + block / 2 * 2) * lanes_ * channels * positions_ + block % 2 * lanes_;
       constexpr index_t kChannels = 16;  // at a time
       std::vector<T> nine(static_cast<std::size_t>(9 * kChannels * lanes_));
       std::vector<index_t> order(9 * kChannels);
@@ -132,7 +137,7 @@ class Winograd final : public ConvEngine<T> {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const index_t tiles = block.tiles(), channels = g.group_in();
     const int vectors = pair_vectors(pair);
-    const T* weights = packed_.data() + (block.group * out_blocks_ + 2 * pair) * lanes_ * channels * positions_;
+    const T* weights = packed_ + (block.group * out_blocks_ + 2 * pair) * lanes_ * channels * positions_;
     std::vector<index_t> offsets(static_cast<std::size_t>(in_blocks_));
     for (index_t cb = 0; cb < in_blocks_; ++cb) offsets[cb] = cb * tiles * lanes_;
     const index_t part = kReductionPart / lanes_, tail = channels - (in_blocks_ - 1) * lanes_;
@@ -175,7 +180,10 @@ class Winograd final : public ConvEngine<T> {
   const index_t m_, positions_;  // side of an output tile; positions in an input tile
   const index_t lanes_, in_blocks_, out_blocks_;
   const index_t tiles_h_, tiles_w_;
-  AlignedArray<T> packed_;
+  const std::size_t packed_bytes_;
+  AlignedArray<T> kept_;
+  const Scratch recycled_;  // for a single call memory that was used before is cheaper
+  T* const packed_;         // in one of the two
   index_t block_h_, block_w_;  // tiles of a block
 };
 

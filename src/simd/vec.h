@@ -99,14 +99,6 @@ FASTCONV_INLINE void store_partial(T* p, Vec<T> v, int n) {
 #endif
 }
 
-// The sum of the lanes, pairwise.
-template <class T>
-FASTCONV_INLINE T sum_lanes(Vec<T> v) {
-  for (int width = lanes<T> / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) v[i] += v[i + width];
-  return v[0];
-}
-
 // A NaN in x comes through both: the comparison is false and x is taken.
 template <class V>
 FASTCONV_INLINE V at_least(V x, V low) {
@@ -125,6 +117,19 @@ template <int... I>
 struct MakeIndices<0, I...> {
   using type = Indices<I...>;
 };
+
+// The sum of the lanes, pairwise.
+template <int Distance, class V, int... I>
+FASTCONV_INLINE V add_rotated(V v, Indices<I...>) {
+  return v + __builtin_shufflevector(v, v, (I + Distance) % int(sizeof...(I))...);
+}
+template <class T, int Distance = lanes<T> / 2>
+FASTCONV_INLINE T sum_lanes(Vec<T> v) {
+  if constexpr (Distance == 0)
+    return v[0];
+  else
+    return sum_lanes<T, Distance / 2>(add_rotated<Distance>(v, typename MakeIndices<lanes<T>>::type{}));
+}
 
 // One exchange of Eklundh's transposition: lanes whose index has bit `Distance` set in `a` change places with those that
 // have it clear in `b`.

@@ -34,6 +34,8 @@ def as_array(name: str, value: ArrayLike) -> Array:
     TypeError
         If it is no array of float16, bfloat16, float32 or float64.
     """
+    if value is None:
+        raise TypeError(f"{name} must be an array, got None")
     if not isinstance(value, np.ndarray):
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             value = np.from_dlpack(value)  # type: ignore[arg-type]
@@ -79,8 +81,12 @@ class Operands:
     """
 
     def __init__(self, **arrays: ArrayLike | None) -> None:
-        given = {name: as_array(name, value) for name, value in arrays.items() if value is not None}
-        first = next(iter(given))
+        first = next(iter(arrays))
+        given = {
+            name: as_array(name, value)
+            for name, value in arrays.items()
+            if value is not None or name == first
+        }
         self.dtype = given[first].dtype
         self.compute_dtype = np.dtype(np.float64 if self.dtype.itemsize == 8 else np.float32)
         for name, array in given.items():
@@ -92,7 +98,7 @@ class Operands:
         self._arrays = given
 
     def __getitem__(self, name: str) -> Array:
-        array: Array = self._arrays[name].astype(self.compute_dtype, copy=False)
+        array: Array = self.source(name).astype(self.compute_dtype, copy=False)
         return array
 
     def get(self, name: str) -> Array | None:
@@ -126,6 +132,8 @@ class Operands:
 
     def source(self, name: str) -> Array:
         """The array of this name in the caller's dtype."""
+        if name not in self._arrays:
+            raise TypeError(f"{name} must be an array, got None")
         return self._arrays[name]
 
     def images(self, name: str = "x") -> Array:
@@ -280,16 +288,33 @@ def as_int(name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     try:
-        return index(value)
+        integer = index(value)
     except TypeError:
         raise TypeError(
             f"{name} must be an integer, got {type(value).__name__} {value!r}"
         ) from None
+    if not -(2**63) <= integer < 2**63:
+        raise ValueError(f"{name} must fit into 64 bits, got {integer}")
+    return integer
+
+
+def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Whether `value` is a tuple, a list or an array with at least one dimension; not a string."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def as_shape(name: str, value: Any) -> tuple[int, ...]:
+    """A sequence of integers as a tuple."""
+    if not is_sequence(value):
+        raise TypeError(f"{name} must be a sequence of integers, got {value!r}")
+    return tuple(as_int(name, size) for size in value)
 
 
 def as_ints(name: str, value: Any, length: int) -> tuple[int, ...]:
     """An integer, or a sequence of 1 or `length` integers, as a tuple of `length` integers."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+    if not is_sequence(value):
         return (as_int(name, value),) * length
     values = tuple(as_int(name, v) for v in value)
     if len(values) == 1:

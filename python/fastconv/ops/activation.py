@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 from numpy.typing import ArrayLike
 
 from fastconv import _core
@@ -313,8 +314,8 @@ def _softmax(x: ArrayLike, axis: int, logarithm: bool, out: Array | None) -> Arr
     values = operands.contiguous("x")
     axis = as_axis("axis", axis, values.ndim)
     count = values.shape[axis] if values.ndim else 1
-    outer = int(np.prod(values.shape[:axis], dtype=np.intp))
-    inner = int(np.prod(values.shape[axis + 1 :], dtype=np.intp))
+    outer = math.prod(values.shape[:axis])
+    inner = math.prod(values.shape[axis + 1 :])
     shape = (outer, count, inner)
     return operands.run(
         lambda y: _core.softmax(values.reshape(shape), y.reshape(shape), logarithm),

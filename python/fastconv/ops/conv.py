@@ -15,8 +15,10 @@ from fastconv.ops._args import (
     as_array,
     as_int,
     as_pair,
+    as_shape,
     check_device,
     choice,
+    is_sequence,
     is_symbolic,
     record,
 )
@@ -40,8 +42,8 @@ def padding_argument(value: Any) -> PaddingArgument:
     """A 2-d convolution's padding as ((top, bottom), (left, right)), or the name of a rule."""
     if isinstance(value, str):
         return choice("padding", value, ("same", "valid"))
-    if hasattr(value, "__len__") and any(hasattr(v, "__len__") for v in value):
-        if len(value) != 2 or not all(hasattr(v, "__len__") and len(v) == 2 for v in value):
+    if is_sequence(value) and any(is_sequence(v) for v in value):
+        if len(value) != 2 or not all(is_sequence(v) and len(v) == 2 for v in value):
             raise ValueError(
                 "padding must be an integer, (height, width), ((top, bottom), (left, right)), "
                 f"'same' or 'valid', got {value!r}"
@@ -92,6 +94,17 @@ def _contiguous(array: Array | None) -> Array | None:
 def _batch(array: Array | None) -> Array | None:
     """A single image as a batch of one."""
     return array[None] if array is not None and array.ndim == 3 else array
+
+
+def _residual(operands: Operands) -> Array | None:
+    """The residual as a batch."""
+    residual, dimensions = operands.get("residual"), operands["x"].ndim
+    if residual is not None and residual.ndim != dimensions:
+        raise ValueError(
+            f"residual must have the output's shape, with {dimensions} dimensions as x has, "
+            f"got {residual.shape}"
+        )
+    return _batch(residual)
 
 
 def conv2d(
@@ -181,7 +194,7 @@ def conv2d(
         images,
         kernel,
         _contiguous(operands.get("bias")),
-        _batch(operands.get("residual")),
+        _residual(operands),
         _batch(native_out),
         *options,
     )
@@ -237,25 +250,37 @@ def conv1d(
     >>> fastconv.conv1d(x, np.ones((1, 1, 3), np.float32))
     array([[[3., 6., 9.]]], dtype=float32)
     """
-    arrays = {
-        name: as_array(name, value)
-        for name, value in (("x", x), ("weight", weight), ("residual", residual), ("out", out))
-        if value is not None
-    }
-    if arrays["weight"].ndim != 3:
-        raise ValueError(f"weight must have shape (O, C / groups, K), got {arrays['weight'].shape}")
-    if arrays["x"].ndim not in (2, 3):
-        raise ValueError(f"x must have shape (N, C, L) or (C, L), got {arrays['x'].shape}")
-    result = conv2d(
-        arrays["x"][..., None, :],
-        arrays["weight"][..., None, :],
-        bias,
+    options = _options(
         (1, _single("stride", stride)),
         _padding1d(padding),
         (1, _single("dilation", dilation)),
         groups,
+    )
+    operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
+    signals, kernel = operands.source("x"), operands.source("weight")
+    if kernel.ndim != 3:
+        raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
+    if signals.ndim not in (2, 3):
+        raise ValueError(f"x must have shape (N, C, L) or (C, L), got {signals.shape}")
+    added = operands.source("residual") if residual is not None else None
+    if added is not None and added.ndim != signals.ndim:
+        raise ValueError(
+            f"residual must have the output's shape, with {signals.ndim} dimensions as x has, "
+            f"got {added.shape}"
+        )
+    if out is not None:
+        batch = signals.shape if signals.ndim == 3 else (1, *signals.shape)
+        n, channels, _, length = _core.conv_output_shape(
+            (*batch[:2], 1, batch[2]), (*kernel.shape[:2], 1, kernel.shape[2]), *options[:4]
+        )
+        operands.check_out(out, (n, channels, length)[-signals.ndim :], inplace=("residual",))
+    result = conv2d(
+        signals[..., None, :],
+        kernel[..., None, :],
+        bias,
+        *options[:4],
         activation=activation,
-        residual=None if residual is None else arrays["residual"][..., None, :],
+        residual=None if added is None else added[..., None, :],
         algorithm=algorithm,
         accuracy=accuracy,
         out=None if out is None else out[..., None, :],
@@ -265,7 +290,7 @@ def conv1d(
 
 
 def _single(name: str, value: Any) -> int:
-    if hasattr(value, "__len__"):
+    if is_sequence(value):
         if len(value) != 1:
             raise ValueError(f"{name} must be an integer or a sequence of one, got {value!r}")
         value = value[0]
@@ -275,7 +300,7 @@ def _single(name: str, value: Any) -> int:
 def _padding1d(value: Any) -> Any:
     if isinstance(value, str):
         return value
-    if hasattr(value, "__len__") and len(value) == 1 and hasattr(value[0], "__len__"):
+    if is_sequence(value) and len(value) == 1 and is_sequence(value[0]):
         return (0, 0), as_pair("padding", value[0])
     return 0, _single("padding", value)
 
@@ -417,18 +442,27 @@ def depthwise_separable_conv2d(
         if x.ndim not in (3, 4):
             raise ValueError(f"x must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
     channels: int = x.shape[-3]
-    kernel = as_array("depthwise_weight", depthwise_weight)
+    operands = Operands(
+        depthwise_weight=depthwise_weight,
+        pointwise_weight=pointwise_weight,
+        depthwise_bias=depthwise_bias,
+        pointwise_bias=pointwise_bias,
+    )
+    kernel, mixing = operands.source("depthwise_weight"), operands.source("pointwise_weight")
     if kernel.ndim != 4 or kernel.shape[1] != 1 or kernel.shape[0] % max(channels, 1):
         raise ValueError(
             f"depthwise_weight must have shape (M * {channels}, 1, KH, KW), as x has {channels} "
             f"channels, got {kernel.shape}"
         )
-    mixing = as_array("pointwise_weight", pointwise_weight)
     if mixing.ndim != 4 or mixing.shape[1:] != (kernel.shape[0], 1, 1):
         raise ValueError(
             f"pointwise_weight must have shape (O, {kernel.shape[0]}, 1, 1), as depthwise_weight "
             f"has {kernel.shape[0]} filters, got {mixing.shape}"
         )
+    operands.vector("depthwise_bias", kernel.shape[0], "depthwise_weight has so many filters")
+    operands.vector(
+        "pointwise_bias", mixing.shape[0], "pointwise_weight has so many output channels"
+    )
     hidden = conv2d(
         x,
         kernel,
@@ -485,8 +519,11 @@ def linear(
         return record("linear", (x, weight, bias, residual), {"activation": activation}, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
-    if kernel.ndim != 2:
-        raise ValueError(f"weight must have shape (out_features, in_features), got {kernel.shape}")
+    if kernel.ndim != 2 or kernel.size == 0:
+        raise ValueError(
+            "weight must have shape (out_features, in_features), neither of them 0, "
+            f"got {kernel.shape}"
+        )
     if samples.ndim == 0 or samples.shape[-1] != kernel.shape[1]:
         raise ValueError(
             f"weight has {kernel.shape[1]} input features, so x must have shape "
@@ -496,7 +533,7 @@ def linear(
     added = operands.contiguous("residual") if residual is not None else None
     if added is not None and added.shape != shape:
         raise ValueError(f"residual must have the result's shape {shape}, got {added.shape}")
-    offset = operands.vector("bias", kernel.shape[0], "weight has rows")
+    offset = operands.vector("bias", kernel.shape[0], "weight has so many rows")
 
     def call(target: Array) -> None:
         _core.linear(
@@ -580,8 +617,7 @@ def algorithms(
     """
     options = _options(stride, padding, dilation, groups, None, "auto", accuracy)
     check_device(device)
-    shape = tuple(as_int("x_shape", size) for size in x_shape)
-    kernel = tuple(as_int("weight_shape", size) for size in weight_shape)
+    shape, kernel = as_shape("x_shape", x_shape), as_shape("weight_shape", weight_shape)
     double = choice("dtype", str(dtype), ("float32", "float64")) == "float64"
     if len(shape) == 3:
         shape = (1, *shape)
@@ -614,13 +650,20 @@ class PreparedConv2d:
         operands = Operands(weight=weight, bias=bias)
         self._dtype = operands.dtype
         self._weight = operands.contiguous("weight").copy()
-        offset = operands.get("bias")
-        self._bias = None if offset is None else np.array(offset, order="C")
+        if self._weight.ndim != 4:
+            raise ValueError(
+                f"weight must have shape (O, C / groups, KH, KW), got {self._weight.shape}"
+            )
+        offset = operands.vector("bias", len(self._weight), "weight has so many output channels")
+        self._bias = None if offset is None else offset.copy()
         self._options = options
         self._input_shape = input_shape
         self._packed: dict[tuple[int, ...], Any] = {}
         if input_shape is not None:
-            self._plan(tuple(as_int("input_shape", size) for size in input_shape)[-3:])
+            shape = as_shape("input_shape", input_shape)
+            if len(shape) not in (3, 4):
+                raise ValueError(f"input_shape must be (N, C, H, W) or (C, H, W), got {shape}")
+            self._plan(shape[-3:])
 
     def _plan(self, image_shape: tuple[int, ...]) -> Any:
         plan = self._packed.get(image_shape)
@@ -646,7 +689,7 @@ class PreparedConv2d:
             full = (images.shape[0], *plan.output_shape)
             operands.check_out(out, full[-operands["x"].ndim :], inplace=("residual",))
         native_out = operands.native_out(out)
-        result = plan.run(images, _batch(operands.get("residual")), _batch(native_out))
+        result = plan.run(images, _residual(operands), _batch(native_out))
         if native_out is not None and out is not None:
             return out
         return operands.finish(result if operands["x"].ndim == 4 else result[0], out)

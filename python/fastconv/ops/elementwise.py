@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -166,8 +167,8 @@ def mean(
     else:
         values = values.transpose(*kept, *axes)
         before, after = values.shape[: len(kept)], ()
-    outer, inner = (int(np.prod(sizes, dtype=np.intp)) for sizes in (before, after))
-    count = int(np.prod([operands["x"].shape[i] for i in axes], dtype=np.intp))
+    outer, inner = (math.prod(sizes) for sizes in (before, after))
+    count = math.prod(operands["x"].shape[i] for i in axes)
     cube = np.asarray(values, order="C").reshape(outer, count, inner)
     return operands.run(
         lambda y: _core.mean(cube, y.reshape(outer, inner)), shape, out, contiguous=True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
@@ -82,7 +82,7 @@ def batch_norm(
     if values.ndim < 2:
         raise ValueError(f"x must have shape (N, C, H, W), (C, H, W) or (N, C), got {values.shape}")
     n, c = (1, values.shape[0]) if values.ndim == 3 else values.shape[:2]
-    shape = (n, c, int(np.prod(values.shape[1 if values.ndim == 3 else 2 :], dtype=np.intp)))
+    shape = (n, c, math.prod(values.shape[1 if values.ndim == 3 else 2 :]))
     of = "x has so many channels"
     mean, variance = (
         operands.required_vector(key, c, of) for key in ("running_mean", "running_var")
@@ -166,7 +166,7 @@ def layer_norm(
         None if operands.get(name) is None else operands.contiguous(name).reshape(-1)
         for name in ("weight", "bias")
     )
-    count = int(np.prod(sizes, dtype=np.intp))
+    count = math.prod(sizes)
     shape = (values.size // count if count else 0, count)
     return operands.run(
         lambda y: _core.layer_norm(values.reshape(shape), y.reshape(shape), scale, shift, eps),

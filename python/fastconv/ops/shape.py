@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +24,8 @@ from fastconv.ops._args import (
 
 def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
     """`shape` without its -1, for an array of shape `given`."""
-    size = int(np.prod(given, dtype=object))
-    known = int(np.prod([n for n in shape if n != -1], dtype=object))
+    size = math.prod(given)
+    known = math.prod(n for n in shape if n != -1)
     unknown = list(shape).count(-1)
     fits = size % known == 0 if unknown == 1 and known else unknown == 0 and size == known
     if not fits or min(shape, default=0) < -1:
@@ -104,7 +105,7 @@ def flatten(
     last = as_axis("end_dim", end_dim, len(given))
     if first > last:
         raise ValueError(f"start_dim = {start_dim} comes after end_dim = {end_dim}")
-    joined = int(np.prod(given[first : last + 1], dtype=np.intp))
+    joined = math.prod(given[first : last + 1])
     shape = (*given[:first], joined, *given[last + 1 :])
     if is_symbolic(x) and first > 0 and 0 not in shape[1:]:
         shape = (-1, *shape[1:])  # holds for any batch size

@@ -111,24 +111,41 @@ void output(const WinogradOutput<T>& w) {
   }
 }
 
+// As many elements of T as a vector has doubles.
+template <class T>
+struct NarrowTypes {
+  typedef T type __attribute__((vector_size(lanes<double> * sizeof(T))));
+  typedef T unaligned __attribute__((vector_size(lanes<double> * sizeof(T)), aligned(sizeof(T)), may_alias));
+};
+template <class T>
+FASTCONV_INLINE Vec<double> load_as_double(const T* p) {
+  return __builtin_convertvector(*reinterpret_cast<const typename NarrowTypes<T>::unaligned*>(p), Vec<double>);
+}
+template <class T>
+FASTCONV_INLINE void store_from_double(T* p, Vec<double> v) {
+  *reinterpret_cast<typename NarrowTypes<T>::unaligned*>(p) = __builtin_convertvector(v, typename NarrowTypes<T>::type);
+}
+
 template <class T, int M>
 void weight(const WinogradWeight<T>& w) {
   constexpr int N = M + 2, L = lanes<T>, D = lanes<double>;
   constexpr auto& g = kMatrices<M>.g;
   for (int half = 0; half < L; half += D) {
-    Vec<double> x[3][3], rows[N][3];
-    for (int k = 0; k < 9; ++k)
-      for (int i = 0; i < D; ++i) x[k / 3][k % 3][i] = double(w.weight[k * L + half + i]);
+    Vec<double> rows[N][3];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) {
+      Vec<double> x[3];
+#pragma GCC unroll 3
+      for (int i = 0; i < 3; ++i) x[i] = load_as_double(w.weight + (3 * i + j) * L + half);
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) rows[i][j] = x[0] * g[i][0] + x[1] * g[i][1] + x[2] * g[i][2];
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < N; ++i)
-      for (int j = 0; j < 3; ++j) rows[i][j] = x[0][j] * g[i][0] + x[1][j] * g[i][1] + x[2][j] * g[i][2];
 #pragma GCC unroll 8
-    for (int i = 0; i < N; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < N; ++j) {
-        const Vec<double> u = rows[i][0] * g[j][0] + rows[i][1] * g[j][1] + rows[i][2] * g[j][2];
-        for (int k = 0; k < D; ++k) w.u[(i * N + j) * w.u_xi_stride + half + k] = T(u[k]);
-      }
+      for (int j = 0; j < N; ++j)
+        store_from_double(w.u + (i * N + j) * w.u_xi_stride + half,
+                          rows[i][0] * g[j][0] + rows[i][1] * g[j][1] + rows[i][2] * g[j][2]);
   }
 }
 
