@@ -746,17 +746,11 @@ def test_bits_do_not_depend_on_threads_or_batch(
     x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in (x_shape, weight_shape))
     for accuracy in ("exact", "fast"):
         for algorithm in served(x, weight, accuracy=accuracy, **options):
+            chosen = {"algorithm": algorithm, "accuracy": accuracy, "activation": "gelu", **options}
 
-            def run(images: np.ndarray, threads: int) -> np.ndarray:
+            def run(images: np.ndarray, threads: int, chosen: Any = chosen) -> np.ndarray:
                 with fastconv.num_threads(threads):
-                    return fastconv.conv2d(
-                        images,
-                        weight,
-                        algorithm=algorithm,
-                        accuracy=accuracy,
-                        activation="gelu",
-                        **options,
-                    )
+                    return fastconv.conv2d(images, weight, **chosen)
 
             y = run(x, 1)
             for threads in (2, 5):
