@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fastconv
 import numpy as np
 import pytest
 
@@ -46,6 +47,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, which --oracle forbids"
     return report
+
+
+@pytest.fixture(params=fastconv.show_config("dict")["isa_found"])
+def isa(request: pytest.FixtureRequest) -> str:
+    """Each instruction set that this build has for this CPU in turn."""
+    return request.param
 
 
 @pytest.fixture
