@@ -460,7 +460,9 @@ def depthwise_separable_conv2d(
             f"has {kernel.shape[0]} filters, got {mixing.shape}"
         )
     operands.vector("depthwise_bias", kernel.shape[0], "depthwise_weight has so many filters")
-    operands.vector("pointwise_bias", mixing.shape[0], "pointwise_weight has so many output channels")
+    operands.vector(
+        "pointwise_bias", mixing.shape[0], "pointwise_weight has so many output channels"
+    )
     hidden = conv2d(
         x,
         kernel,
@@ -519,7 +521,8 @@ def linear(
     samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
     if kernel.ndim != 2 or kernel.size == 0:
         raise ValueError(
-            f"weight must have shape (out_features, in_features), neither of them 0, got {kernel.shape}"
+            "weight must have shape (out_features, in_features), neither of them 0, "
+            f"got {kernel.shape}"
         )
     if samples.ndim == 0 or samples.shape[-1] != kernel.shape[1]:
         raise ValueError(
@@ -648,7 +651,9 @@ class PreparedConv2d:
         self._dtype = operands.dtype
         self._weight = operands.contiguous("weight").copy()
         if self._weight.ndim != 4:
-            raise ValueError(f"weight must have shape (O, C / groups, KH, KW), got {self._weight.shape}")
+            raise ValueError(
+                f"weight must have shape (O, C / groups, KH, KW), got {self._weight.shape}"
+            )
         offset = operands.vector("bias", len(self._weight), "weight has so many output channels")
         self._bias = None if offset is None else offset.copy()
         self._options = options
