@@ -19,10 +19,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+import fastconv
 import numpy as np
 import torch
-
-import fastconv
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,58 @@
-"""Helpers that tests share."""
+"""The option ``--oracle``, and helpers that tests share."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import fastconv
 import numpy as np
 import pytest
 
-ISAS: list[str] = fastconv.show_config("dict")["isa_found"]
+ORACLE_TESTS = Path(__file__).parent / "oracle"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--oracle",
+        action="store_true",
+        help="also run tests/oracle (see .ci/oracles); a skipped test then fails",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out tests/oracle without the option: its files import torch."""
+    if collection_path == ORACLE_TESTS and not config.getoption("--oracle"):
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        in_oracle = ORACLE_TESTS in item.path.parents
+        if in_oracle != (item.get_closest_marker("oracle") is not None):
+            raise pytest.UsageError(
+                f"{item.nodeid}: tests/oracle and the marker oracle go together"
+            )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if item.config.getoption("--oracle") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, which --oracle forbids"
+    return report
+
+
+@pytest.fixture(params=fastconv.show_config("dict")["isa_found"])
+def isa(request: pytest.FixtureRequest) -> str:
+    """Each instruction set that this build has for this CPU in turn."""
+    return request.param
 
 
 @pytest.fixture
@@ -28,17 +69,35 @@ def dtype(request: pytest.FixtureRequest) -> type[np.floating]:
 
 @pytest.fixture
 def run_python() -> Callable[..., str]:
-    """Run ``python ARGUMENTS`` in a process of its own, with extra environment variables."""
+    """Run ``python ARGUMENTS`` in a process of its own; return what it prints.
 
-    def run(*arguments: str, **environment: str) -> str:
-        done = subprocess.run(
+    ``run_python(*arguments, check=True, **environment)``. With ``check=False`` the process must
+    fail, and its stderr is returned. What configures fastconv or pytest is unset unless given.
+    """
+
+    def run(*arguments: str, check: bool = True, **environment: str) -> str:
+        unset = ("FASTCONV_ISA", "FASTCONV_NUM_THREADS", "OMP_NUM_THREADS", "PYTEST_ADDOPTS")
+        env = {name: value for name, value in os.environ.items() if name not in unset}
+        process = subprocess.run(
             [sys.executable, *arguments],
-            env={**os.environ, **environment},
+            env=env | environment,
             capture_output=True,
             text=True,
             check=False,
+            timeout=300,  # so that a deadlock is a failure
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert (process.returncode == 0) == check, process.stdout + process.stderr
+        assert process.returncode >= 0, f"killed by signal {-process.returncode}"
+        return process.stdout if check else process.stderr
+
+    return run
+
+
+@pytest.fixture
+def run_source(run_python: Callable[..., str]) -> Callable[..., str]:
+    """Run Python source as `run_python` runs a file."""
+
+    def run(source: str, *, check: bool = True, **environment: str) -> str:
+        return run_python("-c", textwrap.dedent(source), check=check, **environment)
 
     return run

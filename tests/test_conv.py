@@ -9,10 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import fastconv
 import numpy as np
 import pytest
-
-import fastconv
 
 EXACT = ("im2col", "direct", "depthwise")
 GOLDEN = np.load(Path(__file__).parent / "golden" / "conv2d.npz")
@@ -251,7 +250,9 @@ VIEWS = {
     "every second": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
     "interface": Interface,
     "DLPack": Dlpack,
-    "nested lists": lambda a: a.tolist() if a.dtype == np.float64 else np.array(a.tolist(), a.dtype),
+    "nested lists": lambda a: (
+        a.tolist() if a.dtype == np.float64 else np.array(a.tolist(), a.dtype)
+    ),
 }
 
 
@@ -293,7 +294,9 @@ def test_memmap_and_broadcast(tmp_path: Path) -> None:
     assert type(y) is np.ndarray
     row = np.broadcast_to(x[:, :1, :1], (3, 4, 6, 6))
     check_all(row, weight, padding=1)
-    check_all(np.broadcast_to(np.float32(2), (1, 4, 6, 6)), np.broadcast_to(np.float32(3), weight.shape))
+    check_all(
+        np.broadcast_to(np.float32(2), (1, 4, 6, 6)), np.broadcast_to(np.float32(3), weight.shape)
+    )
 
 
 def test_half_precision_is_rounded_once() -> None:
@@ -364,9 +367,9 @@ OUTS = {
     "channels last": lambda shape, dtype: np.empty(
         (shape[0], *shape[2:], shape[1]), dtype
     ).transpose(0, 3, 1, 2),
-    "slice": lambda shape, dtype: np.empty((shape[0], 3 * shape[1], shape[2] + 2, shape[3] + 1), dtype)[
-        :, shape[1] : 2 * shape[1], 1:-1, 1:
-    ],
+    "slice": lambda shape, dtype: np.empty(
+        (shape[0], 3 * shape[1], shape[2] + 2, shape[3] + 1), dtype
+    )[:, shape[1] : 2 * shape[1], 1:-1, 1:],
     "negative strides": lambda shape, dtype: np.empty(shape, dtype)[:, ::-1, :, ::-1],
     "every second": lambda shape, dtype: np.empty((*shape[:3], 2 * shape[3]), dtype)[..., ::2],
     "unaligned": lambda shape, dtype: unaligned(np.zeros(shape, dtype)),
@@ -438,10 +441,20 @@ def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> Non
         ((3, 20, 20), (4, 3, 1, 1), {}),
         ((2, 3, 20, 20), (4, 3, 3, 5), {"padding": "same"}),
     ]
-    everything = {"reference", "im2col", "direct", "depthwise", "winograd2", "winograd4", "winograd6"}
+    everything = {
+        "reference",
+        "im2col",
+        "direct",
+        "depthwise",
+        "winograd2",
+        "winograd4",
+        "winograd6",
+    }
     for x_shape, weight_shape, options in cases:
         x, weight = np.zeros(x_shape, dtype), np.zeros(weight_shape, dtype)
-        infos = fastconv.algorithms(x_shape, weight_shape, dtype=dtype, accuracy=accuracy, **options)
+        infos = fastconv.algorithms(
+            x_shape, weight_shape, dtype=dtype, accuracy=accuracy, **options
+        )
         names = [info.name for info in infos]
         assert len(set(names)) == len(names)
         assert {"reference", "im2col", "direct"} <= set(names) <= everything
@@ -455,7 +468,9 @@ def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> Non
         for name in everything - set(names):
             with pytest.raises(ValueError, match=f"algorithm '{name}' cannot serve here: it "):
                 fastconv.conv2d(x, weight, algorithm=name, accuracy=accuracy, **options)
-        prepared = fastconv.prepare_conv2d(weight, input_shape=x_shape, accuracy=accuracy, **options)
+        prepared = fastconv.prepare_conv2d(
+            weight, input_shape=x_shape, accuracy=accuracy, **options
+        )
         assert f"{names[0]} for" in repr(prepared)
         if accuracy == "exact":
             assert all(info.error_class == "exact" for info in infos)
@@ -503,7 +518,9 @@ def test_prepared_convolutions_pickle(dtype: Any) -> None:
     rng = np.random.default_rng(0)
     weight = integers(rng, 20, 16, 3, 3, dtype=dtype)
     x = integers(rng, 1, 16, 9, 9, dtype=dtype)
-    conv = fastconv.prepare_conv2d(weight, groups=1, padding="same", activation="gelu", input_shape=x.shape)
+    conv = fastconv.prepare_conv2d(
+        weight, groups=1, padding="same", activation="gelu", input_shape=x.shape
+    )
     y = conv(x)
     assert y.dtype == dtype
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(conv))(x), y)
@@ -552,7 +569,9 @@ def test_conv1d_is_conv2d_of_one_row(padding: Any, stride: Any, dilation: Any, g
     filters = weight.reshape(groups, 8 // groups, 6 // groups, 3)
     expected = np.einsum("ngcwk,gock->ngow", per_group, filters).reshape(2, 8, -1) + bias[:, None]
     np.testing.assert_array_equal(y, np.maximum(expected, 0))
-    single = fastconv.conv1d(x[0], weight, bias, stride, padding, dilation, groups, activation="relu")
+    single = fastconv.conv1d(
+        x[0], weight, bias, stride, padding, dilation, groups, activation="relu"
+    )
     np.testing.assert_array_equal(single, y[0])
     out = np.empty((*y.shape[:2], 2 * y.shape[2]), np.float32)[..., ::2]
     assert fastconv.conv1d(x, weight, bias, stride, padding, dilation, groups, out=out) is out
@@ -560,7 +579,13 @@ def test_conv1d_is_conv2d_of_one_row(padding: Any, stride: Any, dilation: Any, g
 
 
 def transposed(
-    x: np.ndarray, weight: np.ndarray, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+    x: np.ndarray,
+    weight: np.ndarray,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
 ) -> np.ndarray:
     """The definition: each input element spreads the kernel over the output."""
     n, c, h, w = x.shape
@@ -580,7 +605,9 @@ def transposed(
         for i in range(kh):
             for j in range(kw):
                 rows = slice(i * dilation[0], i * dilation[0] + (h - 1) * stride[0] + 1, stride[0])
-                columns = slice(j * dilation[1], j * dilation[1] + (w - 1) * stride[1] + 1, stride[1])
+                columns = slice(
+                    j * dilation[1], j * dilation[1] + (w - 1) * stride[1] + 1, stride[1]
+                )
                 full[:, outs, rows, columns] += (
                     x[:, channel, None] * weight[channel, :, i, j][None, :, None, None]
                 )
@@ -598,18 +625,33 @@ def test_conv_transpose2d_equals_its_definition() -> None:
         groups = int(rng.integers(1, 4))
         c, o = groups * int(rng.integers(1, 9)), int(rng.integers(1, 9))
         x, weight = integers(rng, 2, c, *pair(1, 7)), integers(rng, c, o, *pair(1, 4))
-        if any(extra >= max(s, d) for extra, s, d in zip(output_padding, stride, dilation, strict=True)):
+        if any(
+            extra >= max(s, d) for extra, s, d in zip(output_padding, stride, dilation, strict=True)
+        ):
             continue
         expected = transposed(x, weight, stride, padding, output_padding, groups, dilation)
-        if 0 in expected.shape or any(2 * p >= n + 2 * p for p, n in zip(padding, expected.shape[2:], strict=True)):
+        if 0 in expected.shape or any(
+            2 * p >= n + 2 * p for p, n in zip(padding, expected.shape[2:], strict=True)
+        ):
             continue
         checked += 1
         bias = integers(rng, o * groups)
-        y = fastconv.conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)
+        y = fastconv.conv_transpose2d(
+            x, weight, bias, stride, padding, output_padding, groups, dilation
+        )
         np.testing.assert_allclose(y, expected + bias[:, None, None], rtol=0, atol=1e-3)
         out = np.empty(y.shape[::-1], np.float32).T
         fastconv.conv_transpose2d(
-            x, weight, bias, stride, padding, output_padding, groups, dilation, activation="relu", out=out
+            x,
+            weight,
+            bias,
+            stride,
+            padding,
+            output_padding,
+            groups,
+            dilation,
+            activation="relu",
+            out=out,
         )
         np.testing.assert_array_equal(out, np.maximum(y, 0))
 
@@ -641,10 +683,19 @@ def test_depthwise_separable_is_both_convolutions(multiplier: int) -> None:
     hidden = fastconv.conv2d(
         x, depthwise, biases[0], groups=5, activation="relu6", algorithm="reference", **geometry
     )
-    expected = fastconv.conv2d(hidden, pointwise, biases[1], activation="relu", algorithm="reference")
+    expected = fastconv.conv2d(
+        hidden, pointwise, biases[1], activation="relu", algorithm="reference"
+    )
     out = np.empty_like(expected)
     y = fastconv.depthwise_separable_conv2d(
-        x, depthwise, pointwise, *biases, **geometry, depthwise_activation="relu6", activation="relu", out=out
+        x,
+        depthwise,
+        pointwise,
+        *biases,
+        **geometry,
+        depthwise_activation="relu6",
+        activation="relu",
+        out=out,
     )
     assert y is out
     np.testing.assert_array_equal(y, expected)
@@ -655,12 +706,17 @@ def test_depthwise_separable_is_both_convolutions(multiplier: int) -> None:
 def test_linear(shape: Any, dtype: Any) -> None:
     rng = np.random.default_rng(0)
     for features in (1, 3, 40):
-        x, weight = integers(rng, *shape, dtype=dtype), integers(rng, features, shape[-1], dtype=dtype)
+        x, weight = (
+            integers(rng, *shape, dtype=dtype),
+            integers(rng, features, shape[-1], dtype=dtype),
+        )
         bias = integers(rng, features, dtype=dtype)
         expected = x @ weight.T + bias
         residual = integers(rng, *expected.shape, dtype=dtype)
         np.testing.assert_array_equal(fastconv.linear(x, weight, bias), expected)
-        y = fastconv.linear(x[..., ::-1], weight[:, ::-1], bias, residual=residual, activation="relu")
+        y = fastconv.linear(
+            x[..., ::-1], weight[:, ::-1], bias, residual=residual, activation="relu"
+        )
         np.testing.assert_array_equal(y, np.maximum(expected + residual, 0))
         out = residual.copy()
         assert fastconv.linear(x, weight, bias, residual=out, out=out) is out
@@ -685,16 +741,18 @@ DETERMINISM = [
 
 
 @pytest.mark.parametrize(("x_shape", "weight_shape", "options"), DETERMINISM)
-def test_bits_do_not_depend_on_threads_or_batch(x_shape: Any, weight_shape: Any, options: Any) -> None:
+def test_bits_do_not_depend_on_threads_or_batch(
+    x_shape: Any, weight_shape: Any, options: Any
+) -> None:
     rng = np.random.default_rng(0)
     x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in (x_shape, weight_shape))
     for accuracy in ("exact", "fast"):
         for algorithm in served(x, weight, accuracy=accuracy, **options):
-            def run(images: np.ndarray, threads: int) -> np.ndarray:
+            chosen = {"algorithm": algorithm, "accuracy": accuracy, "activation": "gelu", **options}
+
+            def run(images: np.ndarray, threads: int, chosen: Any = chosen) -> np.ndarray:
                 with fastconv.num_threads(threads):
-                    return fastconv.conv2d(
-                        images, weight, algorithm=algorithm, accuracy=accuracy, activation="gelu", **options  # noqa: B023
-                    )
+                    return fastconv.conv2d(images, weight, **chosen)
 
             y = run(x, 1)
             for threads in (2, 5):

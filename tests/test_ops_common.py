@@ -12,7 +12,6 @@ from typing import Any
 import fastconv
 import numpy as np
 import pytest
-from conftest import ISAS
 
 C = 20
 
@@ -156,7 +155,7 @@ def test_out(name: str, x: np.ndarray) -> None:
     one = np.empty(1, x.dtype)
     repeated = np.lib.stride_tricks.as_strided(one, expected.shape, (0,) * expected.ndim)
     if expected.size > 1:
-        with pytest.raises(ValueError, match="stride of zero"):
+        with pytest.raises(ValueError, match="share memory"):
             op(x, out=repeated)
 
 
@@ -259,7 +258,6 @@ def test_symbolic_values_are_recorded(name: str, monkeypatch: pytest.MonkeyPatch
         OPS[name](symbol, out=np.empty(3))
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_every_isa_passes_these_tests(isa: str, run_python: Callable[..., str]) -> None:
     here = Path(__file__).parent
     used = run_python(

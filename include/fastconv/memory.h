@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 namespace fastconv {
@@ -59,6 +60,10 @@ class Scratch {
   void* memory_;
   std::size_t bytes_;
 };
+
+// Held while handing buffers in and out, here and in networks; never for long. A fork waits for it, so that the child does not
+// inherit a lock that nobody there will ever open.
+std::mutex& buffer_mutex();
 
 void trim_scratch();               // frees all cached buffers that nobody leases
 std::size_t scratch_cached_bytes();

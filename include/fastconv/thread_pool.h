@@ -8,8 +8,10 @@
 
 namespace fastconv {
 
-// Threads that parallel work of the calling thread may use: its own override, else the process-wide number.
+// Threads that parallel work of the calling thread may use: its own override, else the process-wide number. The first call
+// throws std::runtime_error where FASTCONV_NUM_THREADS is set to what is no number of threads.
 int num_threads();
+int process_num_threads();                  // whatever the calling thread's override
 void set_num_threads(int threads);          // process-wide; throws std::invalid_argument below 1 or above 1024
 int set_thread_override(int threads);       // this calling thread only; 0 removes it; returns the former one
 

@@ -7,12 +7,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
+Shape = tuple[int, ...]
 
 def num_threads() -> int: ...
+def process_num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def set_thread_override(threads: int) -> int: ...
 def trim() -> None: ...
 def config() -> dict[str, Any]: ...
+def kernel_isa() -> tuple[str, int]: ...
 
 # Operators other than convolutions write into `out`, of the right shape and of the dtype of `x`.
 def activate(activation: str, x: Array, out: Array, negative_slope: float) -> None: ...
@@ -62,6 +65,94 @@ def local_response_norm(
 def softmax(x: Array, out: Array, logarithm: bool) -> None: ...
 def mean(x: Array, out: Array) -> None: ...
 
+# Convolutions. `padding` is ((top, bottom), (left, right)), "same" or "valid".
+# Where `out` is None the result is a new array.
+Padding = Any
+
+def conv_output_shape(
+    x: Shape, weight: Shape, stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> Shape: ...
+def conv_transpose_output_shape(
+    x: Shape,
+    weight: Shape,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Shape: ...
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    residual: Array | None,
+    out: Array | None,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str,
+    algorithm: str,
+    accuracy: str,
+) -> Array: ...
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    out: Array | None,
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+    activation: str,
+) -> Array: ...
+def linear(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    residual: Array | None,
+    out: Array,
+    activation: str,
+) -> None: ...
+def algorithms(
+    x: Shape,
+    weight: Shape,
+    float64: bool,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str,
+    algorithm: str,
+    accuracy: str,
+) -> list[tuple[str, int, str, str]]: ...
+
+class PreparedConv2d:
+    def __init__(
+        self,
+        image_shape: Shape,
+        weight: Array,
+        bias: Array | None,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        activation: str,
+        algorithm: str,
+        accuracy: str,
+    ) -> None: ...
+    def run(self, x: Array, residual: Array | None, out: Array | None) -> Array: ...
+    @property
+    def output_shape(self) -> Shape: ...
+    @property
+    def algorithm(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def packed_bytes(self) -> int: ...
+
+# Networks. Values are numbers.
 # Graphs and networks (fastconv._symbolic, fastconv.network). Values are numbered.
 class Graph:
     def __init__(self, dtype: Any) -> None: ...
@@ -70,6 +161,7 @@ class Graph:
     def add(self, op: str, inputs: Sequence[int | None], attributes: dict[str, Any]) -> int: ...
     def shape(self, value: int) -> tuple[int, ...]: ...
     def set_name(self, value: int, name: str) -> None: ...
+    def set_outputs(self, values: Sequence[int]) -> None: ...
     def same_with_batch(self, batch: int, other: Graph) -> bool: ...
 
 class Network:

@@ -6,13 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, overload
 
-from fastconv import _core
+from fastconv import _core, _threadpoolctl
 from fastconv._version import __version__
 from fastconv.ops._args import as_int, choice
+
+_threadpoolctl.register()
+
+
+def _thread_count(n: int) -> int:
+    n = as_int("n", n)
+    if not 1 <= n <= 1024:
+        raise ValueError(f"n must be a number of threads from 1 to 1024, got {n}")
+    return n
 
 
 def set_num_threads(n: int) -> None:
     """Set how many threads the process uses.
+
+    Where ``threadpoolctl`` is installed, its ``threadpool_limits`` does so too.
 
     Parameters
     ----------
@@ -21,6 +32,8 @@ def set_num_threads(n: int) -> None:
 
     Raises
     ------
+    TypeError
+        If `n` is no integer.
     ValueError
         If `n` is out of range.
 
@@ -33,14 +46,20 @@ def set_num_threads(n: int) -> None:
     1
     >>> fastconv.set_num_threads(before)
     """
-    _core.set_num_threads(as_int("n", n))
+    _core.set_num_threads(_thread_count(n))
 
 
 def get_num_threads() -> int:
     """How many threads the calling thread's work uses.
 
     The default is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the smaller of the
-    affinity mask and the cgroup's CPU quota.
+    affinity mask and the cgroup's CPU quota. Threads are those of the process: a forked child
+    starts its own.
+
+    Returns
+    -------
+    int
+        At least 1.
 
     Examples
     --------
@@ -55,6 +74,18 @@ def get_num_threads() -> int:
 def num_threads(n: int) -> Iterator[None]:
     """Use `n` threads for what the calling Python thread does inside the ``with`` block.
 
+    Parameters
+    ----------
+    n : int
+        From 1 to 1024. Results never depend on it.
+
+    Raises
+    ------
+    TypeError
+        If `n` is no integer.
+    ValueError
+        If `n` is out of range.
+
     Examples
     --------
     >>> import fastconv
@@ -62,9 +93,7 @@ def num_threads(n: int) -> Iterator[None]:
     ...     fastconv.get_num_threads()
     1
     """
-    if as_int("n", n) < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-    before = _core.set_thread_override(n)
+    before = _core.set_thread_override(_thread_count(n))
     try:
         yield
     finally:
@@ -93,6 +122,18 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     ----------
     mode : {"print", "dict"}
         Whether to print it or to return it.
+
+    Returns
+    -------
+    dict or None
+        With ``mode="dict"``: ``version``, ``compiler``, ``cpu``, ``isa_found`` (weakest first),
+        ``isa`` (in use), ``threads``, ``cores_available``, ``cache_l1d``, ``cache_l2``,
+        ``cache_l3`` and ``scratch_cached_bytes`` (bytes), ``cuda`` (``None``: this build has none).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `mode` is neither.
 
     Examples
     --------

@@ -6,6 +6,7 @@
 #include "fastconv/cpu.h"
 #include "fastconv/memory.h"
 #include "fastconv/thread_pool.h"
+#include "kernels/probe/probe.h"
 
 namespace fastconv::bindings {
 
@@ -13,9 +14,15 @@ namespace {
 
 void bind_config(py::module_& m) {
   m.def("num_threads", &num_threads);
+  m.def("process_num_threads", &process_num_threads);
   m.def("set_num_threads", &set_num_threads);
   m.def("set_thread_override", &set_thread_override);
   m.def("trim", &trim_scratch);
+  // (instruction set, bytes in a vector) of the kernels that dispatch hands out, as they know it themselves.
+  m.def("kernel_isa", [] {
+    const ProbeKernels<float>& probe = probe_kernels<float>();
+    return py::make_tuple(probe.isa, probe.vector_bytes);
+  });
   m.def("config", [] {
     py::dict d;
     std::vector<std::string> found;
@@ -38,10 +45,14 @@ void bind_config(py::module_& m) {
 }  // namespace
 }  // namespace fastconv::bindings
 
+// threadpoolctl knows a library by its file name and a symbol that it exports (python/fastconv/config.py).
+extern "C" __attribute__((visibility("default"))) int fastconv_num_threads() { return fastconv::process_num_threads(); }
+
 PYBIND11_MODULE(_core, m) {
   using namespace fastconv::bindings;
   try {
     fastconv::active_isa();
+    fastconv::num_threads();
   } catch (const std::runtime_error& error) {
     throw py::import_error(error.what());
   }

@@ -1,5 +1,6 @@
 #include "fastconv/memory.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -20,7 +21,6 @@ struct Buffer {
 };
 
 struct ScratchCache {
-  std::mutex mutex;
   std::vector<Buffer> idle;
   std::size_t idle_bytes = 0;
 };
@@ -32,6 +32,15 @@ ScratchCache& cache() {
 }
 
 }  // namespace
+
+std::mutex& buffer_mutex() {
+  static std::mutex* mutex = [] {
+    auto* created = new std::mutex;
+    pthread_atfork([] { buffer_mutex().lock(); }, [] { buffer_mutex().unlock(); }, [] { buffer_mutex().unlock(); });
+    return created;
+  }();
+  return *mutex;
+}
 
 void* aligned_allocate(std::size_t bytes) {
   if (bytes == 0) return nullptr;
@@ -52,7 +61,7 @@ Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(bytes) {
   if (bytes == 0) return;
   ScratchCache& c = cache();
   {
-    const std::lock_guard lock(c.mutex);
+    const std::lock_guard lock(buffer_mutex());
     auto best = c.idle.end();  // the smallest that is large enough
     for (auto it = c.idle.begin(); it != c.idle.end(); ++it)
       if (it->bytes >= bytes && (best == c.idle.end() || it->bytes < best->bytes)) best = it;
@@ -76,7 +85,7 @@ Scratch::~Scratch() {
   ScratchCache& c = cache();
   std::vector<Buffer> dropped;
   {
-    const std::lock_guard lock(c.mutex);
+    const std::lock_guard lock(buffer_mutex());
     c.idle.push_back({memory_, bytes_});
     c.idle_bytes += bytes_;
     while (c.idle_bytes > kCachedBytesLimit) {  // the oldest goes first
@@ -92,7 +101,7 @@ void trim_scratch() {
   ScratchCache& c = cache();
   std::vector<Buffer> dropped;
   {
-    const std::lock_guard lock(c.mutex);
+    const std::lock_guard lock(buffer_mutex());
     dropped.swap(c.idle);
     c.idle_bytes = 0;
   }
@@ -101,7 +110,7 @@ void trim_scratch() {
 
 std::size_t scratch_cached_bytes() {
   ScratchCache& c = cache();
-  const std::lock_guard lock(c.mutex);
+  const std::lock_guard lock(buffer_mutex());
   return c.idle_bytes;
 }
 

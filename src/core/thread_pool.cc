@@ -140,6 +140,7 @@ Pool& pool() {
   return *pool_instance.load();
 }
 
+// 0 where the variable is unset, empty or no number of threads.
 int threads_from_environment(const char* name) {
   const char* text = std::getenv(name);
   if (!text) return 0;
@@ -149,12 +150,18 @@ int threads_from_environment(const char* name) {
   return end != text && (*end == '\0' || *end == ',') && value >= 1 && value <= kMaxThreads ? static_cast<int>(value) : 0;
 }
 
+// FASTCONV_NUM_THREADS is for us alone, so a value that means nothing is an error; OMP_NUM_THREADS is OpenMP's to judge.
+int default_threads() {
+  const char* ours = std::getenv("FASTCONV_NUM_THREADS");
+  if (const int n = threads_from_environment("FASTCONV_NUM_THREADS")) return n;
+  if (ours && *ours)
+    throw std::runtime_error("FASTCONV_NUM_THREADS must be from 1 to " + std::to_string(kMaxThreads) + ", got '" + ours + "'");
+  if (const int n = threads_from_environment("OMP_NUM_THREADS")) return n;
+  return available_cores();
+}
+
 std::atomic<int>& process_threads() {
-  static std::atomic<int> threads{[] {
-    if (const int n = threads_from_environment("FASTCONV_NUM_THREADS")) return n;
-    if (const int n = threads_from_environment("OMP_NUM_THREADS")) return n;
-    return available_cores();
-  }()};
+  static std::atomic<int> threads{default_threads()};
   return threads;
 }
 
@@ -167,7 +174,9 @@ int checked_threads(int threads) {
 
 }  // namespace
 
-int num_threads() { return thread_override ? thread_override : process_threads().load(); }
+int num_threads() { return thread_override ? thread_override : process_num_threads(); }
+
+int process_num_threads() { return process_threads().load(); }
 
 void set_num_threads(int threads) { process_threads() = checked_threads(threads); }
 

@@ -21,7 +21,7 @@ class ArenaList {
 
   AlignedArray<T> take() {
     {
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard lock(buffer_mutex());
       if (!free_.empty()) {
         AlignedArray<T> arena = std::move(free_.back());
         free_.pop_back();
@@ -31,14 +31,13 @@ class ArenaList {
     return AlignedArray<T>(bytes_ / sizeof(T));
   }
   void give_back(AlignedArray<T> arena) {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(buffer_mutex());
     if (free_.size() < kKept) free_.push_back(std::move(arena));
   }
 
  private:
   static constexpr std::size_t kKept = 4;
   const std::size_t bytes_;
-  std::mutex mutex_;
   std::vector<AlignedArray<T>> free_;
 };
 

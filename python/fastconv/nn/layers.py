@@ -253,7 +253,7 @@ class ConvTranspose2d(_Conv):
             self.weight,
             self.bias,
             self.stride,
-            self.padding,
+            self.padding,  # type: ignore[arg-type]
             self.output_padding,
             self.groups,
             self.dilation,

@@ -83,7 +83,7 @@ class Operands:
     def __init__(self, **arrays: ArrayLike | None) -> None:
         first = next(iter(arrays))
         given = {
-            name: as_array(name, value)
+            name: as_array(name, value)  # type: ignore[arg-type]  # refuses None for the first
             for name, value in arrays.items()
             if value is not None or name == first
         }

@@ -137,8 +137,8 @@ def conv2d(
     stride, dilation : int or (int, int)
         Along height and width.
     padding : int, (int, int), ((top, bottom), (left, right)), "same" or "valid"
-        Zeros around `x`. ``"same"`` works at any stride: the output has ``ceil(H / stride)`` rows, and
-        where the padding is odd the extra row is at the bottom.
+        Zeros around `x`. ``"same"`` works at any stride: the output has ``ceil(H / stride)`` rows,
+        and where the padding is odd the extra row is at the bottom.
     groups : int
         Output channels in group i see only the input channels in group i; ``groups == C`` is a
         depthwise convolution.
@@ -182,7 +182,7 @@ def conv2d(
     check_device(device)
     if is_symbolic(x, residual):
         attributes = {name: getattr(options, name) for name in _RECORDED}
-        return record("conv2d", (x, weight, bias, residual), attributes, out)  # type: ignore[no-any-return]
+        return record("conv2d", (x, weight, bias, residual), attributes, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     images = operands.images()
     kernel = operands.contiguous("weight")
@@ -359,7 +359,7 @@ def conv_transpose2d(
     >>> fastconv.conv_transpose2d(x, weight, stride=2).shape
     (1, 1, 4, 4)
     """
-    options = {
+    options: dict[str, Any] = {
         "stride": as_pair("stride", stride),
         "padding": as_pair("padding", padding),
         "output_padding": as_pair("output_padding", output_padding),
@@ -368,7 +368,7 @@ def conv_transpose2d(
         "activation": activation_name(activation),
     }
     if is_symbolic(x):
-        return record("conv_transpose2d", (x, weight, bias), options, out)  # type: ignore[no-any-return]
+        return record("conv_transpose2d", (x, weight, bias), options, out)
     operands = Operands(x=x, weight=weight, bias=bias)
     images = operands.images()
     kernel = operands.contiguous("weight")
@@ -441,7 +441,7 @@ def depthwise_separable_conv2d(
         x = as_array("x", x)
         if x.ndim not in (3, 4):
             raise ValueError(f"x must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
-    channels: int = x.shape[-3]  # type: ignore[union-attr]
+    channels: int = x.shape[-3]
     operands = Operands(
         depthwise_weight=depthwise_weight,
         pointwise_weight=pointwise_weight,
@@ -460,7 +460,9 @@ def depthwise_separable_conv2d(
             f"has {kernel.shape[0]} filters, got {mixing.shape}"
         )
     operands.vector("depthwise_bias", kernel.shape[0], "depthwise_weight has so many filters")
-    operands.vector("pointwise_bias", mixing.shape[0], "pointwise_weight has so many output channels")
+    operands.vector(
+        "pointwise_bias", mixing.shape[0], "pointwise_weight has so many output channels"
+    )
     hidden = conv2d(
         x,
         kernel,
@@ -514,12 +516,13 @@ def linear(
     """
     activation = activation_name(activation)
     if is_symbolic(x, residual):
-        return record("linear", (x, weight, bias, residual), {"activation": activation}, out)  # type: ignore[no-any-return]
+        return record("linear", (x, weight, bias, residual), {"activation": activation}, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
     if kernel.ndim != 2 or kernel.size == 0:
         raise ValueError(
-            f"weight must have shape (out_features, in_features), neither of them 0, got {kernel.shape}"
+            "weight must have shape (out_features, in_features), neither of them 0, "
+            f"got {kernel.shape}"
         )
     if samples.ndim == 0 or samples.shape[-1] != kernel.shape[1]:
         raise ValueError(
@@ -559,6 +562,13 @@ class AlgorithmInfo(NamedTuple):
         ``"winograd6"`` (see docs/accuracy.md).
     reason : str
         What speaks for it, or where it stands in the order.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> best = fastconv.algorithms((1, 64, 28, 28), (64, 1, 3, 3), groups=64)[0]
+    >>> best.name, best.error_class
+    ('depthwise', 'exact')
     """
 
     name: str
@@ -617,8 +627,17 @@ def algorithms(
 class PreparedConv2d:
     """A convolution whose weights are packed once; made by `prepare_conv2d`.
 
-    Call it with ``prepared(x, residual=None, out=None)``. It pickles, and may be called from several
-    threads at once.
+    Call it with ``prepared(x, residual=None, out=None)``. It pickles, and may be called from
+    several threads at once.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> import numpy as np
+    >>> weight = np.ones((8, 3, 3, 3), np.float32)
+    >>> prepared = fastconv.prepare_conv2d(weight, padding=1)
+    >>> prepared(np.ones((1, 3, 5, 5), np.float32)).shape
+    (1, 8, 5, 5)
     """
 
     def __init__(
@@ -632,7 +651,9 @@ class PreparedConv2d:
         self._dtype = operands.dtype
         self._weight = operands.contiguous("weight").copy()
         if self._weight.ndim != 4:
-            raise ValueError(f"weight must have shape (O, C / groups, KH, KW), got {self._weight.shape}")
+            raise ValueError(
+                f"weight must have shape (O, C / groups, KH, KW), got {self._weight.shape}"
+            )
         offset = operands.vector("bias", len(self._weight), "weight has so many output channels")
         self._bias = None if offset is None else offset.copy()
         self._options = options
@@ -677,9 +698,7 @@ class PreparedConv2d:
         return {**self.__dict__, "_packed": {}}
 
     def __repr__(self) -> str:
-        chosen = ", ".join(
-            f"{plan.algorithm} for {shape}" for shape, plan in self._packed.items()
-        )
+        chosen = ", ".join(f"{plan.algorithm} for {shape}" for shape, plan in self._packed.items())
         return f"PreparedConv2d(weight={self._weight.shape}, {chosen or 'not packed yet'})"
 
 
