@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import fastconv
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
-
-import fastconv
 
 X = np.zeros((2, 4, 8, 8), np.float32)
 WEIGHT = np.zeros((6, 4, 3, 3), np.float32)
@@ -58,7 +57,11 @@ GEOMETRY = [
     (conv2d(groups=5), ValueError, "groups = 5 does not divide the 6 output channels"),
     (conv2d(groups=True), TypeError, "groups must be an integer, got True"),
     (conv2d(groups=2.0), TypeError, "groups must be an integer, got float"),
-    (conv2d(groups=2), ValueError, r"weight has 4 input channels a group but x has 4: .* \* groups"),
+    (
+        conv2d(groups=2),
+        ValueError,
+        r"weight has 4 input channels a group but x has 4: .* \* groups",
+    ),
     (conv2d(weight=np.zeros((8, 1, 3, 3), np.float32)), ValueError, r"\(groups=4 would fit\)"),
     (conv2d(X[:, :3]), ValueError, "weight has 4 input channels but x has 3"),
     (conv2d(weight=giant(6, 4, 9, 3)), ValueError, "kernel does not fit into x: .* 9 in height"),
@@ -77,8 +80,16 @@ WORDS = [
     (conv2d(device="gpu"), ValueError, "device must be one of cpu, cuda, got 'gpu'"),
     (conv2d(device=0), TypeError, "device must be a string"),
     (conv2d(device="cuda"), fastconv.cuda.CudaUnavailable, "device='cuda' needs"),
-    (conv2d(algorithm="depthwise"), ValueError, "'depthwise' cannot serve here: it needs groups =="),
-    (conv2d(algorithm="winograd", stride=2), ValueError, "'winograd' cannot serve .* needs stride 1"),
+    (
+        conv2d(algorithm="depthwise"),
+        ValueError,
+        "'depthwise' cannot serve here: it needs groups ==",
+    ),
+    (
+        conv2d(algorithm="winograd", stride=2),
+        ValueError,
+        "'winograd' cannot serve .* needs stride 1",
+    ),
     (conv2d(algorithm="winograd4", dilation=2), ValueError, "cannot serve .* needs dilation 1"),
     (conv2d(algorithm="winograd6", accuracy="exact"), ValueError, "cannot serve .* is not exact"),
     (
@@ -102,7 +113,11 @@ ARRAYS = [
     (conv2d(X[0, 0]), ValueError, r"x must have shape \(N, C, H, W\) or \(C, H, W\), got \(8, 8\)"),
     (conv2d(np.float32(1)), ValueError, r"x must have shape .*, got \(\)"),
     (conv2d(X[None]), ValueError, r"x must have shape .*, got \(1, 2, 4, 8, 8\)"),
-    (conv2d(weight=WEIGHT[0]), ValueError, r"weight must have 4 dimensions .*, got shape \(4, 3, 3\)"),
+    (
+        conv2d(weight=WEIGHT[0]),
+        ValueError,
+        r"weight must have 4 dimensions .*, got shape \(4, 3, 3\)",
+    ),
     (conv2d(weight=np.float32(1)), ValueError, "weight must have 4 dimensions"),
     (conv2d(bias=BIAS[:5]), ValueError, r"bias must have shape \(6,\), as weight .*, got \(5,\)"),
     (conv2d(bias=BIAS[None]), ValueError, r"bias must have shape \(6,\)"),
@@ -137,7 +152,9 @@ def test_dtypes_that_are_none(name: str, dtype: Any) -> None:
     if np.dtype(dtype) == np.float64:
         pytest.skip("long double is double here")
     arrays = {"x": X, "weight": WEIGHT, name: np.zeros(shapes[name], dtype)}
-    message = rf"{name} must be float32 or float64 .*, got .*: convert it, for example {name}\.astype"
+    message = (
+        rf"{name} must be float32 or float64 .*, got .*: convert it, for example {name}\.astype"
+    )
     with pytest.raises(TypeError, match=message):
         fastconv.conv2d(**arrays)
 
@@ -220,14 +237,29 @@ OTHERS = {
         ((X1, W1, BIAS[:2]), {}, ValueError, r"bias must have shape \(6,\)"),
         ((X1[:, :3], W1), {}, ValueError, "weight has 4 input channels but x has 3"),
         ((X1[:, :, :2], W1), {}, ValueError, "kernel does not fit into x"),
-        ((X1, W1), {"stride": (1, 2)}, ValueError, "stride must be an integer or a sequence of one"),
+        (
+            (X1, W1),
+            {"stride": (1, 2)},
+            ValueError,
+            "stride must be an integer or a sequence of one",
+        ),
         ((X1, W1), {"stride": 0}, ValueError, "stride must be from 1"),
         ((X1, W1), {"dilation": 1.0}, TypeError, "dilation must be an integer"),
-        ((X1, W1), {"padding": (1, 2)}, ValueError, "padding must be an integer or a sequence of one"),
+        (
+            (X1, W1),
+            {"padding": (1, 2)},
+            ValueError,
+            "padding must be an integer or a sequence of one",
+        ),
         ((X1, W1), {"padding": ((1, 2, 3),)}, ValueError, "padding must be an integer or a pair"),
         ((X1, W1), {"padding": -1}, ValueError, "padding must be from 0"),
         ((X1, W1), {"padding": "full"}, ValueError, "padding must be one of same, valid"),
-        ((X1, W1), {"residual": giant(2, 6, 7)}, ValueError, "residual must have the output's shape"),
+        (
+            (X1, W1),
+            {"residual": giant(2, 6, 7)},
+            ValueError,
+            "residual must have the output's shape",
+        ),
         ((X1, W1), {"residual": giant(6, 6)}, ValueError, "residual must .* with 3 dimensions"),
         ((X1, W1), {"out": np.zeros((2, 6, 7), np.float32)}, ValueError, r"shape \(2, 6, 6\), got"),
         ((X1, W1), {"out": [[1.0]]}, TypeError, r"out must be a numpy\.ndarray, got list"),
@@ -284,13 +316,33 @@ OTHERS = {
         ((X, None, POINTWISE), {}, TypeError, "depthwise_weight must be an array, got None"),
         ((X, DEPTHWISE, None), {}, TypeError, "pointwise_weight must be an array, got None"),
         ((X[0, 0], DEPTHWISE, POINTWISE), {}, ValueError, "x must have shape"),
-        ((X, DEPTHWISE[:7], POINTWISE), {}, ValueError, r"depthwise_weight must have shape \(M \* 4"),
-        ((X, DEPTHWISE, POINTWISE[:, :7]), {}, ValueError, r"pointwise_weight must have shape \(O, 8"),
+        (
+            (X, DEPTHWISE[:7], POINTWISE),
+            {},
+            ValueError,
+            r"depthwise_weight must have shape \(M \* 4",
+        ),
+        (
+            (X, DEPTHWISE, POINTWISE[:, :7]),
+            {},
+            ValueError,
+            r"pointwise_weight must have shape \(O, 8",
+        ),
         ((X, DEPTHWISE, POINTWISE, BIAS), {}, ValueError, r"depthwise_bias must have shape \(8,\)"),
-        ((X, DEPTHWISE, POINTWISE, None, BIAS[1:]), {}, ValueError, "pointwise_bias must have shape"),
+        (
+            (X, DEPTHWISE, POINTWISE, None, BIAS[1:]),
+            {},
+            ValueError,
+            "pointwise_bias must have shape",
+        ),
         ((X, DEPTHWISE, POINTWISE.astype(float)), {}, TypeError, "pointwise_weight is float64 but"),
         ((X, DEPTHWISE, POINTWISE), {"stride": 0}, ValueError, "stride must be from 1"),
-        ((X, DEPTHWISE, POINTWISE), {"depthwise_activation": "x"}, ValueError, "activation must be"),
+        (
+            (X, DEPTHWISE, POINTWISE),
+            {"depthwise_activation": "x"},
+            ValueError,
+            "activation must be",
+        ),
         ((X, DEPTHWISE, POINTWISE), {"out": X}, ValueError, "out must have shape"),
     ],
     "algorithms": [
@@ -318,7 +370,12 @@ OTHERS = {
         ((WEIGHT,), {"input_shape": X.shape, "stride": 0}, ValueError, "stride must be from 1"),
         ((WEIGHT,), {"input_shape": (4, 8)}, ValueError, "input_shape must be"),
         ((WEIGHT,), {"input_shape": 8}, TypeError, "input_shape must be a sequence of integers"),
-        ((WEIGHT,), {"input_shape": (3, 8, 8)}, ValueError, "weight has 4 input channels but x has 3"),
+        (
+            (WEIGHT,),
+            {"input_shape": (3, 8, 8)},
+            ValueError,
+            "weight has 4 input channels but x has 3",
+        ),
         (
             (WEIGHT,),
             {"input_shape": X.shape, "stride": 2, "algorithm": "winograd"},

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import fastconv
 import numpy as np
 import pytest
-
-import fastconv
 
 ALGORITHMS = ("im2col", "direct", "winograd2", "winograd4", "winograd6", "auto")
 

@@ -53,7 +53,8 @@ class Case:
         return (
             f"x {self.x.shape} {self.x.strides} {self.x.dtype}, weight {self.weight.shape}, "
             f"bias {self.bias is not None}, residual {self.residual is not None}, "
-            f"integers {self.integers}, out {self.out is not None and self.out.strides}, {self.options}"
+            f"integers {self.integers}, "
+            f"out {self.out is not None and self.out.strides}, {self.options}"
         )
 
 
@@ -247,27 +248,19 @@ def check_case(case: Case, convolve: Callable[..., np.ndarray] = fastconv.conv2d
         if case.out is not None:
             case.out[...] = np.nan
         try:
-<<<<<<< HEAD
             y = convolve(
-=======
-            y = fastconv.conv2d(
->>>>>>> main
                 case.x,
                 case.weight,
                 case.bias,
                 residual=case.residual,
                 algorithm=algorithm,
-<<<<<<< HEAD
                 out=case.out,
-=======
->>>>>>> main
                 **options,
             )
         except ValueError as error:
             if "cannot serve" not in str(error):
                 failures.append(f"{algorithm}: {error} [{case}]")
             continue
-<<<<<<< HEAD
         wrong = mismatch(
             y,
             exact,
@@ -280,28 +273,6 @@ def check_case(case: Case, convolve: Callable[..., np.ndarray] = fastconv.conv2d
         )
         if wrong or (case.out is not None and y is not case.out):
             failures.append(f"{algorithm}: {wrong} [{case}]")
-=======
-        if y.shape != y_exact.shape or y.dtype != case.x.dtype.newbyteorder("="):
-            failures.append(f"{algorithm}: shape {y.shape}, dtype {y.dtype} [{case}]")
-            continue
-        error = np.abs(y - y_exact)
-        linear = options["activation"] in (None, "relu", "relu6")
-        if case.integers and algorithm in EXACT_ALGORITHMS and linear:
-            wrong = error > 0
-        else:
-            bound = BOUND.get(algorithm, DEFAULT_BOUND) * largest * (1 if single else 2.0**-29)
-            if not linear:  # slopes of up to 1.5, and a few ulps of their own
-                bound = 1.5 * bound + 8 * eps * (np.abs(y_exact) + 1)
-            wrong = ~(error <= bound)
-        if wrong.any():
-            worst = np.unravel_index(
-                np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape
-            )
-            failures.append(
-                f"{algorithm}: off by {error[worst]:.3g} at {tuple(map(int, worst))}, "
-                f"of {largest.max():.3g} [{case}]"
-            )
->>>>>>> main
     return failures
 
 

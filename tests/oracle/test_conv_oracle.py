@@ -10,11 +10,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import fastconv
 import numpy as np
 import pytest
 import torch
-
-import fastconv
 
 sys.path.insert(0, str(Path(__file__).parent))
 import differential as diff
@@ -94,7 +93,9 @@ def test_torchs_sample_inputs(name: str, dtype: torch.dtype) -> None:
         assert y.dtype == to_numpy(sample.input).dtype
         error = np.abs(y - exact.numpy())
         scale = 1 if dtype == torch.float32 else 2.0**-29
-        assert np.all(error <= diff.DEFAULT_BOUND * scale * magnitude.max().item() if y.size else True)
+        assert np.all(
+            error <= diff.DEFAULT_BOUND * scale * magnitude.max().item() if y.size else True
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in OPS if OPINFO[name].error_inputs_func])
@@ -122,7 +123,9 @@ def test_extensions_of_torch(options: dict[str, Any]) -> None:
     x, weight = rng.standard_normal((2, 5, 11, 12)), rng.standard_normal((6, 5, 3, 4))
     with pytest.raises((RuntimeError, TypeError)):
         F.conv2d(diff.double(x), diff.double(weight), **options)
-    stride, dilation = (np.broadcast_to(options.get(k, 1), 2).tolist() for k in ("stride", "dilation"))
+    stride, dilation = (
+        np.broadcast_to(options.get(k, 1), 2).tolist() for k in ("stride", "dilation")
+    )
     sides = options["padding"]
     if sides == "same":
         sides = [
@@ -193,7 +196,15 @@ def vector(draw: Draw, length: int) -> np.ndarray | None:
     return draw.array(2 * length)[::2] if draw.rng.random() < 0.5 else None
 
 
-def check(y: np.ndarray, out: np.ndarray | None, exact: Any, magnitude: Any, draw: Draw, activation: Any, what: Any) -> None:
+def check(
+    y: np.ndarray,
+    out: np.ndarray | None,
+    exact: Any,
+    magnitude: Any,
+    draw: Draw,
+    activation: Any,
+    what: Any,
+) -> None:
     """As `diff.mismatch`; sums of integers are exact."""
     wrong = diff.mismatch(
         y, exact, magnitude, dtype=draw.dtype, activation=activation, exactly=draw.integers
@@ -212,20 +223,29 @@ def test_conv1d(chunk: int) -> None:
         kernel, stride, dilation = draw.between(1, 7), draw.between(1, 3), draw.between(1, 3)
         window = (kernel - 1) * dilation + 1
         length = draw.between(1, 80)
-        padding = draw.pick("same", "valid", draw.between(0, 5), ((draw.between(0, 4), draw.between(0, 4)),))
+        padding = draw.pick(
+            "same", "valid", draw.between(0, 5), ((draw.between(0, 4), draw.between(0, 4)),)
+        )
         if padding == "same":
             sides = diff.same(length, kernel, stride, dilation)
         else:
             sides = {int: (padding,) * 2, tuple: np.ravel(padding), str: (0, 0)}[type(padding)]
             length = max(length, window - sum(sides))
         single = draw.rng.random() < 0.2
-        x, weight = draw.view(*(() if single else (2,)), c, length), draw.view(o, c // groups, kernel)
+        x, weight = (
+            draw.view(*(() if single else (2,)), c, length),
+            draw.view(o, c // groups, kernel),
+        )
         bias = vector(draw, o)
         padded = F.pad(diff.double(x), tuple(int(side) for side in sides))
         native = {"stride": stride, "dilation": dilation, "groups": groups}
         exact = F.conv1d(padded, diff.double(weight), **native)
         magnitude = F.conv1d(padded.abs(), diff.double(weight).abs(), **native)
-        residual, out, activation = draw.maybe(*exact.shape), draw.out(tuple(exact.shape)), draw.activation()
+        residual, out, activation = (
+            draw.maybe(*exact.shape),
+            draw.out(tuple(exact.shape)),
+            draw.activation(),
+        )
         algorithm = draw.pick("auto", "im2col", "direct")
         y = fastconv.conv1d(
             x, weight, bias, padding=padding, residual=residual, activation=activation, out=out,
@@ -235,7 +255,15 @@ def test_conv1d(chunk: int) -> None:
             exact, magnitude, y, out = exact[None], magnitude[None], y[None], None
             residual = None if residual is None else residual[None]
         exact, magnitude = diff.with_terms(exact, magnitude, bias, residual)
-        check(y, out, exact, magnitude, draw, activation, (x.shape, weight.shape, padding, native, algorithm))
+        check(
+            y,
+            out,
+            exact,
+            magnitude,
+            draw,
+            activation,
+            (x.shape, weight.shape, padding, native, algorithm),
+        )
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
@@ -273,7 +301,10 @@ def test_conv_transpose2d(chunk: int) -> None:
         assert wrong is None, f"{wrong}: {x.shape}, {weight.shape}, {options}"
         assert out is None or y is out
         single = fastconv.conv_transpose2d(x[0], weight, bias, activation=activation, **options)
-        np.testing.assert_array_equal(single, fastconv.conv_transpose2d(x[:1], weight, bias, activation=activation, **options)[0])
+        np.testing.assert_array_equal(
+            single,
+            fastconv.conv_transpose2d(x[:1], weight, bias, activation=activation, **options)[0],
+        )
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
@@ -281,10 +312,17 @@ def test_linear(chunk: int) -> None:
     draw = Draw("linear", chunk)
     for _ in range(CASES):
         draw.reset()
-        inputs, outputs = draw.pick(draw.channels(), 100, 700, 1025), draw.pick(draw.channels(), 100, 1000)
+        inputs, outputs = (
+            draw.pick(draw.channels(), 100, 700, 1025),
+            draw.pick(draw.channels(), 100, 1000),
+        )
         samples = draw.pick(1, 2, 3, 15, 64, 70)
         x, weight = draw.view(samples, inputs), draw.view(outputs, inputs)
-        bias, residual, activation = vector(draw, outputs), draw.maybe(samples, outputs), draw.activation()
+        bias, residual, activation = (
+            vector(draw, outputs),
+            draw.maybe(samples, outputs),
+            draw.activation(),
+        )
         out = draw.out((samples, outputs))
         y = fastconv.linear(x, weight, bias, activation=activation, residual=residual, out=out)
         xd, wd = diff.double(x), diff.double(weight)
@@ -293,7 +331,9 @@ def test_linear(chunk: int) -> None:
             exact, magnitude = exact + diff.double(bias), magnitude + diff.double(bias).abs()
         exact, magnitude = diff.with_terms(exact, magnitude, residual)
         check(y, out, exact, magnitude, draw, activation, (x.shape, weight.shape))
-        whole = fastconv.linear(x.reshape(1, samples, 1, inputs), weight, bias, activation=activation)
+        whole = fastconv.linear(
+            x.reshape(1, samples, 1, inputs), weight, bias, activation=activation
+        )
         assert whole.shape == (1, samples, 1, outputs)
         if samples == 1:
             assert fastconv.linear(x[0], weight, bias).shape == (outputs,)
@@ -332,9 +372,24 @@ def test_depthwise_separable_conv2d(chunk: int) -> None:
         magnitude = 2 * twice(torch.abs, lambda t: t)  # the errors of both convolutions
         out = draw.out(tuple(exact.shape))
         y = fastconv.depthwise_separable_conv2d(
-            x, depthwise, pointwise, *biases, depthwise_activation=inner, activation=activation, out=out, **options
+            x,
+            depthwise,
+            pointwise,
+            *biases,
+            depthwise_activation=inner,
+            activation=activation,
+            out=out,
+            **options,
         )
-        check(y, out, exact, magnitude, draw, activation, (x.shape, depthwise.shape, pointwise.shape, options))
+        check(
+            y,
+            out,
+            exact,
+            magnitude,
+            draw,
+            activation,
+            (x.shape, depthwise.shape, pointwise.shape, options),
+        )
 
 
 def prepared(
@@ -382,7 +437,9 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(dtype: Any) -> N
         y = fastconv.conv2d(*arrays[:3], residual=arrays[3], **case.options)
         expected = fastconv.conv2d(*single[:3], residual=single[3], **case.options)
         assert y.dtype == dtype
-        np.testing.assert_array_equal(y.astype(np.float32), expected.astype(dtype).astype(np.float32))
+        np.testing.assert_array_equal(
+            y.astype(np.float32), expected.astype(dtype).astype(np.float32)
+        )
         out = np.empty(y.shape[::-1], dtype).T
         fastconv.conv2d(*arrays[:3], residual=arrays[3], out=out, **case.options)
         np.testing.assert_array_equal(out.astype(np.float32), y.astype(np.float32))
