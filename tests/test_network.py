@@ -357,6 +357,31 @@ def test_input_is_checked(module, x):
     assert np.array_equal(network(x[:1].astype(">f4")), network(x[:1]))
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_conv1d_in_a_network(groups):
+    module = nn.Sequential(
+        nn.Conv1d(6, 8, 3, stride=2, padding="same", groups=groups), nn.ReLU(), nn.Conv1d(8, 4, 5)
+    )
+    for batch in (2, 5, 0):
+        x = draw((batch, 6, 17))
+        check(module(x), module.eager(x))
+    check(module(x := draw((6, 17))), module.eager(x))
+
+
+def test_conv1d_with_residual_in_a_network():
+    class Block(nn.Module):
+        def __init__(self):
+            self.weight = draw((6, 6, 3))
+
+        def forward(self, x):
+            return fastconv.conv1d(x, self.weight, padding=1, residual=x, activation="relu")
+
+    x = draw((2, 6, 9))
+    check(Block()(x), Block().eager(x))
+    with pytest.raises(ValueError, match=r"x must have shape \(N, C, L\)"):
+        Block()(draw((6, 9)))
+
+
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [

@@ -22,6 +22,7 @@ from fastconv.ops._args import (
     is_symbolic,
     record,
 )
+from fastconv.ops.shape import flatten, reshape
 
 ALGORITHMS = (
     "auto",
@@ -256,6 +257,8 @@ def conv1d(
         (1, _single("dilation", dilation)),
         groups,
     )
+    if is_symbolic(x, residual):
+        return _record_conv1d(x, weight, bias, options, activation, residual, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     signals, kernel = operands.source("x"), operands.source("weight")
     if kernel.ndim != 3:
@@ -287,6 +290,25 @@ def conv1d(
         device=device,
     )
     return result[..., 0, :] if out is None else out
+
+
+def _record_conv1d(
+    x: Any, weight: Any, bias: Any, options: _Options, activation: Any, residual: Any, out: Any
+) -> Array:
+    """`conv1d` in a graph: a `conv2d` between two reshapes, which hold for any batch size."""
+    kernel = as_array("weight", weight)
+    if kernel.ndim != 3:
+        raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
+    for name, value in (("x", x), ("residual", residual)):
+        if value is not None and len(value.shape) != 3:
+            raise ValueError(f"{name} must have shape (N, C, L), got {value.shape}")
+    x, residual = (
+        v if v is None else reshape(v, (-1, v.shape[1], 1, v.shape[2])) for v in (x, residual)
+    )
+    y = conv2d(
+        x, kernel[:, :, None], bias, *options[:4], activation=activation, residual=residual, out=out
+    )
+    return flatten(y, 2)
 
 
 def _single(name: str, value: Any) -> int:
