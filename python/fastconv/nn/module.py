@@ -23,7 +23,7 @@ _Self = TypeVar("_Self", bound="Module")
 _eager: ContextVar[bool] = ContextVar("fastconv_eager", default=False)
 _changes = itertools.count(1)
 _latest_change = 0
-_OWN_STATE = ("_compiled", "_compiled_version", "_seen_change", "_seen_version")
+_OWN_STATE = ("_compiled", "_compiled_version", "_seen")
 
 
 class IncompatibleKeys(NamedTuple):
@@ -72,8 +72,7 @@ class Module:
     _version = 0  # of this module alone: the number of its last change
     _compiled: Any = None  # networks compiled from this module, kept by fastconv.network
     _compiled_version = 0
-    _seen_change = -1  # what _latest_change was when _seen_version was found
-    _seen_version = 0
+    _seen = (-1, 0)  # what _latest_change was, and the tree's version that was found then
 
     @property
     def input_ndim(self) -> int | None:
@@ -278,10 +277,12 @@ class Module:
 
     def _tree_version(self) -> int:
         """Return a number that grows with every change of this module or one below it."""
-        if self._seen_change != (latest := _latest_change):
-            self._seen_version = max(module._version for module in self.modules())
-            self._seen_change = latest
-        return self._seen_version
+        latest = _latest_change
+        change, version = self._seen  # one attribute: other threads may be replacing it
+        if change != latest:
+            version = max(module._version for module in self.modules())
+            self._seen = latest, version
+        return version
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Draw new random parameters, for this module and all below it.
