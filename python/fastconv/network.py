@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _core
 from fastconv._symbolic import Graph, Symbol
-from fastconv.cuda import CudaUnavailable
-from fastconv.ops._args import as_array, as_int, choice
+from fastconv.ops._args import as_array, as_int, check_device, choice
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
@@ -370,9 +369,7 @@ def compile_module(
     fastconv.cuda.CudaUnavailable
         If `device` is a CUDA device.
     """
-    if isinstance(device, str) and device.split(":")[0] == "cuda":
-        raise CudaUnavailable(f"device={device!r}: this build of fastconv has no CUDA backend")
-    choice("device", device, ("cpu",))
+    check_device(device)
     choice("accuracy", accuracy, ("fast", "exact"))
     if precision is not None:
         choice("precision", precision, tuple(_PRECISIONS))

@@ -369,10 +369,13 @@ def check_device(device: Any) -> None:
     Raises
     ------
     fastconv.cuda.CudaUnavailable
-        If it is ``"cuda"``: this build has the CPU only.
+        If it is ``"cuda"`` or ``"cuda:N"``: this build has the CPU only.
     """
-    if device is None or choice("device", device, ("cpu", "cuda")) == "cpu":
+    if device is None:
+        return
+    kind = device.split(":")[0] if isinstance(device, str) else device
+    if choice("device", kind if kind == "cuda" else device, ("cpu", "cuda")) == "cpu":
         return
     from fastconv.cuda import CudaUnavailable
 
-    raise CudaUnavailable("device='cuda' needs a build with CUDA, and this one has the CPU only")
+    raise CudaUnavailable(f"device={device!r} needs a build with CUDA: this one has the CPU only")
