@@ -391,6 +391,7 @@ def test_conv1d_with_residual_in_a_network():
         ({"precision": "fp16"}, ValueError, "precision must be one of"),
         ({"accuracy": "best"}, ValueError, "accuracy must be one of"),
         ({"autotune": True}, ValueError, "later version"),
+        ({"taps": 3}, TypeError, "taps must be a sequence of module names"),
         ({"threads": 0}, ValueError, "threads must be from 1"),
         ({"max_workspace": -1}, ValueError, "not be negative"),
     ],

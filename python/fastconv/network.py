@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _core
 from fastconv._symbolic import Graph, Symbol
-from fastconv.ops._args import as_array, as_int, check_device, choice
+from fastconv.ops._args import as_array, as_int, check_device, choice, is_sequence
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
@@ -237,7 +237,7 @@ class Network:
 
     @staticmethod
     def _tap_names(taps: Sequence[str]) -> tuple[str, ...]:
-        if isinstance(taps, str) or not all(isinstance(name, str) for name in taps):
+        if not is_sequence(taps) or not all(isinstance(name, str) for name in taps):
             raise TypeError(
                 f"taps must be a sequence of module names, such as ['layer3'], got {taps!r}"
             )

@@ -6,13 +6,16 @@ import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fastconv._symbolic import Symbol
 from fastconv.ops._args import as_array
+
+if TYPE_CHECKING:
+    from fastconv.network import Network
 
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = Any
@@ -143,13 +146,13 @@ class Module:
         max_workspace: int | None = None,
         taps: Sequence[str] = (),
         keep_weights: bool = True,
-    ) -> Any:
+    ) -> Network:
         """Compile this module for one input shape; see `fastconv.network.compile_module`."""
         from fastconv.network import compile_module
 
         return compile_module(
             self,
-            tuple(input_shape),
+            input_shape,
             threads=threads,
             device=device,
             precision=precision,
