@@ -609,9 +609,12 @@ def algorithms(
     *,
     dtype: str = "float32",
     accuracy: str = "fast",
-    device: str | None = None,
+    device: str | None = "cpu",
 ) -> list[AlgorithmInfo]:
     """List the algorithms that can serve a convolution; ``"auto"`` takes the first.
+
+    So does `prepare_conv2d`. `conv2d` itself, which packs the weights in the call, does not take
+    Winograd where the output has only seven rows or columns, as there it would not pay.
 
     Parameters
     ----------
@@ -698,7 +701,26 @@ class PreparedConv2d:
     def __call__(
         self, x: ArrayLike, residual: ArrayLike | None = None, out: Array | None = None
     ) -> Array:
-        """Convolve `x`, of shape (N, C, H, W) or (C, H, W) and the weight's dtype."""
+        """Convolve.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, C, H, W) or (C, H, W)
+            Of the weight's dtype.
+        residual : array_like, shape of the result, optional
+            Added before the activation.
+        out : ndarray, optional
+            Where to put the result; may be `residual` itself.
+
+        Returns
+        -------
+        ndarray, shape (N, O, H_out, W_out) or (O, H_out, W_out)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `conv2d`.
+        """
         operands = Operands(x=x, residual=residual)
         if operands.dtype != self._dtype:
             raise TypeError(
