@@ -350,6 +350,8 @@ def test_containers():
     assert repr(net[1:]) == "Sequential(\n  (b): Identity()\n)"
     blocks = nn.ModuleList([nn.Linear(2, 2)]).append(nn.ReLU())
     assert list(blocks.state_dict()) == ["0.weight", "0.bias"]
+    assert repr(blocks[1:]) == "ModuleList(\n  (0): ReLU()\n)"
+    assert blocks[-1] is blocks[1]
     with pytest.raises(TypeError, match=r"Sequential\(\*modules\)"):
         nn.Sequential([nn.ReLU()])
     with pytest.raises(TypeError, match="takes modules, got str"):
