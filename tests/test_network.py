@@ -368,6 +368,19 @@ def test_conv1d_in_a_network(groups):
     check(module(x := draw((6, 17))), module.eager(x))
 
 
+@pytest.mark.parametrize("conv", [fastconv.conv1d, fastconv.conv2d])
+@pytest.mark.parametrize("option", [{"algorithm": "direct"}, {"accuracy": "exact"}])
+def test_what_compile_decides_is_no_option_inside_a_network(conv, option):
+    class Block(nn.Module):
+        def forward(self, x):
+            return conv(x, np.ones((2, 3) + (1,) * (x.ndim - 2), np.float32), **option)
+
+    x = draw((1, 3, 4, 4) if conv is fastconv.conv2d else (1, 3, 4))
+    assert Block().eager(x).shape[1] == 2
+    with pytest.raises(ValueError, match=f"{next(iter(option))}=.* cannot be given inside"):
+        Block()(x)
+
+
 def test_conv1d_with_residual_in_a_network():
     class Block(nn.Module):
         def __init__(self):

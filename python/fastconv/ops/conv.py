@@ -168,7 +168,8 @@ def conv2d(
     TypeError
         Arrays that are not floating-point, or of different dtypes; options of the wrong type.
     ValueError
-        Shapes and options that do not fit together; an algorithm that cannot serve.
+        Shapes and options that do not fit together; an algorithm that cannot serve. Inside a
+        network, an `algorithm` or `accuracy` other than the default: `Module.compile` decides.
 
     Examples
     --------
@@ -182,6 +183,7 @@ def conv2d(
     options = _options(stride, padding, dilation, groups, activation, algorithm, accuracy)
     check_device(device)
     if is_symbolic(x, residual):
+        _check_recordable(algorithm, accuracy)
         attributes = {name: getattr(options, name) for name in _RECORDED}
         return record("conv2d", (x, weight, bias, residual), attributes, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
@@ -205,6 +207,20 @@ def conv2d(
 
 
 _RECORDED = ("stride", "padding", "dilation", "groups", "activation")
+
+
+def _check_recordable(algorithm: str, accuracy: str) -> None:
+    """Refuse what is decided for a network as a whole, when it is compiled."""
+    if algorithm != "auto":
+        raise ValueError(
+            f"algorithm={algorithm!r} cannot be given inside a network, which chooses by itself: "
+            "leave it 'auto', or call model.eager(x)"
+        )
+    if accuracy != "fast":
+        raise ValueError(
+            f"accuracy={accuracy!r} cannot be given inside a network: "
+            f"use model.compile(input_shape, accuracy={accuracy!r}), or call model.eager(x)"
+        )
 
 
 def conv1d(
@@ -258,6 +274,7 @@ def conv1d(
         groups,
     )
     if is_symbolic(x, residual):
+        _check_recordable(algorithm, accuracy)
         return _record_conv1d(x, weight, bias, options, activation, residual, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     signals, kernel = operands.source("x"), operands.source("weight")
@@ -295,7 +312,7 @@ def conv1d(
 def _record_conv1d(
     x: Any, weight: Any, bias: Any, options: _Options, activation: Any, residual: Any, out: Any
 ) -> Array:
-    """`conv1d` in a graph: a `conv2d` between two reshapes, which hold for any batch size."""
+    """Record `conv1d`: a `conv2d` between two reshapes, which hold for any batch size."""
     kernel = as_array("weight", weight)
     if kernel.ndim != 3:
         raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
