@@ -366,6 +366,7 @@ def test_containers():
         (lambda: nn.Conv2d(4, 4, 3, groups=0), ValueError, "groups=0"),
         (lambda: nn.Conv2d(4, 4, 3, padding_mode="reflect"), ValueError, "fastconv.pad first"),
         (lambda: nn.Conv2d(4, 4, (3, 3, 3)), TypeError, "kernel_size must be an int or 2 ints"),
+        (lambda: nn.Conv2d("3", 4, 3), TypeError, "in_channels must be an integer, got str"),
         (lambda: nn.Conv1d(4, 4, 3, stride=1.5), TypeError, "stride must be an int or 1 ints"),
         (lambda: nn.GELU("fast"), ValueError, "'none' or 'tanh', got 'fast'"),
         (lambda: nn.Upsample(), ValueError, "exactly one of size and scale_factor"),
