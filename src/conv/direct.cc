@@ -59,6 +59,7 @@ class Direct final : public ConvEngine<T> {
         view.n = 1;
       };
       g.in_w = g.out_w = x.n;
+      g.stride_w = 1;
       fold(x);
       fold(out);
       if (residual) fold(*residual);

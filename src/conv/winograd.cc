@@ -13,6 +13,10 @@
 namespace fastconv {
 namespace {
 
+// Channels whose products are summed before they join the total. The output transform takes differences of large sums, so
+// that these parts must be shorter than those of direct convolution for the same error.
+constexpr index_t kChannelsAPart = 128;
+
 template <class T>
 class Winograd final : public ConvEngine<T> {
  public:
@@ -140,7 +144,7 @@ class Winograd final : public ConvEngine<T> {
     const T* weights = packed_ + (block.group * out_blocks_ + 2 * pair) * lanes_ * channels * positions_;
     std::vector<index_t> offsets(static_cast<std::size_t>(in_blocks_));
     for (index_t cb = 0; cb < in_blocks_; ++cb) offsets[cb] = cb * tiles * lanes_;
-    const index_t part = kReductionPart / lanes_, tail = channels - (in_blocks_ - 1) * lanes_;
+    const index_t part = kChannelsAPart / lanes_, tail = channels - (in_blocks_ - 1) * lanes_;
     const index_t row_tiles = ceil_div(tiles, kernels.max_rows);
     GemmTile<T> tile{};
     tile.a_stride = lanes_;

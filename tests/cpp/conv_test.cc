@@ -247,3 +247,13 @@ TEST(conv2d_refuses_what_an_algorithm_cannot_serve) {
     CHECK_THROWS(Conv2d<float>(g, options, weight.data(), nullptr), std::invalid_argument);
   }
 }
+
+TEST(conv2d_of_single_pixels_with_strides) {
+  // Samples become the pixels of one row, which the stride must not skip.
+  Random random(9);
+  for (const Layout layout : kLayouts)
+    for (const index_t stride : {1, 2, 3})
+      for (const Algorithm a : {Algorithm::automatic, Algorithm::im2col, Algorithm::direct})
+        check_both({geometry({5, 20, 1, 1}, {33, 20, 1, 1}, {stride, stride}, {}, {1, 1}, 1), layout, layout, layout, 5, true, true, true,
+                    Activation::relu}, a, random);
+}

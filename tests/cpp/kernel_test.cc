@@ -82,6 +82,25 @@ TEST(gemm_tiles_of_every_size_equal_plain_loops) {
   });
 }
 
+TEST(matrix_vector_equals_plain_loops) {
+  Random random(7);
+  for_each_isa([&]<class T>(const Kernels<T>& kernels) {
+    for (int repeat = 0; repeat < 300; ++repeat) {
+      const index_t rows = random.between(1, 9), k = random.between(1, 70), a_stride = k + random.below(3), c_stride = random.between(1, 4);
+      const auto a = random.integers<T>((rows - 1) * a_stride + k), x = random.integers<T>(k);
+      auto c = random.integers<T>((rows - 1) * c_stride + 1);
+      auto expected = c;
+      for (index_t r = 0; r < rows; ++r) {
+        T sum = 0;
+        for (index_t i = 0; i < k; ++i) sum += a[r * a_stride + i] * x[i];
+        expected[r * c_stride] = sum;
+      }
+      kernels.gemm.matrix_vector({a.data(), a_stride, rows, k, x.data(), c.data(), c_stride});
+      CHECK(c == expected);
+    }
+  });
+}
+
 namespace {
 
 template <int M>

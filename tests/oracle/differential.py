@@ -7,6 +7,7 @@ instruction set ``FASTCONV_ISA`` may have forced, and exits with 1 after the fir
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +47,18 @@ class Case:
     options: dict[str, Any]
     explicit_padding: tuple[int, int, int, int]  # left, right, top, bottom, as torch's pad takes it
     integers: bool
+    out: np.ndarray | None
 
     def __str__(self) -> str:
         return (
             f"x {self.x.shape} {self.x.strides} {self.x.dtype}, weight {self.weight.shape}, "
             f"bias {self.bias is not None}, residual {self.residual is not None}, "
-            f"integers {self.integers}, {self.options}"
+            f"integers {self.integers}, "
+            f"out {self.out is not None and self.out.strides}, {self.options}"
         )
 
 
-def _view(rng: np.random.Generator, draw: Any, shape: tuple[int, ...]) -> np.ndarray:
+def view(rng: np.random.Generator, draw: Any, shape: tuple[int, ...]) -> np.ndarray:
     """An array of this shape with one of many layouts."""
     n, c, h, w = shape
     kind = rng.integers(0, 9)
@@ -79,7 +82,24 @@ def _view(rng: np.random.Generator, draw: Any, shape: tuple[int, ...]) -> np.nda
     return array
 
 
-def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+def _out(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray | None:
+    """Where to put a result of this shape: nowhere, or an array with one of many layouts."""
+    n, c, h, w = shape
+    kind = rng.integers(0, 8)
+    if kind == 1:
+        return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    if kind == 2:
+        return np.empty((n, c, h, 2 * w), dtype)[..., ::-2]
+    if kind == 3:
+        return np.empty(shape, dtype, "F")
+    if kind == 4:
+        return np.empty((2 * n, c + 3, h + 1, w + 2), dtype)[::2, 3:, 1:, 1:-1]
+    if kind == 5:
+        return np.empty((n, c, w, h), dtype)[:, ::-1].transpose(0, 1, 3, 2)
+    return None
+
+
+def same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
     return total // 2, total - total // 2
 
@@ -111,13 +131,13 @@ def make_case(rng: np.random.Generator) -> Case:
     window = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     padding: Any
     mode = pick("int", "pair", "sides", "sides", "same", "valid")
-    h, w = between(1, size), between(1, size)
+    h, w = (pick(1, 2, between(1, size), between(1, size), between(1, size)) for _ in range(2))
     if mode == "same":
         padding = "same"
-        top, bottom = _same(h, kernel[0], stride[0], dilation[0])
-        left, right = _same(w, kernel[1], stride[1], dilation[1])
+        top, bottom = same(h, kernel[0], stride[0], dilation[0])
+        left, right = same(w, kernel[1], stride[1], dilation[1])
     else:
-        top, bottom, left, right = (between(0, 4) for _ in range(4))
+        top, bottom, left, right = (pick(0, 0, between(0, 4)) for _ in range(4))
         if mode == "valid":
             padding, top, bottom, left, right = "valid", 0, 0, 0, 0
         elif mode == "int":
@@ -136,12 +156,12 @@ def make_case(rng: np.random.Generator) -> Case:
             return rng.integers(-3, 4, shape).astype(dtype)
         return rng.standard_normal(shape).astype(dtype)
 
-    x = _view(rng, draw, (pick(1, 1, 2, 3), c, h, w))
-    weight = _view(rng, draw, (o, c // groups, *kernel))
+    x = view(rng, draw, (pick(1, 1, 2, 3), c, h, w))
+    weight = view(rng, draw, (o, c // groups, *kernel))
     bias = draw(2 * o)[::2] if rng.random() < 0.5 else None
     out_h = (h + top + bottom - window[0]) // stride[0] + 1
     out_w = (w + left + right - window[1]) // stride[1] + 1
-    residual = _view(rng, draw, (x.shape[0], o, out_h, out_w)) if rng.random() < 0.3 else None
+    residual = view(rng, draw, (x.shape[0], o, out_h, out_w)) if rng.random() < 0.3 else None
     activation = pick(None, None, "relu", *ACTIVATIONS)
     options = {
         "stride": stride if rng.random() < 0.8 or stride[0] != stride[1] else stride[0],
@@ -149,66 +169,110 @@ def make_case(rng: np.random.Generator) -> Case:
         "dilation": dilation,
         "groups": groups,
         "activation": activation,
+        "accuracy": pick("fast", "fast", "exact"),
     }
-    return Case(x, weight, bias, residual, options, (left, right, top, bottom), integers)
+    out = _out(rng, (x.shape[0], o, out_h, out_w), dtype)
+    return Case(x, weight, bias, residual, options, (left, right, top, bottom), integers, out)
 
 
-def _double(array: np.ndarray) -> torch.Tensor:
+def double(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float64, order="C"))
 
 
-def check_case(case: Case) -> list[str]:
+def with_terms(
+    exact: torch.Tensor, magnitude: torch.Tensor, *terms: np.ndarray | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bias and residual added to a result and to its magnitude."""
+    for term in terms:
+        if term is not None:
+            value = double(term)
+            if value.ndim == 1 and exact.ndim > 2:  # a bias, along the second axis
+                value = value.reshape(-1, *[1] * (exact.ndim - 2))
+            exact, magnitude = exact + value, magnitude + value.abs()
+    return exact, magnitude
+
+
+def mismatch(
+    y: np.ndarray,
+    exact: torch.Tensor,
+    magnitude: torch.Tensor,
+    *,
+    dtype: Any,
+    activation: str | None = None,
+    exactly: bool = False,
+    bound: float = DEFAULT_BOUND,
+) -> str | None:
+    """What is wrong with `y`, or None.
+
+    `exact` is the result in double before the activation, `magnitude` the same of absolute values.
+    The error may be `bound` times the largest magnitude of the output channel (the second axis), or
+    nothing at all where `exactly`: sums of small integers.
+    """
+    y_exact = ACTIVATIONS[activation](exact).numpy()
+    if y.shape != y_exact.shape or y.dtype != np.dtype(dtype).newbyteorder("="):
+        return f"shape {y.shape} instead of {y_exact.shape}, dtype {y.dtype}"
+    if y.size == 0:
+        return None
+    others = tuple(axis for axis in range(magnitude.ndim) if axis != 1)
+    largest = magnitude.amax(dim=others, keepdim=True).numpy()
+    single = y.dtype.itemsize == 4
+    error = np.abs(y - y_exact)
+    linear = activation in (None, "relu", "relu6")
+    if exactly and linear:
+        wrong = error > 0
+    else:
+        allowed = bound * largest * (1 if single else 2.0**-29)
+        if not linear:  # slopes of up to 1.5, and a few ulps of their own
+            allowed = 1.5 * allowed + 8 * np.finfo(y.dtype).eps * (np.abs(y_exact) + 1)
+        wrong = ~(error <= allowed)
+    if not wrong.any():
+        return None
+    worst = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape)
+    return f"off by {error[worst]:.3g} at {tuple(map(int, worst))}, of {largest.max():.3g}"
+
+
+def check_case(case: Case, convolve: Callable[..., np.ndarray] = fastconv.conv2d) -> list[str]:
     """The failures of a case: one line for each algorithm that is wrong."""
     options = case.options
     native = dict(stride=options["stride"], dilation=options["dilation"], groups=options["groups"])
-    x = F.pad(_double(case.x), case.explicit_padding)
-    weight = _double(case.weight)
-    exact = F.conv2d(x, weight, **native)
-    magnitude = F.conv2d(x.abs(), weight.abs(), **native)
-    for term in (case.bias, case.residual):
-        if term is not None:
-            value = _double(term)
-            value = value[:, None, None] if value.ndim == 1 else value
-            exact, magnitude = exact + value, magnitude + value.abs()
-    largest = magnitude.amax(dim=(0, 2, 3), keepdim=True).numpy()
-    y_exact = ACTIVATIONS[options["activation"]](exact).numpy()
-    single = case.x.dtype.itemsize == 4
-    eps = np.finfo(np.float32 if single else np.float64).eps
+    x = F.pad(double(case.x), case.explicit_padding)
+    weight = double(case.weight)
+    exact, magnitude = with_terms(
+        F.conv2d(x, weight, **native),
+        F.conv2d(x.abs(), weight.abs(), **native),
+        case.bias,
+        case.residual,
+    )
     failures = []
     for algorithm in ALGORITHMS:
+        if case.out is not None:
+            case.out[...] = np.nan
         try:
-            y = fastconv.conv2d(
+            y = convolve(
                 case.x,
                 case.weight,
                 case.bias,
                 residual=case.residual,
                 algorithm=algorithm,
+                out=case.out,
                 **options,
             )
         except ValueError as error:
             if "cannot serve" not in str(error):
                 failures.append(f"{algorithm}: {error} [{case}]")
             continue
-        if y.shape != y_exact.shape or y.dtype != case.x.dtype.newbyteorder("="):
-            failures.append(f"{algorithm}: shape {y.shape}, dtype {y.dtype} [{case}]")
-            continue
-        error = np.abs(y - y_exact)
-        linear = options["activation"] in (None, "relu", "relu6")
-        if case.integers and algorithm in EXACT_ALGORITHMS and linear:
-            wrong = error > 0
-        else:
-            bound = BOUND.get(algorithm, DEFAULT_BOUND) * largest * (1 if single else 2.0**-29)
-            if not linear:  # slopes of up to 1.5, and a few ulps of their own
-                bound = 1.5 * bound + 8 * eps * (np.abs(y_exact) + 1)
-            wrong = ~(error <= bound)
-        if wrong.any():
-            worst = np.unravel_index(
-                np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape
-            )
-            failures.append(
-                f"{algorithm}: off by {error[worst]:.3g} at {tuple(map(int, worst))}, "
-                f"of {largest.max():.3g} [{case}]"
-            )
+        wrong = mismatch(
+            y,
+            exact,
+            magnitude,
+            dtype=case.x.dtype,
+            activation=options["activation"],
+            exactly=case.integers
+            and (algorithm in EXACT_ALGORITHMS or options["accuracy"] == "exact"),
+            bound=BOUND.get(algorithm, DEFAULT_BOUND),
+        )
+        if wrong or (case.out is not None and y is not case.out):
+            failures.append(f"{algorithm}: {wrong} [{case}]")
     return failures
 
 

@@ -34,7 +34,9 @@ def conditioned(name, size, **kwargs):
                 parameter.copy_(rand(parameter, 0.1, 0.3))
             elif parameter.ndim == 1:
                 low, high = (-0.2, 0.2) if key.endswith("bias") else (0.5, 1.0)
-                parameter.copy_(rand(parameter, low, high))
+                # As in trained networks, so that 50 blocks in a row do not amplify rounding errors.
+                scale = 0.4 if key.endswith("bn3.weight") else 1
+                parameter.copy_(rand(parameter, low, high) * scale)
             else:
                 fan_in = parameter[0].numel()
                 parameter.normal_(0, (2 / fan_in) ** 0.5, generator=generator)

@@ -26,6 +26,9 @@ ACTIVATIONS = (
 )
 
 
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
 def as_array(name: str, value: ArrayLike) -> Array:
     """`value` as an aligned float array in native byte order, without a copy where it is one.
 
@@ -34,6 +37,10 @@ def as_array(name: str, value: ArrayLike) -> Array:
     TypeError
         If it is no array of float16, bfloat16, float32 or float64.
     """
+    if type(value) is np.ndarray and (value.dtype is _FLOAT32 or value.dtype is _FLOAT64):
+        flags = value.flags  # what most calls have: nothing to look into
+        if flags.c_contiguous and flags.aligned:
+            return value
     if value is None:
         raise TypeError(f"{name} must be an array, got None")
     if not isinstance(value, np.ndarray):
@@ -48,7 +55,7 @@ def as_array(name: str, value: ArrayLike) -> Array:
                 ) from None
     array: Array = np.asarray(value)
     dtype = array.dtype
-    if (dtype.kind != "f" and dtype.name != "bfloat16") or dtype.itemsize > 8:
+    if dtype.type not in (np.float32, np.float64, np.float16) and dtype.name != "bfloat16":
         raise TypeError(
             f"{name} must be float32 or float64 (or float16), got {dtype}: "
             f"convert it, for example {name}.astype(np.float32)"
@@ -88,7 +95,7 @@ class Operands:
             if value is not None or name == first
         }
         self.dtype = given[first].dtype
-        self.compute_dtype = np.dtype(np.float64 if self.dtype.itemsize == 8 else np.float32)
+        self.compute_dtype = _FLOAT64 if self.dtype.itemsize == 8 else _FLOAT32
         for name, array in given.items():
             if array.dtype != self.dtype:
                 raise TypeError(
@@ -98,8 +105,11 @@ class Operands:
         self._arrays = given
 
     def __getitem__(self, name: str) -> Array:
-        array: Array = self.source(name).astype(self.compute_dtype, copy=False)
-        return array
+        array = self.source(name)
+        if array.dtype == self.compute_dtype:
+            return array
+        widened: Array = array.astype(self.compute_dtype)
+        return widened
 
     def get(self, name: str) -> Array | None:
         """The array of this name, or ``None`` if it was not passed."""
@@ -285,6 +295,8 @@ def as_axis(name: str, value: Any, ndim: int) -> int:
 
 def as_int(name: str, value: Any) -> int:
     """`value` as an int: Python or NumPy integers; not bool, not float."""
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     try:
@@ -314,7 +326,7 @@ def as_shape(name: str, value: Any) -> tuple[int, ...]:
 
 def as_ints(name: str, value: Any, length: int) -> tuple[int, ...]:
     """An integer, or a sequence of 1 or `length` integers, as a tuple of `length` integers."""
-    if not is_sequence(value):
+    if type(value) is int or not is_sequence(value):
         return (as_int(name, value),) * length
     values = tuple(as_int(name, v) for v in value)
     if len(values) == 1:

@@ -30,12 +30,23 @@ void pack_planes(const T* x, index_t channel_stride, index_t channels, index_t p
   }
 }
 
+// A few planes interleaved, as the first layer of a network has them; the compiler makes shuffles of it.
+template <class T, int Channels>
+void interleave(const T* x, index_t channel_stride, index_t pixels, T* out) {
+  for (index_t p = 0; p < pixels; ++p)
+    for (int c = 0; c < Channels; ++c) out[p * Channels + c] = x[c * channel_stride + p];
+}
+
 template <class T>
 void pack(const T* x, index_t channel_stride, index_t pixel_stride, index_t channels, index_t pixels, T* out,
           index_t out_stride) {
   constexpr int L = lanes<T>;
   if (channel_stride == 1 && channels == L) {
     for (index_t p = 0; p < pixels; ++p) store(out + p * out_stride, load(x + p * pixel_stride));
+  } else if (pixel_stride == 1 && channels == 3 && out_stride == 3) {
+    interleave<T, 3>(x, channel_stride, pixels, out);
+  } else if (pixel_stride == 1 && channels == 4 && out_stride == 4) {
+    interleave<T, 4>(x, channel_stride, pixels, out);
   } else if (pixel_stride == 1 && channels <= L && channels > 1) {
     pack_planes(x, channel_stride, channels, pixels, out, out_stride);
   } else {

@@ -1,0 +1,208 @@
+"""Convolutions: rounding errors, non-finite values, subnormals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fastconv
+import numpy as np
+import pytest
+
+ALGORITHMS = ("im2col", "direct", "winograd2", "winograd4", "winograd6", "auto")
+
+
+def served(x: np.ndarray, weight: np.ndarray, **options: Any) -> list[str]:
+    infos = fastconv.algorithms(x.shape, weight.shape, dtype=str(x.dtype), **options)
+    return [*(info.name for info in infos), "auto"]
+
+
+def exact_and_magnitude(
+    x: np.ndarray, weight: np.ndarray, **options: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """The result in double, and the convolution of absolute values, largest of each channel."""
+    wide, kernel = x.astype(np.float64), weight.astype(np.float64)
+    exact = fastconv.conv2d(wide, kernel, algorithm="im2col", **options)
+    magnitude = fastconv.conv2d(np.abs(wide), np.abs(kernel), algorithm="im2col", **options)
+    return exact, magnitude.max(axis=(0, 2, 3), keepdims=True)
+
+
+HARD_DATA = {
+    "positive": lambda rng, x, w: (rng.random(x), rng.random(w)),
+    "large mean, weights of zero sum": lambda rng, x, w: (
+        1000 + rng.standard_normal(x),
+        (lambda v: v - v.mean(axis=(1, 2, 3), keepdims=True))(rng.standard_normal(w)),
+    ),
+    "many magnitudes": lambda rng, x, w: (
+        np.exp(4 * rng.standard_normal(x)),
+        rng.standard_normal(w) * np.exp(2 * rng.standard_normal(w)),
+    ),
+    "Gaussian": lambda rng, x, w: (rng.standard_normal(x), rng.standard_normal(w)),
+}
+
+
+@pytest.mark.parametrize("data", HARD_DATA)
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "options"),
+    [
+        ((1, 512, 14, 14), (20, 512, 3, 3), {"padding": 1}),  # 4,608 products
+        ((1, 64, 40, 40), (20, 64, 3, 3), {"padding": 1}),
+        ((2, 512, 7, 7), (33, 512, 7, 7), {}),  # 25,088 products, a pixel
+        ((1, 25088, 3, 3), (20, 25088, 1, 1), {}),
+        ((1, 40, 30, 30), (40, 1, 7, 7), {"groups": 40}),
+    ],
+)
+def test_error_bound(data: str, x_shape: Any, weight_shape: Any, options: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, weight = (a.astype(np.float32) for a in HARD_DATA[data](rng, x_shape, weight_shape))
+    exact, magnitude = exact_and_magnitude(x, weight, **options)
+    for algorithm in served(x, weight, **options):
+        error = np.abs(fastconv.conv2d(x, weight, algorithm=algorithm, **options) - exact)
+        allowed = 2e-5 if algorithm == "winograd6" else 2e-6
+        # Where one product outweighs all others of its tile, F(4) amplifies its rounding beyond the
+        # general bound, as its transforms are conditioned.
+        if data == "many magnitudes" and algorithm in ("winograd4", "auto"):
+            allowed = 8e-6
+        worst = (error / magnitude).max()
+        assert worst <= allowed, f"{algorithm}: {worst:.3g} of the magnitude"
+        if data == "Gaussian" and algorithm != "winograd6":
+            assert error.max() <= 1e-5 * np.abs(exact).max(), algorithm
+
+
+# ---- Non-finite values ----
+
+NONFINITE = [
+    ((1, 20, 19, 21), (18, 20, 3, 3), {"padding": 1}),
+    ((2, 9, 12, 12), (12, 3, 3, 3), {"groups": 3, "padding": (2, 0)}),
+    ((1, 20, 17, 16), (20, 1, 5, 5), {"groups": 20, "stride": 2, "padding": 2}),
+    ((1, 8, 9, 9), (3, 8, 1, 1), {}),
+    ((1, 600, 2, 2), (5, 600, 1, 1), {}),
+    ((2, 5, 9, 11), (7, 5, 2, 3), {"dilation": 2}),
+]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6"])
+@pytest.mark.parametrize(("x_shape", "weight_shape", "options"), NONFINITE)
+def test_nonfinite_inputs_exact(
+    value: float, activation: str | None, x_shape: Any, weight_shape: Any, options: Any
+) -> None:
+    """The same values in the same places as the reference's."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 4, x_shape).astype(np.float32)
+    weight = rng.integers(1, 4, weight_shape).astype(np.float32)
+    x[0, 1, 1, 1] = x[-1, -1, -1, 0] = value
+    options = {**options, "activation": activation}
+    expected = fastconv.conv2d(x, weight, algorithm="reference", **options)
+    assert np.isnan(value) == np.isnan(expected).any()
+    for algorithm in ("im2col", "direct", "depthwise", "auto"):
+        if algorithm == "depthwise" and weight_shape[1] != 1:
+            continue
+        y = fastconv.conv2d(x, weight, algorithm=algorithm, accuracy="exact", **options)
+        np.testing.assert_array_equal(y, expected, err_msg=algorithm)
+
+
+def test_nonfinite_weights_meet_padding() -> None:
+    """Padding is zeros that take part in the arithmetic: 0 * inf is NaN."""
+    x = np.ones((1, 4, 6, 6), np.float32)
+    weight = np.ones((5, 4, 3, 3), np.float32)
+    weight[2, 1, 0, 0] = np.inf
+    expected = fastconv.conv2d(x, weight, padding=1, algorithm="reference")
+    assert np.isnan(expected[0, 2, 0]).all()
+    assert np.isfinite(expected[0, [0, 1, 3, 4]]).all()
+    for algorithm in ("im2col", "direct"):
+        y = fastconv.conv2d(x, weight, padding=1, algorithm=algorithm)
+        np.testing.assert_array_equal(y, expected, err_msg=algorithm)
+    for algorithm in ("winograd2", "winograd4", "winograd6"):
+        y = fastconv.conv2d(x, weight, padding=1, algorithm=algorithm)
+        assert not np.isfinite(y[0, 2]).any()
+        assert np.isfinite(y[0, [0, 1, 3, 4]]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("tile", [2, 4, 6])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 1)])
+def test_nonfinite_inputs_winograd(value: float, tile: int, padding: tuple[int, int]) -> None:
+    """All outputs that see the value are not finite, and none whose tile does not."""
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((17, 20, 3, 3)).astype(np.float32)
+    clean = rng.standard_normal((1, 20, 15, 17)).astype(np.float32)
+    expected = fastconv.conv2d(clean, weight, padding=padding, algorithm="reference")
+    out_h, out_w = expected.shape[2:]
+    for row, column in [(0, 0), (7, 8), (14, 16), (5, 12), (6, 3)]:
+        x = clean.copy()
+        x[0, 11, row, column] = value
+        y = fastconv.conv2d(x, weight, padding=padding, algorithm=f"winograd{tile}")
+        finite = np.isfinite(y).all(axis=(0, 1))
+        assert not np.isfinite(y).any(axis=(0, 1))[~finite].any()  # all channels alike
+        for i in range(out_h):
+            for j in range(out_w):
+                top, left = i - padding[0], j - padding[1]
+                seen = top <= row < top + 3 and left <= column < left + 3
+                tile_top, tile_left = i // tile * tile - padding[0], j // tile * tile - padding[1]
+                in_tile = (
+                    tile_top <= row < tile_top + tile + 2
+                    and tile_left <= column < tile_left + tile + 2
+                )
+                assert not (seen and finite[i, j])
+                assert in_tile or finite[i, j]
+        np.testing.assert_allclose(y[:, :, finite], expected[:, :, finite], atol=1e-2)
+
+
+# ---- Subnormals and the floating-point environment ----
+
+
+def environment_is_intact() -> bool:
+    tiny = np.full(64, 1e-40, np.float32)
+    return bool(np.all(tiny * np.float32(0.5) != 0)) and np.float32(1e-38) * np.float32(0.1) != 0
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "options"),
+    [
+        ((1, 1, 9, 9), (1, 1, 1, 1), {}),
+        ((1, 1, 9, 9), (20, 1, 1, 1), {}),
+        ((1, 20, 9, 9), (20, 1, 1, 1), {"groups": 20}),
+        ((1, 20, 1, 1), (20, 1, 1, 1), {"groups": 20}),
+        ((3, 1, 1, 1), (20, 1, 1, 1), {}),
+    ],
+)
+def test_exact_keeps_subnormals(x_shape: Any, weight_shape: Any, options: Any) -> None:
+    x, weight = np.full(x_shape, 1e-40, np.float32), np.full(weight_shape, 0.5, np.float32)
+    for algorithm in served(x, weight, accuracy="exact", **options):
+        y = fastconv.conv2d(x, weight, algorithm=algorithm, accuracy="exact", **options)
+        assert np.all(y == np.float32(1e-40) * np.float32(0.5)), algorithm
+    y = fastconv.conv2d(x, weight, algorithm="reference", **options)
+    assert np.all(y == np.float32(1e-40) * np.float32(0.5))
+    for algorithm in served(x, weight, **options):
+        y = fastconv.conv2d(x, weight, algorithm=algorithm, **options)
+        assert np.all((y == 0) | (y == np.float32(1e-40) * np.float32(0.5)))
+
+
+def test_the_callers_mode_is_restored() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 32, 30, 30)).astype(np.float32)
+    weight, depthwise = (rng.standard_normal((32, c, 3, 3)).astype(np.float32) for c in (32, 1))
+    for threads in (1, 3):
+        with fastconv.num_threads(threads):
+            for algorithm in (*ALGORITHMS, "reference"):
+                fastconv.conv2d(x, weight, algorithm=algorithm)
+                assert environment_is_intact(), algorithm
+            fastconv.conv2d(x, depthwise, groups=32)
+            assert environment_is_intact()
+            fastconv.conv_transpose2d(x, weight, stride=2)
+            fastconv.linear(x, weight[:, :30, 0, :1].repeat(10, 2)[:, 0].repeat(3, 1))
+            assert environment_is_intact()
+            with pytest.raises(ValueError, match="cannot serve"):
+                fastconv.conv2d(x, weight, algorithm="depthwise")
+            assert environment_is_intact()
+
+
+def test_the_callers_errstate_is_left_alone() -> None:
+    x, weight = np.full((1, 2, 20, 20), 1e30, np.float32), np.full((4, 2, 3, 3), 1e30, np.float32)
+    with np.errstate(all="raise"):
+        before = np.geterr()
+        for algorithm in (*ALGORITHMS, "reference"):
+            y = fastconv.conv2d(x, weight, algorithm=algorithm)
+            assert not np.isfinite(y).any()
+        assert np.geterr() == before
+        np.float32(1) + np.float32(2)
