@@ -145,7 +145,7 @@ FASTCONV_INLINE Vec<T> log(Vec<T> x) {
   const Vec<T> y = n * C::ln2_high + (f + tail);
   const Vec<T> infinity = broadcast(T(__builtin_inf()));
   const Vec<T> special = x == T(0) ? -infinity : (x == infinity ? x : infinity - infinity);
-  return (x > T(0)) & (x < infinity) ? y : special;
+  return ((x > T(0)) & (x < infinity)) ? y : special;
 }
 
 // x^p for x >= 0, by exp(p log(x)): the error grows with |p log(x)|; for 0.1 <= x <= 20 and p = 0.75 within 5 ulp.

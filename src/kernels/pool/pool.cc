@@ -15,7 +15,7 @@ void max_pool(const T* x, index_t x_row, T* y, index_t y_row, const PoolWindow* 
       for (index_t r = rows[i].begin; r < rows[i].end; r += row_step)
         for (index_t c = columns[j].begin; c < columns[j].end; c += column_step) {
           const Vec<T> v = load(x + r * x_row + c * L);
-          highest = (v > highest) | (v != v) ? v : highest;
+          highest = ((v > highest) | (v != v)) ? v : highest;
         }
       store(y + j * L, highest);
     }
