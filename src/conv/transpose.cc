@@ -98,6 +98,11 @@ ConvGeometry conv_transpose_geometry(const Shape& x, const Shape& weight, std::a
 template <class T>
 void conv_transpose2d(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias,
                       const TensorView<const T>& x, const TensorView<T>& out) {
+  if (x.c != g.out_channels || x.h != g.out_h || x.w != g.out_w)
+    fail("x must have shape ", to_string({x.n, g.out_channels, g.out_h, g.out_w}), ", got ", to_string({x.n, x.c, x.h, x.w}));
+  if (out.n != x.n || out.c != g.in_channels || out.h != g.in_h || out.w != g.in_w)
+    fail("out must have shape ", to_string({x.n, g.in_channels, g.in_h, g.in_w}), ", got ",
+         to_string({out.n, out.c, out.h, out.w}));
   const index_t in = g.out_channels, out_channels = g.in_channels, group_in = g.group_out(), group_out = g.group_in();
   for (const Phase& py : phases(g.in_h, g.kernel_h, g.stride_h, g.pad_top, g.dilation_h))
     for (const Phase& px : phases(g.in_w, g.kernel_w, g.stride_w, g.pad_left, g.dilation_w)) {

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <cfenv>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -41,6 +42,7 @@ class Pool {
     grow(threads - 1);
     queue_ = &queue;
     body_ = &body;
+    std::fegetenv(&environment_);
     error_ = nullptr;
     {
       const std::lock_guard lock(mutex_);
@@ -88,6 +90,7 @@ class Pool {
         if (takes_part) working_.fetch_add(1, std::memory_order_relaxed);
       }
       if (!takes_part) continue;
+      std::fesetenv(&environment_);
       work();
       working_.fetch_sub(1, std::memory_order_release);
     }
@@ -120,6 +123,7 @@ class Pool {
   int open_to_ = 0;  // workers below this index may join the current region
   unsigned waits_ = 0;
   TaskQueue* queue_ = nullptr;
+  std::fenv_t environment_;  // the caller's rounding and subnormals, so that results do not depend on who computes them
   const std::function<void(TaskQueue&)>* body_ = nullptr;
   std::exception_ptr error_;
 };
