@@ -184,8 +184,9 @@ class Draw:
         if self.rng.random() < 0.6:
             return None
         out = np.empty(tuple(2 * n for n in shape), self.dtype)
-        return np.asarray(out[tuple(slice(None, n) if self.rng.random() < 0.5 else slice(None, None, 2)
-                                    for n in shape)])  # fmt: skip
+        every_second = self.rng.random(len(shape)) >= 0.5
+        ranges = zip(every_second, shape, strict=True)
+        return np.asarray(out[tuple(np.s_[::2] if every else np.s_[:n] for every, n in ranges)])
 
 
 def as_double(array: np.ndarray | None) -> torch.Tensor | None:
@@ -288,8 +289,12 @@ def test_conv_transpose2d(chunk: int) -> None:
         x, weight = draw.view(draw.between(1, 2), c, *size), draw.view(c, o, *kernel)
         bias, activation = vector(draw, o * groups), draw.activation()
         options = {
-            "stride": stride, "padding": padding, "output_padding": extra, "groups": groups, "dilation": dilation,
-        }  # fmt: skip
+            "stride": stride,
+            "padding": padding,
+            "output_padding": extra,
+            "groups": groups,
+            "dilation": dilation,
+        }
         xd, wd = diff.double(x), diff.double(weight)
         exact = F.conv_transpose2d(xd, wd, **options)
         magnitude = F.conv_transpose2d(xd.abs(), wd.abs(), **options)
