@@ -357,14 +357,54 @@ def test_input_is_checked(module, x):
     assert np.array_equal(network(x[:1].astype(">f4")), network(x[:1]))
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_conv1d_in_a_network(groups):
+    module = nn.Sequential(
+        nn.Conv1d(6, 8, 3, stride=2, padding="same", groups=groups), nn.ReLU(), nn.Conv1d(8, 4, 5)
+    )
+    for batch in (2, 5, 0):
+        x = draw((batch, 6, 17))
+        check(module(x), module.eager(x))
+    check(module(x := draw((6, 17))), module.eager(x))
+
+
+@pytest.mark.parametrize("conv", [fastconv.conv1d, fastconv.conv2d])
+@pytest.mark.parametrize("option", [{"algorithm": "direct"}, {"accuracy": "exact"}])
+def test_what_compile_decides_is_no_option_inside_a_network(conv, option):
+    class Block(nn.Module):
+        def forward(self, x):
+            return conv(x, np.ones((2, 3) + (1,) * (x.ndim - 2), np.float32), **option)
+
+    x = draw((1, 3, 4, 4) if conv is fastconv.conv2d else (1, 3, 4))
+    assert Block().eager(x).shape[1] == 2
+    with pytest.raises(ValueError, match=f"{next(iter(option))}=.* cannot be given inside"):
+        Block()(x)
+
+
+def test_conv1d_with_residual_in_a_network():
+    class Block(nn.Module):
+        def __init__(self):
+            self.weight = draw((6, 6, 3))
+
+        def forward(self, x):
+            return fastconv.conv1d(x, self.weight, padding=1, residual=x, activation="relu")
+
+    x = draw((2, 6, 9))
+    check(Block()(x), Block().eager(x))
+    with pytest.raises(ValueError, match=r"x must have shape \(N, C, L\)"):
+        Block()(draw((6, 9)))
+
+
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"device": "cuda"}, cuda.CudaUnavailable, "no CUDA backend"),
+        ({"device": "cuda"}, cuda.CudaUnavailable, "device='cuda' needs a build with CUDA"),
+        ({"device": "cuda:1"}, cuda.CudaUnavailable, "device='cuda:1' needs"),
         ({"device": "tpu"}, ValueError, "device must be one of"),
         ({"precision": "fp16"}, ValueError, "precision must be one of"),
         ({"accuracy": "best"}, ValueError, "accuracy must be one of"),
         ({"autotune": True}, ValueError, "later version"),
+        ({"taps": 3}, TypeError, "taps must be a sequence of module names"),
         ({"threads": 0}, ValueError, "threads must be from 1"),
         ({"max_workspace": -1}, ValueError, "not be negative"),
     ],

@@ -350,6 +350,8 @@ def test_containers():
     assert repr(net[1:]) == "Sequential(\n  (b): Identity()\n)"
     blocks = nn.ModuleList([nn.Linear(2, 2)]).append(nn.ReLU())
     assert list(blocks.state_dict()) == ["0.weight", "0.bias"]
+    assert repr(blocks[1:]) == "ModuleList(\n  (0): ReLU()\n)"
+    assert blocks[-1] is blocks[1]
     with pytest.raises(TypeError, match=r"Sequential\(\*modules\)"):
         nn.Sequential([nn.ReLU()])
     with pytest.raises(TypeError, match="takes modules, got str"):
@@ -364,6 +366,7 @@ def test_containers():
         (lambda: nn.Conv2d(4, 4, 3, groups=0), ValueError, "groups=0"),
         (lambda: nn.Conv2d(4, 4, 3, padding_mode="reflect"), ValueError, "fastconv.pad first"),
         (lambda: nn.Conv2d(4, 4, (3, 3, 3)), TypeError, "kernel_size must be an int or 2 ints"),
+        (lambda: nn.Conv2d("3", 4, 3), TypeError, "in_channels must be an integer, got str"),
         (lambda: nn.Conv1d(4, 4, 3, stride=1.5), TypeError, "stride must be an int or 1 ints"),
         (lambda: nn.GELU("fast"), ValueError, "'none' or 'tanh', got 'fast'"),
         (lambda: nn.Upsample(), ValueError, "exactly one of size and scale_factor"),

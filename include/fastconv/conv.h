@@ -59,7 +59,7 @@ struct AlgorithmInfo {
   bool available;
   std::string reason;           // why it cannot serve, or what speaks for it
   std::size_t workspace_bytes;  // scratch of one thread
-  std::string error_class;      // "exact", "direct", "winograd", ...
+  std::string error_class;      // "exact", or the name of an algorithm that rounds more: "winograd4"
 };
 // All algorithms for this geometry; those that can serve first, in the order of preference.
 std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, DType dtype, const ConvOptions& options);

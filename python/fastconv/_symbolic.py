@@ -389,8 +389,3 @@ def record(
     """Record an operator in the graph of the first symbolic value among its inputs."""
     graph = next(value.graph for value in inputs if isinstance(value, Symbol))
     return graph.record(op, inputs, attributes)
-
-
-def is_symbolic(*values: Any) -> bool:
-    """Whether any of these is a `Symbol`."""
-    return any(isinstance(value, Symbol) for value in values)

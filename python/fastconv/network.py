@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -13,8 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _core
 from fastconv._symbolic import Graph, Symbol
-from fastconv.cuda import CudaUnavailable
-from fastconv.ops._args import as_array, as_int, choice
+from fastconv.ops._args import as_array, as_int, check_device, choice, is_sequence
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
@@ -27,22 +28,37 @@ _Value = TypeVar("_Value")
 _PRECISIONS: dict[str, np.dtype[Any]] = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}
 
 
+_making = threading.RLock()  # held while something is compiled; calls of what exists do not wait
+
+
+def _renew_lock() -> None:
+    """Forget in a forked child what threads of its parent, which it does not have, were making."""
+    global _making
+    _making = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
 class _Bounded(Generic[_Value]):
     """A small cache that drops what was used least recently; each value is made once."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._values: OrderedDict[Hashable, _Value] = OrderedDict()
-        self._lock = threading.RLock()
 
     def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
-        with self._lock:
-            if key not in self._values:
-                self._values[key] = make()
+        value = self._values.get(key)
+        if value is None:
+            with _making:
+                value = self._values.get(key)
+                if value is None:
+                    value = self._values[key] = make()
                 while len(self._values) > self._size:
                     self._values.popitem(last=False)
+        with contextlib.suppress(KeyError):  # another thread may just have dropped it
             self._values.move_to_end(key)
-            return self._values[key]
+        return value
 
 
 class _Recording:
@@ -238,7 +254,7 @@ class Network:
 
     @staticmethod
     def _tap_names(taps: Sequence[str]) -> tuple[str, ...]:
-        if isinstance(taps, str) or not all(isinstance(name, str) for name in taps):
+        if not is_sequence(taps) or not all(isinstance(name, str) for name in taps):
             raise TypeError(
                 f"taps must be a sequence of module names, such as ['layer3'], got {taps!r}"
             )
@@ -370,9 +386,7 @@ def compile_module(
     fastconv.cuda.CudaUnavailable
         If `device` is a CUDA device.
     """
-    if isinstance(device, str) and device.split(":")[0] == "cuda":
-        raise CudaUnavailable(f"device={device!r}: this build of fastconv has no CUDA backend")
-    choice("device", device, ("cpu",))
+    check_device(device)
     choice("accuracy", accuracy, ("fast", "exact"))
     if precision is not None:
         choice("precision", precision, tuple(_PRECISIONS))
@@ -442,9 +456,6 @@ class _Shape:
         return self._batches.get(shapes, make)
 
 
-_creating = threading.Lock()
-
-
 def run_compiled(module: Module, *arrays: ArrayLike) -> Any:
     """Compute ``module.forward`` on arrays by a network that is compiled once for each shape.
 
@@ -465,7 +476,7 @@ def run_compiled(module: Module, *arrays: ArrayLike) -> Any:
     compute = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
     compiled = module._compiled
     if compiled is None:
-        with _creating:
+        with _making:
             compiled = module._compiled
             if compiled is None:
                 compiled = module._compiled = _Compiled()

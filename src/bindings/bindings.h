@@ -7,8 +7,8 @@ namespace fastconv::bindings {
 
 namespace py = pybind11;
 
-void bind_conv(py::module_& m);  // conv.cc: conv2d, prepare_conv2d, conv_transpose2d, algorithms
+void bind_conv(py::module_& m);     // conv.cc: conv2d, PreparedConv2d, conv_transpose2d, linear, algorithms
 void bind_network(py::module_& m);  // network.cc: Graph, Network
-void bind_ops(py::module_& m);   // ops.cc: all other operators
+void bind_ops(py::module_& m);      // ops.cc: all other operators
 
 }  // namespace fastconv::bindings

@@ -146,6 +146,7 @@ void linear(const py::array& x, const py::array& weight, const std::optional<py:
     if (residual) rv = view(contiguous_data<T>(*residual, "residual"), channels, channels);
     ConvOptions options = conv_options(activation, "auto", "fast");
     options.borrow_weights = true;
+    options.nchw = n <= 4;  // more samples, whose channels lie together, are packed as blocks are
     const py::gil_scoped_release release;
     if (n > 0) Conv2d<T>(conv_geometry({1, in, 1, n}, {channels, in, 1, 1}, {1, 1}, {}, {1, 1}, 1), options, w, b).run(xv, rv ? &*rv : nullptr, yv);
   });

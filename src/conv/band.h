@@ -98,7 +98,6 @@ void finish_band(const BandSums<T>& band, const T* bias, const TensorView<const 
   };
   if (!aligned(out) || (residual && !aligned(*residual))) {
     // Rare: a slice of a blocked tensor that starts inside a block. One channel at a time.
-    std::vector<T> column(static_cast<std::size_t>(lanes));
     std::vector<T> sums(static_cast<std::size_t>(band.rows * band.columns * lanes));
     for (index_t c = 0; c < band.channels; ++c) {
       for (index_t r = 0; r < band.rows; ++r)

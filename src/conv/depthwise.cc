@@ -68,8 +68,8 @@ class Depthwise final : public ConvEngine<T> {
       for (index_t c = 0; c < channels; ++c) pack_lane(x, n, (oc + c) / multiplier, band, scratch + c);
     }
     const Activation activation = this->options_.activation;
-    const auto blocked = [&](const TensorView<const T>& view) {
-      return view.block == lanes_ && view.lane == 0 && view.sw == out.sw && view.sh == out.sh;
+    const auto blocked = [&](const TensorView<const T>& view) {  // pixels of one row lie together
+      return view.block == lanes_ && view.lane == 0 && view.sw == lanes_ && view.sh == out.sh;
     };
     const bool in_place = blocked(out) && (!residual || blocked(*residual));
     DepthwiseBand<T> d{};

@@ -1,7 +1,8 @@
 // Direct convolution on the blocked layout: pixels are broadcast, output channels are the vectors, and the reduction runs
 // over (channel block, kernel row, kernel column, channel) without any copy of the input but its zero-haloed band. After
 // Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions on SIMD architectures".
-#include <numeric>
+#include <optional>
+#include <vector>
 
 #include "conv/band.h"
 #include "conv/engine.h"

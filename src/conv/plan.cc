@@ -112,10 +112,6 @@ std::unique_ptr<ConvEngine<T>> make_engine(Algorithm algorithm, const ConvGeomet
   }
 }
 
-}  // namespace
-
-namespace {
-
 template <class T>
 std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOptions& options) {
   const Choice best = rule(g, options, pack_kernels<T>().lanes);

@@ -1,8 +1,8 @@
 #include "fastconv/cpu.h"
 
 #include <sched.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>

@@ -57,14 +57,20 @@ void* aligned_allocate(std::size_t bytes) {
 
 void aligned_free(void* memory, std::size_t) noexcept { std::free(memory); }
 
-Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(bytes) {
+Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(0) {
   if (bytes == 0) return;
+  // Sizes in steps of a quarter power of two, so that nearby sizes share buffers.
+  std::size_t step = 4096;
+  while (step * 8 < bytes) step *= 2;
+  const std::size_t rounded = (bytes + step - 1) / step * step;
   ScratchCache& c = cache();
   {
     const std::lock_guard lock(buffer_mutex());
-    auto best = c.idle.end();  // the smallest that is large enough
+    // The smallest that is large enough, but none of more than twice the size: a lease may be kept for long (results are
+    // leases), and a small one must not hold a large buffer meanwhile.
+    auto best = c.idle.end();
     for (auto it = c.idle.begin(); it != c.idle.end(); ++it)
-      if (it->bytes >= bytes && (best == c.idle.end() || it->bytes < best->bytes)) best = it;
+      if (it->bytes >= bytes && it->bytes / 2 <= rounded && (best == c.idle.end() || it->bytes < best->bytes)) best = it;
     if (best != c.idle.end()) {
       memory_ = best->memory;
       bytes_ = best->bytes;
@@ -73,15 +79,16 @@ Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(bytes) {
       return;
     }
   }
-  // Sizes in steps of a quarter power of two, so that nearby sizes share buffers.
-  std::size_t step = 4096;
-  while (step * 8 < bytes) step *= 2;
-  bytes_ = (bytes + step - 1) / step * step;
-  memory_ = aligned_allocate(bytes_);
+  memory_ = aligned_allocate(rounded);
+  bytes_ = rounded;
 }
 
 Scratch::~Scratch() {
   if (!memory_) return;
+  if (bytes_ > kCachedBytesLimit) {  // it would only drive out all others
+    aligned_free(memory_, bytes_);
+    return;
+  }
   ScratchCache& c = cache();
   std::vector<Buffer> dropped;
   {

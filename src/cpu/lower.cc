@@ -157,7 +157,7 @@ bool Lowering<T>::dies_at(ValueId x, ValueId id) const {
 template <class T>
 bool Lowering<T>::reuse(ValueId id, ValueId x) {
   const bool placed = places_[id].buffer >= 0 || homes_[id].parent != kNone || output_of_[id] >= 0;
-  if (placed || places_[x].blocked != blocked_[id] || graph_.shape(x) != graph_.shape(id) || !dies_at(x, id))
+  if (placed || graph_.is_constant(x) || places_[x].blocked != blocked_[id] || graph_.shape(x) != graph_.shape(id) || !dies_at(x, id))
     return false;
   places_[id] = places_[x];
   values_in_[places_[id].buffer].push_back(id);

@@ -76,7 +76,7 @@ std::optional<Affine> of_binary(const Graph& graph, const Node& node, int defaul
   if (values.empty()) return {};
   if (axis < 0) axis = default_axis;
   const index_t size = node.shape[axis];
-  if (static_cast<index_t>(values.size()) != size) values.assign(size, values.at(0));
+  if (static_cast<index_t>(values.size()) != size) values = Numbers(size, values.at(0));
   const bool add = binary.kind == BinaryKind::add;
   return Affine{x, axis, add ? Numbers(size, 1) : values, add ? values : Numbers(size, 0), Activation::none};
 }

@@ -224,6 +224,25 @@ TEST(conv2d_crops_where_padding_is_negative) {
     }
 }
 
+TEST(conv_transpose2d_into_blocks) {
+  // A phase's pixels lie apart in the blocked output: none of its neighbours may be activated with them.
+  Random random(9);
+  const index_t channels = 20;
+  for (const index_t groups : {index_t{1}, channels}) {
+    const index_t each = channels / groups;
+    const ConvGeometry g = conv_transpose_geometry({1, channels, 5, 6}, {channels, each, 3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}, groups);
+    const auto weight = random.integers<float>(channels * each * 9);
+    const auto x = make<float>(Layout::nchw, 1, channels, 5, 6, random);
+    auto plain = make<float>(Layout::nchw, 1, channels, 10, 12, random), blocked = make<float>(Layout::blocked, 1, channels, 10, 12, random);
+    ConvOptions options;
+    options.activation = Activation::silu;
+    conv_transpose2d<float>(g, options, weight.data(), nullptr, x, plain.view);
+    conv_transpose2d<float>(g, options, weight.data(), nullptr, x, blocked.view);
+    for (index_t c = 0; c < channels; ++c)
+      for (index_t i = 0; i < 10 * 12; ++i) CHECK(plain.at(0, c, i / 12, i % 12) == blocked.at(0, c, i / 12, i % 12));
+  }
+}
+
 TEST(conv2d_refuses_views_of_other_sizes) {
   Random random(8);
   const ConvGeometry g = geometry({1, 3, 8, 8}, {4, 3, 3, 3}, {1, 1}, {}, {1, 1}, 1);

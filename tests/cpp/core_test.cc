@@ -65,6 +65,10 @@ TEST(scratch_is_aligned_and_reused) {
     Scratch scratch(90000);
     CHECK(scratch.as<char>() == first);
   }
+  {
+    Scratch small(10000);  // must not hold a buffer ten times as large
+    CHECK(small.as<char>() != first);
+  }
   trim_scratch();
   CHECK(scratch_cached_bytes() == 0);
   Scratch empty(0);

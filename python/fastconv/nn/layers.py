@@ -15,6 +15,7 @@ import numpy as np
 from fastconv import ops as F
 from fastconv.nn import init
 from fastconv.nn.module import Array, Module, Value
+from fastconv.ops._args import as_int
 
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...] | str
@@ -46,8 +47,9 @@ class _Conv(Module):
         bias: bool,
         padding_mode: str,
     ) -> None:
+        groups = as_int("groups", groups)
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if groups < 1 or value < 1 or value % groups:
+            if as_int(name, value) < 1 or groups < 1 or value % groups:
                 raise ValueError(
                     f"{name} must be a positive multiple of groups, got {name}={value}, "
                     f"groups={groups}"

@@ -6,13 +6,16 @@ import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fastconv._symbolic import Symbol
 from fastconv.ops._args import as_array
+
+if TYPE_CHECKING:
+    from fastconv.network import Network
 
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = Any
@@ -23,7 +26,7 @@ _Self = TypeVar("_Self", bound="Module")
 _eager: ContextVar[bool] = ContextVar("fastconv_eager", default=False)
 _changes = itertools.count(1)
 _latest_change = 0
-_OWN_STATE = ("_compiled", "_compiled_version", "_seen_change", "_seen_version")
+_OWN_STATE = ("_compiled", "_compiled_version", "_seen")
 
 
 class IncompatibleKeys(NamedTuple):
@@ -72,8 +75,7 @@ class Module:
     _version = 0  # of this module alone: the number of its last change
     _compiled: Any = None  # networks compiled from this module, kept by fastconv.network
     _compiled_version = 0
-    _seen_change = -1  # what _latest_change was when _seen_version was found
-    _seen_version = 0
+    _seen = (-1, 0)  # what _latest_change was, and the tree's version that was found then
 
     @property
     def input_ndim(self) -> int | None:
@@ -144,13 +146,13 @@ class Module:
         max_workspace: int | None = None,
         taps: Sequence[str] = (),
         keep_weights: bool = True,
-    ) -> Any:
+    ) -> Network:
         """Compile this module for one input shape; see `fastconv.network.compile_module`."""
         from fastconv.network import compile_module
 
         return compile_module(
             self,
-            tuple(input_shape),
+            input_shape,
             threads=threads,
             device=device,
             precision=precision,
@@ -278,10 +280,12 @@ class Module:
 
     def _tree_version(self) -> int:
         """Return a number that grows with every change of this module or one below it."""
-        if self._seen_change != (latest := _latest_change):
-            self._seen_version = max(module._version for module in self.modules())
-            self._seen_change = latest
-        return self._seen_version
+        latest = _latest_change
+        change, version = self._seen  # one attribute: other threads may be replacing it
+        if change != latest:
+            version = max(module._version for module in self.modules())
+            self._seen = latest, version
+        return version
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Draw new random parameters, for this module and all below it.

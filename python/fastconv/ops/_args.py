@@ -26,6 +26,7 @@ ACTIVATIONS = (
 )
 
 
+_TooHardError = np.exceptions.TooHardError
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -68,6 +69,15 @@ def as_array(name: str, value: ArrayLike) -> Array:
     ):
         array = np.array(array, dtype=dtype.newbyteorder("="), order="C")
     return array
+
+
+def _share_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays overlap; where that is too hard to tell, whether their bounds do."""
+    limit: Any = 10**6  # NumPy's own stubs know only its special values
+    try:
+        return np.may_share_memory(a, b) and np.shares_memory(a, b, max_work=limit)
+    except _TooHardError:
+        return True
 
 
 class Operands:
@@ -173,7 +183,7 @@ class Operands:
         if _overlaps_itself(out):
             raise ValueError(f"out has elements that share memory: its strides are {out.strides}")
         for name, array in self._arrays.items():
-            if not np.may_share_memory(out, array) or not np.shares_memory(out, array):
+            if not _share_memory(out, array):
                 continue
             same = (
                 array.ctypes.data == out.ctypes.data
@@ -369,10 +379,13 @@ def check_device(device: Any) -> None:
     Raises
     ------
     fastconv.cuda.CudaUnavailable
-        If it is ``"cuda"``: this build has the CPU only.
+        If it is ``"cuda"`` or ``"cuda:N"``: this build has the CPU only.
     """
-    if device is None or choice("device", device, ("cpu", "cuda")) == "cpu":
+    if device is None:
+        return
+    kind = device.split(":")[0] if isinstance(device, str) else device
+    if choice("device", kind if kind == "cuda" else device, ("cpu", "cuda")) == "cpu":
         return
     from fastconv.cuda import CudaUnavailable
 
-    raise CudaUnavailable("device='cuda' needs a build with CUDA, and this one has the CPU only")
+    raise CudaUnavailable(f"device={device!r} needs a build with CUDA: this one has the CPU only")

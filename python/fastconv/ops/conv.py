@@ -22,6 +22,7 @@ from fastconv.ops._args import (
     is_symbolic,
     record,
 )
+from fastconv.ops.shape import flatten, reshape
 
 ALGORITHMS = (
     "auto",
@@ -167,7 +168,8 @@ def conv2d(
     TypeError
         Arrays that are not floating-point, or of different dtypes; options of the wrong type.
     ValueError
-        Shapes and options that do not fit together; an algorithm that cannot serve.
+        Shapes and options that do not fit together; an algorithm that cannot serve. Inside a
+        network, an `algorithm` or `accuracy` other than the default: `Module.compile` decides.
 
     Examples
     --------
@@ -181,6 +183,7 @@ def conv2d(
     options = _options(stride, padding, dilation, groups, activation, algorithm, accuracy)
     check_device(device)
     if is_symbolic(x, residual):
+        _check_recordable(algorithm, accuracy)
         attributes = {name: getattr(options, name) for name in _RECORDED}
         return record("conv2d", (x, weight, bias, residual), attributes, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
@@ -204,6 +207,20 @@ def conv2d(
 
 
 _RECORDED = ("stride", "padding", "dilation", "groups", "activation")
+
+
+def _check_recordable(algorithm: str, accuracy: str) -> None:
+    """Refuse what is decided for a network as a whole, when it is compiled."""
+    if algorithm != "auto":
+        raise ValueError(
+            f"algorithm={algorithm!r} cannot be given inside a network, which chooses by itself: "
+            "leave it 'auto', or call model.eager(x)"
+        )
+    if accuracy != "fast":
+        raise ValueError(
+            f"accuracy={accuracy!r} cannot be given inside a network: "
+            f"use model.compile(input_shape, accuracy={accuracy!r}), or call model.eager(x)"
+        )
 
 
 def conv1d(
@@ -256,6 +273,9 @@ def conv1d(
         (1, _single("dilation", dilation)),
         groups,
     )
+    if is_symbolic(x, residual):
+        _check_recordable(algorithm, accuracy)
+        return _record_conv1d(x, weight, bias, options, activation, residual, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     signals, kernel = operands.source("x"), operands.source("weight")
     if kernel.ndim != 3:
@@ -287,6 +307,25 @@ def conv1d(
         device=device,
     )
     return result[..., 0, :] if out is None else out
+
+
+def _record_conv1d(
+    x: Any, weight: Any, bias: Any, options: _Options, activation: Any, residual: Any, out: Any
+) -> Array:
+    """Record `conv1d`: a `conv2d` between two reshapes, which hold for any batch size."""
+    kernel = as_array("weight", weight)
+    if kernel.ndim != 3:
+        raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
+    for name, value in (("x", x), ("residual", residual)):
+        if value is not None and len(value.shape) != 3:
+            raise ValueError(f"{name} must have shape (N, C, L), got {value.shape}")
+    x, residual = (
+        v if v is None else reshape(v, (-1, v.shape[1], 1, v.shape[2])) for v in (x, residual)
+    )
+    y = conv2d(
+        x, kernel[:, :, None], bias, *options[:4], activation=activation, residual=residual, out=out
+    )
+    return flatten(y, 2)
 
 
 def _single(name: str, value: Any) -> int:
@@ -587,9 +626,12 @@ def algorithms(
     *,
     dtype: str = "float32",
     accuracy: str = "fast",
-    device: str | None = None,
+    device: str | None = "cpu",
 ) -> list[AlgorithmInfo]:
     """List the algorithms that can serve a convolution; ``"auto"`` takes the first.
+
+    So does `prepare_conv2d`. `conv2d` itself, which packs the weights in the call, does not take
+    Winograd where the output has only seven rows or columns, as there it would not pay.
 
     Parameters
     ----------
@@ -676,7 +718,26 @@ class PreparedConv2d:
     def __call__(
         self, x: ArrayLike, residual: ArrayLike | None = None, out: Array | None = None
     ) -> Array:
-        """Convolve `x`, of shape (N, C, H, W) or (C, H, W) and the weight's dtype."""
+        """Convolve.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, C, H, W) or (C, H, W)
+            Of the weight's dtype.
+        residual : array_like, shape of the result, optional
+            Added before the activation.
+        out : ndarray, optional
+            Where to put the result; may be `residual` itself.
+
+        Returns
+        -------
+        ndarray, shape (N, O, H_out, W_out) or (O, H_out, W_out)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `conv2d`.
+        """
         operands = Operands(x=x, residual=residual)
         if operands.dtype != self._dtype:
             raise TypeError(
