@@ -184,14 +184,8 @@ class Draw:
         if self.rng.random() < 0.6:
             return None
         out = np.empty(tuple(2 * n for n in shape), self.dtype)
-<<<<<<< HEAD
-        every_second = self.rng.random(len(shape)) >= 0.5
-        ranges = zip(every_second, shape, strict=True)
-        return np.asarray(out[tuple(np.s_[::2] if every else np.s_[:n] for every, n in ranges)])
-=======
         parts = (self.pick(slice(n), slice(None, None, 2), slice(None, None, -2)) for n in shape)
         return np.asarray(out[tuple(parts)])
->>>>>>> main
 
 
 def as_double(array: np.ndarray | None) -> torch.Tensor | None:
