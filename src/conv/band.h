@@ -12,7 +12,7 @@
 namespace fastconv {
 
 // Long reductions are summed in parts of about this many products, which bounds their rounding error.
-inline constexpr index_t kReductionPart = 512;
+inline constexpr index_t kReductionPart = 128;
 
 // Activations that are a clamp are done in registers by every kernel; the others in a pass of their own.
 template <class T>
