@@ -198,8 +198,9 @@ class Direct final : public ConvEngine<T> {
     const auto same_layout = [&](const TensorView<const T>& view) {
       return view.block == lanes_ && view.lane == 0 && view.sb == out.sb && view.sh == out.sh && view.sw == out.sw;
     };
+    const bool aliased = residual && residual->data == out.data && blocks_a_part_ < in_blocks_;  // out would hold partial sums
     const bool in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) &&
-                          (!residual || same_layout(*residual));
+                          (!residual || same_layout(*residual)) && !aliased;
 
     GemmTile<T> tile{};
     index_t c_row_stride;
@@ -238,7 +239,6 @@ class Direct final : public ConvEngine<T> {
       tile.accumulate = block > 0;
       tile.finish = in_place && end == in_blocks_;
       sweep(tile, vectors, rows, columns, a_row_stride, c_row_stride);
-      tile.residual = nullptr;
     }
     if (in_place) {
       if (is_clamp(activation)) return;

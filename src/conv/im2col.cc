@@ -140,7 +140,8 @@ class Im2col final : public ConvEngine<T> {
     tile.bias_of_rows = true;
     const auto joined = [](const auto& view) { return view.block == 1 && view.sw == 1 && view.sh == view.w; };
     // Whole vectors of pixels go straight to the output, where its rows follow one another.
-    const bool whole = joined(out) && (!residual || (joined(*residual) && residual->sb == out.sb)) && is_clamp(this->options_.activation);
+    const bool whole = joined(out) && (!residual || (joined(*residual) && residual->sb == out.sb)) && is_clamp(this->options_.activation) &&
+                       !(residual && residual->data == out.data && reduction_ > kReductionPart);  // out would hold partial sums
     for (index_t row = row0, rows; row < row1; row += rows) {
       rows = ceil_div(row1 - row, ceil_div(row1 - row, kernels.max_rows));
       const index_t channel = group * this->geometry_.group_out() + row;
@@ -172,7 +173,6 @@ class Im2col final : public ConvEngine<T> {
           tile.accumulate = k > 0;
           tile.finish = finish_here && k + tile.run == reduction_;
           kernels.tile[0][rows - 1][vectors(pixels) - 1](tile);
-          tile.residual = nullptr;
         }
         if (!finish_here) finish(sums, tile.c_stride, n, channel, rows, first + p, pixels, residual, out);
       }

@@ -57,9 +57,9 @@ void check_gemm_tile(const Kernels<T>& kernels, int halves, int rows, int vector
         for (index_t i = 0; i < static_cast<index_t>(offsets.size()); ++i)
           for (index_t s = 0; s < (i < tile.runs ? run : tail_run); ++s, ++k)
             sum += a[h * tile.a_half_stride + r * tile.a_stride + offsets[i] + s] * b[k * tile.b_stride + j];
-        if (tile.residual) sum += residual[at];
         if (tile.finish) {
           sum += bias[tile.bias_of_rows ? h * rows + r : j];
+          if (tile.residual) sum += residual[at];
           sum = clamp(sum, tile.low, tile.high);
         }
         expected[at] = sum;

@@ -121,9 +121,9 @@ struct Tile {
           const index_t at = h * t.c_half_stride + r * t.c_stride + v * t.c_vector_stride;
           Vec<T> c = acc[h * Rows + r][v];
           if (t.accumulate) c += load(t.c + at);
-          if (t.residual) c += load(t.residual + at);
           if (t.finish) {
             c += t.bias_of_rows ? broadcast(t.bias[h * Rows + r]) : bias;
+            if (t.residual) c += load(t.residual + at);
             c = at_most(at_least(c, low), high);
           }
           store(t.c + at, c);

@@ -26,11 +26,12 @@ struct GemmTile {
 
   T* c;
   index_t c_stride, c_half_stride, c_vector_stride;
-  bool accumulate;    // C += A * B: all but the first part of a long reduction
-  const T* residual;  // is added: with the first part, as C may be where it lies. Strides as C; null for none
-  bool finish;        // then C = min(max(C + bias, low), high)
+  bool accumulate;  // C += A * B: all but the first part of a long reduction
+
+  bool finish;        // then C = min(max(C + bias + residual, low), high)
   const T* bias;      // vectors * lanes elements, or one for each row
   bool bias_of_rows;
+  const T* residual;  // strides as C; null for none
   T low, high;
 };
 
