@@ -7,7 +7,7 @@ import fnmatch
 import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,23 @@ from fastconv.nn import init
 _Model = TypeVar("_Model", bound=ImageClassifier)
 Weights = str | os.PathLike[str] | Mapping[str, npt.ArrayLike]
 
-_registry: dict[str, tuple[Callable[..., ImageClassifier], dict[str, Any]]] = {}
+
+class ModelEntry(NamedTuple):
+    """What the registry knows of a model."""
+
+    factory: Callable[..., ImageClassifier]
+    """Builds it from the arguments of its class."""
+    family: str
+    """The file that defines it, such as ``"resnet"``."""
+    paper: str
+    """Authors, title, year and where to find it."""
+    hub: str | None
+    """A repository of the Hugging Face hub with trained weights."""
+    default_cfg: dict[str, Any]
+    """What differs from the `default_cfg` of the model's class."""
+
+
+_registry: dict[str, ModelEntry] = {}
 
 _FORMS = """
     weights=None                       random, seeded: outputs mean nothing
@@ -26,7 +42,9 @@ _FORMS = """
     weights=state_dict                 a mapping from names to arrays"""
 
 
-def register_model(**default_cfg: Any) -> Callable[[Callable[..., _Model]], Callable[..., _Model]]:
+def register_model(
+    paper: str, hub: str | None = None, **default_cfg: Any
+) -> Callable[[Callable[..., _Model]], Callable[..., _Model]]:
     """Add a function that builds a model to the registry, under the function's name.
 
     The decorated function becomes the public one: it takes the arguments of `create_model` after
@@ -34,8 +52,13 @@ def register_model(**default_cfg: Any) -> Callable[[Callable[..., _Model]], Call
 
     Parameters
     ----------
+    paper : str
+        ``"Author et al., Title (year), arXiv:number"``, for the table in ``docs/models.md``.
+    hub : str, optional
+        ``"owner/repo"`` of the Hugging Face hub, with trained weights.
     **default_cfg
-        What differs from the `default_cfg` of the model's class.
+        What differs from the `default_cfg` of the model's class: the preprocessing of the weights
+        that torchvision publishes first (``IMAGENET1K_V1``), else of those at `hub`.
     """
 
     def register(factory: Callable[..., _Model]) -> Callable[..., _Model]:
@@ -44,7 +67,8 @@ def register_model(**default_cfg: Any) -> Callable[[Callable[..., _Model]], Call
             raise ValueError(f"a model named {name!r} is already registered")
         if unknown := default_cfg.keys() - DefaultCfg.__annotations__.keys():
             raise ValueError(f"default_cfg has no {', '.join(sorted(unknown))}")
-        _registry[name] = (factory, default_cfg)
+        family = factory.__module__.rpartition(".")[2]
+        _registry[name] = ModelEntry(factory, family, paper, hub, default_cfg)
 
         @functools.wraps(factory)
         def build(
@@ -79,6 +103,27 @@ def list_models(filter: str | None = None) -> list[str]:
     ['wide_resnet101_2', 'wide_resnet50_2']
     """
     return sorted(name for name in _registry if filter is None or fnmatch.fnmatch(name, filter))
+
+
+def model_entry(name: str) -> ModelEntry:
+    """Return what the registry knows of a model: its paper, where trained weights are found.
+
+    Raises
+    ------
+    ValueError
+        If `name` is unknown; the message has the nearest names.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.models.model_entry("resnet50").family
+    'resnet'
+    """
+    if name not in _registry:
+        near = difflib.get_close_matches(str(name), _registry, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "fastconv.list_models() lists all"
+        raise ValueError(f"unknown model {name!r}: {hint}")
+    return _registry[name]
 
 
 def create_model(
@@ -130,24 +175,20 @@ def create_model(
     >>> sum(p.size for p in model.parameters())
     11181642
     """
-    if name not in _registry:
-        near = difflib.get_close_matches(str(name), _registry, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "fastconv.list_models() lists all"
-        raise ValueError(f"unknown model {name!r}: {hint}")
+    entry = model_entry(name)
     if kwargs.pop("pretrained", False):
         raise ValueError(f"pretrained=True names no weights: pass one of{_FORMS}")
     state_dict = _read(name, weights)
 
-    factory, cfg = _registry[name]
     if in_chans is not None:
         kwargs["in_chans"] = in_chans
     with init.skip():
-        model = factory(**kwargs).astype(dtype)
+        model = entry.factory(**kwargs).astype(dtype)
         classes = num_classes if state_dict is None else _classes_of(model, state_dict)
         if classes is not None:
             model.reset_classifier(classes)
     model.name = name
-    model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **cfg})
+    model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **entry.default_cfg})
     if in_chans not in (None, model.default_cfg["input_size"][0]):
         model.default_cfg = _with_channels(model.default_cfg, in_chans)
     if state_dict is None:

@@ -12,6 +12,10 @@ from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Value
 
+__all__ = ["ConvNeXt", "convnext_base", "convnext_large", "convnext_small", "convnext_tiny"]
+
+PAPER = "Liu et al., A ConvNet for the 2020s (2022), arXiv:2201.03545"
+
 
 class ConvNeXt(ImageClassifier):
     """Patch stem, four stages of `CNBlock` with 2x2 downsampling between; named as in torchvision.
@@ -89,25 +93,25 @@ class ConvNeXt(ImageClassifier):
                 layer.layer_scale = nn.init.constant(layer.layer_scale.shape, 1e-6)
 
 
-@register_model(crop_pct=224 / 236)
+@register_model(PAPER, hub="timm/convnext_tiny.fb_in1k", crop_pct=224 / 236)
 def convnext_tiny(**kwargs: Any) -> ConvNeXt:
     """ConvNeXt-T (Liu et al. 2022): 28.6 M parameters."""
     return ConvNeXt((3, 3, 9, 3), (96, 192, 384, 768), **kwargs)
 
 
-@register_model(crop_pct=224 / 230)
+@register_model(PAPER, hub="timm/convnext_small.fb_in1k", crop_pct=224 / 230)
 def convnext_small(**kwargs: Any) -> ConvNeXt:
     """ConvNeXt-S (Liu et al. 2022): 50.2 M parameters."""
     return ConvNeXt((3, 3, 27, 3), (96, 192, 384, 768), **kwargs)
 
 
-@register_model(crop_pct=224 / 232)
+@register_model(PAPER, hub="timm/convnext_base.fb_in1k", crop_pct=224 / 232)
 def convnext_base(**kwargs: Any) -> ConvNeXt:
     """ConvNeXt-B (Liu et al. 2022): 88.6 M parameters."""
     return ConvNeXt((3, 3, 27, 3), (128, 256, 512, 1024), **kwargs)
 
 
-@register_model(crop_pct=224 / 232)
+@register_model(PAPER, hub="timm/convnext_large.fb_in1k", crop_pct=224 / 232)
 def convnext_large(**kwargs: Any) -> ConvNeXt:
     """ConvNeXt-L (Liu et al. 2022): 197.8 M parameters."""
     return ConvNeXt((3, 3, 27, 3), (192, 384, 768, 1536), **kwargs)

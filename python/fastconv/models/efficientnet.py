@@ -13,6 +13,10 @@ from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Value
 
+__all__ = ["EfficientNetLite", "efficientnet_lite0"]
+
+PAPER = "Tan and Le, EfficientNet (2019), arXiv:1905.11946"
+
 # Tan and Le 2019, table 1: expansion, channels, blocks, kernel size, stride of the first block.
 STAGES = (
     (1, 16, 1, 3, 1),
@@ -121,7 +125,7 @@ class EfficientNetLite(ImageClassifier):
                 layer.bias = nn.init.constant((layer.out_features,), 0)
 
 
-@register_model(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic")
+@register_model(PAPER, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic")
 def efficientnet_lite0(**kwargs: Any) -> EfficientNetLite:
     """EfficientNet-Lite0 (Tan and Le 2019): 4.7 M parameters."""
     return EfficientNetLite(**kwargs)

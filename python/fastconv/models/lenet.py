@@ -11,6 +11,10 @@ from fastconv.models._base import DefaultCfg, ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Value
 
+__all__ = ["LeNet5", "lenet5"]
+
+PAPER = "LeCun et al., Gradient-Based Learning Applied to Document Recognition (1998)"
+
 
 class LeNet5(ImageClassifier):
     """LeNet-5 with plain connections and a softmax classifier, for 32x32 images of digits.
@@ -73,7 +77,7 @@ class LeNet5(ImageClassifier):
                     layer.bias = nn.init.uniform(layer.bias.shape, rng, bound)
 
 
-@register_model()
+@register_model(PAPER)
 def lenet5(**kwargs: Any) -> LeNet5:
     """LeNet-5 (LeCun et al. 1998): 61,706 parameters, 1x32x32 inputs, 10 classes."""
     return LeNet5(**kwargs)

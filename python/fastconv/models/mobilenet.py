@@ -12,6 +12,10 @@ from fastconv.models._registry import register_model
 from fastconv.models._scaling import make_divisible
 from fastconv.nn.module import Value
 
+__all__ = ["MobileNetV2", "mobilenet_v2"]
+
+V2 = "Sandler et al., MobileNetV2: Inverted Residuals (2018), arXiv:1801.04381"
+
 # Sandler et al. 2018, table 2: expansion, channels, blocks, stride of the first block.
 STAGES = (
     (1, 16, 1, 1),
@@ -82,7 +86,7 @@ class MobileNetV2(ImageClassifier):
                 layer.bias = nn.init.constant((layer.out_features,), 0)
 
 
-@register_model()
+@register_model(V2)
 def mobilenet_v2(**kwargs: Any) -> MobileNetV2:
     """MobileNetV2 (Sandler et al. 2018): 3.5 M parameters at ``width_mult=1``."""
     return MobileNetV2(**kwargs)

@@ -11,6 +11,24 @@ from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Value
 
+__all__ = [
+    "ResNet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+]
+
+RESNET = "He et al., Deep Residual Learning for Image Recognition (2015), arXiv:1512.03385"
+RESNEXT = "Xie et al., Aggregated Residual Transformations (2016), arXiv:1611.05431"
+WIDE = "Zagoruyko and Komodakis, Wide Residual Networks (2016), arXiv:1605.07146"
+
 Block = type[nn.BasicBlock] | type[nn.Bottleneck]
 
 
@@ -95,61 +113,61 @@ class ResNet(ImageClassifier):
                 layer.reset_parameters(rng)
 
 
-@register_model()
+@register_model(RESNET, hub="timm/resnet18.tv_in1k")
 def resnet18(**kwargs: Any) -> ResNet:
     """ResNet-18 (He et al. 2015): 11.7 M parameters."""
     return ResNet(nn.BasicBlock, (2, 2, 2, 2), **kwargs)
 
 
-@register_model()
+@register_model(RESNET, hub="timm/resnet34.tv_in1k")
 def resnet34(**kwargs: Any) -> ResNet:
     """ResNet-34 (He et al. 2015): 21.8 M parameters."""
     return ResNet(nn.BasicBlock, (3, 4, 6, 3), **kwargs)
 
 
-@register_model()
+@register_model(RESNET, hub="timm/resnet50.tv_in1k")
 def resnet50(**kwargs: Any) -> ResNet:
     """ResNet-50 (He et al. 2015): 25.6 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 6, 3), **kwargs)
 
 
-@register_model()
+@register_model(RESNET, hub="timm/resnet101.tv_in1k")
 def resnet101(**kwargs: Any) -> ResNet:
     """ResNet-101 (He et al. 2015): 44.5 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 23, 3), **kwargs)
 
 
-@register_model()
+@register_model(RESNET, hub="timm/resnet152.tv_in1k")
 def resnet152(**kwargs: Any) -> ResNet:
     """ResNet-152 (He et al. 2015): 60.2 M parameters."""
     return ResNet(nn.Bottleneck, (3, 8, 36, 3), **kwargs)
 
 
-@register_model()
+@register_model(RESNEXT, hub="timm/resnext50_32x4d.tv_in1k")
 def resnext50_32x4d(**kwargs: Any) -> ResNet:
     """ResNeXt-50 with 32 groups of 4 channels (Xie et al. 2016): 25.0 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 6, 3), groups=32, width_per_group=4, **kwargs)
 
 
-@register_model()
+@register_model(RESNEXT, hub="timm/resnext101_32x8d.tv_in1k")
 def resnext101_32x8d(**kwargs: Any) -> ResNet:
     """ResNeXt-101 with 32 groups of 8 channels (Xie et al. 2016): 88.8 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 23, 3), groups=32, width_per_group=8, **kwargs)
 
 
-@register_model()
+@register_model(RESNEXT, hub="timm/resnext101_64x4d.tv_in1k")
 def resnext101_64x4d(**kwargs: Any) -> ResNet:
     """ResNeXt-101 with 64 groups of 4 channels (Xie et al. 2016): 83.5 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 23, 3), groups=64, width_per_group=4, **kwargs)
 
 
-@register_model()
+@register_model(WIDE, hub="timm/wide_resnet50_2.tv_in1k")
 def wide_resnet50_2(**kwargs: Any) -> ResNet:
     """ResNet-50, 3x3 convolutions twice as wide (Zagoruyko 2016): 68.9 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 6, 3), width_per_group=128, **kwargs)
 
 
-@register_model()
+@register_model(WIDE, hub="timm/wide_resnet101_2.tv_in1k")
 def wide_resnet101_2(**kwargs: Any) -> ResNet:
     """ResNet-101, 3x3 convolutions twice as wide (Zagoruyko 2016): 126.9 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 23, 3), width_per_group=128, **kwargs)

@@ -1,0 +1,14 @@
+"""Blocks: the repeated units of published networks, one small class each.
+
+Each says what it adds to the block before it. Submodules are named as in torchvision, or as in timm
+where torchvision lacks the block.
+"""
+
+from fastconv.nn.blocks.attention import SqueezeExcitation as SqueezeExcitation
+from fastconv.nn.blocks.conv import ConvNormActivation as ConvNormActivation
+from fastconv.nn.blocks.convnext import CNBlock as CNBlock
+from fastconv.nn.blocks.mobile import DepthwiseSeparable as DepthwiseSeparable
+from fastconv.nn.blocks.mobile import InvertedResidual as InvertedResidual
+from fastconv.nn.blocks.mobile import MBConv as MBConv
+from fastconv.nn.blocks.residual import BasicBlock as BasicBlock
+from fastconv.nn.blocks.residual import Bottleneck as Bottleneck
