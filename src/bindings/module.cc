@@ -1,9 +1,11 @@
 // The extension module fastconv._core: one bind_* function per file.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include "bindings/bindings.h"
 #include "fastconv/cpu.h"
+#include "fastconv/machine.h"
 #include "fastconv/memory.h"
 #include "fastconv/thread_pool.h"
 #include "kernels/probe/probe.h"
@@ -23,6 +25,12 @@ void bind_config(py::module_& m) {
     const ProbeKernels<float>& probe = probe_kernels<float>();
     return py::make_tuple(probe.isa, probe.vector_bytes);
   });
+  m.def("measure_flops", [](const py::dtype& dtype, double seconds) {
+    const DType type = dtype.itemsize() == 4 ? DType::f32 : DType::f64;
+    const py::gil_scoped_release release;
+    return measure_flops(type, seconds);
+  });
+  m.def("measure_read_bandwidth", &measure_read_bandwidth, py::call_guard<py::gil_scoped_release>());
   m.def("config", [] {
     py::dict d;
     std::vector<std::string> found;
