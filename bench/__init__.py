@@ -1,0 +1,1 @@
+"""The benchmark harness: suites and peers. ``python -m bench --help``."""

@@ -1,0 +1,25 @@
+"""One library each, as plug-ins: `fastconv.benchmark.worker.Peer` says what they define."""
+
+from __future__ import annotations
+
+PEERS = {
+    "fastconv": "bench.peers.fastconv:Network",
+    "fastconv-functional": "bench.peers.fastconv:Functional",
+    "onnxruntime": "bench.peers.onnxruntime:OnnxRuntime",
+    "openvino": "bench.peers.openvino:OpenVino",
+    "torch": "bench.peers.torch:Compiled",
+    "torch-eager": "bench.peers.torch:Eager",
+    "scipy": "bench.peers.scipy:Scipy",
+}
+"""The class of each, in a module of its own that is imported in the peer's process only."""
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return what libraries read when they are imported: as many threads for all of them."""
+    names = ("OMP", "MKL", "OPENBLAS", "FASTCONV")
+    return {
+        **{f"{name}_NUM_THREADS": str(threads) for name in names},
+        "ORT_DISABLE_TELEMETRY": "1",
+        "OPENVINO_TELEMETRY_OPT_OUT": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }

@@ -1,0 +1,29 @@
+"""A single convolution as an ONNX model, for the libraries that know no other form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import fastconv
+from bench.cases import LayerCase
+from fastconv import nn
+
+
+def export_layer(case: LayerCase, folder: Path) -> Path:
+    """Write ``layer.onnx`` into the folder of a case and return its path."""
+    layer = nn.Conv2d(
+        case.channels,
+        case.filters,
+        case.kernel,
+        case.stride,
+        case.padding,
+        case.dilation,
+        case.groups,
+    )
+    arrays = {name: np.load(folder / f"{name}.npy") for name in ("weight", "bias")}
+    layer.load_state_dict(arrays)
+    path = folder / "layer.onnx"
+    fastconv.onnx.export(layer, path, (case.batch, case.channels, case.height, case.width))
+    return path

@@ -1,0 +1,92 @@
+"""PyTorch: eager in channels-last, and compiled with frozen weights."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.cases import LayerCase, ModelCase
+from fastconv.benchmark.worker import Run
+
+
+_keep: list[Any] = []
+
+
+def _import(name: str) -> Any:
+    """Import a package that needs torchvision, whatever torch it was built for."""
+    if not torch.cuda.is_available():
+        # torchvision describes its own operators when it is imported, and fails where its binary
+        # does not fit this torch; no classifier calls them.
+        _keep.append(torch.library.Library("torchvision", "DEF"))
+        for operator in ("nms", "qnms"):
+            _keep[-1].define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    return importlib.import_module(name)
+
+
+def _network(case: ModelCase, folder: Path) -> torch.nn.Module:
+    models = _import("torchvision.models")
+    auxiliary = ("googlenet", "inception_v3")
+    arguments = {"aux_logits": False, "init_weights": False} if case.model in auxiliary else {}
+    if hasattr(models, case.model):
+        model = getattr(models, case.model)(weights=None, **arguments)
+    else:
+        model = _import("timm").create_model(case.model)
+    with np.load(folder / "weights.npz") as weights:
+        model.load_state_dict({key: torch.from_numpy(weights[key]) for key in weights})
+    return model.eval()
+
+
+def _layer(case: LayerCase, folder: Path) -> torch.nn.Module:
+    sizes = (case.kernel, case.stride, case.padding, case.dilation, case.groups)
+    layer = torch.nn.Conv2d(case.channels, case.filters, *sizes)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(np.load(folder / "weight.npy")))
+        layer.bias.copy_(torch.from_numpy(np.load(folder / "bias.npy")))
+    return layer
+
+
+class Eager:
+    """Modules in channels-last layout; single layers as NCHW, as they come."""
+
+    name = "torch-eager"
+    version = torch.__version__
+    settings = "inference mode, channels-last (layers: NCHW)"
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+        torch.set_num_interop_threads(1)
+
+    def load(self, case: ModelCase | LayerCase, folder: Path) -> Run:
+        x = torch.from_numpy(np.load(folder / "x.npy"))
+        if isinstance(case, LayerCase):
+            return self._call(_layer(case, folder), x)
+        model = _network(case, folder).to(memory_format=torch.channels_last)
+        return self._call(model, x.to(memory_format=torch.channels_last))
+
+    def _call(self, model: Any, x: torch.Tensor) -> Run:
+        def run() -> np.ndarray:
+            with torch.inference_mode():
+                return model(x).numpy()
+
+        return run
+
+
+class Compiled(Eager):
+    """`torch.compile` with the inductor's freezing, which packs weights once."""
+
+    name = "torch"
+    settings = "torch.compile(freezing), inference mode"
+
+    def _call(self, model: Any, x: torch.Tensor) -> Run:
+        importlib.import_module("torch._inductor.config").freezing = True
+        compiled = torch.compile(model)
+
+        def run() -> np.ndarray:
+            with torch.no_grad():  # freezing is skipped in inference mode
+                return compiled(x).numpy()
+
+        return run

@@ -1,0 +1,103 @@
+"""What the machine is, and what it can do at most."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import fastconv
+from fastconv import _core
+
+_SECONDS = 0.01  # of one measurement: longer than a time slice lost to others is likely to spoil
+
+
+def peak_flops(
+    threads: int | None = None, dtype: npt.DTypeLike = "float32", repeats: int = 10
+) -> float:
+    """Measure the most floating-point operations a second that multiply-adds in registers reach.
+
+    Parameters
+    ----------
+    threads : int, optional
+        On how many threads at once; by default as many as are in use.
+    dtype : {"float32", "float64"}
+        Of the numbers.
+    repeats : int
+        Measurements of 10 ms, of which the best counts.
+
+    Examples
+    --------
+    >>> from fastconv.benchmark import machine
+    >>> machine.peak_flops(threads=1, repeats=1) > 1e8
+    True
+    """
+    kind = np.dtype(dtype)
+    return _best(lambda: _core.measure_flops(kind, _SECONDS), threads, repeats)
+
+
+def read_bandwidth(nbytes: int, threads: int | None = None, repeats: int = 5) -> float:
+    """Measure the bytes a second that threads read, each from its own memory.
+
+    Parameters
+    ----------
+    nbytes : int
+        Bytes each thread reads over and over; the size decides from which cache.
+    threads : int, optional
+        On how many threads at once; by default as many as are in use.
+    repeats : int
+        Measurements of 10 ms, of which the best counts.
+
+    Examples
+    --------
+    >>> from fastconv.benchmark import machine
+    >>> machine.read_bandwidth(2**14, threads=1, repeats=1) > 1e8
+    True
+    """
+    return _best(lambda: _core.measure_read_bandwidth(nbytes, _SECONDS), threads, repeats)
+
+
+def _best(measure: Callable[[], float], threads: int | None, repeats: int) -> float:
+    with fastconv.num_threads(fastconv.get_num_threads() if threads is None else threads):
+        return max(measure() for _ in range(repeats))
+
+
+def environment() -> dict[str, Any]:
+    """Return what a result depends on: CPU, instruction set, versions, date and commit."""
+    config = fastconv.show_config("dict")
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "cpu": config["cpu"],
+        "isa": config["isa"],
+        "cores_available": config["cores_available"],
+        "caches": {level: config[f"cache_{level}"] for level in ("l1d", "l2", "l3")},
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "fastconv": fastconv.__version__,
+        "compiler": config["compiler"],
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of the repository that this file belongs to, ``+`` where files differ."""
+    here = Path(__file__).resolve()
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)
+        return git("describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,199 @@
+"""Contenders that take turns, until their times are certain or the budget is spent."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastconv.benchmark import machine
+from fastconv.benchmark.statistics import CONFIRMATIONS, Ratio, Timing
+from fastconv.benchmark.worker import PeerError, Worker
+
+REFERENCE = "fastconv"
+"""The contender that the ratios are relative to."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """When to stop, and what counts as equal."""
+
+    budget: float = 20.0
+    """Seconds for one case, all contenders together."""
+    tolerance: float = 0.05
+    """How wide the interval of every ratio may be, relative to the ratio."""
+    block: float = 0.05
+    """Seconds that a contender computes in one round, with a single call at least."""
+    pause: float = 0.02
+    """Seconds between two contenders: idle threads of some libraries spin for a while."""
+    agreement: float = 1e-3
+    """How far outputs may be apart, relative to the largest one, to count as the same."""
+
+
+@dataclass
+class Contender:
+    """What one contender did in one case."""
+
+    name: str
+    version: str = ""
+    settings: str = ""
+    seconds: list[float] = field(default_factory=list)
+    """The fastest call of each round."""
+    difference: float | None = None
+    """Of its output from the reference's, relative to the largest output."""
+    memory: int | None = None
+    """Peak resident bytes of its process."""
+    refused: str | None = None
+    """Why it was not timed."""
+
+    def timing(self) -> Timing | None:
+        """Summarise its rounds, `None` where it was refused."""
+        return Timing.of(self.seconds) if self.seconds else None
+
+
+@dataclass
+class Result:
+    """One case, all contenders."""
+
+    case: dict[str, Any]
+    contenders: list[Contender]
+    calibration: list[float]
+    """Floating-point operations a second of one thread, measured before each round."""
+    tolerance: float
+    stopped: str
+    """``"converged"``, ``"budget"`` or ``"alone"`` where there was nothing to compare with."""
+
+    @property
+    def noise(self) -> float:
+        """How much slower the median calibration was than the fastest."""
+        return max(self.calibration) / float(np.median(self.calibration)) - 1
+
+    def ratios(self) -> dict[str, Ratio]:
+        """Return how many times as long each other contender takes."""
+        by_name = {c.name: c for c in self.contenders if c.seconds}
+        first = by_name.pop(REFERENCE, None)
+        if first is None:
+            return {}
+        return {name: Ratio.of(first.seconds, c.seconds) for name, c in by_name.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, and what follows from it, for JSON."""
+        contenders = []
+        for contender in self.contenders:
+            timing = contender.timing()
+            summary = None if timing is None else timing._asdict()
+            if summary is not None and math.isinf(summary["confirmed"]):
+                summary["confirmed"] = None
+            contenders.append({**asdict(contender), "timing": summary})
+        ratios = {
+            name: {**_finite(ratio._asdict()), "converged": ratio.converged(self.tolerance)}
+            for name, ratio in self.ratios().items()
+        }
+        return {
+            "case": self.case,
+            "contenders": contenders,
+            "ratios": ratios,
+            "noise": self.noise,
+            "calibration": max(self.calibration),
+            "stopped": self.stopped,
+        }
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
+def run_case(
+    case: dict[str, Any],
+    workers: Mapping[str, Worker],
+    load: Callable[[Worker], NDArray[Any]],
+    settings: Settings,
+    *,
+    expected: NDArray[Any] | None = None,
+    on_round: Callable[[int], None] = lambda number: None,
+) -> Result:
+    """Time one case on all workers, round by round.
+
+    Parameters
+    ----------
+    case : dict
+        What identifies the case in reports.
+    workers : mapping of str to Worker
+        The contenders; the order is that of the rounds. `REFERENCE` should be among them.
+    load : callable
+        Makes a worker load the case, and returns its output.
+    settings : Settings
+        When to stop.
+    expected : ndarray, optional
+        The right output; by default that of `REFERENCE`.
+    on_round : callable
+        Called after each round with its number.
+    """
+    contenders = []
+    for name, worker in workers.items():
+        contender = Contender(name, worker.version, worker.settings)
+        contenders.append(contender)
+        try:
+            output = load(worker)
+        except (PeerError, NotImplementedError) as error:
+            contender.refused = str(error)
+            continue
+        if expected is None:
+            expected = output
+        contender.difference = _difference(output, expected)
+        if not contender.difference <= settings.agreement:
+            contender.refused = (
+                f"its output differs by {contender.difference:.1e} of the largest value; "
+                f"{settings.agreement:.0e} is allowed"
+            )
+    racing = [(c, workers[c.name]) for c in contenders if c.refused is None]
+    calibration = _race(racing, settings, on_round)
+    result = Result(case, contenders, calibration, settings.tolerance, "alone")
+    for contender, worker in racing:
+        contender.memory = worker.memory()
+    if len(racing) > 1:
+        certain = all(ratio.converged(settings.tolerance) for ratio in result.ratios().values())
+        result.stopped = "converged" if certain else "budget"
+    return result
+
+
+def _race(
+    racing: Sequence[tuple[Contender, Worker]],
+    settings: Settings,
+    on_round: Callable[[int], None],
+) -> list[float]:
+    """Let the contenders take turns; return the calibration before each round."""
+    calibration: list[float] = []
+    calls = dict.fromkeys((c.name for c, _ in racing), 1)
+    end = time.monotonic() + settings.budget
+    while True:
+        calibration.append(machine.peak_flops(threads=1, repeats=1))
+        for contender, worker in racing:
+            time.sleep(settings.pause)
+            fastest = min(worker.time(calls[contender.name]))
+            calls[contender.name] = max(1, math.ceil(settings.block / fastest))
+            contender.seconds.append(fastest)
+        on_round(len(calibration))
+        if len(calibration) >= CONFIRMATIONS:
+            certain = all(_certain(c, settings) for c, _ in racing)
+            if certain or time.monotonic() >= end:
+                return calibration
+
+
+def _certain(contender: Contender, settings: Settings) -> bool:
+    """Whether the minimum is confirmed closely enough for the interval of any ratio with it."""
+    timing = Timing.of(contender.seconds)
+    return timing.confirmed <= timing.minimum * (1 + settings.tolerance / 2.1)
+
+
+def _difference(output: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return max|output - expected| / max|expected|, infinite where the shapes differ."""
+    if output.shape != expected.shape:
+        return math.inf
+    scale = float(np.abs(expected).max(initial=0))
+    return float(np.abs(output - expected).max(initial=0)) / (scale or 1.0)
