@@ -1,0 +1,1 @@
+"""What is timed: `kernels`, `layers`, `models`, `startup`."""
