@@ -13,7 +13,7 @@ from bench.cases import LayerCase
 from fastconv._recording import record
 from fastconv.nn import init
 
-FAMILIES = ("resnet50", "mobilenet_v2", "convnext_tiny", "resnext50_32x4d", "efficientnet_b0")
+DEFAULT = ("resnet50", "mobilenet_v2", "convnext_tiny", "resnext50_32x4d", "efficientnet_b0")
 
 
 def cases(names: Sequence[str], batches: Sequence[int], device: str = "cpu") -> list[LayerCase]:

@@ -12,7 +12,7 @@ import fastconv
 from bench.cases import ModelCase
 from fastconv import nn
 
-NETWORKS = (
+DEFAULT = (
     "resnet18",
     "resnet50",
     "resnext50_32x4d",
