@@ -459,8 +459,11 @@ class ReceptiveField:
             raise ValueError(f"expected {len(self._windows)} indices, got {len(index)}")
         if any(window.scattered for window in self._windows):
             raise ValueError("the elements are flattened: they have no place in the image")
-        pairs = zip(self._windows, index, strict=True)
-        return tuple(window.at(as_int("index", i)) for window, i in pairs)
+        places = [as_int("index", i) for i in index]
+        axes = [window.axis for window in self._windows if window.axis is not None]
+        if axes != sorted(axes):  # the image was transposed
+            places.reverse()
+        return tuple(w.at(i) for w, i in zip(self._windows, places, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Return size, jump, start and global_context for JSON, with `None` for infinite sizes."""
@@ -481,11 +484,10 @@ def _public(f: Field) -> ReceptiveField:
     jumps: list[Fraction | int | None] = []
     starts: list[int | None] = []
     for window in f.windows:
-        first = window.spans[0][0]
-        placed = not window.scattered and math.isfinite(first)
-        jump = window.jump
+        first, jump = window.spans[0][0], window.jump
+        placed = not window.scattered and not window.is_whole
         jumps.append((jump.numerator if jump.denominator == 1 else jump) if placed else None)
-        starts.append(int(first) if placed else None)
+        starts.append(int(first) if placed and math.isfinite(first) else None)
     sizes = tuple(w.size if math.isinf(w.size) else int(w.size) for w in f.windows)
     return ReceptiveField(sizes, tuple(jumps), tuple(starts), f.context, {}, f.windows)
 
