@@ -157,6 +157,15 @@ def test_vgg():
     assert receptive_field(vgg(2, 2, 3, 3, 3)).jump == (32, 32)
 
 
+@pytest.mark.parametrize(("stride_in_1x1", "size"), [(False, 427), (True, 483)])
+def test_resnet50_as_layers(stride_in_1x1, size):
+    layers = [(7, 2), (3, 2)]
+    for blocks, stage_stride in ((3, 1), (4, 2), (6, 2), (3, 2)):
+        for stride in (stage_stride, *(1,) * (blocks - 1)):
+            layers += [(1, stride), (3,), (1,)] if stride_in_1x1 else [(1,), (3, stride), (1,)]
+    assert receptive_field(layers).size == (size, size)
+
+
 def test_resnet50():
     field = receptive_field("resnet50")
     assert field.modules["layer4"].size == (427, 427)
@@ -167,15 +176,18 @@ def test_resnet50():
     assert not field.global_context
 
 
+# Adaptive pooling to several pixels, and what comes after it, depends on the image's size.
+SIZED = ("avgpool", "flatten", "classifier")
+
+
 @pytest.mark.parametrize("name", fastconv.list_models())
 def test_models_whatever_the_input_size(name):
     channels, size, _ = analysis.summary(name, depth=0).input_shape[1:]
     field = receptive_field(name)
     assert field.size == (math.inf, math.inf)
     if name != "lenet5":  # which takes one size only
-        # Adaptive pooling to several pixels, and what comes after it, depends on the size.
         larger = receptive_field(name, (1, channels, size + 64, size + 96))
-        spatial = [key for key in field.modules if not key.startswith(("avgpool", "classifier"))]
+        spatial = [key for key in field.modules if not key.startswith(SIZED)]
         assert {key: field.modules[key] for key in spatial} == {
             key: larger.modules[key] for key in spatial
         }
