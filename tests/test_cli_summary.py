@@ -21,7 +21,7 @@ def test_table(capsys):
     assert main(["summary", "lenet5"]) == 0
     output = capsys.readouterr().out
     assert output == f"{summary('lenet5')}\n"
-    assert "conv2" in output
+    assert "Conv2d" in output
     assert "61,706" in output
 
 
