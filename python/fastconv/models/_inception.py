@@ -9,11 +9,11 @@ import numpy as np
 from fastconv.models._base import IMAGENET_CFG, DefaultCfg, ImageClassifier
 from fastconv.nn.module import Value
 
-MEAN = STD = (0.5, 0.5, 0.5)  # of the preprocessing with which the networks were trained
+INCEPTION_CFG: DefaultCfg = {**IMAGENET_CFG, "mean": (0.5,) * 3, "std": (0.5,) * 3}
 
-_mean, _std = (np.array(IMAGENET_CFG[key]).reshape(1, 3, 1, 1) for key in ("mean", "std"))
-SCALE = _std / 0.5
-SHIFT = (_mean - 0.5) / 0.5
+# From ImageNet's mean and deviation to 0.5 and 0.5, which map [0, 1] to [-1, 1].
+SCALE = np.array(IMAGENET_CFG["std"]).reshape(1, 3, 1, 1) / 0.5
+SHIFT = (np.array(IMAGENET_CFG["mean"]).reshape(1, 3, 1, 1) - 0.5) / 0.5
 
 
 class InceptionClassifier(ImageClassifier):
@@ -39,7 +39,7 @@ class InceptionClassifier(ImageClassifier):
     _aux_classifiers: ClassVar[tuple[tuple[str, str], ...]]
     """Each auxiliary head's attribute and, in it, that of its last `Linear`."""
 
-    default_cfg = DefaultCfg(**{**IMAGENET_CFG, "mean": MEAN, "std": STD})
+    default_cfg = INCEPTION_CFG
 
     def __init__(self, in_chans: int, transform_input: bool) -> None:
         if transform_input and in_chans != 3:
@@ -50,8 +50,7 @@ class InceptionClassifier(ImageClassifier):
             )
         self.transform_input = transform_input
         if transform_input:
-            mean, std = IMAGENET_CFG["mean"], IMAGENET_CFG["std"]
-            self.default_cfg = DefaultCfg(**{**self.default_cfg, "mean": mean, "std": std})
+            self.default_cfg = IMAGENET_CFG
 
     def _transform(self, x: Value) -> Value:
         """Bring the input to [-1, 1], where `transform_input` asks for it."""

@@ -40,7 +40,7 @@ VARIANTS = {
 }
 
 
-class GoogLeNetAux(Module):
+class InceptionAux(Module):
     """A classifier on a map in the middle, which brings gradients there in training.
 
     Source: Szegedy et al., Going Deeper with Convolutions (2014), section 5; as in torchvision, the
@@ -143,8 +143,8 @@ class GoogLeNet(InceptionClassifier):
         self.inception5b = inception(384, 192, 384, 48, 128, 128)
 
         if aux_logits:
-            self.aux1 = GoogLeNetAux(self.inception4a.out_channels, num_classes, conv)
-            self.aux2 = GoogLeNetAux(self.inception4d.out_channels, num_classes, conv)
+            self.aux1 = InceptionAux(self.inception4a.out_channels, num_classes, conv)
+            self.aux2 = InceptionAux(self.inception4d.out_channels, num_classes, conv)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.dropout = nn.Dropout(0.2)

@@ -8,7 +8,6 @@ import numpy as np
 
 from fastconv import nn
 from fastconv import ops as F
-from fastconv.models._base import DefaultCfg
 from fastconv.models._inception import InceptionClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Module, Value
@@ -42,10 +41,10 @@ class InceptionAux(Module):
 class Inception3(InceptionClassifier):
     """Stem, eleven Inception blocks of five kinds, global mean, classifier; as in torchvision.
 
-    For images of 299x299; the smallest is 75x75.
+    For images of 299x299; the smallest image is 75x75.
 
-    Source: Szegedy et al., Rethinking the Inception Architecture (2015), table 1, with the 7x7
-    convolutions and batch norm in the auxiliary head of its section 6 and table 3 ("v3").
+    Source: Szegedy et al., Rethinking the Inception Architecture (2015), table 1 and the last row
+    of table 3 (batch norm in the auxiliary head), in torchvision's sizes.
 
     Parameters
     ----------
@@ -68,13 +67,6 @@ class Inception3(InceptionClassifier):
 
     _classifier = "fc"
     _aux_classifiers = (("AuxLogits", "fc"),)
-    default_cfg = DefaultCfg(
-        **{
-            **InceptionClassifier.default_cfg,
-            "input_size": (3, 299, 299),
-            "crop_pct": 299 / 342,
-        }
-    )
 
     def __init__(
         self,
@@ -134,7 +126,9 @@ class Inception3(InceptionClassifier):
                     layer.weight = nn.init.trunc_normal(layer.weight.shape, rng, 0.1)
 
 
-@register_model(PAPER, hub="timm/inception_v3.tv_in1k")
+@register_model(
+    PAPER, hub="timm/inception_v3.tv_in1k", input_size=(3, 299, 299), crop_pct=299 / 342
+)
 def inception_v3(**kwargs: Any) -> Inception3:
     """Inception v3 (Szegedy et al. 2015): 23.8 M parameters, 27.2 M with the auxiliary head."""
     return Inception3(**kwargs)

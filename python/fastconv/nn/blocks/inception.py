@@ -98,6 +98,7 @@ class InceptionBlock(Module):
         ch5x5red: int,
         ch5x5: int,
         pool_proj: int,
+        *,
         conv_block: Layer = BasicConv2d,
         branch3_kernel_size: int = 5,
     ) -> None:
