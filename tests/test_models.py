@@ -6,7 +6,7 @@ import pickle
 import fastconv
 import numpy as np
 import pytest
-from fastconv import models
+from fastconv import models, nn
 
 PARAMETERS = {
     "convnext_base": 88_591_464,
@@ -209,6 +209,37 @@ def test_googlenet_of_2014():
     assert np.abs(taps["norm1"] - taps["maxpool1"]).max() > 0.1 * np.abs(taps["maxpool1"]).max()
     assert taps["maxpool1"].shape == (1, 64, 24, 32)  # rounded up from 49x65
     assert taps["maxpool4"].shape == (1, 832, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("block", "shape"),
+    [
+        (lambda: nn.InceptionBlock(20, 7, 5, 9, 3, 6, 4), (26, 9, 11)),
+        (lambda: nn.InceptionA(20, 10), (234, 9, 11)),
+        (lambda: nn.InceptionB(20), (500, 4, 5)),
+        (lambda: nn.InceptionC(20, 24), (768, 9, 11)),
+        (lambda: nn.InceptionD(20), (532, 4, 5)),
+        (lambda: nn.InceptionE(20), (2048, 9, 11)),
+        (lambda: nn.ShuffleUnit(20, 20, 1), (20, 9, 11)),
+        (lambda: nn.ShuffleUnit(20, 50, 2), (50, 5, 6)),
+    ],
+)
+def test_blocks_with_branches(block, shape):
+    module = block()
+    module.reset_parameters(0)
+    x = np.random.default_rng(0).standard_normal((2, 20, 9, 11), np.float32)
+    y = module(x)
+    assert y.shape == (2, *shape)
+    assert module(x[0]).shape == shape
+    assert np.abs(module.eager(x) - y).max() <= 1e-5 * np.abs(y).max()
+
+
+def test_shuffle_unit_leaves_half_of_the_channels_alone():
+    x = np.random.default_rng(0).standard_normal((1, 20, 4, 4), np.float32)
+    np.testing.assert_array_equal(nn.ShuffleUnit(20, 20, 1)(x)[:, ::2], x[:, :10])
+    for inp, oup, stride in ((20, 40, 1), (20, 25, 2)):
+        with pytest.raises(ValueError, match=f"got inp=20, oup={oup}, stride={stride}"):
+            nn.ShuffleUnit(inp, oup, stride)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from conditioning import condition, float32_state
 from fastconv import nn
 from torch.nn import functional as F
 
 pytestmark = pytest.mark.oracle
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
-SIZES = {"googlenet": (97, 90), "inception_v3": (80, 97)}
 
 
 def compare(model, state, x, expected):
@@ -24,50 +24,29 @@ def compare(model, state, x, expected):
             assert np.abs(run(x.astype(dtype)) - expected).max() <= tolerance * scale
 
 
-def randomised(name, size, **kwargs):
-    """Return torchvision's model in float64, its batch norms with statistics of random images.
-
-    All values are representable in float32.
-    """
-    generator = torch.Generator().manual_seed(0)
-    model = getattr(torchvision.models, name)(weights=None, init_weights=False, **kwargs)
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5, generator=generator)
-            else:
-                low, high = (-0.2, 0.2) if key.endswith("bias") else (0.5, 1.0)
-                parameter.uniform_(low, high, generator=generator)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0
-        model.train()(torch.randn(8, 3, *size, generator=generator))
-    return model.eval().double()
+def torchvision_model(name, aux_logits=False, **kwargs):
+    return getattr(torchvision.models, name)(
+        weights=None, init_weights=False, aux_logits=aux_logits, **kwargs
+    )
 
 
-def arrays(model):
-    return {key: value.numpy() for key, value in model.state_dict().items()}
-
-
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_transform_input_equals_torchvision(name):
     """Of odd sizes too: GoogLeNet rounds the sizes of its maps up, Inception v3 down."""
-    theirs = randomised(name, SIZES[name], aux_logits=False, transform_input=True)
-    x = np.random.default_rng(1).standard_normal((2, 3, *SIZES[name])).astype(np.float32)
+    theirs, images = condition(torchvision_model(name, transform_input=True), 97)
+    x = images[:2, :, :90].contiguous()
     with torch.no_grad():
-        expected = theirs(torch.from_numpy(x).double()).numpy()
-    ours = fastconv.create_model(name, transform_input=True)
-    compare(ours, arrays(theirs), x, expected)
-    ours = fastconv.create_model(name, arrays(theirs), dtype="float64")
-    assert np.abs(ours(x.astype(np.float64)) - expected).max() > 1e-3 * np.abs(expected).max()
+        expected = theirs(x.double()).numpy()
+    state = float32_state(theirs)
+    compare(fastconv.create_model(name, transform_input=True), state, x.numpy(), expected)
+    without = fastconv.create_model(name, state)
+    assert np.abs(without(x.numpy()) - expected).max() > 1e-3 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_auxiliary_heads_have_torchvision_names_and_shapes(name):
     with torch.device("meta"):
-        theirs = getattr(torchvision.models, name)(
-            weights=None, init_weights=False, aux_logits=True
-        ).state_dict()
+        theirs = torchvision_model(name, aux_logits=True).state_dict()
     with nn.init.skip():
         ours = getattr(fastconv.models, name)(aux_logits=True).state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: tuple(v.shape) for k, v in theirs.items()}
@@ -83,15 +62,13 @@ def test_auxiliary_heads_have_torchvision_names_and_shapes(name):
 )
 def test_auxiliary_heads_equal_torchvision(name, head, shape):
     generator = torch.Generator().manual_seed(0)
-    theirs = getattr(
-        getattr(torchvision.models, name)(weights=None, init_weights=False, aux_logits=True), head
-    )
+    theirs = getattr(torchvision_model(name, aux_logits=True), head)
     with nn.init.skip():
         ours = getattr(getattr(fastconv.models, name)(aux_logits=True, dtype="float64"), head)
     for key, value in theirs.state_dict().items():
         if "running" in key:
             value.uniform_(0.5, 1.5, generator=generator)
-    ours.load_state_dict(arrays(theirs))
+    ours.load_state_dict(float32_state(theirs))
     x = torch.rand(shape, generator=generator).double()
     with torch.no_grad():
         expected = theirs.double().eval()(x).numpy()
