@@ -597,6 +597,8 @@ def test_summary_counts_every_call_and_every_owner():
     assert rows["conv"].receptive_field.size == (5, 5)
     assert (rows["unused"].macs, rows["unused"].output_shape) == (0, None)
     assert rows[""].macs == rows["conv"].macs + 2 * conv_macs(8, 2, 2, 1)
+    signals = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Conv1d(4, 2, 1))
+    assert [row.macs for row in summary(signals, (2, 10)).rows] == [8 * 32, 8 * 24, 0, 8 * 8]
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v2"])

@@ -409,8 +409,9 @@ class ReceptiveField:
         after upsampling. `None` where elements have no place in the image.
     start : tuple of int or None
         Its first pixel, for element 0; negative in the padding. So element i sees the pixels from
-        ``start + i * jump`` to ``start + i * jump + size - 1``; where `jump` is a fraction, see
-        `window`.
+        ``start + i * jump`` to ``start + i * jump + size - 1``. After upsampling neighbours may
+        see parts of different sizes: then `size` is the largest, `jump` the mean, and `window`
+        tells what each of them sees.
     global_context : bool
         Whether values computed from the whole image scale the result besides; see
         `receptive_field`.

@@ -35,6 +35,7 @@ class _Observer(Graph):
         self.paths = {id(child): path for path, child in module.named_modules()}
         self.operators: list[Operator] = []
         self.owners: list[str | None] = []
+        self._returned = 0  # how many there were when the last module returned
         self._parameters = {
             id(array): path
             for path, child in module.named_modules()
@@ -55,12 +56,12 @@ class _Observer(Graph):
         return y
 
     def mark_module(self, module: Module, y: Any) -> None:
-        # What has no parameters belongs to the first module that returns after it.
+        # What uses no parameters belongs to the first module that returns after it.
         path = self.paths.get(id(module), "")
-        for i in range(len(self.owners) - 1, -1, -1):
-            if self.owners[i] is not None:
-                break
-            self.owners[i] = path
+        self.owners[self._returned :] = [
+            path if owner is None else owner for owner in self.owners[self._returned :]
+        ]
+        self._returned = len(self.owners)
         super().mark_module(module, y)
 
 
