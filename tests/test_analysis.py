@@ -27,7 +27,7 @@ from fastconv.analysis import (
     separable_conv_parameters,
     summary,
 )
-from fastconv.analysis._receptive_field import _MIXES
+from fastconv.analysis._propagate import MIXES
 
 # ---- Formulas ------------------------------------------------------------------------------------
 
@@ -382,7 +382,7 @@ def test_every_operator_is_known():
     rows = re.findall(r"^(\w+(?:, \w+)*) +x|^(add, multiply) |^(concat) ", table, re.MULTILINE)
     operators = {name for row in rows for cell in row for name in cell.split(", ") if name}
     assert {"conv2d", "pixel_shuffle", "add", "multiply", "concat"} <= operators
-    assert operators == {*_MIXES, "add", "multiply", "concat"}
+    assert operators == {*MIXES, "add", "multiply", "concat"}
 
 
 def test_gates_are_global_context_and_no_window():
