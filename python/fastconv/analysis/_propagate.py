@@ -27,6 +27,7 @@ class Field:
 
 
 def window_taps(kernel: int, stride: int, before: int, dilation: int) -> Taps:
+    """Return what a sliding window reads, with `before` pixels of padding before the image."""
     return Taps(stride, (range(-before, -before + dilation * (kernel - 1) + 1, dilation),))
 
 
