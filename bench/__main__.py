@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.peers import PEERS, environment
-from bench.suites import kernels, layers, models, startup
 from fastconv.benchmark import compare, machine, plots, report
 from fastconv.benchmark.runner import REFERENCE, Result, Settings, run_case
 from fastconv.benchmark.worker import PeerError, Worker
+
+from bench.peers import PEERS, environment
+from bench.suites import kernels, layers, models, startup
 
 SUITES = {"models": models, "layers": layers}
 

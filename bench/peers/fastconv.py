@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import fastconv
-from bench.cases import LayerCase, ModelCase
+import numpy as np
 from fastconv.benchmark.worker import Run
+
+from bench.cases import LayerCase, ModelCase
 
 
 def _convolution(case: LayerCase, folder: Path) -> tuple[Any, ...]:

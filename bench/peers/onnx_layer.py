@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 import fastconv
-from bench.cases import LayerCase
+import numpy as np
 from fastconv import nn
+
+from bench.cases import LayerCase
 
 
 def export_layer(case: LayerCase, folder: Path) -> Path:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import openvino
+from fastconv.benchmark.worker import Run
 
 from bench.cases import LayerCase, ModelCase
 from bench.peers.onnx_layer import export_layer
-from fastconv.benchmark.worker import Run
 
 
 class OpenVino:

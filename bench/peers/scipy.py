@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import scipy
+from fastconv.benchmark.worker import Run
 from scipy import signal
 
 from bench.cases import LayerCase, ModelCase
-from fastconv.benchmark.worker import Run
 
 
 class Scipy:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from bench.cases import LayerCase, ModelCase
 from fastconv.benchmark.worker import Run
 
+from bench.cases import LayerCase, ModelCase
 
 _keep: list[Any] = []
 

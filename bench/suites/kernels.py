@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
 
 import fastconv
-from bench.cases import LayerCase
+import numpy as np
 from fastconv import nn
 from fastconv.benchmark import machine
 from fastconv.benchmark.runner import REFERENCE, Contender, Result, Settings
+
+from bench.cases import LayerCase
 
 _SETTINGS = Settings()
 

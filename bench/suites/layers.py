@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 import fastconv
-from bench.cases import LayerCase
+import numpy as np
 from fastconv._recording import record
 from fastconv.nn import init
+
+from bench.cases import LayerCase
 
 DEFAULT = ("resnet50", "mobilenet_v2", "convnext_tiny", "resnext50_32x4d", "efficientnet_b0")
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import fastconv
-from bench.cases import ModelCase
+import numpy as np
 from fastconv import nn
+
+from bench.cases import ModelCase
 
 DEFAULT = (
     "resnet18",

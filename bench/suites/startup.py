@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import fastconv
-from bench.peers import environment
 from fastconv.benchmark import machine
 from fastconv.benchmark.runner import REFERENCE, Contender, Result, Settings
+
+from bench.peers import environment
 
 _ROUNDS = 7
 

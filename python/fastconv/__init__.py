@@ -1,5 +1,6 @@
 """The fastest and simplest way to run a convolutional network from NumPy."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from fastconv import cuda, models, nn, ops, weights
@@ -11,7 +12,7 @@ from fastconv.ops import *  # noqa: F403
 from fastconv.preprocess import preprocess
 
 if TYPE_CHECKING:
-    from fastconv import analysis
+    from fastconv import analysis, onnx
 
 __all__ = [
     "Network",
@@ -24,6 +25,7 @@ __all__ = [
     "models",
     "nn",
     "num_threads",
+    "onnx",
     "ops",
     "preprocess",
     "set_num_threads",
@@ -35,11 +37,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import `fastconv.analysis`, which running networks does not need, when it is first used."""
-    if name == "analysis":
-        import fastconv.analysis
-
-        return fastconv.analysis
+    """Import what running networks does not need when it is first used."""
+    if name in ("analysis", "onnx"):
+        return importlib.import_module(f"fastconv.{name}")
     raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
 
 

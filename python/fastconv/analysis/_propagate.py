@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from fastconv._recording import Operator
 from fastconv._symbolic import Symbol
-from fastconv.analysis._recording import Operator
 from fastconv.analysis._window import WHOLE, Taps, Window, union
 
 Shape = tuple[int, ...]

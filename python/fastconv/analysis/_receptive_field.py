@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from fastconv._recording import Recording, build, record
 from fastconv._symbolic import Symbol
 from fastconv.analysis._propagate import Field, propagate, window_taps
-from fastconv.analysis._recording import Recording, build, record
 from fastconv.analysis._window import Window
 from fastconv.nn import Module, ModuleList, Sequential
 from fastconv.ops._args import as_int, as_pair, is_sequence

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._recording import Operator, build, record
 from fastconv._symbolic import Symbol
 from fastconv.analysis._receptive_field import ReceptiveField, receptive_fields
-from fastconv.analysis._recording import Operator, build, record
 from fastconv.nn import Module
 from fastconv.ops._args import as_int
 

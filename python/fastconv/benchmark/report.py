@@ -97,7 +97,10 @@ def _table(results: Sequence[dict[str, Any]]) -> list[str]:
             lines += ["", f"{name} / {REFERENCE}: geometric mean {geometric_mean(ratios):.3f}"]
     best = [min(v["value"] for v in r["ratios"].values()) for r in results if r["ratios"]]
     if len(others) > 1 and best:
-        lines += ["", f"best of the others / {REFERENCE}: geometric mean {geometric_mean(best):.3f}"]
+        lines += [
+            "",
+            f"best of the others / {REFERENCE}: geometric mean {geometric_mean(best):.3f}",
+        ]
     refused = {
         (result["case"]["name"], c["name"]): c["refused"]
         for result in results

@@ -118,9 +118,7 @@ class _Graph:
             [self._onnx.numpy_helper.from_array(a, n) for n, a in self.initializers.items()],
         )
         opset = [helper.make_opsetid("", OPSET)]
-        return helper.make_model(
-            graph, opset_imports=opset, ir_version=8, producer_name="fastconv"
-        )
+        return helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="fastconv")
 
     def add(self, operator: Operator) -> None:
         """Add the nodes of a recorded operator."""
