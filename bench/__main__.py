@@ -1,4 +1,4 @@
-"""``python -m bench SUITE``: time fastconv and its peers; ``python -m bench compare A.json B.json``."""
+"""Time fastconv and its peers, and compare what came out before and after a change."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -163,19 +163,25 @@ def run_case(
 
 
 def _race(
-    racing: Sequence[tuple[Contender, Worker]],
+    racing: list[tuple[Contender, Worker]],
     settings: Settings,
     on_round: Callable[[int], None],
 ) -> list[float]:
-    """Let the contenders take turns; return the calibration before each round."""
+    """Let the contenders take turns, without those that fail; return each round's calibration."""
     calibration: list[float] = []
     calls = dict.fromkeys((c.name for c, _ in racing), 1)
     end = time.monotonic() + settings.budget
     while True:
         calibration.append(machine.peak_flops(threads=1, repeats=1))
-        for contender, worker in racing:
+        for contender, worker in list(racing):
             time.sleep(settings.pause)
-            fastest = min(worker.time(calls[contender.name]))
+            try:
+                fastest = min(worker.time(calls[contender.name]))
+            except PeerError as error:
+                contender.seconds.clear()
+                contender.refused = str(error)
+                racing.remove((contender, worker))
+                continue
             calls[contender.name] = max(1, math.ceil(settings.block / fastest))
             contender.seconds.append(fastest)
         on_round(len(calibration))

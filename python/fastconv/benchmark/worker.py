@@ -10,6 +10,7 @@ The parent sends pickled requests through a pipe and gets a pickled answer to ea
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pickle
@@ -75,7 +76,11 @@ class Worker:
             stdout=subprocess.PIPE,
             env={**os.environ, **environment},
         )
-        info = self._ask("open", peer, threads)
+        try:
+            info = self._ask("open", peer, threads)
+        except PeerError:
+            self.close()
+            raise
         self.name: str = info["name"]
         self.version: str = info["version"]
         self.settings: str = info["settings"]
@@ -98,7 +103,8 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self._process.kill()
-        self._process.communicate()
+        with contextlib.suppress(BrokenPipeError):  # it may have ended before
+            self._process.communicate()
 
     def __enter__(self) -> Worker:
         return self
@@ -158,7 +164,7 @@ def main() -> None:
         except EOFError:
             return
         try:
-            answer = (None, getattr(served, method)(*arguments))
+            answer: tuple[str | None, Any] = (None, getattr(served, method)(*arguments))
         except Exception as error:  # whatever a library raises is the peer's failure, not ours
             text = str(error).strip() or "no message"
             answer = (type(error).__name__, f"{type(error).__name__}: {text}")

@@ -118,7 +118,10 @@ class _Graph:
             [self._onnx.numpy_helper.from_array(a, n) for n, a in self.initializers.items()],
         )
         opset = [helper.make_opsetid("", OPSET)]
-        return helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="fastconv")
+        model: onnx.ModelProto = helper.make_model(
+            graph, opset_imports=opset, ir_version=8, producer_name="fastconv"
+        )
+        return model
 
     def add(self, operator: Operator) -> None:
         """Add the nodes of a recorded operator."""
@@ -348,15 +351,12 @@ def _max_pool2d(graph: _Graph, operator: Operator, inputs: list[str | None]) -> 
 @_operator("avg_pool2d")
 def _avg_pool2d(graph: _Graph, operator: Operator, inputs: list[str | None]) -> str:
     attributes = operator.attributes
-    x, padding = inputs[0], attributes["padding"]
+    x, padding, sizes = inputs[0], attributes["padding"], _in_shape(operator)[2:]
     if attributes["count_include_pad"] and any(padding):
         # As zeros of the image; what ceil_mode adds behind them is never counted.
         x = graph.node("Pad", x, graph.ints([0, 0, *padding] * 2))
+        sizes = tuple(size + 2 * pad for size, pad in zip(sizes, padding, strict=True))
         padding = (0, 0)
-        height, width = _in_shape(operator)[2:]
-        sizes = (height + 2 * attributes["padding"][0], width + 2 * attributes["padding"][1])
-    else:
-        sizes = _in_shape(operator)[2:]
     return graph.node(
         "AveragePool",
         x,

@@ -1,0 +1,182 @@
+"""The runner of the benchmark, with peers whose times are known."""
+
+import contextlib
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import fastconv
+import numpy as np
+import pytest
+from fastconv.benchmark import compare, machine, plots, report
+from fastconv.benchmark.runner import Result, Settings, run_case
+from fastconv.benchmark.statistics import Ratio, Timing, geometric_mean
+from fastconv.benchmark.worker import PeerError, Worker
+
+PATH = os.pathsep.join((str(Path(__file__).parent), *sys.path))
+SETTINGS = Settings(budget=3, tolerance=0.5, block=0.01, pause=0)
+CASE = {
+    **{"suite": "tests", "name": "sleep", "batch": 1, "threads": 1},
+    **{"device": "cpu", "precision": "fp32", "seconds": 0.002},
+}
+
+
+def worker(name):
+    return Worker(f"fake_peers:{name}", 1, {"PYTHONPATH": PATH})
+
+
+def race(*names, settings=SETTINGS):
+    with contextlib.ExitStack() as stack:
+        workers = {}
+        for name in names:
+            one = stack.enter_context(worker(name))
+            workers["fastconv" if name == "Fake" else one.name] = one
+        return run_case(CASE, workers, lambda w: w.load(CASE, Path()), settings)
+
+
+def made_up(seconds, calibration=1e9, name="sleep"):
+    """Return a report in which the reference took so long."""
+    contenders = [{"name": "fastconv", "timing": {"minimum": seconds}, "refused": None}]
+    case = {**CASE, "name": name}
+    result = {"case": case, "contenders": contenders, "calibration": calibration, "ratios": {}}
+    return {"schema": report.SCHEMA, "results": [result]}
+
+
+# ---- Statistics ----------------------------------------------------------------------------------
+
+
+def test_timing():
+    timing = Timing.of([5.0, 1.0, 4.0, 2.0, 3.0])
+    assert (timing.minimum, timing.median, timing.confirmed, timing.rounds) == (1, 3, 3, 5)
+    assert timing.spread == pytest.approx(2 / 3)
+    assert math.isinf(Timing.of([1.0, 1.0]).confirmed)
+    with pytest.raises(ValueError, match="nothing has been timed"):
+        Timing.of([])
+
+
+def test_ratio_is_that_of_the_minima_and_knows_when_one_was_luck():
+    steady = Ratio.of([1.0, 1.01, 1.02, 9.0], [2.0, 2.01, 9.0, 2.02])
+    assert steady.value == 2
+    assert (steady.low, steady.high) == pytest.approx((2 / 1.02, 2.02))
+    assert steady.converged(0.05)
+    assert not steady.converged(0.01)
+    lucky = Ratio.of([0.5, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0])
+    assert lucky.value == 4
+    assert lucky.low == 2
+    assert not lucky.converged(0.05)
+    assert not Ratio.of([1.0], [1.0]).converged(0.5)
+    with pytest.raises(ValueError, match="got 1 and 2"):
+        Ratio.of([1.0], [1.0, 2.0])
+
+
+def test_geometric_mean():
+    assert geometric_mean([2.0, 8.0]) == pytest.approx(4)
+
+
+# ---- Workers -------------------------------------------------------------------------------------
+
+
+def test_worker_answers():
+    with worker("Fake") as fake:
+        assert (fake.name, fake.version, fake.settings) == ("fake", "1", "none")
+        assert fake.load(CASE, Path()).tolist() == [1, 2, 3, 4]
+        seconds = fake.time(3)
+        assert len(seconds) == 3
+        assert min(seconds) >= CASE["seconds"]
+        assert fake.memory() > 2**20
+
+
+def test_library_that_is_not_installed():
+    with pytest.raises(PeerError, match="no module named fake"):
+        worker("NotInstalled")
+
+
+# ---- The runner ----------------------------------------------------------------------------------
+
+
+def test_slower_peer():
+    result = race("Fake", "TwiceAsSlow")
+    ratio = result.ratios()["slow"]
+    assert 1.4 < ratio.value < 2.6  # sleep takes as long as it says, and a little more
+    assert len(result.contenders[0].seconds) == len(result.contenders[1].seconds) >= 3
+    assert len(result.calibration) == len(result.contenders[0].seconds)
+    assert result.noise >= 0
+
+
+def test_peers_that_fail_are_refused_with_their_reason():
+    result = race("Fake", "Wrong", "Unable", "Crashing", "CrashingLater")
+    refused = {contender.name: contender.refused for contender in result.contenders}
+    assert refused["fastconv"] is None
+    assert "differs by 2.5e-03 of the largest value; 1e-03 is allowed" in refused["wrong"]
+    assert "cannot sleep" in refused["unable"]
+    assert "ended with status 3" in refused["crashing"]
+    assert "StopIteration" in refused["later"]
+    assert result.ratios() == {}
+    assert result.stopped == "alone"
+    assert len(result.contenders[0].seconds) >= 3
+
+
+def test_budget_ends_what_does_not_converge():
+    settings = Settings(budget=0.2, tolerance=0.0, block=0.001, pause=0)
+    result = race("Fake", "TwiceAsSlow", settings=settings)
+    assert result.stopped == "budget"
+    assert not result.to_dict()["ratios"]["slow"]["converged"]
+
+
+# ---- Reports -------------------------------------------------------------------------------------
+
+
+def finished():
+    result = race("Fake", "TwiceAsSlow", "Wrong")
+    assert isinstance(result, Result)
+    return {"environment": machine.environment(), "results": [result.to_dict()]}
+
+
+def test_reports(tmp_path):
+    content = finished()
+    report.write_json(tmp_path / "a.json", content)
+    assert report.read_json(tmp_path / "a.json")["results"] == json.loads(
+        json.dumps(content["results"])
+    )
+    table = report.markdown(content)
+    assert "## tests: cpu, fp32, batch 1, 1 thread\n" in table
+    assert "| sleep |" in table
+    assert "refused" in table
+    assert "- sleep, wrong: its output differs" in table
+    assert fastconv.__version__ in table
+    assert isinstance(plots.write(tmp_path, "tests", content), list)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [("", "not a report"), ("[]", "not a report"), ('{"schema": 99}', "has schema 99, expected")],
+)
+def test_files_that_are_no_reports(tmp_path, text, match):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=match):
+        report.read_json(path)
+
+
+def test_compare_finds_what_is_slower_beyond_the_clock():
+    def slower(after):
+        return [change.slower for change in compare.compare(made_up(1.0), after, 0.1)]
+
+    assert slower(made_up(1.05)) == [False]
+    assert slower(made_up(1.2)) == [True]
+    assert slower(made_up(1.2, calibration=1e9 / 1.2)) == [False]  # the whole machine was slower
+    changes = compare.compare(made_up(1.0), made_up(1.2), 0.1)
+    assert "1 of 1 cases are slower" in compare.table(changes)
+    with pytest.raises(ValueError, match="no case in common"):
+        compare.compare(made_up(1.0), made_up(1.0, name="other"), 0.1)
+
+
+def test_machine():
+    one = machine.peak_flops(threads=1, repeats=2)
+    assert one > 1e8
+    assert machine.peak_flops(threads=1, dtype=np.float64, repeats=2) < 1.5 * one
+    small, large = (machine.read_bandwidth(n, threads=1, repeats=2) for n in (2**14, 2**26))
+    assert min(small, large) > 1e8
+    assert {"cpu", "isa", "fastconv", "numpy", "commit"} <= machine.environment().keys()
