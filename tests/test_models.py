@@ -9,10 +9,15 @@ import pytest
 from fastconv import models
 
 PARAMETERS = {
+    "alexnet": 61_100_840,
     "convnext_base": 88_591_464,
     "convnext_large": 197_767_336,
     "convnext_small": 50_223_688,
     "convnext_tiny": 28_589_128,
+    "densenet121": 7_978_856,
+    "densenet161": 28_681_000,
+    "densenet169": 14_149_480,
+    "densenet201": 20_013_928,
     "efficientnet_lite0": 4_652_008,
     "lenet5": 61_706,
     "mobilenet_v2": 3_504_872,
@@ -24,6 +29,16 @@ PARAMETERS = {
     "resnext101_32x8d": 88_791_336,
     "resnext101_64x4d": 83_455_272,
     "resnext50_32x4d": 25_028_904,
+    "squeezenet1_0": 1_248_424,
+    "squeezenet1_1": 1_235_496,
+    "vgg11": 132_863_336,
+    "vgg11_bn": 132_868_840,
+    "vgg13": 133_047_848,
+    "vgg13_bn": 133_053_736,
+    "vgg16": 138_357_544,
+    "vgg16_bn": 138_365_992,
+    "vgg19": 143_667_240,
+    "vgg19_bn": 143_678_248,
     "wide_resnet101_2": 126_886_696,
     "wide_resnet50_2": 68_883_240,
 }
@@ -53,7 +68,7 @@ def test_interface(name):
     assert set(cfg) == {"input_size", "mean", "std", "interpolation", "crop_pct"}
     assert len(cfg["mean"]) == len(cfg["std"]) == cfg["input_size"][0]
     head = dict(model.named_modules())[model._classifier]
-    assert head.weight.shape == (model.num_classes, model.num_features)
+    assert head.weight.shape[:2] == (model.num_classes, model.num_features)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -230,7 +245,8 @@ def test_list_models():
         "resnext101_64x4d",
         "resnext50_32x4d",
     ]
-    assert fastconv.list_models("vgg*") == []
+    assert fastconv.list_models("vgg*9") == ["vgg19"]
+    assert fastconv.list_models("zzz*") == []
     assert all(callable(getattr(models, name)) for name in fastconv.list_models())
 
 

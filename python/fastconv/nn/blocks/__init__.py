@@ -7,6 +7,10 @@ where torchvision lacks the block.
 from fastconv.nn.blocks.attention import SqueezeExcitation as SqueezeExcitation
 from fastconv.nn.blocks.conv import ConvNormActivation as ConvNormActivation
 from fastconv.nn.blocks.convnext import CNBlock as CNBlock
+from fastconv.nn.blocks.dense import DenseBlock as DenseBlock
+from fastconv.nn.blocks.dense import DenseLayer as DenseLayer
+from fastconv.nn.blocks.dense import Transition as Transition
+from fastconv.nn.blocks.fire import Fire as Fire
 from fastconv.nn.blocks.mobile import DepthwiseSeparable as DepthwiseSeparable
 from fastconv.nn.blocks.mobile import InvertedResidual as InvertedResidual
 from fastconv.nn.blocks.mobile import MBConv as MBConv
