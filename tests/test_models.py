@@ -42,7 +42,15 @@ PARAMETERS = {
     "wide_resnet101_2": 126_886_696,
     "wide_resnet50_2": 68_883_240,
 }
-SMALL = ["convnext_tiny", "efficientnet_lite0", "lenet5", "mobilenet_v2", "resnet18"]
+SMALL = [
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_lite0",
+    "lenet5",
+    "mobilenet_v2",
+    "resnet18",
+    "squeezenet1_1",
+]
 
 
 def image(model, batch=2, size=64):
@@ -158,9 +166,37 @@ def test_reset_classifier():
         model.reset_classifier(-1)
 
 
-def test_num_classes_zero_gives_pooled_features():
-    model = fastconv.create_model("mobilenet_v2", num_classes=0)
-    assert model(image(model)).shape == (2, model.num_features)
+@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1", "alexnet"])
+def test_num_classes_zero_gives_pooled_features(name):
+    model = fastconv.create_model(name, num_classes=0)
+    y = model(image(model))
+    assert y.shape == (2, model.num_features)
+    assert model.num_classes == 0
+
+
+def test_classifier_that_is_a_convolution():
+    model = fastconv.create_model("squeezenet1_1", num_classes=7, dtype="float64")
+    x = image(model)
+    assert model.classifier[1].weight.shape == (7, 512, 1, 1)
+    assert model(x).shape == (2, 7)
+    model.reset_classifier(0)
+    pooled = model.forward_features(x).mean(axis=(2, 3))
+    np.testing.assert_allclose(model(x), pooled, rtol=1e-12)
+    model.reset_classifier(5)
+    assert model.num_classes == 5
+    assert model(x).shape == (2, 5)
+    wider = fastconv.create_model("squeezenet1_1", model.state_dict(), num_classes=9)
+    assert wider.num_classes == 9
+    np.testing.assert_array_equal(wider.features[0].weight, model.features[0].weight.astype("f4"))
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_0", "densenet121"])
+def test_other_input_sizes(name):
+    model = fastconv.create_model(name, num_classes=5, in_chans=2)
+    x = np.random.default_rng(0).standard_normal((1, 2, 96, 70)).astype(np.float32)
+    y = model(x)
+    assert y.shape == (1, 5)
+    np.testing.assert_allclose(model.eager(x), y, rtol=1e-4, atol=1e-4 * np.abs(y).max())
 
 
 def test_weights_from_a_mapping():
