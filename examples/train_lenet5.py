@@ -4,7 +4,8 @@ A third of the 1797 images, stratified, is held out: nothing here is chosen by i
 with values 0..16 are divided by 16 and go through `fastconv.preprocess`, which resizes them to
 32x32 (bilinear) and normalises them by the mean and deviation in the model's `default_cfg`.
 Training, in torch, is by Adam with cosine decay, on images moved, turned and scaled a little at
-random. The recipe was chosen by ``--validate``, which sees the other two thirds only.
+random. The recipe was chosen by ``--validate``, which sees the other two thirds only: 0.992 in
+5-fold cross-validation. Trained on all of these, it is right on 0.997 of the held-out third.
 
     pip install 'fastconv[demo]' scikit-learn torch
     python examples/train_lenet5.py lenet5_digits.npz
