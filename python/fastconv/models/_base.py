@@ -32,7 +32,7 @@ class ImageClassifier(Module):
     """Features, then a classifier: the interface of every model in the registry.
 
     A subclass defines `forward_features`, `forward_head`, the name of its classifier, and, where
-    that is no `Linear`, `_new_classifier`.
+    that is no `Linear`, `_make_classifier`.
     """
 
     input_ndim = 4
@@ -48,9 +48,9 @@ class ImageClassifier(Module):
     _classifier: ClassVar[str]
     """Dotted name of the layer whose `weight` has a row for each class."""
 
-    def _new_classifier(self, num_classes: int) -> Module:
-        """Make a classifier of the pooled features, to stand where `_classifier` says."""
-        return Linear(self.num_features, num_classes)
+    def _make_classifier(self, in_features: int, num_classes: int) -> Module:
+        """Make a layer of the classifier's type."""
+        return Linear(in_features, num_classes)
 
     def forward_features(self, x: Value) -> Value:
         """Compute the last feature map, ``(N, C, H, W)``, before pooling.
@@ -109,15 +109,18 @@ class ImageClassifier(Module):
         parent, name = self._classifier_slot
         classifier: Module = Identity()
         if num_classes:
-            with init.skip():
-                classifier = self._new_classifier(num_classes)
-            if not init.is_skipping():
-                classifier.reset_parameters(seed)
-            if self.dtype is not None:
-                classifier.astype(self.dtype)
+            classifier = self._new_classifier(self.num_features, num_classes, seed)
         setattr(parent, name, classifier)
         if self.weights_source is not None:
             self.weights_source += ", new classifier"
+
+    def _new_classifier(self, in_features: int, num_classes: int, seed: int) -> Module:
+        """Return a layer of this model's dtype, with random weights where they are wanted."""
+        with init.skip():
+            layer = self._make_classifier(in_features, num_classes)
+        if not init.is_skipping():
+            layer.reset_parameters(seed)
+        return layer if self.dtype is None else layer.astype(self.dtype)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True) -> IncompatibleKeys:
         """Load weights; see `fastconv.nn.Module.load_state_dict`."""

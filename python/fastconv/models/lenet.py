@@ -151,15 +151,15 @@ class RadialBasis(nn.Module):
     Source: LeCun et al. 1998, equation 7 and figure 3.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, in_features: int, num_classes: int) -> None:
         self.weight: npt.NDArray[Any]
-        self.register_buffer("weight", nn.init.constant((num_classes, 84), 0))
+        self.register_buffer("weight", nn.init.constant((num_classes, in_features), 0))
         if not nn.init.is_skipping():
             self.reset_parameters()
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Write the codes: the digits, or random ones from `rng`."""
-        if len(self.weight) == 10:
+        if self.weight.shape == (10, 84):
             pixels = np.array([[list(digit) for digit in row.split()] for row in DIGITS])
             ink = pixels.transpose(1, 0, 2).reshape(self.weight.shape) == "#"
         else:
@@ -169,7 +169,7 @@ class RadialBasis(nn.Module):
     def forward(self, x: Value) -> Value:
         """Measure the distances."""
         difference = x[:, None] + (-1) * self.weight
-        return F.mean(difference * difference, axis=2) * -84
+        return F.mean(difference * difference, axis=2) * -x.shape[1]
 
 
 class LeNet1998(ImageClassifier):
@@ -205,10 +205,10 @@ class LeNet1998(ImageClassifier):
         self.flatten = nn.Flatten()
         self.f6 = nn.Linear(120, 84)
         self.squash = Squash()
-        self.output = self._new_classifier(num_classes)
+        self.output = RadialBasis(84, num_classes)
 
-    def _new_classifier(self, num_classes: int) -> nn.Module:
-        return RadialBasis(num_classes)
+    def _make_classifier(self, in_features: int, num_classes: int) -> nn.Module:
+        return RadialBasis(in_features, num_classes)
 
     def forward_features(self, x: Value) -> Value:
         """Compute the 16 maps of S4, 5x5 for a 32x32 image."""

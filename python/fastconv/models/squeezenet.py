@@ -81,14 +81,14 @@ class SqueezeNet(ImageClassifier):
         self.num_features = channels
         self.classifier = nn.Sequential(
             nn.Dropout(0.5),
-            self._new_classifier(num_classes),
+            self._make_classifier(self.num_features, num_classes),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
         )
         self.flatten = nn.Flatten()
 
-    def _new_classifier(self, num_classes: int) -> nn.Module:
-        return nn.Conv2d(self.num_features, num_classes, 1)
+    def _make_classifier(self, in_features: int, num_classes: int) -> nn.Module:
+        return nn.Conv2d(in_features, num_classes, 1)
 
     def forward_features(self, x: Value) -> Value:
         """Compute the last feature map, at about 1/16 of the image's size."""
