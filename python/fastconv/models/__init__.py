@@ -17,6 +17,10 @@ from fastconv.models._registry import model_entry as model_entry
 from fastconv.models._registry import register_model as register_model
 from fastconv.models.convnext import *
 from fastconv.models.efficientnet import *
+from fastconv.models.efficientnet_lite import *
+from fastconv.models.efficientnetv2 import *
 from fastconv.models.lenet import *
+from fastconv.models.mnasnet import *
 from fastconv.models.mobilenet import *
+from fastconv.models.mobilenetv3 import *
 from fastconv.models.resnet import *

@@ -8,6 +8,7 @@ from fastconv.nn.blocks.attention import SqueezeExcitation as SqueezeExcitation
 from fastconv.nn.blocks.conv import ConvNormActivation as ConvNormActivation
 from fastconv.nn.blocks.convnext import CNBlock as CNBlock
 from fastconv.nn.blocks.mobile import DepthwiseSeparable as DepthwiseSeparable
+from fastconv.nn.blocks.mobile import FusedMBConv as FusedMBConv
 from fastconv.nn.blocks.mobile import InvertedResidual as InvertedResidual
 from fastconv.nn.blocks.mobile import MBConv as MBConv
 from fastconv.nn.blocks.residual import BasicBlock as BasicBlock
