@@ -215,7 +215,8 @@ def test_efficientnet_lite_paddings_differ_at_strides_only():
     symmetric.load_state_dict(same.state_dict())
     x = image(same)
     assert same.forward_features(x).shape == symmetric.forward_features(x).shape
-    assert not np.allclose(same(x), symmetric(x))
+    y = same(x)
+    assert np.abs(symmetric(x) - y).max() > 1e-2 * np.abs(y).max()
     block = "features.3.1"  # of stride 1
     left, right = (dict(m.named_modules())[block] for m in (same, symmetric))
     y = np.random.default_rng(0).standard_normal((1, 40, 9, 9)).astype(np.float32)
