@@ -29,6 +29,15 @@ CASES = [
 ]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_torch_thread():
+    """Small convolutions in float64 are many times slower where torch's threads wait for a core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def conditioned(model, size):
     """Give every weight of a torch model a value that matters, representable in float32.
 
@@ -51,9 +60,9 @@ def conditioned(model, size):
                 parameter.copy_(uniform(parameter, low, high))
         for norm in norms:
             norm.momentum = 1.0
-        model.train()(torch.randn(8, 3, size, size, generator=generator))
+        model.train()(torch.randn(32, 3, size, size, generator=generator))
         for norm in norms:
-            norm.running_mean += uniform(norm.running_mean, -0.1, 0.1)
+            norm.running_mean += norm.running_var.sqrt() * uniform(norm.running_mean, -0.1, 0.1)
             norm.running_var *= uniform(norm.running_var, 0.8, 1.2)
     return model.eval().double()
 
@@ -80,7 +89,7 @@ def test_model_equals_timm(timm_name, timm_kwargs, name, kwargs, size):
     with torch.no_grad():
         expected = theirs(torch.from_numpy(x).double()).numpy()
     scale = np.abs(expected).max()
-    assert 0.1 < scale < 100
+    assert 0.1 < scale < 1000
     for dtype, tolerance in TOLERANCE.items():
         ours.astype(dtype).load_state_dict(state)
         for run in (ours.eager, ours):
