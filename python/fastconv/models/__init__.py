@@ -19,8 +19,11 @@ from fastconv.models.convnext import *
 from fastconv.models.efficientnet import *
 from fastconv.models.efficientnet_lite import *
 from fastconv.models.efficientnetv2 import *
+from fastconv.models.googlenet import *
+from fastconv.models.inception import *
 from fastconv.models.lenet import *
 from fastconv.models.mnasnet import *
 from fastconv.models.mobilenet import *
 from fastconv.models.mobilenetv3 import *
 from fastconv.models.resnet import *
+from fastconv.models.shufflenet import *
