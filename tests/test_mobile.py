@@ -37,8 +37,9 @@ def test_compound_scaling_is_the_rule_of_the_paper():
     [
         ("1", TypeError, "phi must be a number, got str '1'"),
         (True, TypeError, "phi must be a number"),
-        (math.inf, ValueError, "phi must be finite, got inf"),
-        (math.nan, ValueError, "phi must be finite, got nan"),
+        (math.inf, ValueError, "phi must be between -100 and 100, got inf"),
+        (math.nan, ValueError, "got nan"),
+        (-1e6, ValueError, "got -1000000.0"),
     ],
 )
 def test_compound_scaling_checks_phi(phi, error, match):

@@ -70,7 +70,7 @@ def compound_scaling(phi: float) -> CompoundScaling:
     TypeError
         If `phi` is no number.
     ValueError
-        If it is not finite.
+        If it is not within 100 of 0.
 
     Examples
     --------
@@ -80,6 +80,6 @@ def compound_scaling(phi: float) -> CompoundScaling:
     1.44 1.21 296
     """
     phi = as_float("phi", phi)
-    if not math.isfinite(phi):
-        raise ValueError(f"phi must be finite, got {phi}")
+    if not abs(phi) <= 100:
+        raise ValueError(f"phi must be between -100 and 100, got {phi}")
     return CompoundScaling(depth=1.2**phi, width=1.1**phi, resolution=1.15**phi)

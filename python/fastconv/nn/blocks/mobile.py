@@ -114,7 +114,7 @@ class InvertedResidual(Module):
 
 
 class _LinearBottleneck(Module):
-    """Layers that end without activation, and a shortcut where the shape stays."""
+    """Layers, named `block`, and a shortcut where the shape stays."""
 
     input_ndim = 4
 
