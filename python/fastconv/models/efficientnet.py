@@ -1,7 +1,4 @@
-"""EfficientNet-B0 to B7: one searched network, scaled in depth, width and resolution.
-
-EfficientNetV2 and EfficientNet-Lite are other tables for the same class.
-"""
+"""EfficientNet-B0 to B7: one searched network, scaled; its class also makes V2 and Lite."""
 
 from __future__ import annotations
 
