@@ -18,11 +18,33 @@ PARAMETERS = {
     "densenet161": 28_681_000,
     "densenet169": 14_149_480,
     "densenet201": 20_013_928,
+    "efficientnet_b0": 5_288_548,
+    "efficientnet_b1": 7_794_184,
+    "efficientnet_b2": 9_109_994,
+    "efficientnet_b3": 12_233_232,
+    "efficientnet_b4": 19_341_616,
+    "efficientnet_b5": 30_389_784,
+    "efficientnet_b6": 43_040_704,
+    "efficientnet_b7": 66_347_960,
     "efficientnet_lite0": 4_652_008,
+    "efficientnet_lite1": 5_416_680,
+    "efficientnet_lite2": 6_092_072,
+    "efficientnet_lite3": 8_197_096,
+    "efficientnet_lite4": 13_006_568,
+    "efficientnet_v2_l": 118_515_272,
+    "efficientnet_v2_m": 54_139_356,
+    "efficientnet_v2_s": 21_458_488,
     "googlenet": 6_624_904,
     "inception_v3": 23_834_568,
     "lenet5": 61_706,
+    "mnasnet0_5": 2_218_512,
+    "mnasnet0_75": 3_170_208,
+    "mnasnet1_0": 4_383_312,
+    "mnasnet1_3": 6_282_256,
     "mobilenet_v2": 3_504_872,
+    "mobilenet_v3_large": 5_483_032,
+    "mobilenet_v3_small": 2_542_856,
+    "mobilenetv1_100": 4_231_976,
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
     "resnet18": 11_689_512,
@@ -51,9 +73,13 @@ PARAMETERS = {
 SMALL = [
     "convnext_tiny",
     "densenet121",
+    "efficientnet_b0",
     "efficientnet_lite0",
     "lenet5",
+    "mnasnet0_5",
     "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mobilenetv1_100",
     "resnet18",
     "squeezenet1_1",
 ]
@@ -240,8 +266,9 @@ def test_efficientnet_lite_paddings_differ_at_strides_only():
     symmetric.load_state_dict(same.state_dict())
     x = image(same)
     assert same.forward_features(x).shape == symmetric.forward_features(x).shape
-    assert not np.allclose(same(x), symmetric(x))
-    block = "blocks.2.1"  # of stride 1
+    y = same(x)
+    assert np.abs(symmetric(x) - y).max() > 1e-2 * np.abs(y).max()
+    block = "features.3.1"  # of stride 1
     left, right = (dict(m.named_modules())[block] for m in (same, symmetric))
     y = np.random.default_rng(0).standard_normal((1, 40, 9, 9)).astype(np.float32)
     np.testing.assert_allclose(left.eager(y), right.eager(y), rtol=1e-5, atol=1e-5)
@@ -354,6 +381,7 @@ def test_transform_input_agrees_with_default_cfg(dtype):
         (lambda: fastconv.create_model("lenet5", width=2), TypeError, "width"),
         (lambda: fastconv.create_model("lenet5", num_classes=-2), ValueError, "negative, got -2"),
         (lambda: fastconv.create_model("lenet5", {"a": 1}), ValueError, "does not fit LeNet5"),
+        (lambda: models.efficientnet_lite0(padding="valid"), ValueError, "symmetric, same, got"),
         (
             lambda: models.googlenet(variant="2015"),
             ValueError,
@@ -361,7 +389,6 @@ def test_transform_input_agrees_with_default_cfg(dtype):
         ),
         (lambda: models.googlenet(transform_input=True, in_chans=1), ValueError, "in_chans=3"),
         (lambda: models.inception_v3(transform_input=True, in_chans=4), ValueError, "in_chans=4"),
-        (lambda: models.efficientnet_lite0(padding="valid"), ValueError, "'symmetric', got"),
     ],
 )
 def test_bad_arguments(call, error, match):

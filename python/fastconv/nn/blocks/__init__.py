@@ -19,6 +19,7 @@ from fastconv.nn.blocks.inception_v3 import InceptionC as InceptionC
 from fastconv.nn.blocks.inception_v3 import InceptionD as InceptionD
 from fastconv.nn.blocks.inception_v3 import InceptionE as InceptionE
 from fastconv.nn.blocks.mobile import DepthwiseSeparable as DepthwiseSeparable
+from fastconv.nn.blocks.mobile import FusedMBConv as FusedMBConv
 from fastconv.nn.blocks.mobile import InvertedResidual as InvertedResidual
 from fastconv.nn.blocks.mobile import MBConv as MBConv
 from fastconv.nn.blocks.residual import BasicBlock as BasicBlock
