@@ -19,4 +19,5 @@ from fastconv.models.convnext import *
 from fastconv.models.efficientnet import *
 from fastconv.models.lenet import *
 from fastconv.models.mobilenet import *
+from fastconv.models.regnet import *
 from fastconv.models.resnet import *

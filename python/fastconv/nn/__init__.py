@@ -35,6 +35,7 @@ from fastconv.nn.blocks import (
     DepthwiseSeparable,
     InvertedResidual,
     MBConv,
+    ResBottleneckBlock,
     SqueezeExcitation,
 )
 from fastconv.nn.containers import ModuleList, Sequential
@@ -98,6 +99,7 @@ __all__ = [
     "PixelShuffle",
     "ReLU",
     "ReLU6",
+    "ResBottleneckBlock",
     "Sequential",
     "SiLU",
     "Sigmoid",

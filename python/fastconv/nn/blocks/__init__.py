@@ -10,5 +10,6 @@ from fastconv.nn.blocks.convnext import CNBlock as CNBlock
 from fastconv.nn.blocks.mobile import DepthwiseSeparable as DepthwiseSeparable
 from fastconv.nn.blocks.mobile import InvertedResidual as InvertedResidual
 from fastconv.nn.blocks.mobile import MBConv as MBConv
+from fastconv.nn.blocks.regnet import ResBottleneckBlock as ResBottleneckBlock
 from fastconv.nn.blocks.residual import BasicBlock as BasicBlock
 from fastconv.nn.blocks.residual import Bottleneck as Bottleneck
