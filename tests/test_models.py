@@ -39,10 +39,22 @@ PARAMETERS = {
     "resnext101_32x8d": 88_791_336,
     "resnext101_64x4d": 83_455_272,
     "resnext50_32x4d": 25_028_904,
+    "seresnet101": 49_326_872,
+    "seresnet152": 66_821_848,
+    "seresnet18": 11_779_624,
+    "seresnet34": 21_960_416,
+    "seresnet50": 28_088_024,
     "wide_resnet101_2": 126_886_696,
     "wide_resnet50_2": 68_883_240,
 }
-SMALL = ["convnext_tiny", "efficientnet_lite0", "lenet5", "mobilenet_v2", "resnet18"]
+SMALL = [
+    "convnext_tiny",
+    "efficientnet_lite0",
+    "lenet5",
+    "mobilenet_v2",
+    "regnet_y_400mf",
+    "resnet18",
+]
 
 
 def image(model, batch=2, size=64):

@@ -35,6 +35,7 @@ from fastconv.nn.blocks import (
     DepthwiseSeparable,
     InvertedResidual,
     MBConv,
+    PaddedShortcut,
     ResBottleneckBlock,
     SqueezeExcitation,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "MaxPool2d",
     "Module",
     "ModuleList",
+    "PaddedShortcut",
     "Permute",
     "PixelShuffle",
     "ReLU",

@@ -13,3 +13,4 @@ from fastconv.nn.blocks.mobile import MBConv as MBConv
 from fastconv.nn.blocks.regnet import ResBottleneckBlock as ResBottleneckBlock
 from fastconv.nn.blocks.residual import BasicBlock as BasicBlock
 from fastconv.nn.blocks.residual import Bottleneck as Bottleneck
+from fastconv.nn.blocks.residual import PaddedShortcut as PaddedShortcut
