@@ -113,7 +113,7 @@ def test_batches_give_what_each_image_gives(name, size, calibrate):
 def test_fixed_size_says_so(name):
     model = create(name)
     for run in (model, model.eager):
-        with pytest.raises(ValueError, match="expected x.shape"):
+        with pytest.raises(ValueError, match="weight has 400 input features"):
             run(images(model, 1, SIZES[0]))
 
 
