@@ -736,22 +736,22 @@ def test_save_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
 def test_lukemelas_names():
     assert sum(EFFICIENTNET_LITE0_REPEATS) == 16
     pairs = {
-        "_conv_stem.weight": "conv_stem.weight",
-        "_bn0.running_mean": "bn1.running_mean",
-        "_blocks.0._depthwise_conv.weight": "blocks.0.0.conv_dw.weight",
-        "_blocks.0._bn1.bias": "blocks.0.0.bn1.bias",
-        "_blocks.0._project_conv.weight": "blocks.0.0.conv_pw.weight",
-        "_blocks.0._bn2.weight": "blocks.0.0.bn2.weight",
-        "_blocks.1._expand_conv.weight": "blocks.1.0.conv_pw.weight",
-        "_blocks.2._bn0.num_batches_tracked": "blocks.1.1.bn1.num_batches_tracked",
-        "_blocks.3._depthwise_conv.weight": "blocks.2.0.conv_dw.weight",
-        "_blocks.4._bn1.weight": "blocks.2.1.bn2.weight",
-        "_blocks.7._project_conv.weight": "blocks.3.2.conv_pwl.weight",
-        "_blocks.14._bn2.running_var": "blocks.5.3.bn3.running_var",
-        "_blocks.15._bn2.bias": "blocks.6.0.bn3.bias",
-        "_conv_head.weight": "conv_head.weight",
-        "_bn1.weight": "bn2.weight",
-        "_fc.bias": "classifier.bias",
+        "_conv_stem.weight": "features.0.0.weight",
+        "_bn0.running_mean": "features.0.1.running_mean",
+        "_blocks.0._depthwise_conv.weight": "features.1.0.block.0.0.weight",
+        "_blocks.0._bn1.bias": "features.1.0.block.0.1.bias",
+        "_blocks.0._project_conv.weight": "features.1.0.block.1.0.weight",
+        "_blocks.0._bn2.weight": "features.1.0.block.1.1.weight",
+        "_blocks.1._expand_conv.weight": "features.2.0.block.0.0.weight",
+        "_blocks.2._bn0.num_batches_tracked": "features.2.1.block.0.1.num_batches_tracked",
+        "_blocks.3._depthwise_conv.weight": "features.3.0.block.1.0.weight",
+        "_blocks.4._bn1.weight": "features.3.1.block.1.1.weight",
+        "_blocks.7._project_conv.weight": "features.4.2.block.2.0.weight",
+        "_blocks.14._bn2.running_var": "features.6.3.block.2.1.running_var",
+        "_blocks.15._bn2.bias": "features.7.0.block.2.1.bias",
+        "_conv_head.weight": "features.8.0.weight",
+        "_bn1.weight": "features.8.1.weight",
+        "_fc.bias": "classifier.1.bias",
     }
     assert lukemelas_efficientnet({key: value for key, value in pairs.items()}) == {
         value: value for value in pairs.values()

@@ -18,27 +18,27 @@ EFFICIENTNET_LITE0_REPEATS = (1, 2, 2, 3, 3, 4, 1)
 """Blocks per stage of EfficientNet-B0 and -Lite0 (Tan and Le 2019, table 1)."""
 
 _LUKEMELAS_OUTSIDE = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
+    "_conv_stem": "features.0.0",
+    "_bn0": "features.0.1",
+    "_conv_head": "features.8.0",
+    "_bn1": "features.8.1",
+    "_fc": "classifier.1",
 }
 
 _LUKEMELAS_SEPARABLE = {
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn1",
-    "_project_conv": "conv_pw",
-    "_bn2": "bn2",
+    "_depthwise_conv": "block.0.0",
+    "_bn1": "block.0.1",
+    "_project_conv": "block.1.0",
+    "_bn2": "block.1.1",
 }
 
 _LUKEMELAS_INVERTED_RESIDUAL = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
+    "_expand_conv": "block.0.0",
+    "_bn0": "block.0.1",
+    "_depthwise_conv": "block.1.0",
+    "_bn1": "block.1.1",
+    "_project_conv": "block.2.0",
+    "_bn2": "block.2.1",
 }
 
 
@@ -93,7 +93,7 @@ def to_model_names(state_dict: Mapping[str, T], model_name: str) -> dict[str, T]
     >>> from fastconv import weights
     >>> names = {"_conv_stem.weight": 1, "_blocks.0._bn1.bias": 2, "_fc.bias": 3}
     >>> weights.to_model_names(names, "efficientnet_lite0")
-    {'conv_stem.weight': 1, 'blocks.0.0.bn1.bias': 2, 'classifier.bias': 3}
+    {'features.0.0.weight': 1, 'features.1.0.block.0.1.bias': 2, 'classifier.1.bias': 3}
     """
     if recognise(state_dict) == "native":
         return dict(state_dict)
@@ -109,7 +109,7 @@ def to_model_names(state_dict: Mapping[str, T], model_name: str) -> dict[str, T]
 def lukemelas_efficientnet(
     state_dict: Mapping[str, T], repeats: tuple[int, ...] = EFFICIENTNET_LITE0_REPEATS
 ) -> dict[str, T]:
-    """Rename the weights of lukemelas' EfficientNets without squeeze-excitation to timm's names.
+    """Rename the weights of lukemelas' EfficientNets without squeeze-excitation to fastconv's.
 
     Parameters
     ----------
@@ -122,8 +122,8 @@ def lukemelas_efficientnet(
     Returns
     -------
     dict
-        The same values in the same order, named as in timm's ``efficientnet_lite0``: blocks counted
-        per stage (``blocks.2.0.conv_pw.weight``).
+        The same values in the same order, named as torchvision names EfficientNets: blocks counted
+        per stage, stages from 1 (``features.3.0.block.0.0.weight``).
 
     Raises
     ------
@@ -134,7 +134,7 @@ def lukemelas_efficientnet(
     --------
     >>> from fastconv.weights.naming import lukemelas_efficientnet
     >>> lukemelas_efficientnet({"_blocks.15._project_conv.weight": 0})
-    {'blocks.6.0.conv_pwl.weight': 0}
+    {'features.7.0.block.2.0.weight': 0}
     """
     blocks = [(stage, index) for stage, count in enumerate(repeats) for index in range(count)]
     renamed = {}
@@ -144,7 +144,7 @@ def lukemelas_efficientnet(
         if match and match[1] and int(match[1]) < len(blocks):
             stage, index = blocks[int(match[1])]
             names = _LUKEMELAS_SEPARABLE if stage == 0 else _LUKEMELAS_INVERTED_RESIDUAL
-            prefix = f"blocks.{stage}.{index}."
+            prefix = f"features.{stage + 1}.{index}."
         if not match or match[2] not in names or bool(match[1]) != bool(prefix):
             raise ValueError(
                 f"state_dict has {quote(key)}, which is no weight of an EfficientNet-Lite of "
