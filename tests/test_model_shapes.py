@@ -14,9 +14,9 @@ TOLERANCE = 1e-4
 
 
 def sized(name, size):
-    """Return a case for a model at a size; large ones are slow, and get a small size."""
+    """Return a case for a model at a size; large models are slow, and get the smallest one."""
     parameters = PARAMETERS.get(name, 0)
-    size = size if parameters < 100e6 else (64, 96)
+    size = size if parameters < 100e6 else SIZES[0]
     marks = [pytest.mark.slow] if parameters > 40e6 else []
     return pytest.param(name, size, marks=marks, id=f"{name}-{size[0]}x{size[1]}")
 
@@ -45,16 +45,17 @@ def create(name):
             layer.weight = nn.init.kaiming_normal(layer.weight.shape, rng, "fan_in")
         elif isinstance(layer, nn.CNBlock):  # 1e-6 in a new network, which hides the block
             layer.layer_scale = rng.uniform(0.1, 0.3, layer.layer_scale.shape).astype(np.float32)
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.weight = rng.uniform(0.5, 1.0, layer.weight.shape).astype(np.float32)
         if getattr(layer, "bias", None) is not None:
             layer.bias = rng.random(layer.bias.shape, np.float32)
     return model
 
 
 def images(model, batch, size):
-    shape = (batch, model.default_cfg["input_size"][0], *size)
-    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    """Return noise, around another colour in each image."""
+    rng = np.random.default_rng(1)
+    channels = model.default_cfg["input_size"][0]
+    colours = rng.standard_normal((batch, channels, 1, 1), np.float32)
+    return colours + rng.standard_normal((batch, channels, *size), np.float32)
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_other_sizes_compiled_and_eager(name, size, calibrate):
     y = calibrate(model, x)
     assert y.shape == (2, model.num_classes)
     assert np.isfinite(y).all()
-    assert np.abs(y[0] - y[1]).max() > 0.002 * np.abs(y).max()  # the images matter
+    assert np.abs(y[0] - y[1]).max() > 0.02 * np.abs(y).max()  # the images matter
     check(model(x), y)
 
 
@@ -102,7 +103,7 @@ def test_batches_give_what_each_image_gives(name, size, calibrate):
     x = images(model, max(BATCHES), size)
     calibrate(model, x[:4])
     expected = np.concatenate([model(x[i : i + 1]) for i in range(len(x))])
-    assert np.abs(expected - expected[0]).max() > 0.002 * np.abs(expected).max()
+    assert np.abs(expected - expected[0]).max() > 0.02 * np.abs(expected).max()
     for batch in BATCHES:
         check(model(x[-batch:]), expected[-batch:])
     check(model.eager(x), expected)
