@@ -45,6 +45,8 @@ def create(name):
             layer.weight = nn.init.kaiming_normal(layer.weight.shape, rng, "fan_in")
         elif isinstance(layer, nn.CNBlock):  # 1e-6 in a new network, which hides the block
             layer.layer_scale = rng.uniform(0.1, 0.3, layer.layer_scale.shape).astype(np.float32)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.weight = rng.uniform(0.5, 1.0, layer.weight.shape).astype(np.float32)
         if getattr(layer, "bias", None) is not None:
             layer.bias = rng.random(layer.bias.shape, np.float32)
     return model
