@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -63,6 +65,13 @@ class Source:
                 "file's size"
             )
         return numel
+
+
+def check_regular(path: str) -> None:
+    """Refuse devices, pipes and sockets, which can be endless; a folder fails when it is opened."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise WeightsError(f"{path}: expected a regular file, not a device, pipe or socket")
 
 
 def describe_shape(shape: Sequence[int]) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 
-from fastconv.weights._common import Array, Source, WeightsError
+from fastconv.weights._common import Array, Source, check_regular
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Array]:
@@ -61,9 +60,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
     (8, 3, 3, 3)
     """
     path = os.fspath(path)
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise WeightsError(f"{path}: expected a regular file, not a device, pipe or socket")
+    check_regular(path)
     with open(path, "rb") as file:
         source = Source(file, path, os.fstat(file.fileno()).st_size)
         head = file.read(512)
