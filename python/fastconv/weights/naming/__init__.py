@@ -15,7 +15,7 @@ from fastconv.weights._common import quote
 from fastconv.weights.naming import facebook, lukemelas, timm, torchvision, transformers
 from fastconv.weights.naming._format import Renamed
 
-__all__ = ["Naming", "recognise", "rename", "to_model_names"]
+__all__ = ["NATIVE", "Naming", "recognise", "rename", "to_model_names"]
 
 T = TypeVar("T")
 
@@ -141,10 +141,7 @@ def to_model_names(state_dict: Mapping[str, T], model_name: str) -> dict[str, T]
     >>> list(weights.to_model_names(names, "efficientnet_lite0"))
     ['features.0.0.weight', 'features.1.0.block.0.1.bias', 'classifier.1.bias']
     """
-    from fastconv.models import create_model  # which imports fastconv.weights
-    from fastconv.nn import init
+    from fastconv.models._registry import model_keys  # which imports this module
 
-    with init.skip():
-        model_keys = create_model(model_name).state_dict()
-    names = rename(state_dict, model_name, model_keys).names
+    names = rename(state_dict, model_name, model_keys(model_name)).names
     return {names[key]: value for key, value in state_dict.items()}

@@ -29,7 +29,7 @@ class _Layer(NamedTuple):
     """A layer of a block, and where it stands."""
 
     stage: int
-    index: int  # in the stage
+    number: int  # in the stage
     flat: int  # in the network
     position: int  # of its part in the block
     role: str
@@ -43,7 +43,7 @@ class _Layer(NamedTuple):
 
 
 def _efficientnet(x: _Layer) -> str:
-    return f"features.{x.stage + 1}.{x.index}.block.{x.position}.{x.nested}"
+    return f"features.{x.stage + 1}.{x.number}.block.{x.position}.{x.nested}"
 
 
 def _mobilenet_v3(x: _Layer) -> str:
@@ -61,13 +61,13 @@ def _mnasnet(x: _Layer) -> str:
     layer = 3 * x.position + int(x.layer or 0)
     if x.stage == 0:
         return f"layers.{3 + layer}.{x.rest}"
-    return f"layers.{7 + x.stage}.{x.index}.layers.{layer}.{x.rest}"
+    return f"layers.{7 + x.stage}.{x.number}.layers.{layer}.{x.rest}"
 
 
 def _mobilenet_v1(x: _Layer) -> str:
     name = {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")}.get(x.role)
     inner = name[int(x.layer or 0)] if name else f"{x.role}.{x.layer}"
-    return f"blocks.{x.stage}.{x.index}.{inner}.{x.rest}"
+    return f"blocks.{x.stage}.{x.number}.{inner}.{x.rest}"
 
 
 # For each kind of model: the layers outside the blocks, and the writer of those inside.
@@ -150,7 +150,9 @@ def write(neutral: Mapping[str, str], name: str, model_keys: Collection[str]) ->
             if there := place_in_model(place):
                 present = [role for role in ROLES if role in roles[place]]
                 position = present.index(match[3])
-                layer = _Layer(*there, flat[place], position, match[3], match[4] or "", match[5])
+                layer = _Layer(
+                    there[0], there[1], flat[place], position, match[3], match[4] or "", match[5]
+                )
                 renamed[key] = inside(layer)
         elif prefix := next((prefix for prefix in prefixes if value.startswith(prefix)), None):
             renamed[key] = prefixes[prefix] + value.removeprefix(prefix)

@@ -58,7 +58,7 @@ def _rename_blocks(keys: Collection[str], name: str, model_keys: Collection[str]
         blocks.setdefault(match[1], set()).add(match[2])
     # The kind with which a block shares the most layers; of two, the smaller one.
     kinds = {
-        block: max(_BLOCKS, key=lambda kind: (len(names & kind.keys()), -len(kind)))  # noqa: B023
+        block: max(_BLOCKS, key=lambda kind: (len(names & kind.keys()), -len(kind)))
         for block, names in blocks.items()
     }
     neutral = {key: substitute(key, _OUTSIDE) for key in keys}
