@@ -150,6 +150,28 @@ def understand(
     return Understood(opened, naming, arguments, facts)
 
 
+class Translated(NamedTuple):
+    """A state dict in the model's own names."""
+
+    naming: str
+    """The naming that it had."""
+    state: dict[str, npt.NDArray[Any]]
+    """Arrays by the model's names, in the model's layout."""
+    files: dict[str, str]
+    """The file's names by the model's."""
+
+
+def translate(model: ImageClassifier, state_dict: Mapping[str, npt.ArrayLike]) -> Translated:
+    """Rename and reshape weights to those of a model; whether they fit is not checked."""
+    assert model.name is not None
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    naming, names = rename(state_dict, model.name, shapes)
+    state = {ours: np.asarray(state_dict[key]) for key, ours in names.items()}
+    if naming != NATIVE:
+        state = {ours: _laid_out(value, shapes.get(ours)) for ours, value in state.items()}
+    return Translated(naming, state, {ours: key for key, ours in names.items()})
+
+
 def load_checkpoint(
     model: ImageClassifier,
     checkpoint: Understood,
@@ -173,10 +195,7 @@ def load_checkpoint(
         Takes names and shapes and returns the model that has them, for the error.
     """
     opened, _, arguments, facts = checkpoint
-    assert model.name is not None
-    naming, names = rename(opened.state_dict, model.name, model.state_dict())
-    files = {ours: key for key, ours in names.items()}
-    state = {ours: np.asarray(opened.state_dict[key]) for ours, key in files.items()}
+    naming, state, files = translate(model, opened.state_dict)
 
     weight = state.get(f"{model._classifier}.weight")
     head = len(weight) if weight is not None and weight.ndim else None
@@ -198,8 +217,6 @@ def load_checkpoint(
     ]
     for ours in ignored:
         del state[ours]
-    if naming != NATIVE:
-        state = {ours: _laid_out(value, slots.get(ours)) for ours, value in state.items()}
     problems = _problems(state, slots, files)
     if problems:
         if head is None and num_classes is None:
