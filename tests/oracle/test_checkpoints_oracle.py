@@ -54,7 +54,7 @@ def test_timm_architectures_are_those_of_the_families():
     assert {"regnety_080_tv", "regnetx_320", "convnext_large", "mnasnet_100"} <= set(TIMM)
     assert {"tf_efficientnet_b7", "efficientnet_b0", "tf_efficientnetv2_l"} <= set(TIMM)
     assert {"tf_efficientnet_lite4", "efficientnet_lite0", "mobilenetv3_small_100"} <= set(TIMM)
-    assert {"tf_mobilenetv3_large_075", "mobilenetv2_050", "mobilenetv1_100"} <= set(TIMM)
+    assert {"tf_mobilenetv3_large_100", "mobilenetv2_050", "mobilenetv1_100"} <= set(TIMM)
     assert len(TIMM) > 90
 
 

@@ -174,7 +174,7 @@ def from_config(
 _TIMM = (
     (r"(tf_)?efficientnet_(b[0-7]|lite[0-4])()", "efficientnet_{}", SYMMETRIC),
     (r"(tf_)?efficientnetv2_([sml])()", "efficientnet_v2_{}", SYMMETRIC),
-    (r"(tf_)?mobilenetv3_(large|small)_(\d{3})", "mobilenet_v3_{}", SYMMETRIC),
+    (r"(tf_)?mobilenetv3_(large|small)_100()", "mobilenet_v3_{}", SYMMETRIC),
     (r"()mobilenetv2()_(\d{3})", "mobilenet_v2", SYMMETRIC),
     (r"()mobilenetv1()_(\d{3})", "mobilenetv1_100", SYMMETRIC),
     (r"()mnasnet_(\d)(\d)0()", "mnasnet{}_{}", {"bn_eps": 1e-5}),
@@ -208,8 +208,8 @@ def timm_architecture(architecture: str) -> tuple[str, dict[str, Any]]:
 
     Examples
     --------
-    >>> timm_architecture("tf_mobilenetv3_large_075")
-    ('mobilenet_v3_large', {'padding': 'same', 'bn_eps': 0.001, 'width_mult': 0.75})
+    >>> timm_architecture("tf_mobilenetv3_large_100")
+    ('mobilenet_v3_large', {'padding': 'same', 'bn_eps': 0.001})
     """
     for pattern, name, arguments in _TIMM:
         if match := re.fullmatch(pattern, architecture, re.ASCII):
