@@ -75,18 +75,17 @@ def transformers_model(kind, **arguments):
     return getattr(transformers, f"{kind}ForImageClassification")(config)
 
 
-EFFICIENTNETS = [
-    # width, depth, hidden_dim
-    ("efficientnet_b0", 1.0, 1.0, 1280),
-    ("efficientnet_b3", 1.2, 1.4, 1536),
-    ("efficientnet_b7", 2.0, 3.1, 2560),
-]
-EFFICIENTNET_B0 = {
-    "width_coefficient": 1.0,
-    "depth_coefficient": 1.0,
-    "hidden_dim": 1280,
-    "image_size": 224,
-}
+def efficientnet(width, depth, hidden_dim):
+    return {
+        "width_coefficient": width,
+        "depth_coefficient": depth,
+        "hidden_dim": hidden_dim,
+        "image_size": 224,
+    }
+
+
+EFFICIENTNET_B0 = efficientnet(1.0, 1.0, 1280)
+CONVNEXT_LARGE = {"hidden_sizes": [192, 384, 768, 1536], "depths": [3, 3, 27, 3]}
 RESNET18 = {"hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2], "layer_type": "basic"}
 REGNET_Y_400MF = {"hidden_sizes": [48, 104, 208, 440], "depths": [1, 3, 6, 6], "groups_width": 8}
 REGNET_X_400MF = {
@@ -103,17 +102,16 @@ REGNET_X_400MF = {
     [
         ("resnet18", "ResNet", RESNET18),
         ("resnet152", "ResNet", {"depths": [3, 8, 36, 3]}),
-        ("convnext_large", "ConvNext", {"hidden_sizes": [192, 384, 768, 1536], "depths": [3, 3, 27, 3]}),
+        ("convnext_large", "ConvNext", CONVNEXT_LARGE),
+        ("efficientnet_b0", "EfficientNet", EFFICIENTNET_B0),
+        ("efficientnet_b3", "EfficientNet", efficientnet(1.2, 1.4, 1536)),
+        ("efficientnet_b7", "EfficientNet", efficientnet(2.0, 3.1, 2560)),
         ("mobilenetv1_100", "MobileNetV1", {}),
         ("mobilenet_v2", "MobileNetV2", {}),
         ("regnet_x_400mf", "RegNet", REGNET_X_400MF),
         ("regnet_y_400mf", "RegNet", REGNET_Y_400MF),
-        *(
-            (name, "EfficientNet", {"width_coefficient": width, "depth_coefficient": depth, "hidden_dim": dim})
-            for name, width, depth, dim in EFFICIENTNETS
-        ),
     ],
-)  # fmt: skip
+)
 def test_every_key_of_transformers(name, kind, arguments, base):
     with torch.device("meta"):
         theirs = transformers_model(kind, num_labels=1000, **arguments)
@@ -285,7 +283,7 @@ def test_preprocessing_of_transformers(name, kind, arguments, processor, options
     processor.save_pretrained(tmp_path)
     model = fastconv.create_model(name, tmp_path)
     # A picture of one colour: filters differ a little, between torchvision and Pillow.
-    image = np.broadcast_to(np.uint8([10, 100, 250]), (600, 600, 3))
+    image = np.tile(np.uint8([10, 100, 250]), (600, 600, 1))
     expected = processor(image, return_tensors="np")["pixel_values"]
     ours = fastconv.preprocess(image, model)
     assert ours.shape == expected.shape
