@@ -271,7 +271,7 @@ def test_unknown_keys_keep_their_names():
 
 
 def test_names_of_another_kind_of_network():
-    with pytest.raises(ValueError, match="EfficientNet in the naming of lukemelas .*'resnet18' is"):
+    with pytest.raises(ValueError, match=r"naming of lukemelas .*'resnet18' is not"):
         rename(["_conv_stem.weight"], "resnet18", [])
     with pytest.raises(ValueError, match="ResNet in the naming of transformers or RegNet"):
         rename(["embedder.embedder.convolution.weight"], "vgg11", [])
@@ -279,7 +279,7 @@ def test_names_of_another_kind_of_network():
 
 def test_two_names_of_one_weight():
     keys = ["_conv_stem.weight", "features.0.0.weight"]
-    with pytest.raises(ValueError, match="both stand for 'features.0.0.weight'"):
+    with pytest.raises(ValueError, match=r"both stand for 'features\.0\.0\.weight'"):
         rename(keys, "efficientnet_lite0", model_keys("efficientnet_lite0"))
 
 
@@ -493,7 +493,7 @@ def test_arguments_come_before_the_config(lite, tmp_path):
     x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
     other = fastconv.create_model("efficientnet_lite0", tmp_path, padding="symmetric")
     np.testing.assert_array_equal(same(x), lite(x))
-    assert not np.allclose(same(x), other(x))
+    assert np.abs(same(x) - other(x)).max() > 0.01 * np.abs(same(x)).max()
 
 
 def test_config_of_timm(lite, tmp_path):
@@ -778,7 +778,7 @@ def test_bad_weights(given, error, match):
 
 
 def test_folder_without_weights(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no weights; expected model.safetensors or pytor"):
+    with pytest.raises(FileNotFoundError, match=r"no weights; expected model\.safetensors or p"):
         fastconv.create_model("lenet5", tmp_path)
 
 
