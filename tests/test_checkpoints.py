@@ -626,6 +626,12 @@ def test_new_classifier(resnet, tmp_path):
     assert model.num_classes == 0
 
 
+def test_config_of_weights_without_classifier(resnet, tmp_path):
+    state = {key: value for key, value in resnet.state_dict().items() if "fc" not in key}
+    write(tmp_path, state, {"architecture": "resnet18", "num_classes": 0})
+    assert fastconv.create_model("resnet18", tmp_path).num_classes == 0
+
+
 def test_weights_without_classifier(resnet):
     state = {key: value for key, value in resnet.state_dict().items() if "fc" not in key}
     with pytest.raises(ValueError, match="no classifier: num_classes=0 leaves it out"):
