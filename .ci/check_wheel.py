@@ -28,7 +28,7 @@ def contents_problems(path: Path) -> list[str]:
     expected = {
         str(file.relative_to(sources))
         for file in sources.rglob("*")
-        if file.suffix in (".py", ".pyi") or file.name == "py.typed"
+        if file.suffix in (".py", ".pyi", ".npz") or file.name == "py.typed"
     }
     private = {str(Path.cwd()).encode(), f"{Path.home()}/".encode()}
     with zipfile.ZipFile(path) as wheel:

@@ -180,6 +180,61 @@ def test_image_is_not_changed():
     np.testing.assert_array_equal(PIXELS, before)
 
 
+# --- Other inputs than square RGB ---
+
+ONE_CHANNEL = model(input_size=(1, 32, 32), crop_pct=1.0, mean=(127 / 255,), std=(128 / 255,))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        GREY,
+        GREY[:, :, None] / 255,
+        GREY_RGB,
+        Image.fromarray(GREY),
+        Image.fromarray(GREY.astype(np.uint16) * 257),
+        Image.fromarray(np.dstack([GREY_RGB, PIXELS[:, :, 1]])),
+    ],
+    ids=["array", "floats", "RGB", "L", "I;16", "RGBA"],
+)
+def test_one_channel_of_grey_images(image):
+    x = preprocess(image, ONE_CHANNEL)
+    assert x.flags.c_contiguous
+    np.testing.assert_array_equal(x, expected(GREY[:, :, None]))
+
+
+def test_one_channel_of_photos_is_their_luma():
+    x = preprocess([PIXELS, Image.fromarray(PIXELS)], ONE_CHANNEL)
+    assert x.shape == (2, 1, 32, 32)
+    luma = np.asarray(Image.fromarray(PIXELS).convert("L"))  # ITU-R 601-2
+    np.testing.assert_array_equal(x, np.repeat(expected(luma[:, :, None]), 2, axis=0))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_mean_and_deviation_for_all_channels(channels):
+    sizes = {"input_size": (channels, 32, 32), "crop_pct": 1.0}
+    each = model(**sizes, mean=(0.25,) * channels, std=(0.5,) * channels)
+    for mean, std in (((0.25,), (0.5,)), (0.25, 0.5), ([0.25], np.array([0.5]))):
+        np.testing.assert_array_equal(
+            preprocess(PIXELS, model(**sizes, mean=mean, std=std)), preprocess(PIXELS, each)
+        )
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "crop_pct", "resized", "box"),  # the last two in PIL's order
+    [
+        (60, 80, 2 / 3, (72, 54), (12, 11, 60, 43)),  # wide, but not as wide as the input
+        (100, 80, 1.0, (48, 60), (0, 14, 48, 46)),
+        (40, 120, 2 / 3, (144, 48), (48, 8, 96, 40)),  # wider than the input
+    ],
+)
+def test_rectangular_input(height, width, crop_pct, resized, box):
+    pixels = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    manual = Image.fromarray(pixels).resize(resized, Image.Resampling.BICUBIC).crop(box)
+    x = preprocess(pixels, model(input_size=(3, 32, 48), crop_pct=crop_pct))
+    np.testing.assert_array_equal(x, expected(np.asarray(manual)))
+
+
 # --- What is refused ---
 
 
@@ -238,8 +293,9 @@ def test_decompression_bomb(tmp_path, monkeypatch):
 
 
 def test_long_and_narrow():
-    with pytest.raises(ValueError, match="too long and narrow"):
-        preprocess(np.zeros((1, 10_000, 3), dtype=np.uint8), MODEL)
+    for size in ((3, 224, 224), (3, 224, 192)):
+        with pytest.raises(ValueError, match="too long and narrow"):
+            preprocess(np.zeros((1, 10_000, 3), dtype=np.uint8), model(input_size=size))
 
 
 @pytest.mark.parametrize(
@@ -265,9 +321,13 @@ def test_wrong_arguments(array, error, match):
 
 
 def test_wrong_configuration():
-    for size in ((3, 224, 192), (1, 28, 28)):
-        with pytest.raises(ValueError, match="square RGB"):
-            preprocess(PIXELS, model(input_size=size))
+    for channels in (0, 2, 4):
+        with pytest.raises(ValueError, match=rf"is \({channels}, 28, 28\); expected \(3, height"):
+            preprocess(PIXELS, model(input_size=(channels, 28, 28)))
+    for channels, means in ((3, 2), (3, 4), (1, 3)):
+        cfg = model(input_size=(channels, 28, 28), mean=(0.5,) * means)
+        with pytest.raises(ValueError, match=f"'mean'.* has {means} values for {channels} chan"):
+            preprocess(PIXELS, cfg)
     with pytest.raises(ValueError, match="interpolation"):
         preprocess(PIXELS, model(interpolation="spline"))
 

@@ -18,6 +18,9 @@ ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 _MAX_PIXELS = 2**27
 """Most pixels of a resized photo; only one of an absurd aspect ratio has more."""
 
+_MODES = {1: "L", 3: "RGB"}
+"""PIL's modes of photos by their number of channels."""
+
 
 class _Model(Protocol):
     @property
@@ -29,29 +32,33 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
 
     The steps and the rounding are those of torchvision's ``Resize(floor(size / crop_pct))``,
     ``CenterCrop(size)`` and ``Normalize(mean, std)`` on PIL images, with the numbers from
-    ``model.default_cfg``. Needs Pillow (extra ``[demo]``).
+    ``model.default_cfg``. Where height and width of the input differ, photos are resized as timm
+    resizes them, to the smallest size of their own aspect ratio that covers both divided by
+    `crop_pct`. Needs Pillow (extra ``[demo]``).
 
     Parameters
     ----------
     image : path, PIL.Image.Image, ndarray, or a sequence of these
         An array has shape (H, W, 3), (H, W, 1) or (H, W) and is uint8, or float with values in
         0..1, which are rounded to 8 bits; an array (N, H, W, C) is a sequence of N images. Photos
-        are turned as their EXIF orientation says. Every mode of PIL becomes RGB: transparency is
-        dropped, 16 bits per channel become 8, and of an animation the first frame is taken.
+        are turned as their EXIF orientation says. Every mode of PIL becomes RGB, or grey (``"L"``)
+        for a model with one input channel: transparency is dropped, 16 bits per channel become 8,
+        and of an animation the first frame is taken.
     model : Module
-        Or anything with a mapping ``default_cfg`` that has ``input_size`` (3, H, W) with H = W,
-        ``interpolation``, ``crop_pct``, and ``mean`` and ``std`` in units of 0..1.
+        Or anything with a mapping ``default_cfg`` that has ``input_size`` (C, H, W) with C = 3 or
+        1, ``interpolation``, ``crop_pct``, and ``mean`` and ``std`` in units of 0..1, a value for
+        each channel or one for all.
 
     Returns
     -------
     ndarray
-        float32, shape (N, 3, H, W), C-contiguous; N is 1 for a single image.
+        float32, shape (N, C, H, W), C-contiguous; N is 1 for a single image.
 
     Raises
     ------
     ValueError
         A file is no picture, or a truncated one, or would decompress to an absurd size; or an array
-        has another shape, or floats outside 0..1.
+        has another shape, or floats outside 0..1; or the model takes neither RGB nor grey images.
     TypeError
         An image is something else, or an array of another dtype.
     ImportError
@@ -80,13 +87,13 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
 
     cfg = model.default_cfg
     channels, height, width = cfg["input_size"]
-    if channels != 3 or height != width:
+    if channels not in _MODES:
         raise ValueError(
-            f"preprocess makes square RGB images, but model.default_cfg['input_size'] is "
-            f"{cfg['input_size']}; expected (3, size, size)"
+            f"preprocess makes RGB and grey images, but model.default_cfg['input_size'] is "
+            f"{cfg['input_size']}; expected (3, height, width) or (1, height, width)"
         )
     # So that 224 / (224 / 232), in floating point a little less than 232, is 232.
-    resized = math.floor(height / cfg["crop_pct"] + 1e-6)
+    covered = [math.floor(size / cfg["crop_pct"] + 1e-6) for size in (height, width)]
     modes = {mode.name.lower(): mode for mode in Image.Resampling}
     if cfg["interpolation"] not in modes:
         raise ValueError(
@@ -99,18 +106,31 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
     levels = np.arange(256) / 255
     tables = [
         ((levels - mean) / std).astype(np.float32)
-        for mean, std in zip(cfg["mean"], cfg["std"], strict=True)
+        for mean, std in zip(
+            _per_channel(cfg, "mean", channels), _per_channel(cfg, "std", channels), strict=True
+        )
     ]
 
     images = _as_list(image)
-    batch = np.empty((len(images), 3, height, width), dtype=np.float32)
+    batch = np.empty((len(images), channels, height, width), dtype=np.float32)
     for item, output in zip(images, batch, strict=True):
         name = os.fspath(item) if isinstance(item, str | os.PathLike) else "image"
-        upright = _as_rgb(item, name)
-        pixels = np.asarray(_resize_and_crop(upright, resized, height, resample, name))
+        upright = _as_rgb(item, name).convert(_MODES[channels])
+        resized = _resize(upright, covered, resample, name)
+        pixels = np.asarray(_crop(resized, height, width)).reshape(height, width, channels)
         for channel, table in enumerate(tables):
             output[channel] = table[pixels[:, :, channel]]
     return batch
+
+
+def _per_channel(cfg: Mapping[str, Any], key: str, channels: int) -> list[float]:
+    values = [float(value) for value in np.atleast_1d(cfg[key])]
+    if len(values) not in (1, channels):
+        raise ValueError(
+            f"model.default_cfg[{key!r}] has {len(values)} values for {channels} channels; "
+            f"expected {channels}, or one for all"
+        )
+    return values * (channels // len(values))
 
 
 def _as_list(image: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
@@ -197,19 +217,27 @@ def _array_to_rgb(array: NDArray[Any]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(rgb))
 
 
-def _resize_and_crop(
-    image: Image.Image, resized: int, size: int, resample: Image.Resampling, name: str
+def _resize(
+    image: Image.Image, covered: Sequence[int], resample: Image.Resampling, name: str
 ) -> Image.Image:
-    """Resize the short side to ``resized``, then take the central square of ``size``."""
-    width, height = image.size
-    short = min(width, height)
-    width, height = (int(resized * side / short) for side in (width, height))
+    """Resize, keeping the aspect ratio, to the smallest size that covers (height, width)."""
+    if covered[0] == covered[1]:  # torchvision's Resize of the short side
+        short = min(image.size)
+        width, height = (int(covered[0] * side / short) for side in image.size)
+    else:  # timm's ResizeKeepRatio
+        ratio = min(image.height / covered[0], image.width / covered[1])
+        width, height = (round(side / ratio) for side in image.size)
     if width * height > _MAX_PIXELS:
         raise ValueError(
             f"{name}: with {image.width} x {image.height} pixels it is too long and narrow to "
-            f"resize its short side to {resized}; crop it first"
+            f"resize it to {width} x {height}; crop it first"
         )
     if image.size != (width, height):
         image = image.resize((width, height), resample)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.crop((left, top, left + size, top + size))
+    return image
+
+
+def _crop(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Take the centre."""
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))

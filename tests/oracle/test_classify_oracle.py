@@ -34,8 +34,8 @@ def torch_efficientnet_lite0(state_dict, x):
     """Tan and Le 2019, table 1, without squeeze-excitation; TensorFlow's padding and epsilon."""
     state = {name: torch.from_numpy(array) for name, array in state_dict.items()}
 
-    def convolution(x, conv, bn, stride=1, activate=True):
-        weight = state[f"{conv}.weight"]
+    def convolution(x, layer, stride=1, activate=True):
+        weight = state[f"{layer}.0.weight"]
         padding = []
         for size, kernel in zip(x.shape[:1:-1], weight.shape[:1:-1], strict=True):
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
@@ -43,23 +43,23 @@ def torch_efficientnet_lite0(state_dict, x):
         groups = x.shape[1] // weight.shape[1]
         x = F.conv2d(F.pad(x, padding), weight, stride=stride, groups=groups)
         names = ("running_mean", "running_var", "weight", "bias")
-        x = F.batch_norm(x, *(state[f"{bn}.{name}"] for name in names), eps=1e-3)
+        x = F.batch_norm(x, *(state[f"{layer}.1.{name}"] for name in names), eps=1e-3)
         return F.relu6(x) if activate else x
 
-    x = convolution(x, "conv_stem", "bn1", stride=2)
-    x = convolution(x, "blocks.0.0.conv_dw", "blocks.0.0.bn1")
-    x = convolution(x, "blocks.0.0.conv_pw", "blocks.0.0.bn2", activate=False)
+    x = convolution(x, "features.0", stride=2)
+    x = convolution(x, "features.1.0.block.0")
+    x = convolution(x, "features.1.0.block.1", activate=False)
     for stage, (repeats, stride) in enumerate(
-        zip((2, 2, 3, 3, 4, 1), (2, 2, 2, 1, 2, 1), strict=True), start=1
+        zip((2, 2, 3, 3, 4, 1), (2, 2, 2, 1, 2, 1), strict=True), start=2
     ):
         for index in range(repeats):
-            block = f"blocks.{stage}.{index}"
-            y = convolution(x, f"{block}.conv_pw", f"{block}.bn1")
-            y = convolution(y, f"{block}.conv_dw", f"{block}.bn2", stride if index == 0 else 1)
-            y = convolution(y, f"{block}.conv_pwl", f"{block}.bn3", activate=False)
+            block = f"features.{stage}.{index}.block"
+            y = convolution(x, f"{block}.0")
+            y = convolution(y, f"{block}.1", stride if index == 0 else 1)
+            y = convolution(y, f"{block}.2", activate=False)
             x = y if index == 0 else x + y
-    x = convolution(x, "conv_head", "bn2").mean((2, 3))
-    return F.linear(x, state["classifier.weight"], state["classifier.bias"])
+    x = convolution(x, "features.8").mean((2, 3))
+    return F.linear(x, state["classifier.1.weight"], state["classifier.1.bias"])
 
 
 CFG = {

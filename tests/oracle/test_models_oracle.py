@@ -7,13 +7,11 @@ import torch
 import torchvision
 from conditioning import condition, float32_state
 from fastconv import nn
-from torch.nn import functional
 
 pytestmark = pytest.mark.oracle
 
 MODELS = [name for name in fastconv.list_models() if hasattr(torchvision.models, name)]
 SMALL = ["resnet18", "mobilenet_v2", "convnext_tiny"]
-LITE0_STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))  # blocks, stride
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 
 
@@ -94,56 +92,6 @@ def test_state_dict_has_torchvision_names_and_shapes(name):
 
 def test_covers_the_families_of_torchvision():
     assert {"resnet50", "resnext50_32x4d", "wide_resnet50_2", *SMALL} <= set(MODELS)
-
-
-@pytest.mark.parametrize("padding", ["same", "symmetric"])
-@pytest.mark.parametrize("size", [64, 75])
-def test_efficientnet_lite0_equals_its_definition(padding, size):
-    """The network of Tan and Le 2019, table 1, as formulas: torchvision lacks the Lite variants."""
-    model = fastconv.create_model("efficientnet_lite0", padding=padding, bn_eps=2e-3)
-    rng = np.random.default_rng(0)
-    state = {
-        key: value
-        if value.ndim != 1
-        else rng.uniform(0.5, 1.0, value.shape).astype(np.float32)
-        * (1 if key.endswith(("weight", "var")) else 0.2)
-        for key, value in model.state_dict().items()
-    }
-    model.load_state_dict(state)
-    w = {key: torch.from_numpy(np.array(value)).double() for key, value in state.items()}
-
-    def conv(x, name, stride=1):
-        weight = w[f"{name}.weight"]
-        k, pads = weight.shape[-1], []
-        for size in (x.shape[3], x.shape[2]):
-            total = max((-(-size // stride) - 1) * stride + k - size, 0)
-            low = k // 2 if padding == "symmetric" else total // 2
-            pads += [low, k // 2 if padding == "symmetric" else total - low]
-        groups = x.shape[1] // weight.shape[1]
-        return functional.conv2d(functional.pad(x, pads), weight, stride=stride, groups=groups)
-
-    def norm(x, name):
-        mean, var = w[f"{name}.running_mean"], w[f"{name}.running_var"]
-        return functional.batch_norm(x, mean, var, w[f"{name}.weight"], w[f"{name}.bias"], eps=2e-3)
-
-    def block(x, name, stride, expand):
-        y = x
-        if expand:
-            y = functional.relu6(norm(conv(y, f"{name}.conv_pw"), f"{name}.bn1"))
-        depthwise, project = ("bn2", "bn3") if expand else ("bn1", "bn2")
-        y = functional.relu6(norm(conv(y, f"{name}.conv_dw", stride), f"{name}.{depthwise}"))
-        y = norm(conv(y, f"{name}.conv_pwl" if expand else f"{name}.conv_pw"), f"{name}.{project}")
-        return x + y if x.shape == y.shape else y
-
-    x = rng.standard_normal((2, 3, size, size)).astype(np.float32)
-    y = torch.from_numpy(x).double()
-    y = functional.relu6(norm(conv(y, "conv_stem", 2), "bn1"))
-    for stage, (blocks, stride) in enumerate(LITE0_STAGES):
-        for i in range(blocks):
-            y = block(y, f"blocks.{stage}.{i}", stride if i == 0 else 1, expand=stage > 0)
-    y = functional.relu6(norm(conv(y, "conv_head"), "bn2")).mean((2, 3))
-    expected = functional.linear(y, w["classifier.weight"], w["classifier.bias"]).numpy()
-    compare(model, state, x, expected)
 
 
 def test_squeeze_excitation_equals_torchvision():

@@ -1,4 +1,4 @@
-"""preprocess against torchvision's transforms."""
+"""preprocess against torchvision's transforms, and timm's where height and width differ."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from fastconv.preprocess import preprocess
 from PIL import Image
+from timm.data import create_transform
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
@@ -63,3 +64,32 @@ def test_any_size():
         image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
         if max(height, width) < 60 * min(height, width):
             compare(image, 96, 109, 96 / 109, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
+
+
+@pytest.mark.parametrize("photo", ["coffee.jpg", "chelsea.jpg"])
+@pytest.mark.parametrize("size", [(64, 64), (96, 64)])
+def test_one_channel(photo, size):
+    """A grey image goes through the same steps as the image that torchvision makes grey."""
+    with Image.open(EXAMPLES / photo) as image:
+        steps = [transforms.Grayscale(), create_transform(size, interpolation="bicubic")]
+        steps[1].transforms[-1] = transforms.Normalize(0.25, 0.5)
+        normalised = transforms.Compose(steps)(image).numpy()
+        cfg = {"input_size": (1, *size), "crop_pct": 0.875, "interpolation": "bicubic"}
+        x = preprocess(image, SimpleNamespace(default_cfg={**cfg, "mean": (0.25,), "std": (0.5,)}))
+    np.testing.assert_allclose(x[0], normalised, rtol=1e-6, atol=1e-6)
+
+
+def test_rectangles():
+    rng = np.random.default_rng(1)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    for _ in range(60):
+        height, width = rng.integers(20, 400, 2)
+        size = tuple(int(side) for side in rng.integers(30, 120, 2))
+        crop_pct = float(rng.uniform(0.7, 1))
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        theirs = create_transform(
+            (3, *size), interpolation="bilinear", mean=mean, std=std, crop_pct=crop_pct
+        )
+        cfg = {"input_size": (3, *size), "crop_pct": crop_pct, "interpolation": "bilinear"}
+        x = preprocess(image, SimpleNamespace(default_cfg={**cfg, "mean": mean, "std": std}))
+        np.testing.assert_allclose(x[0], theirs(image).numpy(), rtol=1e-5, atol=1e-5)

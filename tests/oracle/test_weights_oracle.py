@@ -118,5 +118,5 @@ def test_trained_efficientnet_lite0():
     assert_same(loaded, torch.load(path, weights_only=True))
     renamed = weights.to_model_names(loaded, "efficientnet_lite0")
     assert len(renamed) == len(loaded) == 296
-    assert renamed["blocks.6.0.conv_pwl.weight"].shape == (320, 1152, 1, 1)
-    assert renamed["classifier.weight"].shape == (1000, 1280)
+    assert renamed["features.7.0.block.2.0.weight"].shape == (320, 1152, 1, 1)
+    assert renamed["classifier.1.weight"].shape == (1000, 1280)

@@ -16,11 +16,19 @@ from fastconv.models._registry import create_model as create_model
 from fastconv.models._registry import list_models as list_models
 from fastconv.models._registry import model_entry as model_entry
 from fastconv.models._registry import register_model as register_model
+from fastconv.models.alexnet import *
 from fastconv.models.convnext import *
+from fastconv.models.densenet import *
 from fastconv.models.efficientnet import *
+from fastconv.models.efficientnet_lite import *
+from fastconv.models.efficientnetv2 import *
 from fastconv.models.googlenet import *
 from fastconv.models.inception import *
 from fastconv.models.lenet import *
+from fastconv.models.mnasnet import *
 from fastconv.models.mobilenet import *
+from fastconv.models.mobilenetv3 import *
 from fastconv.models.resnet import *
 from fastconv.models.shufflenet import *
+from fastconv.models.squeezenet import *
+from fastconv.models.vgg import *

@@ -30,9 +30,10 @@ IMAGENET_CFG = DefaultCfg(
 
 
 class ImageClassifier(Module):
-    """Features, then a linear classifier: the interface of every model in the registry.
+    """Features, then a classifier: the interface of every model in the registry.
 
-    A subclass defines `forward_features`, `forward_head`, and the name of its last layer.
+    A subclass defines `forward_features`, `forward_head`, the name of its classifier, and, where
+    that is no `Linear`, `_make_classifier`.
     """
 
     input_ndim = 4
@@ -48,7 +49,11 @@ class ImageClassifier(Module):
     """Preprocessing that the published weights expect."""
 
     _classifier: ClassVar[str]
-    """Dotted name of the last `Linear`."""
+    """Dotted name of the layer whose `weight` has a row for each class."""
+
+    def _make_classifier(self, in_features: int, num_classes: int) -> Module:
+        """Make a layer of the classifier's type."""
+        return Linear(in_features, num_classes)
 
     def forward_features(self, x: Value) -> Value:
         """Compute the last feature map, ``(N, C, H, W)``, before pooling.
@@ -75,10 +80,10 @@ class ImageClassifier(Module):
         """Outputs of the classifier; 0 where it has been taken away."""
         parent, name = self._classifier_slot
         classifier = getattr(parent, name)
-        return classifier.out_features if isinstance(classifier, Linear) else 0
+        return 0 if isinstance(classifier, Identity) else len(classifier.weight)
 
     def reset_classifier(self, num_classes: int, seed: int = 0) -> None:
-        """Replace the last layer by a new one with random weights.
+        """Replace the classifier by a new one with random weights.
 
         Parameters
         ----------
@@ -107,17 +112,17 @@ class ImageClassifier(Module):
         parent, name = self._classifier_slot
         classifier: Module = Identity()
         if num_classes:
-            classifier = self._new_linear(self.num_features, num_classes, seed)
+            classifier = self._new_classifier(self.num_features, num_classes, seed)
         setattr(parent, name, classifier)
         if self.weights_source is not None:
             self.weights_source += ", new classifier"
         if self.checkpoint is not None:
             self.checkpoint = self.checkpoint._replace(background=False, labels=None)
 
-    def _new_linear(self, in_features: int, out_features: int, seed: int) -> Linear:
+    def _new_classifier(self, in_features: int, num_classes: int, seed: int) -> Module:
         """Return a layer of this model's dtype, with random weights where they are wanted."""
         with init.skip():
-            layer = Linear(in_features, out_features)
+            layer = self._make_classifier(in_features, num_classes)
         if not init.is_skipping():
             layer.reset_parameters(seed)
         return layer if self.dtype is None else layer.astype(self.dtype)

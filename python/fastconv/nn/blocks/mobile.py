@@ -1,29 +1,44 @@
-"""Blocks around depthwise convolutions: separable, inverted residual, MBConv."""
+"""Blocks around depthwise convolutions: separable, inverted residual, MBConv, Fused-MBConv.
+
+All take `padding` of their strided or depthwise convolution: `None` for ``kernel_size // 2`` on
+every side, ``"same"`` for TensorFlow's.
+"""
 
 from __future__ import annotations
 
-from fastconv.nn.activations import ReLU6
+import functools
+
+from fastconv.nn.activations import ReLU6, SiLU
+from fastconv.nn.blocks.attention import SqueezeExcitation
 from fastconv.nn.blocks.conv import ConvNormActivation, Layer
 from fastconv.nn.containers import Sequential
 from fastconv.nn.layers import BatchNorm2d, Conv2d, Padding
 from fastconv.nn.module import Module, Value
 
 
+def _swish_squeeze_excitation(input_channels: int, squeeze_channels: int) -> SqueezeExcitation:
+    """Make EfficientNet's, which takes its own activation instead of ReLU."""
+    return SqueezeExcitation(input_channels, squeeze_channels, activation=SiLU)
+
+
 class DepthwiseSeparable(Module):
-    """Depthwise convolution, then 1x1: the first block of the EfficientNets.
+    """3x3 depthwise convolution, then 1x1, each with batch norm and ReLU6; named as in timm.
 
     A full convolution mixes space and channels at once; taking them one after the other costs about
     ``1 / kernel_size**2`` of it.
 
-    Source: Howard et al., MobileNets (2017), figure 3 right; here without activation at the end and
-    with a shortcut, as in timm.
+    Source: Howard et al., MobileNets (2017), figure 3 right.
 
     Parameters
     ----------
-    in_chs, out_chs, kernel_size, stride, padding
-        Of the block; padding of the depthwise convolution.
-    act_layer, norm_layer : callable
-        Make the activation and, from a number of channels, the normalisation.
+    in_chs, out_chs : int
+        Channels of the input and of the output.
+    stride : int
+        Of the depthwise convolution.
+    padding : optional
+        Of the depthwise convolution; by default 1 on every side.
+    norm_layer : callable
+        Makes the normalisation from a number of channels.
     """
 
     input_ndim = 4
@@ -32,26 +47,21 @@ class DepthwiseSeparable(Module):
         self,
         in_chs: int,
         out_chs: int,
-        kernel_size: int,
-        stride: int,
-        padding: Padding,
-        act_layer: Layer = ReLU6,
+        stride: int = 1,
+        padding: Padding | None = None,
         norm_layer: Layer = BatchNorm2d,
     ) -> None:
-        self.conv_dw = Conv2d(
-            in_chs, in_chs, kernel_size, stride, padding, groups=in_chs, bias=False
-        )
+        padding = 1 if padding is None else padding
+        self.conv_dw = Conv2d(in_chs, in_chs, 3, stride, padding, groups=in_chs, bias=False)
         self.bn1 = norm_layer(in_chs)
-        self.act = act_layer()
         self.conv_pw = Conv2d(in_chs, out_chs, 1, bias=False)
         self.bn2 = norm_layer(out_chs)
-        self.has_skip = stride == 1 and in_chs == out_chs
+        self.act = ReLU6()
 
     def forward(self, x: Value) -> Value:
-        """Add the residual to the shortcut, where there is one."""
-        out = self.act(self.bn1(self.conv_dw(x)))
-        out = self.bn2(self.conv_pw(out))
-        return out + x if self.has_skip else out
+        """Filter in space, then mix channels."""
+        x = self.act(self.bn1(self.conv_dw(x)))
+        return self.act(self.bn2(self.conv_pw(x)))
 
 
 class InvertedResidual(Module):
@@ -71,73 +81,167 @@ class InvertedResidual(Module):
         Of the depthwise convolution; at 1, with ``inp == oup``, there is a shortcut.
     expand_ratio : int
         Channels of the depthwise convolution relative to `inp`; at 1 nothing is expanded.
-    """
-
-    input_ndim = 4
-
-    def __init__(self, inp: int, oup: int, stride: int, expand_ratio: int) -> None:
-        hidden = inp * expand_ratio
-        layers: list[Module] = []
-        if expand_ratio != 1:
-            layers.append(ConvNormActivation(inp, hidden, 1, activation_layer=ReLU6))
-        layers += [
-            ConvNormActivation(hidden, hidden, 3, stride, groups=hidden, activation_layer=ReLU6),
-            Conv2d(hidden, oup, 1, bias=False),
-            BatchNorm2d(oup),
-        ]
-        self.use_res_connect = stride == 1 and inp == oup
-        self.conv = Sequential(*layers)
-
-    def forward(self, x: Value) -> Value:
-        """Add the residual to the shortcut, where there is one."""
-        return x + self.conv(x) if self.use_res_connect else self.conv(x)
-
-
-class MBConv(Module):
-    """Inverted residual of any kernel size: the block of EfficientNet-Lite, named as in timm.
-
-    `InvertedResidual` has 3x3 kernels only; architecture search found 5x5 ones worth their cost.
-    The Lite networks leave out squeeze-and-excitation and take ReLU6 instead of swish, because
-    both quantise badly.
-
-    Source: Tan et al., MnasNet (2018), figure 7; Tan and Le, EfficientNet (2019), section 4.
-
-    Parameters
-    ----------
-    in_chs, out_chs, kernel_size, stride, padding
-        Of the block; padding of the depthwise convolution.
-    exp_ratio : int
-        Channels of the depthwise convolution relative to `in_chs`.
-    act_layer, norm_layer : callable
-        Make the activation and, from a number of channels, the normalisation.
+    padding : optional
+        Of the depthwise convolution; by default 1 on every side.
+    norm_layer : callable
+        Makes the normalisation from a number of channels.
     """
 
     input_ndim = 4
 
     def __init__(
         self,
-        in_chs: int,
-        out_chs: int,
-        kernel_size: int,
+        inp: int,
+        oup: int,
         stride: int,
-        padding: Padding,
-        exp_ratio: int = 6,
-        act_layer: Layer = ReLU6,
+        expand_ratio: int,
+        padding: Padding | None = None,
         norm_layer: Layer = BatchNorm2d,
     ) -> None:
-        mid = in_chs * exp_ratio
-        self.conv_pw = Conv2d(in_chs, mid, 1, bias=False)
-        self.bn1 = norm_layer(mid)
-        self.act = act_layer()
-        self.conv_dw = Conv2d(mid, mid, kernel_size, stride, padding, groups=mid, bias=False)
-        self.bn2 = norm_layer(mid)
-        self.conv_pwl = Conv2d(mid, out_chs, 1, bias=False)
-        self.bn3 = norm_layer(out_chs)
-        self.has_skip = stride == 1 and in_chs == out_chs
+        layer = functools.partial(ConvNormActivation, norm_layer=norm_layer, activation_layer=ReLU6)
+        hidden = inp * expand_ratio
+        self.conv = Sequential(
+            *([layer(inp, hidden, 1)] if expand_ratio != 1 else []),
+            layer(hidden, hidden, 3, stride, padding, groups=hidden),
+            Conv2d(hidden, oup, 1, bias=False),
+            norm_layer(oup),
+        )
+        self.use_res_connect = stride == 1 and inp == oup
 
     def forward(self, x: Value) -> Value:
         """Add the residual to the shortcut, where there is one."""
-        out = self.act(self.bn1(self.conv_pw(x)))
-        out = self.act(self.bn2(self.conv_dw(out)))
-        out = self.bn3(self.conv_pwl(out))
-        return out + x if self.has_skip else out
+        return x + self.conv(x) if self.use_res_connect else self.conv(x)
+
+
+class _LinearBottleneck(Module):
+    """Layers, named `block`, and a shortcut where the shape stays."""
+
+    input_ndim = 4
+
+    def __init__(self, layers: list[Module], has_shortcut: bool) -> None:
+        self.block = Sequential(*layers)
+        self.use_res_connect = has_shortcut
+
+    def forward(self, x: Value) -> Value:
+        """Add the residual to the shortcut, where there is one."""
+        return x + self.block(x) if self.use_res_connect else self.block(x)
+
+
+class MBConv(_LinearBottleneck):
+    """1x1 expand, depthwise, squeeze-and-excitation, 1x1 project, the shortcut between narrow ends.
+
+    `InvertedResidual` has 3x3 kernels only and weighs all channels alike; architecture search found
+    5x5 kernels and squeeze-and-excitation on the wide features worth their cost.
+
+    Source: Tan et al., MnasNet (2018), figure 7; Howard et al., MobileNetV3 (2019), figure 4; Tan
+    and Le, EfficientNet (2019), section 4. Submodules are named as in torchvision's EfficientNet
+    and MobileNetV3.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the input and of the output.
+    expanded_channels : int
+        Channels of the depthwise convolution; with `in_channels` of them nothing is expanded.
+    kernel_size, stride : int
+        Of the depthwise convolution; at stride 1, with ``in_channels == out_channels``, there is a
+        shortcut.
+    squeeze_channels : int
+        Narrow channels of the squeeze-and-excitation, 0 for none.
+    padding : optional
+        Of the depthwise convolution; by default ``kernel_size // 2`` on every side.
+    norm_layer, activation_layer : callable
+        Make the normalisation from a number of channels, and the activation.
+    se_layer : callable
+        Makes the squeeze-and-excitation from `expanded_channels` and `squeeze_channels`.
+
+    Examples
+    --------
+    >>> from fastconv import nn
+    >>> block = nn.MBConv(16, 24, 96, kernel_size=5, stride=2, squeeze_channels=4)
+    >>> [type(layer).__name__ for layer in block.block]
+    ['ConvNormActivation', 'ConvNormActivation', 'SqueezeExcitation', 'ConvNormActivation']
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expanded_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        squeeze_channels: int = 0,
+        padding: Padding | None = None,
+        norm_layer: Layer = BatchNorm2d,
+        activation_layer: Layer = SiLU,
+        se_layer: Layer = _swish_squeeze_excitation,
+    ) -> None:
+        layer = functools.partial(ConvNormActivation, norm_layer=norm_layer)
+        wide, act = expanded_channels, activation_layer
+        layers: list[Module] = []
+        if wide != in_channels:
+            layers.append(layer(in_channels, wide, 1, activation_layer=act))
+        layers.append(
+            layer(wide, wide, kernel_size, stride, padding, groups=wide, activation_layer=act)
+        )
+        if squeeze_channels:
+            layers.append(se_layer(wide, squeeze_channels))
+        layers.append(layer(wide, out_channels, 1, activation_layer=None))
+        super().__init__(layers, has_shortcut=stride == 1 and in_channels == out_channels)
+
+
+class FusedMBConv(_LinearBottleneck):
+    """`MBConv` whose expansion and depthwise convolution are one full convolution.
+
+    A depthwise convolution does little arithmetic per byte: in the first stages, where channels are
+    few and images large, `MBConv` is slower than the full convolution it saves.
+
+    Source: Tan and Le, EfficientNetV2 (2021), figure 2 and section 3.2. Submodules are named as in
+    torchvision.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the input and of the output.
+    expanded_channels : int
+        Channels of the full convolution; with `in_channels` of them there is no projection, and the
+        convolution gives the output.
+    kernel_size, stride : int
+        Of the full convolution; at stride 1, with ``in_channels == out_channels``, there is a
+        shortcut.
+    squeeze_channels, padding, norm_layer, activation_layer, se_layer
+        As in `MBConv`; squeeze-and-excitation comes right before the last convolution.
+
+    Examples
+    --------
+    >>> from fastconv import nn
+    >>> [len(nn.FusedMBConv(24, 48, expanded).block) for expanded in (24, 96)]
+    [1, 2]
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expanded_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        squeeze_channels: int = 0,
+        padding: Padding | None = None,
+        norm_layer: Layer = BatchNorm2d,
+        activation_layer: Layer = SiLU,
+        se_layer: Layer = _swish_squeeze_excitation,
+    ) -> None:
+        layer = functools.partial(ConvNormActivation, norm_layer=norm_layer)
+        expand = expanded_channels != in_channels
+        full = expanded_channels if expand else out_channels
+        layers: list[Module] = [
+            layer(
+                in_channels, full, kernel_size, stride, padding, activation_layer=activation_layer
+            )
+        ]
+        if expand:
+            layers.append(layer(full, out_channels, 1, activation_layer=None))
+        if squeeze_channels:
+            layers.insert(-1, se_layer(expanded_channels, squeeze_channels))
+        super().__init__(layers, has_shortcut=stride == 1 and in_channels == out_channels)
