@@ -311,6 +311,16 @@ def test_overlapping_zip_entries(tmp_path, refused_in_little_memory):
     assert "far more data" in error
 
 
+def test_compressed_pickle(tmp_path, refused_in_little_memory):
+    """A string that takes four bytes a character once it is decoded."""
+    path = tmp_path / "model.pth"
+    value = text("\U0001f600" + "a" * 60 * 2**20)
+    write_zip(path, value, {}, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 2**18
+    [error] = refused_in_little_memory(path)
+    assert "data.pkl" in error
+
+
 # --- Numbers that mislead what comes after reading ---
 
 

@@ -313,21 +313,15 @@ def test_answers_of_the_hub(call, server, failure, kind, expected):
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 def test_wrong_hash(call, cache, server, safetensors, file):
     server.files = {"config.json": TIMM, "model.safetensors": safetensors}
-    good = call(server=server)
+    cache.add(config__json=TIMM, model__safetensors=safetensors)
     blob = cache.blob(file)
     content = blob.read_bytes()
-    blob.chmod(0o644)
-    for damaged in (content[:-1], content.replace(b"2", b"3", 1)):
-        blob.write_bytes(damaged)
-        assert_error(
-            {**call(), "trace": "Traceback"} | {"error": f"{SPEC} {call()['error']}"},
-            "WeightsError",
-            str(cache.snapshot / file),
-            f"delete {blob} and load again",
-        )
+    blob.write_bytes(content.replace(b"2", b"3", 1))
+    parts = (str(cache.snapshot / file), f"delete {blob} and load again")
+    assert_error(call(), "WeightsError", *parts)
     blob.unlink()
     assert_error(call(), "FileNotFoundError", "interrupted", str(cache.snapshot / file))
-    assert call(server=server) == good
+    assert "error" not in call(server=server)
     assert blob.read_bytes() == content
 
 
