@@ -160,7 +160,8 @@ def test_weights_from_a_mapping():
 def test_other_number_of_classes_than_the_weights_makes_a_new_classifier():
     trained = fastconv.create_model("resnet18", num_classes=7, seed=1)
     state = trained.state_dict()
-    model = fastconv.create_model("resnet18", weights=state, num_classes=5)
+    with pytest.warns(UserWarning, match="7 classes: the classifier of 5 classes is new"):
+        model = fastconv.create_model("resnet18", weights=state, num_classes=5)
     assert model.num_classes == 5
     assert model.fc.weight.any()
     np.testing.assert_array_equal(model.conv1.weight, trained.conv1.weight)
