@@ -181,7 +181,7 @@ def test_logits_of_timm(architecture, tmp_path):
     ("name", "kind", "arguments", "selected"),
     [
         ("resnet18", "ResNet", RESNET18, {}),
-        ("resnet50", "ResNet", {}, {}),
+        ("resnet50", "ResNet", {}, {"stride_in_1x1": False}),
         ("resnet50", "ResNet", {"downsample_in_bottleneck": True}, {"stride_in_1x1": True}),
         ("convnext_tiny", "ConvNext", {}, {"head_norm_eps": 1e-12}),
         ("convnext_tiny", "ConvNext", {"layer_norm_eps": 0.1}, {"head_norm_eps": 0.1}),

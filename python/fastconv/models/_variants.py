@@ -123,8 +123,8 @@ def decide(
             for variant in variants
         )
         raise ValueError(
-            f"these weights fit several variants of {name!r}, and no config.json beside them says "
-            f"which: pass one of\n{choices}"
+            f"the weights fit several variants of {name!r}, and no config.json beside them says "
+            f"which: put it there, or pass one of\n{choices}"
         )
     return {**fitting[0].arguments, **known}
 
@@ -274,6 +274,12 @@ class _ModelType(NamedTuple):
     """What other values would make a network that fastconv has not."""
 
 
+def _resnet_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    if config["layer_type"] != "bottleneck":
+        return {}
+    return {"stride_in_1x1": bool(config["downsample_in_bottleneck"])}
+
+
 def _mobilenet_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "padding": "same" if config["tf_padding"] else "symmetric",
@@ -289,8 +295,8 @@ _MOBILENET_DEFAULTS = {"tf_padding": True, "layer_norm_eps": 1e-3, "depth_multip
 _MODEL_TYPES = {
     "resnet": _ModelType(
         r"resnet\d",
-        lambda config: {"stride_in_1x1": True} if config["downsample_in_bottleneck"] else {},
-        {"downsample_in_bottleneck": False},
+        _resnet_arguments,
+        {"layer_type": "bottleneck", "downsample_in_bottleneck": False},
         {"hidden_act": ("relu",), "downsample_in_first_stage": (False,)},
     ),
     "regnet": _ModelType(

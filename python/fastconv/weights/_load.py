@@ -74,6 +74,10 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
 def _reader(source: Source, head: bytes) -> Callable[[Source], dict[str, Array]]:
     """Return the reader of the format that the first 512 bytes of a file belong to."""
     # Imported here because `import fastconv` must stay fast, and zipfile and pickletools are slow.
+    if head[8:9] == b"{":  # the length of the header, of any bytes, then a JSON object
+        from fastconv.weights._safetensors import read_safetensors
+
+        return read_safetensors
     if head[:1] == b"\x80":  # the pickle opcode PROTO
         from fastconv.weights._torch_stream import read_torch_stream
 
@@ -82,10 +86,6 @@ def _reader(source: Source, head: bytes) -> Callable[[Source], dict[str, Array]]
         from fastconv.weights._zip import read_zip
 
         return read_zip
-    if head[8:9] == b"{":  # the length of the header, then the header: a JSON object
-        from fastconv.weights._safetensors import read_safetensors
-
-        return read_safetensors
     if head[257:262] == b"ustar":
         raise source.error(
             "this is a tar archive, perhaps a checkpoint of torch before 0.1.10; load it with "
