@@ -39,7 +39,16 @@ _UNUSED = re.compile(r"(.*\.)?(num_batches_tracked|position_ids)")
 
 
 class Checkpoint(NamedTuple):
-    """Where a model's weights come from, and what was made of them: ``model.checkpoint``."""
+    """Where a model's weights come from, and what was made of them: ``model.checkpoint``.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> trained = fastconv.create_model("lenet5", seed=1)
+    >>> model = fastconv.create_model("lenet5", weights=trained.state_dict())
+    >>> model.checkpoint.naming, model.checkpoint.ignored
+    ('torchvision', ())
+    """
 
     source: str
     """The file, the repository with its revision, or ``"a state dict"``."""
@@ -207,6 +216,8 @@ def load_checkpoint(
             f"{opened.source}: the classifier has {head} classes, but {opened.config_source} says "
             f"{facts.num_classes}: expected the same, or num_classes={head} passed"
         )
+    if head is None and num_classes is None and facts.num_classes == 0:
+        num_classes = 0
     if head is not None or num_classes is not None:
         with init.skip():
             model.reset_classifier(head or 0)

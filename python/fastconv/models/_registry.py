@@ -227,22 +227,21 @@ def model_keys(name: str) -> list[str]:
 
 def _nearest(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Return the model of the same family whose names and shapes these are, but for the classes."""
+
+    def comparable(shapes: Mapping[str, tuple[int, ...]], classifier: str) -> dict[str, Any]:
+        return {
+            key: shape
+            for key, shape in shapes.items()
+            if not key.startswith(f"{classifier}.") and not key.endswith("num_batches_tracked")
+        }
+
     family = model_entry(name).family
     for other, entry in _registry.items():
-        if entry.family != family or other == name:
-            continue
-        model = _build(other, entry, "float32", {})
-        theirs = {
-            key: value.shape
-            for key, value in model.state_dict().items()
-            if not key.startswith(f"{model._classifier}.")
-        }
-        if all(
-            shapes.get(key) == shape
-            for key, shape in theirs.items()
-            if not key.endswith("num_batches_tracked")
-        ):
-            return other
+        if entry.family == family and other != name:
+            model = _build(other, entry, "float32", {})
+            theirs = {key: value.shape for key, value in model.state_dict().items()}
+            if comparable(theirs, model._classifier) == comparable(shapes, model._classifier):
+                return other
     return None
 
 

@@ -21,7 +21,9 @@ ROLES = ("expand", "depthwise", "se", "project", "conv")
 """The parts of a block, in their order; ``conv`` is a single convolution in a block's place."""
 
 _BLOCK = re.compile(
-    rf"blocks\.(\d{{1,4}})(?:\.(\d{{1,4}}))?\.({'|'.join(ROLES)})\.(?:([01])\.)?(.+)", re.ASCII
+    r"blocks\.(\d{1,4})(?:\.(\d{1,4}))?\."
+    rf"({'|'.join(ROLES)})\.(?:([01])\.|(?=fc[12]\.))(.+)",
+    re.ASCII,
 )
 
 
