@@ -6,7 +6,7 @@ import pickle
 import fastconv
 import numpy as np
 import pytest
-from fastconv import models
+from fastconv import models, nn
 
 PARAMETERS = {
     "convnext_base": 88_591_464,
@@ -14,6 +14,8 @@ PARAMETERS = {
     "convnext_small": 50_223_688,
     "convnext_tiny": 28_589_128,
     "efficientnet_lite0": 4_652_008,
+    "googlenet": 6_624_904,
+    "inception_v3": 23_834_568,
     "lenet5": 61_706,
     "mobilenet_v2": 3_504_872,
     "resnet101": 44_549_160,
@@ -24,6 +26,10 @@ PARAMETERS = {
     "resnext101_32x8d": 88_791_336,
     "resnext101_64x4d": 83_455_272,
     "resnext50_32x4d": 25_028_904,
+    "shufflenet_v2_x0_5": 1_366_792,
+    "shufflenet_v2_x1_0": 2_278_604,
+    "shufflenet_v2_x1_5": 3_503_624,
+    "shufflenet_v2_x2_0": 7_393_996,
     "wide_resnet101_2": 126_886_696,
     "wide_resnet50_2": 68_883_240,
 }
@@ -190,6 +196,100 @@ def test_efficientnet_lite_paddings_differ_at_strides_only():
     np.testing.assert_allclose(left.eager(y), right.eager(y), rtol=1e-5, atol=1e-5)
 
 
+def test_googlenet_of_2014():
+    model = models.googlenet(variant="2014")
+    assert sum(p.size for p in model.parameters()) == 6_998_552
+    state = model.state_dict()
+    assert not [key for key in state if ".bn." in key]
+    assert state["inception3a.branch3.1.conv.weight"].shape == (32, 16, 5, 5)
+    x = 100 * np.random.default_rng(0).standard_normal((1, 3, 97, 130), np.float32)
+    network = model.compile(x.shape)
+    y, taps = network(x, taps=["maxpool1", "norm1", "maxpool4"])
+    assert np.abs(model.eager(x) - y).max() <= 1e-4 * np.abs(y).max()
+    assert np.abs(taps["norm1"] - taps["maxpool1"]).max() > 0.1 * np.abs(taps["maxpool1"]).max()
+    assert taps["maxpool1"].shape == (1, 64, 24, 32)  # rounded up from 49x65
+    assert taps["maxpool4"].shape == (1, 832, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("block", "shape"),
+    [
+        (lambda: nn.InceptionBlock(20, 7, 5, 9, 3, 6, 4), (26, 9, 11)),
+        (lambda: nn.InceptionA(20, 10), (234, 9, 11)),
+        (lambda: nn.InceptionB(20), (500, 4, 5)),
+        (lambda: nn.InceptionC(20, 24), (768, 9, 11)),
+        (lambda: nn.InceptionD(20), (532, 4, 5)),
+        (lambda: nn.InceptionE(20), (2048, 9, 11)),
+        (lambda: nn.ShuffleUnit(20, 20, 1), (20, 9, 11)),
+        (lambda: nn.ShuffleUnit(20, 50, 2), (50, 5, 6)),
+    ],
+)
+def test_blocks_with_branches(block, shape):
+    module = block()
+    module.reset_parameters(0)
+    x = np.random.default_rng(0).standard_normal((2, 20, 9, 11), np.float32)
+    y = module(x)
+    assert y.shape == (2, *shape)
+    assert module(x[0]).shape == shape
+    assert np.abs(module.eager(x) - y).max() <= 1e-5 * np.abs(y).max()
+
+
+def test_shuffle_unit_leaves_half_of_the_channels_alone():
+    x = np.random.default_rng(0).standard_normal((1, 20, 4, 4), np.float32)
+    np.testing.assert_array_equal(nn.ShuffleUnit(20, 20, 1)(x)[:, ::2], x[:, :10])
+    for inp, oup, stride in ((20, 40, 1), (20, 25, 2)):
+        with pytest.raises(ValueError, match=f"got inp=20, oup={oup}, stride={stride}"):
+            nn.ShuffleUnit(inp, oup, stride)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "parameters"),
+    [("googlenet", {"aux1", "aux2"}, 13_004_888), ("inception_v3", {"AuxLogits"}, 27_161_264)],
+)
+def test_auxiliary_heads_hold_parameters_only(name, heads, parameters):
+    model = fastconv.create_model(name, aux_logits=True)
+    assert sum(p.size for p in model.parameters()) == parameters
+    without = fastconv.create_model(name)
+    state = model.state_dict()
+    assert {key.partition(".")[0] for key in state.keys() - without.state_dict()} == heads
+    without.load_state_dict({key: state[key] for key in without.state_dict()})
+    x = image(model, batch=1, size=80)
+    np.testing.assert_array_equal(model(x), without(x))
+    with pytest.raises(ValueError, match="unexpected keys"):
+        without.load_state_dict(state)
+
+
+def test_auxiliary_heads_have_as_many_classes_as_the_model():
+    trained = fastconv.create_model("googlenet", num_classes=7, aux_logits=True, dtype="float64")
+    loaded = fastconv.create_model("googlenet", trained.state_dict(), aux_logits=True)
+    assert loaded.aux1.fc2.weight.shape == loaded.aux2.fc2.weight.shape == (7, 1024)
+    np.testing.assert_array_equal(loaded.aux2.fc2.weight, trained.aux2.fc2.weight)
+    trained.reset_classifier(0)
+    trained.reset_classifier(5)
+    head = trained.aux1.fc2
+    assert head.weight.shape == (5, 1024)
+    assert head.weight.dtype == np.float64
+    assert not np.array_equal(head.weight, trained.aux2.fc2.weight)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_transform_input_agrees_with_default_cfg(dtype):
+    """The preprocessing that `default_cfg` asks for gives the same logits both ways."""
+    pixels = np.random.default_rng(0).random((1, 3, 64, 64))
+    logits = []
+    for transform_input in (False, True):
+        model = models.googlenet(variant="2014", dtype=dtype, transform_input=transform_input)
+        mean, std = (np.reshape(model.default_cfg[key], (3, 1, 1)) for key in ("mean", "std"))
+        x = ((pixels - mean) / std).astype(dtype)
+        logits += [model(x), model.eager(x)]
+    tolerance = 1e-4 if dtype == "float32" else 1e-10
+    for other in logits[1:]:
+        assert np.abs(other - logits[0]).max() <= tolerance * np.abs(logits[0]).max()
+    assert not [key for key in model.state_dict() if "transform" in key]
+    assert models.inception_v3(transform_input=True).default_cfg["std"] == (0.229, 0.224, 0.225)
+    assert models.inception_v3().default_cfg["std"] == (0.5, 0.5, 0.5)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
@@ -203,6 +303,13 @@ def test_efficientnet_lite_paddings_differ_at_strides_only():
         (lambda: fastconv.create_model("lenet5", width=2), TypeError, "width"),
         (lambda: fastconv.create_model("lenet5", num_classes=-2), ValueError, "negative, got -2"),
         (lambda: fastconv.create_model("lenet5", {"a": 1}), ValueError, "does not fit LeNet5"),
+        (
+            lambda: models.googlenet(variant="2015"),
+            ValueError,
+            "'torchvision' or '2014', got '2015'",
+        ),
+        (lambda: models.googlenet(transform_input=True, in_chans=1), ValueError, "in_chans=3"),
+        (lambda: models.inception_v3(transform_input=True, in_chans=4), ValueError, "in_chans=4"),
         (lambda: models.efficientnet_lite0(padding="valid"), ValueError, "'symmetric', got"),
     ],
 )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastconv._version import __version__
-from fastconv.cli import _classify, _info
+from fastconv.cli import _classify, _info, _summary
 
 __all__ = ["main"]
 
@@ -75,6 +75,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _classify.add_parser(commands)
     _info.add_parser(commands)
+    _summary.add_parser(commands)
     return parser
 
 

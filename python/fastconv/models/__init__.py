@@ -17,6 +17,9 @@ from fastconv.models._registry import model_entry as model_entry
 from fastconv.models._registry import register_model as register_model
 from fastconv.models.convnext import *
 from fastconv.models.efficientnet import *
+from fastconv.models.googlenet import *
+from fastconv.models.inception import *
 from fastconv.models.lenet import *
 from fastconv.models.mobilenet import *
 from fastconv.models.resnet import *
+from fastconv.models.shufflenet import *

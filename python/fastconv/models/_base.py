@@ -104,15 +104,18 @@ class ImageClassifier(Module):
         parent, name = self._classifier_slot
         classifier: Module = Identity()
         if num_classes:
-            with init.skip():
-                classifier = Linear(self.num_features, num_classes)
-            if not init.is_skipping():
-                classifier.reset_parameters(seed)
-            if self.dtype is not None:
-                classifier.astype(self.dtype)
+            classifier = self._new_linear(self.num_features, num_classes, seed)
         setattr(parent, name, classifier)
         if self.weights_source is not None:
             self.weights_source += ", new classifier"
+
+    def _new_linear(self, in_features: int, out_features: int, seed: int) -> Linear:
+        """Return a layer of this model's dtype, with random weights where they are wanted."""
+        with init.skip():
+            layer = Linear(in_features, out_features)
+        if not init.is_skipping():
+            layer.reset_parameters(seed)
+        return layer if self.dtype is None else layer.astype(self.dtype)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True) -> IncompatibleKeys:
         """Load weights; see `fastconv.nn.Module.load_state_dict`."""

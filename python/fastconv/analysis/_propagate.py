@@ -1,0 +1,287 @@
+"""How each recorded operator changes what the elements of a value see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from fastconv._symbolic import Symbol
+from fastconv.analysis._recording import Operator
+from fastconv.analysis._window import WHOLE, Taps, Window, union
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Field:
+    """The windows along all axes of the image, and whether gates let in the rest of it."""
+
+    windows: tuple[Window, ...]
+    context: bool = False
+
+
+# ---- Operators ---------------------------------------------------------------------------------
+
+
+def window_taps(kernel: int, stride: int, before: int, dilation: int) -> Taps:
+    """Return what a sliding window reads, with `before` pixels of padding before the image."""
+    return Taps(stride, (range(-before, -before + dilation * (kernel - 1) + 1, dilation),))
+
+
+def _conv2d(op: Operator, x: Shape) -> dict[int, Taps | None]:
+    weight: Any = op.inputs[1]
+    mixed: dict[int, Taps | None] = {1: None}
+    for i in range(2):
+        kernel, stride, dilation = (
+            weight.shape[2 + i],
+            op.attributes["stride"][i],
+            op.attributes["dilation"][i],
+        )
+        padding = op.attributes["padding"]
+        if padding == "same":
+            size, covered = x[2 + i], dilation * (kernel - 1) + 1
+            total = max((math.ceil(size / stride) - 1) * stride + covered - size, 0)
+            before = total // 2
+        else:
+            before = 0 if padding == "valid" else padding[i][0]
+        mixed[2 + i] = window_taps(kernel, stride, before, dilation)
+    return mixed
+
+
+def _conv_transpose2d(op: Operator, x: Shape) -> dict[int, Taps | None]:
+    weight: Any = op.inputs[1]
+    mixed: dict[int, Taps | None] = {1: None}
+    for i in range(2):
+        stride, padding, dilation = (
+            op.attributes[name][i] for name in ("stride", "padding", "dilation")
+        )
+        # Output o gets input n where o = n * stride - padding + k * dilation.
+        reads = [
+            [r + padding - k * dilation for k in range(weight.shape[2 + i])] for r in range(stride)
+        ]
+        phases = tuple([n // stride for n in row if n % stride == 0] for row in reads)
+        mixed[2 + i] = Taps(1, phases)
+    return mixed
+
+
+def _pool(op: Operator, x: Shape) -> dict[int, Taps | None]:
+    a = op.attributes
+    dilation = a.get("dilation", (1, 1))
+    return {
+        2 + i: window_taps(a["kernel_size"][i], a["stride"][i], a["padding"][i], dilation[i])
+        for i in range(2)
+    }
+
+
+def _adaptive_pool(op: Operator, x: Shape) -> dict[int, Taps | None]:
+    return {2 + i: _adaptive(x[2 + i], op.attributes["output_size"][i]) for i in range(2)}
+
+
+def _adaptive(size: int, out: int) -> Taps | None:
+    if out == 1:
+        return None
+    phases = out // math.gcd(size, out)
+    return Taps(
+        size * phases // out,
+        tuple(range(r * size // out, -(-(r + 1) * size // out)) for r in range(phases)),
+    )
+
+
+def _interpolate(op: Operator, x: Shape) -> dict[int, Taps | None]:
+    a = op.attributes
+    bilinear, aligned = a["mode"] == "bilinear", a["align_corners"]
+    mixed: dict[int, Taps | None] = {}
+    for i in range(2):
+        size, out, scale = x[2 + i], a["size"][i], a["scale"][i]
+        if size == out:
+            continue
+        if aligned:
+            ratio = Fraction(size - 1, out - 1) if out > 1 else Fraction(0)
+        else:
+            ratio = Fraction(scale).limit_denominator(1 << 16) if scale else Fraction(size, out)
+        shift = (ratio - 1) / 2 if bilinear and not aligned else Fraction(0)
+        places = [r * ratio + shift for r in range(ratio.denominator)]
+        mixed[2 + i] = Taps(
+            ratio.numerator,
+            tuple(
+                range(math.floor(p), (math.ceil(p) if bilinear else math.floor(p)) + 1)
+                for p in places
+            ),
+        )
+    return mixed
+
+
+def _pixel_shuffle(op: Operator, x: Shape) -> dict[int, Taps | None]:
+    taps = Taps(1, ((0,),) * op.attributes["upscale_factor"])
+    return {1: None, 2: taps, 3: taps}
+
+
+def _slice(op: Operator, x: Shape) -> dict[int, Taps | None]:
+    bounds = zip(op.attributes["start"], op.attributes["step"], strict=True)
+    return {axis: Taps(step, ((start,),)) for axis, (start, step) in enumerate(bounds)}
+
+
+def _pad(op: Operator, x: Shape) -> dict[int, Taps | None]:
+    return {axis: Taps(1, ((-before,),)) for axis, (before, _) in enumerate(op.attributes["pad"])}
+
+
+_Mixes = Callable[[Operator, Shape], Mapping[int, Taps | None]]
+
+MIXES: dict[str, _Mixes] = {
+    "conv2d": _conv2d,
+    "conv_transpose2d": _conv_transpose2d,
+    "linear": lambda op, x: {len(x) - 1: None},
+    "max_pool2d": _pool,
+    "avg_pool2d": _pool,
+    "adaptive_avg_pool2d": _adaptive_pool,
+    "adaptive_max_pool2d": _adaptive_pool,
+    "mean": lambda op, x: dict.fromkeys(op.attributes["axis"]),
+    "interpolate": _interpolate,
+    "pixel_shuffle": _pixel_shuffle,
+    "channel_shuffle": lambda op, x: {1: None},
+    "local_response_norm": lambda op, x: {1: None},
+    "slice": _slice,
+    "pad": _pad,
+    "batch_norm": lambda op, x: {},
+    "activation": lambda op, x: {},
+    "permute": lambda op, x: {},
+    "reshape": lambda op, x: {},
+    "layer_norm": lambda op, x: {},
+    "softmax": lambda op, x: {},
+}
+"""Along which axes of its first input an operator mixes elements: which ones, `None` for all."""
+
+_NORMALISED: dict[str, Callable[[Operator, Shape], Sequence[int]]] = {
+    "layer_norm": lambda op, x: range(len(x) - len(op.attributes["normalized_shape"]), len(x)),
+    "softmax": lambda op, x: [op.attributes["axis"]],
+}
+"""Along which axes an operator divides by a statistic of all elements."""
+
+
+def _mixed(window: Window, mixes: Mapping[int, Taps | None]) -> Window:
+    if window.axis is None or window.axis not in mixes:
+        return window
+    taps = mixes[window.axis]
+    if taps is None:
+        return WHOLE
+    return window if window.scattered else window.through(taps)
+
+
+def _reshaped(window: Window, old: Shape, new: Shape) -> Window:
+    """Follow the window's axis into another shape with the same elements."""
+    axis = window.axis
+    if axis is None:
+        return window
+    # The axis itself, if nothing changes before or after it.
+    for moved in (axis, len(new) - len(old) + axis):
+        if not (0 <= moved < len(new) and new[moved] == old[axis]):
+            continue
+        if new[:moved] == old[:axis] or new[moved + 1 :] == old[axis + 1 :]:
+            return window.moved(moved)
+    if old[axis] == 1:
+        return window.moved(None)
+    # Row-major order: `before` elements make up the axes before it, `after` those and itself.
+    before = math.prod(old[:axis])
+    after = before * old[axis]
+    product = 1
+    for moved, size in enumerate(new):
+        start, product = product, product * size
+        if product <= before:
+            continue
+        if start == before and not window.scattered:
+            if after % product == 0:  # cut into parts, of which this axis counts the first
+                parts = after // product
+                return window.moved(moved).through(Taps(parts, (range(parts),)))
+            if product % after == 0:  # joined with the axes after it
+                return window.moved(moved).through(Taps(1, ((0,),) * (product // after)))
+        if product >= after:
+            return Window(moved, 0, ((0, window.size - 1),), scattered=True)
+        break
+    return WHOLE
+
+
+def _broadcast(fields: Sequence[tuple[Field, Shape]], shape: Shape, gates: bool) -> Field:
+    """Return the field of an elementwise operator's result; `gates` where it multiplies."""
+    context = any(f.context for f, _ in fields)
+    windows = []
+    for i in range(len(fields[0][0].windows)):
+        operands = []
+        for operand, own_shape in fields:
+            window = operand.windows[i]
+            if window.axis is not None:
+                axis = window.axis + len(shape) - len(own_shape)
+                window = window.moved(axis if own_shape[window.axis] == shape[axis] else None)
+            operands.append(window)
+        moving = [window for window in operands if window.axis is not None]
+        if gates and moving and len(moving) < len(operands):
+            operands, context = moving, True
+        windows.append(union(operands))
+    return Field(tuple(windows), context)
+
+
+def _concat(fields: Sequence[tuple[Field | None, Shape]], axis: int) -> Field:
+    known = [f for f, _ in fields if f is not None]
+    windows = []
+    for i in range(len(known[0].windows)):
+        placed, offset = [], 0
+        along = False
+        for operand, shape in fields:
+            if operand is not None:
+                window = operand.windows[i]
+                if window.axis == axis and not window.scattered:
+                    along = True
+                    window = window.through(Taps(1, ((-offset,),)))
+                placed.append(window)
+            offset += shape[axis]
+        # One image after the other has one window only if it continues the other's.
+        continues = not along or all(window == placed[0] for window in placed)
+        windows.append(union(placed) if continues else WHOLE)
+    return Field(tuple(windows), any(f.context for f in known))
+
+
+def _moved(op: Operator, window: Window, old: Shape) -> Window:
+    """Follow the window's axis through operators that renumber the axes."""
+    if op.name == "reshape":
+        return _reshaped(window, old, op.output.shape)
+    if window.axis is None:
+        return window
+    if op.name == "permute":
+        return window.moved(tuple(op.attributes["order"]).index(window.axis))
+    if op.name == "mean" and not op.attributes["keepdims"]:
+        return window.moved(window.axis - sum(a < window.axis for a in op.attributes["axis"]))
+    return window
+
+
+def _unary(op: Operator, x: Field, shape: Shape) -> Field:
+    """Return the field of the result of an operator with one input besides its weights."""
+    mixes = MIXES[op.name](op, shape)
+    context = x.context
+    if op.name in _NORMALISED:
+        axes = _NORMALISED[op.name](op, shape)
+        context = context or any(window.axis in axes for window in x.windows)
+    return Field(tuple(_moved(op, _mixed(w, mixes), shape) for w in x.windows), context)
+
+
+def propagate(op: Operator, fields: Mapping[int, Field]) -> Field | None:
+    """Return the field of an operator's result, `None` if it does not depend on the image."""
+    operands = [
+        (fields.get(value.id) if isinstance(value, Symbol) else None, tuple(value.shape))
+        for value in op.inputs
+        if value is not None
+    ]
+    known = [(f, shape) for f, shape in operands if f is not None]
+    if not known:
+        return None
+    if op.name == "concat":
+        return _concat(operands, op.attributes["axis"])
+    if op.name in ("add", "multiply"):
+        return _broadcast(known, op.output.shape, gates=op.name == "multiply")
+    x, shape = operands[0]
+    if x is None:
+        return known[0][0]  # the residual alone
+    result = _unary(op, x, shape)
+    with_residual = [(f, op.output.shape) for f in (result, *(f for f, _ in known[1:]))]
+    return _broadcast(with_residual, op.output.shape, gates=False)
