@@ -37,7 +37,7 @@ class HubFiles(NamedTuple):
     weights: Path
     """The file of weights in the cache, its hash checked."""
     config: Mapping[str, Any]
-    """What ``config.json`` holds: timm's, with ``pretrained_cfg``, or transformers'."""
+    """What ``config.json`` holds: timm's, with ``architecture``, or transformers'."""
     preprocessor: Mapping[str, Any] | None
     """What ``preprocessor_config.json`` holds, where transformers keeps mean, std and size; None
     where the repository has none. timm's repositories are not asked: ``config`` has it all."""
@@ -115,7 +115,7 @@ def fetch(spec: str, progress: bool = True) -> HubFiles:
         revision = path.parent.name
         config = _read_json(spec, path)
         preprocessor = None
-        if "pretrained_cfg" not in config:
+        if "architecture" not in config:  # not timm's
             preprocessor = _preprocessor(spec, repo, revision)
         weights = _weights(spec, repo, revision)
     return HubFiles(weights, config, preprocessor, repo, revision)
