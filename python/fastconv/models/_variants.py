@@ -269,7 +269,7 @@ def _timm(name: str, config: Mapping[str, Any], where: str, models: Collection[s
             arguments["padding"] = value or "symmetric"
         elif key not in _TIMM_TRAINING and (key, value) != ("global_pool", "avg"):
             raise ValueError(
-                f"{where}: the network was built with {key}={quote(str(value))} in model_args, "
+                f"{where}: the network was built with {key}={repr(value)[:120]} in model_args, "
                 f"which fastconv's {name!r} cannot do"
             )
     cfg = config.get("pretrained_cfg", config)  # older files have no such level
