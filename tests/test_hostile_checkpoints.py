@@ -392,6 +392,30 @@ def test_hostile_config(resnet_folder, kind):
     assert len(str(caught.value)) < len(str(path)) + 500
 
 
+@pytest.mark.parametrize(
+    "preprocessor",
+    [
+        {"resample": 99},
+        {"size": 0},
+        {"size": {"shortest_edge": 0}},
+        {"size": 10**9},
+        {"size": [1]},
+        {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "rescale_factor": 0},
+        {"image_mean": [0.5] * 3, "image_std": [0.5] * 2},
+        {"image_mean": [0.5] * 3, "image_std": [float("nan")] * 3},
+    ],
+)
+def test_hostile_preprocessor(resnet_folder, preprocessor):
+    path = resnet_folder / "config.json"
+    path.write_text('{"model_type": "resnet"}')
+    other = resnet_folder / "preprocessor_config.json"
+    other.write_text(json.dumps(preprocessor))
+    with pytest.raises(ValueError, match="malformed") as caught:
+        fastconv.create_model("resnet18", weights=resnet_folder)
+    assert str(caught.value).startswith(f"{path}: ")
+    other.unlink()
+
+
 # --- What is no file ---
 
 

@@ -167,7 +167,7 @@ def from_config(
         else:
             facts = _transformers(name, config, preprocessor, where)
         _check_ranges(facts)
-    except (TypeError, KeyError, AttributeError, OverflowError, ValueError) as error:
+    except (TypeError, LookupError, AttributeError, ArithmeticError, ValueError) as error:
         if str(error).startswith(where):
             raise
         raise ValueError(
@@ -413,11 +413,11 @@ def _image_processor(processor: Mapping[str, Any], channels: int) -> dict[str, A
     convnext = "crop_pct" in processor or "ConvNext" in str(processor.get("image_processor_type"))
     resized = _side(processor.get("size"))
     cropped = _side(processor.get("crop_size")) if processor.get("do_center_crop") else None
-    if convnext and resized:
+    if convnext and resized is not None:
         # Pictures of 384 pixels and more are not cropped.
         cfg["input_size"] = (channels, resized, resized)
         cfg["crop_pct"] = float(processor.get("crop_pct") or 224 / 256) if resized < 384 else 1.0
-    elif resized:
+    elif resized is not None:
         side = cropped or resized
         cfg["input_size"] = (channels, side, side)
         cfg["crop_pct"] = side / resized
