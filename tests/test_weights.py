@@ -17,6 +17,19 @@ import numpy as np
 import pytest
 from fastconv import weights
 from fastconv.weights import WeightsError
+from torch_files import (
+    VALUES,
+    call,
+    dict_of,
+    name_of,
+    number,
+    storage,
+    tensor,
+    text,
+    tuple_of,
+    write_stream,
+    write_zip,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -55,73 +68,6 @@ def assert_equal(actual, expected):
     arrays = [array for array in actual.values() if array.size]
     for index, array in enumerate(arrays):
         assert not any(np.shares_memory(array, other) for other in arrays[:index])
-
-
-# --- Pickles by hand: what torch.save would not write ---
-
-
-def text(value):
-    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-
-
-def number(value):
-    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-    return b"\x8b" + struct.pack("<I", len(data)) + data
-
-
-def tuple_of(*items):
-    return b"(" + b"".join(items) + b"t"
-
-
-def dict_of(**items):
-    return b"}(" + b"".join(text(key) + value for key, value in items.items()) + b"u"
-
-
-def name_of(path):
-    module, name = path.rsplit(".", 1)
-    return f"c{module}\n{name}\n".encode()
-
-
-def call(path, *arguments):
-    return name_of(path) + tuple_of(*arguments) + b"R"
-
-
-def storage(key="0", numel=4, kind="torch.FloatStorage", view=b""):
-    return (
-        tuple_of(text("storage"), name_of(kind), text(key), text("cpu"), number(numel), view) + b"Q"
-    )
-
-
-def tensor(data=None, offset=0, shape=(4,), stride=(1,)):
-    return call(
-        "torch._utils._rebuild_tensor_v2",
-        storage() if data is None else data,
-        number(offset),
-        tuple_of(*map(number, shape)),
-        tuple_of(*map(number, stride)),
-        b"\x89",
-        call("collections.OrderedDict"),
-    )
-
-
-VALUES = np.array([1, -2, 3.5, 1e30], dtype=np.float32)
-
-
-def write_zip(path, value, data=None, byteorder=None, **options):
-    with zipfile.ZipFile(path, "w", **options) as archive:
-        archive.writestr("x/data.pkl", b"\x80\x02" + value + b".")
-        if byteorder:
-            archive.writestr("x/byteorder", byteorder)
-        for key, content in ({"0": VALUES} if data is None else data).items():
-            archive.writestr(f"x/data/{key}", content.tobytes())
-
-
-def write_stream(path, value, data=None):
-    data = {"0": VALUES} if data is None else data
-    head = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {})]
-    keys = pickle.dumps(list(data), 2)
-    storages = [struct.pack("<q", len(content)) + content.tobytes() for content in data.values()]
-    path.write_bytes(b"".join([*head, b"\x80\x02", value, b".", keys, *storages]))
 
 
 @pytest.fixture(params=[write_zip, write_stream], ids=["zip", "stream"])

@@ -207,7 +207,10 @@ def load_checkpoint(
     naming, state, files = translate(model, opened.state_dict)
 
     weight = state.get(f"{model._classifier}.weight")
-    head = len(weight) if weight is not None and weight.ndim else None
+    head = None
+    # Where the inputs differ no classifier is made: so many outputs might need any memory.
+    if weight is not None and weight.ndim and weight[:1].size == model.num_features:
+        head = len(weight)
     if num_classes is None and None not in (head, facts.num_classes) and head != facts.num_classes:
         raise ValueError(
             f"{opened.source}: the classifier has {head} classes, but {opened.config_source} says "
@@ -230,7 +233,7 @@ def load_checkpoint(
         del state[ours]
     problems = _problems(state, slots, files)
     if problems:
-        if head is None and num_classes is None:
+        if weight is None and num_classes is None:
             problems.append("  no classifier: num_classes=0 leaves it out, another number adds one")
         if other := nearest({ours: value.shape for ours, value in state.items()}):
             problems.append(f"  names and shapes are those of {other!r}")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from fastconv.weights._common import quote
+
 SAME: dict[str, Any] = {"padding": "same", "bn_eps": 1e-3}
 """Networks trained in TensorFlow."""
 SYMMETRIC: dict[str, Any] = {"padding": "symmetric", "bn_eps": 1e-5}
@@ -161,12 +163,43 @@ def from_config(
     """
     try:
         if "architecture" in config:
-            return _timm(name, config, where, models)
-        return _transformers(name, config, preprocessor, where)
-    except (TypeError, KeyError, AttributeError, OverflowError) as error:
+            facts = _timm(name, config, where, models)
+        else:
+            facts = _transformers(name, config, preprocessor, where)
+        _check_ranges(facts)
+    except (TypeError, LookupError, AttributeError, ArithmeticError, ValueError) as error:
+        if str(error).startswith(where):
+            raise
         raise ValueError(
-            f"{where}: malformed: expected a config.json of timm or transformers ({error})"
+            f"{where}: malformed: expected a config.json of timm or transformers "
+            f"({quote(str(error))})"
         ) from error
+    return facts
+
+
+_RANGES = {
+    "in_chans": (1, 1024),
+    "width_mult": (0.01, 10),
+    "bn_eps": (0, 1),
+    "head_norm_eps": (0, 1),
+    "input_size": (1, 4096),
+    "mean": (-1000, 1000),
+    "std": (1e-6, 1000),
+    "crop_pct": (0.1, 2),
+}
+"""What a configuration may say. Beyond are NaN, and networks and images that no memory holds."""
+
+
+def _check_ranges(facts: Facts) -> None:
+    for key, value in {**facts.arguments, **facts.default_cfg}.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if key in _RANGES and not all(_RANGES[key][0] <= x <= _RANGES[key][1] for x in numbers):
+            low, high = _RANGES[key]
+            raise ValueError(f"{key} is {value}; expected {low} to {high}")
+    channels = facts.default_cfg.get("input_size", (facts.arguments.get("in_chans", 3),))[0]
+    for key in ("mean", "std"):
+        if len(facts.default_cfg.get(key, range(channels))) != channels:
+            raise ValueError(f"{key} is {facts.default_cfg[key]}; expected {channels} numbers")
 
 
 # timm's architectures under torchvision's names. The digits behind the last underscore are the
@@ -227,7 +260,7 @@ def _timm(name: str, config: Mapping[str, Any], where: str, models: Collection[s
     if ours != name:
         known = f", which is fastconv's {ours!r}" if ours in models else ""
         raise ValueError(
-            f"{where}: the weights are of timm's {architecture!r}{known}; expected {name!r}"
+            f"{where}: the weights are of timm's {quote(architecture)}{known}; expected {name!r}"
         )
     for key, value in (config.get("model_args") or {}).items():
         if key == "bn_eps" and key in arguments:
@@ -236,8 +269,8 @@ def _timm(name: str, config: Mapping[str, Any], where: str, models: Collection[s
             arguments["padding"] = value or "symmetric"
         elif key not in _TIMM_TRAINING and (key, value) != ("global_pool", "avg"):
             raise ValueError(
-                f"{where}: the network was built with {key}={value!r} in model_args, which "
-                f"fastconv's {name!r} cannot do"
+                f"{where}: the network was built with {key}={repr(value)[:120]} in model_args, "
+                f"which fastconv's {name!r} cannot do"
             )
     cfg = config.get("pretrained_cfg", config)  # older files have no such level
     preprocessing: dict[str, Any] = {}
@@ -380,11 +413,11 @@ def _image_processor(processor: Mapping[str, Any], channels: int) -> dict[str, A
     convnext = "crop_pct" in processor or "ConvNext" in str(processor.get("image_processor_type"))
     resized = _side(processor.get("size"))
     cropped = _side(processor.get("crop_size")) if processor.get("do_center_crop") else None
-    if convnext and resized:
+    if convnext and resized is not None:
         # Pictures of 384 pixels and more are not cropped.
         cfg["input_size"] = (channels, resized, resized)
         cfg["crop_pct"] = float(processor.get("crop_pct") or 224 / 256) if resized < 384 else 1.0
-    elif resized:
+    elif resized is not None:
         side = cropped or resized
         cfg["input_size"] = (channels, side, side)
         cfg["crop_pct"] = side / resized

@@ -40,7 +40,8 @@ class Source:
         self.file = file
         self.path = path
         self.size = size
-        self.budget = 64 * 2**20 + 16 * size
+        self.limit = 64 * 2**20 + 16 * size
+        self.budget = self.limit
 
     def error(self, message: str) -> WeightsError:
         """Return the error to raise: ``message`` behind the name of the file."""
@@ -58,7 +59,8 @@ class Source:
             raise self.error(f"{what} has the impossible shape {describe_shape(shape)}")
         numel = math.prod(shape)
         self.budget -= numel * dtype.itemsize
-        if self.budget < 0:
+        # So does the extent count: a classifier of shape (2**40, 0) would be that of 2**40 classes.
+        if self.budget < 0 or extent > self.limit:
             raise self.error(
                 f"{what} of shape {describe_shape(shape)} and those before it need far more memory "
                 f"than a file of {self.size} bytes should; expected at most 64 MiB + 16 times the "

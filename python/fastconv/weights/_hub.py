@@ -37,7 +37,7 @@ class HubFiles(NamedTuple):
     weights: Path
     """The file of weights in the cache, its hash checked."""
     config: Mapping[str, Any]
-    """What ``config.json`` holds: timm's, with ``pretrained_cfg``, or transformers'."""
+    """What ``config.json`` holds: timm's, with ``architecture``, or transformers'."""
     preprocessor: Mapping[str, Any] | None
     """What ``preprocessor_config.json`` holds, where transformers keeps mean, std and size; None
     where the repository has none. timm's repositories are not asked: ``config`` has it all."""
@@ -113,9 +113,9 @@ def fetch(spec: str, progress: bool = True) -> HubFiles:
                 "pass its path"
             )
         revision = path.parent.name
-        config = _read_json(path)
+        config = _read_json(spec, path)
         preprocessor = None
-        if "pretrained_cfg" not in config:
+        if "architecture" not in config:  # not timm's
             preprocessor = _preprocessor(spec, repo, revision)
         weights = _weights(spec, repo, revision)
     return HubFiles(weights, config, preprocessor, repo, revision)
@@ -148,14 +148,16 @@ def _preprocessor(spec: str, repo: str, revision: str) -> dict[str, Any] | None:
     try:
         path = _download(spec, repo, name, revision)
     except _NotCached:
-        # Not an error: of a complete copy of a repository without this file nothing tells so.
-        warnings.warn(
-            f"{spec}: {name} is not in the cache and the hub cannot be reached: if the repository "
-            "has it, the model's default mean, std and input size may not be those of the weights",
-            stacklevel=3,
-        )
-        return None
-    return None if path is None else _read_json(path)
+        pass
+    else:
+        return None if path is None else _read_json(spec, path)
+    # Not an error: nothing in a complete copy of a repository tells that this file never was there.
+    warnings.warn(
+        f"{spec}: {name} is not in the cache and the hub cannot be reached; if the repository has "
+        "it, the model's default mean, std and input size may not be those of the weights",
+        stacklevel=3,
+    )
+    return None
 
 
 def _weights(spec: str, repo: str, revision: str) -> Path:
@@ -170,20 +172,20 @@ def _weights(spec: str, repo: str, revision: str) -> Path:
             check_regular(os.fspath(path))
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                _check_hash(path, iter(lambda: file.read(2**20), b""), size)
+                _check_hash(spec, path, iter(lambda: file.read(2**20), b""), size)
             return path
     raise missed or FileNotFoundError(
         f"{spec}: the repository has no weights of one file; expected {' or '.join(WEIGHT_FILES)}"
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(spec: str, path: Path) -> dict[str, Any]:
     content = read_json_bytes(path)
-    _check_hash(path, [content], len(content))
-    return parse_json_object(content, lambda message: WeightsError(f"{path}: {message}"))
+    _check_hash(spec, path, [content], len(content))
+    return parse_json_object(content, lambda message: WeightsError(f"{spec}: {path}: {message}"))
 
 
-def _check_hash(path: Path, chunks: Iterable[bytes], size: int) -> None:
+def _check_hash(spec: str, path: Path, chunks: Iterable[bytes], size: int) -> None:
     """Compare a file's content with the name of the blob that its link in the cache points to."""
     # Not resolve(): a blob may be a link to a store that several repositories share.
     blob = path.parent / os.readlink(path) if path.is_symlink() else path
@@ -197,7 +199,7 @@ def _check_hash(path: Path, chunks: Iterable[bytes], size: int) -> None:
         digest.update(chunk)
     if digest.hexdigest() != blob.name:
         raise WeightsError(
-            f"{path}: the file is damaged: its {what} is {digest.hexdigest()}, expected "
+            f"{spec}: {path} is damaged: its {what} is {digest.hexdigest()}, expected "
             f"{blob.name}; delete {os.path.normpath(blob)} and load again to download it anew"
         )
 
@@ -273,8 +275,9 @@ def _not_cached(error: Exception, spec: str, repo: str, file: str) -> _NotCached
     from huggingface_hub import constants, utils
 
     folder = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
-    links = [path for path in folder.glob(f"snapshots/*/{file}") if not path.exists()]
-    partial = [*links, *folder.glob("blobs/*.incomplete")]
+    links = [snapshot / file for snapshot in folder.glob("snapshots/*")]
+    partial = [path for path in links if path.is_symlink() and not path.exists()]
+    partial += folder.glob("blobs/*.incomplete")
     offline = isinstance(error.__cause__, utils.OfflineModeIsEnabled)
     return _NotCached(
         f"{spec}: {file} is not in the cache {folder} and the hub "

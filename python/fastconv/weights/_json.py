@@ -31,11 +31,11 @@ def parse_json_object(content: bytes, fail: Fail) -> dict[str, Any]:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make a dict; where a name occurs twice, readers disagree about which value counts."""
-    items = dict(pairs)
-    if len(items) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the name {quote(twice)} occurs twice in one object")
+    items: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in items:
+            raise ValueError(f"the name {quote(name)} occurs twice in one object")
+        items[name] = value
     return items
 
 
