@@ -28,6 +28,7 @@ from fastconv.models.lenet import *
 from fastconv.models.mnasnet import *
 from fastconv.models.mobilenet import *
 from fastconv.models.mobilenetv3 import *
+from fastconv.models.regnet import *
 from fastconv.models.resnet import *
 from fastconv.models.shufflenet import *
 from fastconv.models.squeezenet import *
