@@ -4,12 +4,15 @@ import copy
 import json
 import pickle
 import re
+import sys
 import types
+from pathlib import Path
 
 import fastconv
 import numpy as np
 import pytest
 from fastconv import models, weights
+from fastconv.cli import main
 from fastconv.models._registry import model_keys
 from fastconv.weights.naming import rename
 
@@ -447,12 +450,27 @@ def test_hub(lite, tmp_path, monkeypatch):
         )
 
     hub.fetch = fetch
-    monkeypatch.setitem(__import__("sys").modules, "fastconv.weights._hub", hub)
+    monkeypatch.setitem(sys.modules, "fastconv.weights._hub", hub)
     model = fastconv.create_model("efficientnet_lite0", "hub:timm/some.tag@main")
     assert same_weights(model, lite)
     assert model.checkpoint.source == "hub:timm/some.tag@abc"
     assert model.checkpoint.config == "hub:timm/some.tag@abc, config.json"
     assert model.default_cfg["input_size"] == (3, 192, 192)
+
+
+def test_classify_takes_folders_and_their_labels(resnet, tmp_path, capsys):
+    write(tmp_path, as_transformers(resnet.state_dict()), {**RESNET, **LABELS})
+    photo = Path(__file__).parents[1] / "examples" / "coffee.jpg"
+    assert (
+        main(["classify", str(photo), "--model=resnet18", f"--weights={tmp_path}", "--json"]) == 0
+    )
+    (result,) = json.loads(capsys.readouterr().out)
+    assert sorted(p["class"] for p in result["predictions"]) == ["background", "cat", "dog"]
+    (tmp_path / "config.json").write_text('{"architecture": "resnet34"}')
+    assert main(["classify", str(photo), "--model=resnet18", f"--weights={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert "which is fastconv's 'resnet34'; expected 'resnet18'" in error
+    assert error.count("\n") == 1
 
 
 # ---- Variants ------------------------------------------------------------------------------------
