@@ -10,7 +10,7 @@ import torch
 import torchvision
 import transformers
 from conditioning import condition
-from fastconv.models import _checkpoint, _variants
+from fastconv.models import _checkpoint, _config
 from fastconv.nn import init
 from safetensors.torch import load_file, save_file
 
@@ -21,7 +21,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 TIMM = [
     name
     for name in timm.list_models()
-    if _variants.timm_architecture(name)[0] in fastconv.list_models()
+    if _config.timm_architecture(name)[0] in fastconv.list_models()
 ]
 
 
@@ -61,7 +61,7 @@ def test_timm_architectures_are_those_of_the_families():
 
 @pytest.mark.parametrize("architecture", TIMM)
 def test_every_key_of_timm(architecture):
-    name, arguments = _variants.timm_architecture(architecture)
+    name, arguments = _config.timm_architecture(architecture)
     with torch.device("meta"):
         theirs = timm.create_model(architecture).state_dict()
     model = built(name, **arguments)
@@ -169,7 +169,7 @@ def test_logits_of_timm(architecture, tmp_path):
     theirs, x = condition(timm.create_model(architecture, num_classes=7), size, batch=2)
     expected = logits_of(theirs, x)
     timm.models.save_for_hf(theirs.float(), tmp_path, safe_serialization=True)
-    name, _ = _variants.timm_architecture(architecture)
+    name, _ = _config.timm_architecture(architecture)
     model = check(name, tmp_path, x, expected)
     cfg = timm.data.resolve_model_data_config(theirs)
     assert model.default_cfg == {key: cfg[key] for key in model.default_cfg}

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastconv.models._variants import Facts, decide, from_config
+from fastconv.models._config import Facts, from_config
+from fastconv.models._variants import decide
 from fastconv.nn import init
 from fastconv.nn.module import listed
 from fastconv.weights._common import quote
