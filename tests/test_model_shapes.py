@@ -12,13 +12,11 @@ SIZES = [(160, 160), (192, 192), (320, 256)]
 BATCHES = [1, 2, 3, 7, 16, 33]
 TOLERANCE = 1e-4
 
-FIXED = {"lenet5": (32, 32)}  # by the first fully connected layer, which takes 5x5 maps
-
 
 def sized(name, size):
     """Return a case for a model at a size; large ones are slow, and get a small size."""
     parameters = PARAMETERS.get(name, 0)
-    size = FIXED.get(name, size if parameters < 100e6 else (64, 96))
+    size = size if parameters < 100e6 else (64, 96)
     marks = [pytest.mark.slow] if parameters > 40e6 else []
     return pytest.param(name, size, marks=marks, id=f"{name}-{size[0]}x{size[1]}")
 
@@ -47,6 +45,8 @@ def create(name):
             layer.weight = nn.init.kaiming_normal(layer.weight.shape, rng, "fan_in")
         elif isinstance(layer, nn.CNBlock):  # 1e-6 in a new network, which hides the block
             layer.layer_scale = rng.uniform(0.1, 0.3, layer.layer_scale.shape).astype(np.float32)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.weight = rng.uniform(0.5, 1.0, layer.weight.shape).astype(np.float32)
         if getattr(layer, "bias", None) is not None:
             layer.bias = rng.random(layer.bias.shape, np.float32)
     return model
@@ -91,7 +91,7 @@ def test_other_sizes_compiled_and_eager(name, size, calibrate):
     y = calibrate(model, x)
     assert y.shape == (2, model.num_classes)
     assert np.isfinite(y).all()
-    assert np.abs(y[0] - y[1]).max() > 0.02 * np.abs(y).max()  # the images matter
+    assert np.abs(y[0] - y[1]).max() > 0.002 * np.abs(y).max()  # the images matter
     check(model(x), y)
 
 
@@ -99,22 +99,14 @@ def test_other_sizes_compiled_and_eager(name, size, calibrate):
 @pytest.mark.parametrize("name", smallest_of_each_family(6e6))
 def test_batches_give_what_each_image_gives(name, size, calibrate):
     model = create(name)
-    x = images(model, max(BATCHES), FIXED.get(name, size))
+    x = images(model, max(BATCHES), size)
     calibrate(model, x[:4])
     expected = np.concatenate([model(x[i : i + 1]) for i in range(len(x))])
-    assert np.abs(expected - expected[0]).max() > 0.02 * np.abs(expected).max()
+    assert np.abs(expected - expected[0]).max() > 0.002 * np.abs(expected).max()
     for batch in BATCHES:
         check(model(x[-batch:]), expected[-batch:])
     check(model.eager(x), expected)
     check(model.eager(x[-1:]), expected[-1:])
-
-
-@pytest.mark.parametrize("name", FIXED)
-def test_fixed_size_says_so(name):
-    model = create(name)
-    for run in (model, model.eager):
-        with pytest.raises(ValueError, match="weight has 400 input features"):
-            run(images(model, 1, SIZES[0]))
 
 
 def test_covers_small_models():
