@@ -64,8 +64,9 @@ def model(monkeypatch, tmp_path):
 
     model = Model()
 
-    def create_model(name, weights):
+    def create_model(name, weights, **arguments):
         model.created.append((name, Path(weights).name))
+        model.arguments = arguments
         return model
 
     monkeypatch.setattr(fastconv, "create_model", create_model, raising=False)
@@ -142,6 +143,25 @@ def test_names_of_classes(model, capsys, num_classes, found, names):
     assert main(["classify", "--json", "--top", "2", "--weights", "hub:a/b", COFFEE]) == 0
     (result,) = json.loads(capsys.readouterr().out)
     assert [entry["class"] for entry in result["predictions"]] == names
+
+
+def test_arguments_of_the_model(model, capsys):
+    arguments = ["--set", "padding=same", "--set", "bn_eps=1e-3", "--set", "transform_input=True"]
+    assert main(["classify", COFFEE, *arguments]) == 0
+    assert model.arguments == {"padding": "same", "bn_eps": 1e-3, "transform_input": True}
+
+
+@pytest.mark.parametrize("text", ["padding", "=same", "a b=1"])
+def test_arguments_that_are_none(capsys, text):
+    with pytest.raises(SystemExit, match="2"):
+        main(["classify", COFFEE, "--set", text])
+    assert f"argument --set: expected NAME=VALUE, got {text!r}" in capsys.readouterr().err
+
+
+def test_argument_that_the_model_does_not_take(capsys):
+    message = fails(capsys, "classify", COFFEE, "--model", "lenet5", "--set", "depth=3")
+    assert "--set" in message
+    assert "depth" in message
 
 
 def test_weights_in_the_package(model, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import json
 import os
@@ -38,6 +39,7 @@ examples:
   fastconv classify *.jpg --top 3 --json
   fastconv classify cat.png --model resnet50 --weights resnet50.safetensors
   fastconv classify cat.png --model resnet50 --weights hub:timm/resnet50.tv_in1k
+  fastconv classify cat.png --model inception_v3 --weights inception.pth --set transform_input=True
   fastconv classify seven.png --model lenet5
 
 Nothing is downloaded but hub:...: the default model's weights and the names of the classes come
@@ -65,6 +67,14 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "transformers, ...; or a folder with these and config.json; or hub:owner/repo[@revision]",
     )
     parser.add_argument(
+        "--set",
+        type=_argument,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an argument of the model, such as padding=same; may be repeated",
+    )
+    parser.add_argument(
         "--top", type=_positive, default=5, metavar="K", help="classes per photo (default: 5)"
     )
     parser.add_argument(
@@ -84,11 +94,25 @@ def _positive(text: str) -> int:
     return number
 
 
+def _argument(text: str) -> tuple[str, Any]:
+    """Split ``name=value``; the value is a Python literal, else a string."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.threads is not None:
         fastconv.set_num_threads(arguments.threads)
     weights = arguments.weights or _trained_weights(arguments.model)
-    model = fastconv.create_model(arguments.model, weights=weights)
+    try:
+        model = fastconv.create_model(arguments.model, weights=weights, **dict(arguments.set))
+    except TypeError as error:
+        raise ValueError(f"--set: {error}") from error
     results: list[dict[str, Any]] = []
     names: list[str] = []
     for start in range(0, len(arguments.images), _BATCH):

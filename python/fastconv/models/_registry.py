@@ -194,7 +194,8 @@ def create_model(
         if num_classes is not None:
             with init.skip():
                 model.reset_classifier(num_classes)
-        model.reset_parameters(seed)
+        if not init.is_skipping():
+            model.reset_parameters(seed)
         return model
 
     if num_classes is not None and as_int("num_classes", num_classes) < 0:
