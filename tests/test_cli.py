@@ -32,6 +32,7 @@ class Model:
             "crop_pct": 1.0,
         }
         self.num_classes = 1000
+        self.checkpoint = None
         self.batches = []
         self.created = []
 
@@ -63,8 +64,9 @@ def model(monkeypatch, tmp_path):
 
     model = Model()
 
-    def create_model(name, weights):
+    def create_model(name, weights, **arguments):
         model.created.append((name, Path(weights).name))
+        model.arguments = arguments
         return model
 
     monkeypatch.setattr(fastconv, "create_model", create_model, raising=False)
@@ -121,6 +123,53 @@ def test_other_model_and_weights(model, capsys):
     assert lines[1].split()[:3] == ["1", "class", "7"]
 
 
+def checkpoint(**changes):
+    values = dict.fromkeys(fastconv.models.Checkpoint._fields)
+    return fastconv.models.Checkpoint(**{**values, "background": False, **changes})
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "found", "names"),
+    [
+        (1000, None, ["espresso", "name 281"]),
+        (1001, checkpoint(background=True), ["name 966", "name 280"]),
+        (1001, checkpoint(), ["class 967", "class 281"]),
+        (3, checkpoint(labels=("cat", "dog", "owl")), ["dog", "owl"]),
+        (10, checkpoint(source="package:digits"), ["seven", "one"]),
+    ],
+)
+def test_names_of_classes(model, capsys, num_classes, found, names):
+    model.num_classes, model.checkpoint = num_classes, found
+    assert main(["classify", "--json", "--top", "2", "--weights", "hub:a/b", COFFEE]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert [entry["class"] for entry in result["predictions"]] == names
+
+
+def test_arguments_of_the_model(model, capsys):
+    arguments = ["--set", "padding=same", "--set", "bn_eps=1e-3", "--set", "transform_input=True"]
+    assert main(["classify", COFFEE, *arguments]) == 0
+    assert model.arguments == {"padding": "same", "bn_eps": 1e-3, "transform_input": True}
+
+
+@pytest.mark.parametrize("text", ["padding", "=same", "a b=1"])
+def test_arguments_that_are_none(capsys, text):
+    with pytest.raises(SystemExit, match="2"):
+        main(["classify", COFFEE, "--set", text])
+    assert f"argument --set: expected NAME=VALUE, got {text!r}" in capsys.readouterr().err
+
+
+def test_argument_that_the_model_does_not_take(capsys):
+    message = fails(capsys, "classify", COFFEE, "--model", "lenet5", "--set", "depth=3")
+    assert "--set" in message
+    assert "depth" in message
+
+
+def test_weights_in_the_package(model, capsys):
+    model.num_classes = 10
+    assert main(["classify", COFFEE, "--model", "lenet5"]) == 0
+    assert model.created == [("lenet5", "package:digits")]
+
+
 def test_threads(model, capsys):
     before = fastconv.get_num_threads()
     try:
@@ -135,6 +184,10 @@ def test_model_without_trained_weights(model, capsys):
         capsys, "classify", COFFEE, "--model", "resnet50"
     )
     assert model.created == []
+
+
+def test_misspelt_model(model, capsys):
+    assert "did you mean resnet50" in fails(capsys, "classify", COFFEE, "--model", "resnet5")
 
 
 def test_bad_photos(model, capsys, tmp_path):

@@ -17,7 +17,19 @@ import numpy as np
 import pytest
 from fastconv import weights
 from fastconv.weights import WeightsError
-from fastconv.weights.naming import EFFICIENTNET_LITE0_REPEATS, lukemelas_efficientnet
+from torch_files import (
+    VALUES,
+    call,
+    dict_of,
+    name_of,
+    number,
+    storage,
+    tensor,
+    text,
+    tuple_of,
+    write_stream,
+    write_zip,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -56,73 +68,6 @@ def assert_equal(actual, expected):
     arrays = [array for array in actual.values() if array.size]
     for index, array in enumerate(arrays):
         assert not any(np.shares_memory(array, other) for other in arrays[:index])
-
-
-# --- Pickles by hand: what torch.save would not write ---
-
-
-def text(value):
-    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-
-
-def number(value):
-    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-    return b"\x8b" + struct.pack("<I", len(data)) + data
-
-
-def tuple_of(*items):
-    return b"(" + b"".join(items) + b"t"
-
-
-def dict_of(**items):
-    return b"}(" + b"".join(text(key) + value for key, value in items.items()) + b"u"
-
-
-def name_of(path):
-    module, name = path.rsplit(".", 1)
-    return f"c{module}\n{name}\n".encode()
-
-
-def call(path, *arguments):
-    return name_of(path) + tuple_of(*arguments) + b"R"
-
-
-def storage(key="0", numel=4, kind="torch.FloatStorage", view=b""):
-    return (
-        tuple_of(text("storage"), name_of(kind), text(key), text("cpu"), number(numel), view) + b"Q"
-    )
-
-
-def tensor(data=None, offset=0, shape=(4,), stride=(1,)):
-    return call(
-        "torch._utils._rebuild_tensor_v2",
-        storage() if data is None else data,
-        number(offset),
-        tuple_of(*map(number, shape)),
-        tuple_of(*map(number, stride)),
-        b"\x89",
-        call("collections.OrderedDict"),
-    )
-
-
-VALUES = np.array([1, -2, 3.5, 1e30], dtype=np.float32)
-
-
-def write_zip(path, value, data=None, byteorder=None, **options):
-    with zipfile.ZipFile(path, "w", **options) as archive:
-        archive.writestr("x/data.pkl", b"\x80\x02" + value + b".")
-        if byteorder:
-            archive.writestr("x/byteorder", byteorder)
-        for key, content in ({"0": VALUES} if data is None else data).items():
-            archive.writestr(f"x/data/{key}", content.tobytes())
-
-
-def write_stream(path, value, data=None):
-    data = {"0": VALUES} if data is None else data
-    head = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {})]
-    keys = pickle.dumps(list(data), 2)
-    storages = [struct.pack("<q", len(content)) + content.tobytes() for content in data.values()]
-    path.write_bytes(b"".join([*head, b"\x80\x02", value, b".", keys, *storages]))
 
 
 @pytest.fixture(params=[write_zip, write_stream], ids=["zip", "stream"])
@@ -192,6 +137,17 @@ def test_bfloat16_in_safetensors(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"\x80\x3f\x49\xc0")
     assert_equal(weights.load(path), {"a": np.array([1, -3.140625], dtype=np.float32)})
+
+
+def test_safetensors_whose_length_begins_like_a_pickle(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    for length in range(1, 129):
+        state_dict = {"n" * length: np.arange(3, dtype=np.float32)}
+        weights.save(path, state_dict)
+        assert_equal(weights.load(path), state_dict)
+        if path.read_bytes()[0] == 0x80:
+            return
+    raise AssertionError("no header of 128 bytes")
 
 
 def test_npz_of_numpy(tmp_path):
@@ -728,48 +684,3 @@ def test_save_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
         weights.save(path, {"a": np.zeros(3)})
     assert list(tmp_path.iterdir()) == [path]
     assert_equal(weights.load(path), {"a": np.ones(3)})
-
-
-# --- Names ---
-
-
-def test_lukemelas_names():
-    assert sum(EFFICIENTNET_LITE0_REPEATS) == 16
-    pairs = {
-        "_conv_stem.weight": "features.0.0.weight",
-        "_bn0.running_mean": "features.0.1.running_mean",
-        "_blocks.0._depthwise_conv.weight": "features.1.0.block.0.0.weight",
-        "_blocks.0._bn1.bias": "features.1.0.block.0.1.bias",
-        "_blocks.0._project_conv.weight": "features.1.0.block.1.0.weight",
-        "_blocks.0._bn2.weight": "features.1.0.block.1.1.weight",
-        "_blocks.1._expand_conv.weight": "features.2.0.block.0.0.weight",
-        "_blocks.2._bn0.num_batches_tracked": "features.2.1.block.0.1.num_batches_tracked",
-        "_blocks.3._depthwise_conv.weight": "features.3.0.block.1.0.weight",
-        "_blocks.4._bn1.weight": "features.3.1.block.1.1.weight",
-        "_blocks.7._project_conv.weight": "features.4.2.block.2.0.weight",
-        "_blocks.14._bn2.running_var": "features.6.3.block.2.1.running_var",
-        "_blocks.15._bn2.bias": "features.7.0.block.2.1.bias",
-        "_conv_head.weight": "features.8.0.weight",
-        "_bn1.weight": "features.8.1.weight",
-        "_fc.bias": "classifier.1.bias",
-    }
-    assert lukemelas_efficientnet({key: value for key, value in pairs.items()}) == {
-        value: value for value in pairs.values()
-    }
-    assert weights.recognise(pairs) == "lukemelas"
-    assert list(weights.to_model_names(pairs, "efficientnet_lite0")) == list(pairs.values())
-
-
-def test_native_names_stay():
-    state_dict = {"conv1.weight": 1, "layer1.0.conv1.weight": 2}
-    assert weights.recognise(state_dict) == "native"
-    assert weights.to_model_names(state_dict, "resnet18") == state_dict
-
-
-def test_names_of_another_model():
-    state_dict = {"_conv_stem.weight": 1, "_blocks.0._bn1.weight": 2}
-    with pytest.raises(ValueError, match="'resnet18'"):
-        weights.to_model_names(state_dict, "resnet18")
-    for key in ("_blocks.16._bn1.weight", "_blocks.0._expand_conv.weight", "_se.weight", "x"):
-        with pytest.raises(ValueError, match="no weight of an EfficientNet-Lite"):
-            weights.to_model_names({**state_dict, key: 3}, "efficientnet_lite0")

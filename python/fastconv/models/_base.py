@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypedDict
 
+from fastconv.models._checkpoint import Checkpoint
 from fastconv.nn import Identity, Linear, Module, init
 from fastconv.nn.module import IncompatibleKeys, Value
 from fastconv.ops._args import as_int
@@ -42,6 +43,8 @@ class ImageClassifier(Module):
     """Inputs of the classifier."""
     weights_source: str | None = None
     """Where the weights come from; `None` where they are random, so that outputs mean nothing."""
+    checkpoint: Checkpoint | None = None
+    """What `create_model` found in a checkpoint; `None` without one."""
     default_cfg: DefaultCfg = IMAGENET_CFG
     """Preprocessing that the published weights expect."""
 
@@ -113,6 +116,8 @@ class ImageClassifier(Module):
         setattr(parent, name, classifier)
         if self.weights_source is not None:
             self.weights_source += ", new classifier"
+        if self.checkpoint is not None:
+            self.checkpoint = self.checkpoint._replace(background=False, labels=None)
 
     def _new_classifier(self, in_features: int, num_classes: int, seed: int) -> Module:
         """Return a layer of this model's dtype, with random weights where they are wanted."""
@@ -126,6 +131,7 @@ class ImageClassifier(Module):
         """Load weights; see `fastconv.nn.Module.load_state_dict`."""
         result = super().load_state_dict(state_dict, strict)
         self.weights_source = "a state dict"
+        self.checkpoint = None
         return result
 
     def extra_repr(self) -> str:

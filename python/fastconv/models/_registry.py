@@ -5,18 +5,17 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import functools
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
-import numpy as np
 import numpy.typing as npt
 
 from fastconv.models._base import DefaultCfg, ImageClassifier
+from fastconv.models._checkpoint import FORMS, Weights, load_checkpoint, open_weights, understand
 from fastconv.nn import init
+from fastconv.ops._args import as_int
 
 _Model = TypeVar("_Model", bound=ImageClassifier)
-Weights = str | os.PathLike[str] | Mapping[str, npt.ArrayLike]
 
 
 class ModelEntry(NamedTuple):
@@ -35,11 +34,6 @@ class ModelEntry(NamedTuple):
 
 
 _registry: dict[str, ModelEntry] = {}
-
-_FORMS = """
-    weights=None                       random, seeded: outputs mean nothing
-    weights="model.safetensors"        a file: .safetensors, .pth, .pt or .npz
-    weights=state_dict                 a mapping from names to arrays"""
 
 
 def register_model(
@@ -141,13 +135,22 @@ def create_model(
     ----------
     name : str
         One of `list_models()`.
-    weights : None, path or mapping
-        `None` gives random weights drawn from `seed`, as the model's authors draw them before
-        training. A path is read by `fastconv.weights.load`; a mapping holds arrays by the names of
-        torchvision, timm, or another naming that `fastconv.weights` knows.
+    weights : None, path, str or mapping
+        - `None`: random weights drawn from `seed`, as the authors draw them before training.
+        - The path of a file that `fastconv.weights.load` reads, or of a folder with ``config.json``
+          and ``model.safetensors`` or ``pytorch_model.bin``.
+        - ``"hub:owner/repo"`` or ``"hub:owner/repo@revision"`` (also ``"hf-hub:..."``): the same on
+          the Hugging Face hub, or in its local cache (extra ``[hub]``).
+        - ``"package:digits"``: weights that come with fastconv.
+        - A mapping from names to arrays.
+
+        Names may be those of torchvision, timm, Hugging Face transformers, EfficientNet-PyTorch
+        (lukemelas) or ConvNeXt's authors. A ``config.json`` of timm or transformers beside the file
+        selects the model's arguments and its `default_cfg`; without one the names do. What was
+        found is in ``model.checkpoint``.
     num_classes : int, optional
         By default that of the weights, or of the model (1000 for ImageNet). Where it differs from
-        that of the weights, the classifier is new and random.
+        that of the weights, the classifier is new and random, and a warning says so.
     in_chans : int, optional
         Channels of the input, by default the model's: 3, or 1 for `lenet5`.
     dtype : dtype
@@ -155,7 +158,8 @@ def create_model(
     seed : int
         Of random weights.
     **kwargs
-        More arguments of the model, such as ``width_mult`` of `mobilenet_v2`.
+        More arguments of the model, such as ``width_mult`` of `mobilenet_v2`. They come before
+        those that a checkpoint selects.
 
     Returns
     -------
@@ -164,7 +168,12 @@ def create_model(
     Raises
     ------
     ValueError
-        If `name` is unknown (the message has the nearest names) or `weights` do not fit the model.
+        If `name` is unknown (the message has the nearest names); if `weights` do not fit the model
+        (the message lists what is missing, unexpected or of another shape), are of another one by
+        their ``config.json``, or fit several variants of it (the message lists these). As
+        `fastconv.weights.WeightsError`: the file is corrupt or hostile.
+    OSError
+        If a file cannot be read, or the hub not be reached.
     TypeError
         If the model takes no such argument.
 
@@ -177,29 +186,64 @@ def create_model(
     """
     entry = model_entry(name)
     if kwargs.pop("pretrained", False):
-        raise ValueError(f"pretrained=True names no weights: pass one of{_FORMS}")
-    state_dict = _read(name, weights)
-
+        raise ValueError(f"pretrained=True names no weights: pass one of{FORMS}")
     if in_chans is not None:
         kwargs["in_chans"] = in_chans
+    if weights is None:
+        model = _build(name, entry, dtype, kwargs)
+        if num_classes is not None:
+            with init.skip():
+                model.reset_classifier(num_classes)
+        if not init.is_skipping():
+            model.reset_parameters(seed)
+        return model
+
+    if num_classes is not None and as_int("num_classes", num_classes) < 0:
+        raise ValueError(f"num_classes must not be negative, got {num_classes}")
+    checkpoint = understand(name, open_weights(weights), kwargs, list_models())
+    model = _build(name, entry, dtype, {**checkpoint.arguments, **kwargs})
+    model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **checkpoint.facts.default_cfg})
+    load_checkpoint(model, checkpoint, num_classes, seed, functools.partial(_nearest, name))
+    return model
+
+
+def _build(
+    name: str, entry: ModelEntry, dtype: npt.DTypeLike, arguments: Mapping[str, Any]
+) -> ImageClassifier:
+    """Build a model whose weights are zero."""
     with init.skip():
-        model = entry.factory(**kwargs).astype(dtype)
-        classes = num_classes if state_dict is None else _classes_of(model, state_dict)
-        if classes is not None:
-            model.reset_classifier(classes)
+        model = entry.factory(**arguments).astype(dtype)
     model.name = name
     model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **entry.default_cfg})
-    if in_chans not in (None, model.default_cfg["input_size"][0]):
-        model.default_cfg = _with_channels(model.default_cfg, in_chans)
-    if state_dict is None:
-        model.reset_parameters(seed)
-        return model
-    model.load_state_dict(state_dict)
-    if not isinstance(weights, Mapping):
-        model.weights_source = os.fspath(cast(os.PathLike[str], weights))
-    if num_classes is not None and num_classes != classes:
-        model.reset_classifier(num_classes, seed)
+    channels = arguments.get("in_chans")
+    if channels not in (None, model.default_cfg["input_size"][0]):
+        model.default_cfg = _with_channels(model.default_cfg, channels)
     return model
+
+
+def model_keys(name: str) -> list[str]:
+    """Return the names in a model's state dict."""
+    return list(_build(name, model_entry(name), "float32", {}).state_dict())
+
+
+def _nearest(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the model of the same family whose names and shapes these are, but for the classes."""
+
+    def comparable(shapes: Mapping[str, tuple[int, ...]], classifier: str) -> dict[str, Any]:
+        return {
+            key: shape
+            for key, shape in shapes.items()
+            if not key.startswith(f"{classifier}.") and not key.endswith("num_batches_tracked")
+        }
+
+    family = model_entry(name).family
+    for other, entry in _registry.items():
+        if entry.family == family and other != name:
+            model = _build(other, entry, "float32", {})
+            theirs = {key: value.shape for key, value in model.state_dict().items()}
+            if comparable(theirs, model._classifier) == comparable(shapes, model._classifier):
+                return other
+    return None
 
 
 def _with_channels(cfg: DefaultCfg, channels: int) -> DefaultCfg:
@@ -211,31 +255,3 @@ def _with_channels(cfg: DefaultCfg, channels: int) -> DefaultCfg:
         "mean": (mean,) * channels,
         "std": (std,) * channels,
     }
-
-
-def _read(name: str, weights: Weights | None) -> Mapping[str, npt.ArrayLike] | None:
-    """Return the state dict that `weights` stands for, by the model's own names."""
-    if weights is None:
-        return None
-    from fastconv.weights import load
-    from fastconv.weights.naming import to_model_names
-
-    if isinstance(weights, str) and weights.startswith(("hub:", "hf-hub:")):
-        raise ValueError(
-            f"weights={weights!r}: the hub is not supported yet: download the file and pass one of"
-            f"{_FORMS}"
-        )
-    if isinstance(weights, str | os.PathLike):
-        weights = load(weights)
-    if not isinstance(weights, Mapping):
-        raise TypeError(
-            f"weights must be None, a path or a mapping, got {type(weights).__name__}: pass one of"
-            f"{_FORMS}"
-        )
-    return to_model_names(weights, name)
-
-
-def _classes_of(model: ImageClassifier, state_dict: Mapping[str, npt.ArrayLike]) -> int | None:
-    """Return how many classes the classifier in `state_dict` has, `None` if there is none."""
-    weight = state_dict.get(f"{model._classifier}.weight")
-    return len(np.asarray(weight)) if weight is not None and np.ndim(weight) else None

@@ -32,6 +32,8 @@ class ConvNeXt(ImageClassifier):
         Channels of the input.
     stochastic_depth_prob : float
         Of the last block in training, growing linearly from 0 at the first.
+    head_norm_eps : float
+        Of the last norm; transformers' weights were trained with 1e-12.
     """
 
     _classifier = "classifier.2"
@@ -43,6 +45,7 @@ class ConvNeXt(ImageClassifier):
         num_classes: int = 1000,
         in_chans: int = 3,
         stochastic_depth_prob: float = 0.0,
+        head_norm_eps: float = 1e-6,
     ) -> None:
         norm = functools.partial(nn.LayerNorm2d, eps=1e-6)
         drop = iter(np.linspace(0, stochastic_depth_prob, sum(depths)).tolist())
@@ -69,7 +72,7 @@ class ConvNeXt(ImageClassifier):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.num_features = dims[-1]
         self.classifier = nn.Sequential(
-            norm(dims[-1]), nn.Flatten(), nn.Linear(dims[-1], num_classes)
+            norm(dims[-1], eps=head_norm_eps), nn.Flatten(), nn.Linear(dims[-1], num_classes)
         )
 
     def forward_features(self, x: Value) -> Value:

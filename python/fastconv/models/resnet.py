@@ -1,7 +1,9 @@
-"""ResNet, ResNeXt and Wide ResNet: stages of residual blocks."""
+"""ResNet, ResNeXt, Wide ResNet and SE-ResNet: stages of residual blocks."""
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import numpy as np
 from fastconv import nn
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.models._scaling import make_divisible
 from fastconv.nn.module import Value
+from fastconv.ops._args import as_bool, choice
 
 __all__ = [
     "ResNet",
@@ -21,6 +25,11 @@ __all__ = [
     "resnext50_32x4d",
     "resnext101_32x8d",
     "resnext101_64x4d",
+    "seresnet18",
+    "seresnet34",
+    "seresnet50",
+    "seresnet101",
+    "seresnet152",
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]
@@ -28,12 +37,16 @@ __all__ = [
 RESNET = "He et al., Deep Residual Learning for Image Recognition (2015), arXiv:1512.03385"
 RESNEXT = "Xie et al., Aggregated Residual Transformations (2016), arXiv:1611.05431"
 WIDE = "Zagoruyko and Komodakis, Wide Residual Networks (2016), arXiv:1605.07146"
+SE = "Hu et al., Squeeze-and-Excitation Networks (2017), arXiv:1709.01507"
 
 Block = type[nn.BasicBlock] | type[nn.Bottleneck]
 
 
 class ResNet(ImageClassifier):
     """Stem, four stages of residual blocks, global mean, classifier; named as in torchvision.
+
+    The paper has the stride of a stage in the first 1x1 convolution (``stride_in_1x1=True``), as
+    the weights of Caffe and those of Hugging Face with ``downsample_in_bottleneck`` need.
 
     Source: He et al., Deep Residual Learning (2015), table 1.
 
@@ -49,6 +62,20 @@ class ResNet(ImageClassifier):
         Channels of the input.
     groups, width_per_group : int
         Groups of the 3x3 convolutions, and channels of each group in the first stage.
+    shortcut : {"B", "A"}
+        Where the shape changes: a projection, or the identity with channels of zeros.
+    stride_in_1x1 : bool
+        Whether a `Bottleneck` has its stride in the first 1x1 convolution instead of the 3x3.
+    se_ratio : float, optional
+        Hidden channels of squeeze-and-excitation relative to a block's output, rounded to a
+        multiple of 8; `None` leaves it out.
+    bn_eps : float
+        Of the batch norms.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `shortcut` or `stride_in_1x1` is another one, or one that `BasicBlock` does not have.
     """
 
     _classifier = "fc"
@@ -61,12 +88,33 @@ class ResNet(ImageClassifier):
         in_chans: int = 3,
         groups: int = 1,
         width_per_group: int = 64,
+        shortcut: str = "B",
+        stride_in_1x1: bool = False,
+        se_ratio: float | None = None,
+        bn_eps: float = 1e-5,
     ) -> None:
+        norm = functools.partial(nn.BatchNorm2d, eps=bn_eps)
+        make_projection = functools.partial(
+            nn.ConvNormActivation, kernel_size=1, norm_layer=norm, activation_layer=None
+        )
+        option = choice("shortcut", shortcut, ("A", "B"))
+        make_shortcut = nn.PaddedShortcut if option == "A" else make_projection
+
+        def squeeze_excitation(channels: int) -> nn.SqueezeExcitation:
+            return nn.SqueezeExcitation(channels, make_divisible(channels * (se_ratio or 0)))
+
+        make_block = functools.partial(
+            block,
+            groups=groups,
+            base_width=width_per_group,
+            stride_in_1x1=as_bool("stride_in_1x1", stride_in_1x1),
+            norm_layer=norm,
+            se_layer=None if se_ratio is None else squeeze_excitation,
+        )
         self.conv1 = nn.Conv2d(in_chans, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = norm(64)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-
         inplanes = 64
 
         def stage(planes: int, blocks: int, stride: int) -> nn.Sequential:
@@ -74,16 +122,10 @@ class ResNet(ImageClassifier):
             outplanes = planes * block.expansion
             downsample = None
             if stride != 1 or inplanes != outplanes:
-                downsample = nn.ConvNormActivation(
-                    inplanes, outplanes, 1, stride, activation_layer=None
-                )
-            first = block(inplanes, planes, stride, downsample, groups, width_per_group)
+                downsample = make_shortcut(inplanes, outplanes, stride=stride)
+            first = make_block(inplanes, planes, stride, downsample)
             inplanes = outplanes
-            rest = (
-                block(inplanes, planes, groups=groups, base_width=width_per_group)
-                for _ in range(1, blocks)
-            )
-            return nn.Sequential(first, *rest)
+            return nn.Sequential(first, *(make_block(inplanes, planes) for _ in range(1, blocks)))
 
         self.layer1 = stage(64, layers[0], stride=1)
         self.layer2 = stage(128, layers[1], stride=2)
@@ -109,6 +151,9 @@ class ResNet(ImageClassifier):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.weight = nn.init.kaiming_normal(layer.weight.shape, rng)
+                if layer.bias is not None:
+                    bound = 1 / math.sqrt(nn.init.fan_in(layer.weight.shape))
+                    layer.bias = nn.init.uniform(layer.bias.shape, rng, bound)
             elif isinstance(layer, nn.BatchNorm2d | nn.Linear):
                 layer.reset_parameters(rng)
 
@@ -171,3 +216,33 @@ def wide_resnet50_2(**kwargs: Any) -> ResNet:
 def wide_resnet101_2(**kwargs: Any) -> ResNet:
     """ResNet-101, 3x3 convolutions twice as wide (Zagoruyko 2016): 126.9 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 23, 3), width_per_group=128, **kwargs)
+
+
+@register_model(SE, interpolation="bicubic")
+def seresnet18(**kwargs: Any) -> ResNet:
+    """SE-ResNet-18 (Hu et al. 2017): 11.8 M parameters."""
+    return ResNet(nn.BasicBlock, (2, 2, 2, 2), se_ratio=1 / 16, **kwargs)
+
+
+@register_model(SE, interpolation="bicubic")
+def seresnet34(**kwargs: Any) -> ResNet:
+    """SE-ResNet-34 (Hu et al. 2017): 22.0 M parameters."""
+    return ResNet(nn.BasicBlock, (3, 4, 6, 3), se_ratio=1 / 16, **kwargs)
+
+
+@register_model(SE, hub="timm/seresnet50.a1_in1k", crop_pct=0.95, interpolation="bicubic")
+def seresnet50(**kwargs: Any) -> ResNet:
+    """SE-ResNet-50 (Hu et al. 2017): 28.1 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 4, 6, 3), se_ratio=1 / 16, **kwargs)
+
+
+@register_model(SE, interpolation="bicubic")
+def seresnet101(**kwargs: Any) -> ResNet:
+    """SE-ResNet-101 (Hu et al. 2017): 49.3 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 4, 23, 3), se_ratio=1 / 16, **kwargs)
+
+
+@register_model(SE, interpolation="bicubic")
+def seresnet152(**kwargs: Any) -> ResNet:
+    """SE-ResNet-152 (Hu et al. 2017): 66.8 M parameters."""
+    return ResNet(nn.Bottleneck, (3, 8, 36, 3), se_ratio=1 / 16, **kwargs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -410,8 +410,8 @@ class Module:
         values: dict[str, Array] = {}
         problems: list[str] = []
         if strict:
-            problems += _listed("missing keys", missing, unexpected)
-            problems += _listed("unexpected keys", unexpected, missing or list(slots))
+            problems += listed("missing keys", missing, unexpected)
+            problems += listed("unexpected keys", unexpected, missing or list(slots))
         wrong = []
         for key, (module, name) in slots.items():
             if key not in state_dict:
@@ -424,7 +424,7 @@ class Module:
             if new.shape != old.shape:
                 wrong.append(f"{key}: expected {old.shape}, got {new.shape}")
             values[key] = new
-        problems += _listed("wrong shapes", wrong)
+        problems += listed("wrong shapes", wrong)
         if problems:
             raise ValueError(
                 f"state_dict does not fit {type(self).__name__}:\n" + "\n".join(problems)
@@ -489,14 +489,19 @@ def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-def _listed(title: str, items: Sequence[str], candidates: Sequence[str] = ()) -> list[str]:
+def listed(
+    title: str,
+    items: Sequence[str],
+    candidates: Sequence[str] = (),
+    show: Callable[[str], str] = str,
+) -> list[str]:
     """Describe `items` in at most ten lines, each with the nearest of the candidates."""
     if not items:
         return []
     lines = [f"  {title} ({len(items)}):"]
     for item in items[:10]:
-        near = difflib.get_close_matches(item, candidates, n=1)
-        lines.append(f"    {item}" + (f" (nearest: {near[0]})" if near else ""))
+        near = difflib.get_close_matches(item[:200], candidates[:2000], n=1)
+        lines.append(f"    {show(item)}" + (f" (nearest: {show(near[0])})" if near else ""))
     if len(items) > 10:
         lines.append("    ...")
     return lines

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -38,7 +40,8 @@ class Source:
         self.file = file
         self.path = path
         self.size = size
-        self.budget = 64 * 2**20 + 16 * size
+        self.limit = 64 * 2**20 + 16 * size
+        self.budget = self.limit
 
     def error(self, message: str) -> WeightsError:
         """Return the error to raise: ``message`` behind the name of the file."""
@@ -56,13 +59,21 @@ class Source:
             raise self.error(f"{what} has the impossible shape {describe_shape(shape)}")
         numel = math.prod(shape)
         self.budget -= numel * dtype.itemsize
-        if self.budget < 0:
+        # So does the extent count: a classifier of shape (2**40, 0) would be that of 2**40 classes.
+        if self.budget < 0 or extent > self.limit:
             raise self.error(
                 f"{what} of shape {describe_shape(shape)} and those before it need far more memory "
                 f"than a file of {self.size} bytes should; expected at most 64 MiB + 16 times the "
                 "file's size"
             )
         return numel
+
+
+def check_regular(path: str) -> None:
+    """Refuse devices, pipes and sockets, which can be endless; a folder fails when it is opened."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise WeightsError(f"{path}: expected a regular file, not a device, pipe or socket")
 
 
 def describe_shape(shape: Sequence[int]) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 
-from fastconv.weights._common import Array, Source, WeightsError
+from fastconv.weights._common import Array, Source, check_regular
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Array]:
@@ -61,9 +60,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
     (8, 3, 3, 3)
     """
     path = os.fspath(path)
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise WeightsError(f"{path}: expected a regular file, not a device, pipe or socket")
+    check_regular(path)
     with open(path, "rb") as file:
         source = Source(file, path, os.fstat(file.fileno()).st_size)
         head = file.read(512)
@@ -77,6 +74,10 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
 def _reader(source: Source, head: bytes) -> Callable[[Source], dict[str, Array]]:
     """Return the reader of the format that the first 512 bytes of a file belong to."""
     # Imported here because `import fastconv` must stay fast, and zipfile and pickletools are slow.
+    if head[8:9] == b"{":  # the length of the header, of any bytes, then a JSON object
+        from fastconv.weights._safetensors import read_safetensors
+
+        return read_safetensors
     if head[:1] == b"\x80":  # the pickle opcode PROTO
         from fastconv.weights._torch_stream import read_torch_stream
 
@@ -85,10 +86,6 @@ def _reader(source: Source, head: bytes) -> Callable[[Source], dict[str, Array]]
         from fastconv.weights._zip import read_zip
 
         return read_zip
-    if head[8:9] == b"{":  # the length of the header, then the header: a JSON object
-        from fastconv.weights._safetensors import read_safetensors
-
-        return read_safetensors
     if head[257:262] == b"ustar":
         raise source.error(
             "this is a tar archive, perhaps a checkpoint of torch before 0.1.10; load it with "

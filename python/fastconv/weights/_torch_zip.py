@@ -51,6 +51,8 @@ def read_torch_zip(archive: Archive) -> dict[str, Array]:
         return data.astype(dtype, copy=False)
 
     storages = Storages(source)
-    stream = BytesIO(archive.read(pickles[0], limit=MAX_PICKLE_BYTES))
+    # torch does not compress, so even of a small file that somebody compressed this is plenty.
+    limit = min(MAX_PICKLE_BYTES, 2**20 + 16 * source.size)
+    stream = BytesIO(archive.read(pickles[0], limit))
     root = unpickle(stream, storages.persistent_load, source.error)
     return state_dict_arrays(source, root, read_storage)

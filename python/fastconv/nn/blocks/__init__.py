@@ -22,6 +22,8 @@ from fastconv.nn.blocks.mobile import DepthwiseSeparable as DepthwiseSeparable
 from fastconv.nn.blocks.mobile import FusedMBConv as FusedMBConv
 from fastconv.nn.blocks.mobile import InvertedResidual as InvertedResidual
 from fastconv.nn.blocks.mobile import MBConv as MBConv
+from fastconv.nn.blocks.regnet import ResBottleneckBlock as ResBottleneckBlock
 from fastconv.nn.blocks.residual import BasicBlock as BasicBlock
 from fastconv.nn.blocks.residual import Bottleneck as Bottleneck
+from fastconv.nn.blocks.residual import PaddedShortcut as PaddedShortcut
 from fastconv.nn.blocks.shuffle import ShuffleUnit as ShuffleUnit
