@@ -71,10 +71,12 @@ def _table(results: Sequence[dict[str, Any]]) -> list[str]:
     """Milliseconds of each contender, and the ratios with their intervals."""
     names = list(dict.fromkeys(c["name"] for r in results for c in r["contenders"]))
     others = [name for name in names if name != REFERENCE]
+    peak = any("share_of_peak" in result["case"] for result in results)
     header = [
         "case",
         *(f"{name} ms" for name in names),
         *(f"{name} / {REFERENCE}" for name in others),
+        *(["algorithm", "% of peak"] if peak else []),
         "noise",
         "stopped",
     ]
@@ -86,6 +88,7 @@ def _table(results: Sequence[dict[str, Any]]) -> list[str]:
                 result["case"]["name"],
                 *(_milliseconds(by_name.get(name)) for name in names),
                 *(_ratio(result["ratios"].get(name)) for name in others),
+                *(_peak(result["case"]) if peak else []),
                 f"{result['noise']:.0%}",
                 result["stopped"],
             ]
@@ -109,6 +112,10 @@ def _table(results: Sequence[dict[str, Any]]) -> list[str]:
     }
     lines += ["", *(f"- {case}, {name}: {why}" for (case, name), why in refused.items())]
     return lines
+
+
+def _peak(case: dict[str, Any]) -> list[str]:
+    return [case["network"], f"{case['share_of_peak']:.0%}"]
 
 
 def _milliseconds(contender: dict[str, Any] | None) -> str:
