@@ -1,12 +1,6 @@
 """What must happen before torchvision is imported."""
 
-import warnings
-
 import torch
-
-with warnings.catch_warnings():  # turned into an error, one that it raises from C crashes it
-    warnings.simplefilter("ignore")
-    import onnxruntime  # noqa: F401
 
 # torchvision registers meta kernels for its own C++ operators when it is imported. A torchvision
 # built for another torch lacks them; declared here, the import works, and no test here calls them.
