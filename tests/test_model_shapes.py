@@ -1,6 +1,7 @@
 """Every model takes other sizes of images and other batches, compiled and eager alike."""
 
 import itertools
+import math
 
 import fastconv
 import numpy as np
@@ -29,6 +30,10 @@ def smallest_of_each_family(limit):
     names = sorted(fastconv.list_models(), key=lambda name: PARAMETERS.get(name, limit))
     families = {fastconv.models.model_entry(name).family: name for name in reversed(names)}
     return sorted(name for name in families.values() if PARAMETERS.get(name, limit) < limit)
+
+
+LESS_THAN_6M = smallest_of_each_family(6e6)
+LARGER = sorted({*smallest_of_each_family(math.inf)} - {*LESS_THAN_6M})
 
 
 def create(name):
@@ -99,7 +104,7 @@ def test_other_sizes_compiled_and_eager(name, size, calibrate):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("name", smallest_of_each_family(6e6))
+@pytest.mark.parametrize("name", LESS_THAN_6M)
 def test_batches_give_what_each_image_gives(name, size, calibrate):
     model = create(name)
     x = images(model, max(BATCHES), size)
@@ -112,5 +117,18 @@ def test_batches_give_what_each_image_gives(name, size, calibrate):
     check(model.eager(x[-1:]), expected[-1:])
 
 
-def test_covers_small_models():
-    assert len(smallest_of_each_family(6e6)) >= 4
+@pytest.mark.parametrize("name", LARGER)
+def test_a_batch_of_33_gives_what_each_image_gives(name, calibrate):
+    model = create(name)
+    x = images(model, 33, (96, 96))
+    calibrate(model, x[:4])
+    y = model(x)
+    assert np.abs(y - y[0]).max() > 0.02 * np.abs(y).max()
+    check(model.eager(x), y)
+    for i in (0, 16, 32):
+        check(model(x[i : i + 1]), y[i : i + 1])
+
+
+def test_every_family_has_a_test_of_batches():
+    families = {fastconv.models.model_entry(name).family for name in fastconv.list_models()}
+    assert len(LESS_THAN_6M) + len(LARGER) == len(families)
