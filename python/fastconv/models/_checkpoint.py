@@ -17,7 +17,7 @@ from fastconv.models._config import Facts, from_config
 from fastconv.models._variants import decide
 from fastconv.nn import init
 from fastconv.nn.module import listed
-from fastconv.weights._common import quote
+from fastconv.weights._common import WEIGHT_FILES, quote
 from fastconv.weights.naming import NATIVE, recognise, rename
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ FORMS = """
     weights="hub:owner/repo"           the same on the Hugging Face hub; also "...@revision"
     weights="package:digits"           weights that come with fastconv
     weights=state_dict                 a mapping from names to arrays"""
-
-HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 _UNUSED = re.compile(r"(.*\.)?(num_batches_tracked|position_ids)")
 """What inference does not need."""
@@ -111,10 +109,10 @@ def open_weights(weights: Weights) -> Opened:
     folder, path = os.path.split(source)[0], source
     if os.path.isdir(source):
         folder = source
-        path = next((p for n in HUB_WEIGHTS if os.path.isfile(p := os.path.join(source, n))), "")
+        path = next((p for n in WEIGHT_FILES if os.path.isfile(p := os.path.join(source, n))), "")
         if not path:
             raise FileNotFoundError(
-                f"{source}: the folder has no weights; expected {' or '.join(HUB_WEIGHTS)}, or "
+                f"{source}: the folder has no weights; expected {' or '.join(WEIGHT_FILES)}, or "
                 "the path of a file"
             )
     state_dict = load(path)
