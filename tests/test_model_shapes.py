@@ -18,8 +18,12 @@ def sized(name, size):
     """Return a case for a model at a size; large models are slow, and get the smallest one."""
     parameters = PARAMETERS.get(name, 0)
     size = size if parameters < 100e6 else SIZES[0]
-    marks = [pytest.mark.slow] if parameters > 40e6 else []
-    return pytest.param(name, size, marks=marks, id=f"{name}-{size[0]}x{size[1]}")
+    return pytest.param(name, size, marks=marks(name), id=f"{name}-{size[0]}x{size[1]}")
+
+
+def marks(name):
+    """Return the mark of a large model."""
+    return [pytest.mark.slow] if PARAMETERS.get(name, 0) > 40e6 else []
 
 
 MODELS = list(map(sized, fastconv.list_models(), itertools.cycle(SIZES)))
@@ -122,7 +126,7 @@ def test_batches_give_what_each_image_gives(name, size, calibrate):
     check(model.eager(x[-1:]), expected[-1:])
 
 
-@pytest.mark.parametrize("name", LARGER)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in LARGER])
 def test_a_batch_of_33_gives_what_each_image_gives(name, calibrate):
     model = create(name)
     x = images(model, 33, (96, 96))
