@@ -27,7 +27,8 @@ class DepthwiseSeparable(Module):
     A full convolution mixes space and channels at once; taking them one after the other costs about
     ``1 / kernel_size**2`` of it.
 
-    Source: Howard et al., MobileNets (2017), section 3.1, figure 3 right.
+    Source: Howard et al., MobileNets (2017), section 3.1, figure 3 right, with the ReLU6 of the
+    authors' code in place of ReLU.
 
     Parameters
     ----------
