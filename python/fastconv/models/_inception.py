@@ -8,7 +8,6 @@ import numpy as np
 
 from fastconv.models._base import IMAGENET_CFG, DefaultCfg, ImageClassifier
 from fastconv.nn.module import Value
-from fastconv.ops._args import as_bool
 
 INCEPTION_CFG: DefaultCfg = {**IMAGENET_CFG, "mean": (0.5,) * 3, "std": (0.5,) * 3}
 
@@ -35,8 +34,6 @@ class InceptionClassifier(ImageClassifier):
     ------
     ValueError
         If `transform_input` is asked for with `in_chans` other than 3.
-    TypeError
-        If `transform_input` is no bool.
     """
 
     _aux_classifiers: ClassVar[tuple[tuple[str, str], ...]]
@@ -45,7 +42,7 @@ class InceptionClassifier(ImageClassifier):
     default_cfg = INCEPTION_CFG
 
     def __init__(self, in_chans: int, transform_input: bool) -> None:
-        if as_bool("transform_input", transform_input) and in_chans != 3:
+        if transform_input and in_chans != 3:
             raise ValueError(
                 f"transform_input=True needs in_chans=3, because it renormalises red, green and "
                 f"blue by ImageNet's statistics, got in_chans={in_chans}: pass "

@@ -14,7 +14,6 @@ from fastconv.models._inception import InceptionClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.blocks.conv import Layer
 from fastconv.nn.module import Module, Value
-from fastconv.ops._args import as_bool
 
 __all__ = ["GoogLeNet", "googlenet"]
 
@@ -95,8 +94,6 @@ class GoogLeNet(InceptionClassifier):
     ------
     ValueError
         If `variant` is another one, or `transform_input` is asked for with `in_chans` other than 3.
-    TypeError
-        If `aux_logits` or `transform_input` is no bool.
     """
 
     _classifier = "fc"
@@ -145,7 +142,7 @@ class GoogLeNet(InceptionClassifier):
         self.inception5a = inception(256, 160, 320, 32, 128, 128)
         self.inception5b = inception(384, 192, 384, 48, 128, 128)
 
-        if as_bool("aux_logits", aux_logits):
+        if aux_logits:
             self.aux1 = InceptionAux(self.inception4a.out_channels, num_classes, conv)
             self.aux2 = InceptionAux(self.inception4d.out_channels, num_classes, conv)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
