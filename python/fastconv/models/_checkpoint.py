@@ -17,7 +17,7 @@ from fastconv.models._config import Facts, from_config
 from fastconv.models._variants import decide
 from fastconv.nn import init
 from fastconv.nn.module import listed
-from fastconv.weights._common import WEIGHT_FILES, quote
+from fastconv.weights._common import quote
 from fastconv.weights.naming import NATIVE, recognise, rename
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def open_weights(weights: Weights) -> Opened:
     source = os.fspath(weights)
     folder, path = os.path.split(source)[0], source
     if os.path.isdir(source):
+        from fastconv.weights._hub import WEIGHT_FILES
+
         folder = source
         path = next((p for n in WEIGHT_FILES if os.path.isfile(p := os.path.join(source, n))), "")
         if not path:

@@ -23,9 +23,6 @@ LOADED_DTYPES = (
 )
 """Names of the dtypes that `load` returns and `save` takes."""
 
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-"""Names of weights in a repository of the hub or a folder; the first that it has is taken."""
-
 
 class WeightsError(ValueError):
     """A weight file that is corrupt, hostile or unsupported; the message names the file."""
