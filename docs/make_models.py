@@ -37,7 +37,8 @@ arguments are torchvision's, or timm's where torchvision lacks the model.
 - **Weights**: a repository of the Hugging Face hub with trained weights, which
   `create_model(name, weights="hub:OWNER/REPO")` loads (extra `[hub]`). For every model under
   torchvision's name, the files that torchvision publishes load as well, unchanged:
-  `create_model(name, weights=PATH)`.
+  `create_model(name, weights=PATH)`; those of `googlenet` and `inception_v3` need
+  `transform_input=True` too.
 """
 
 

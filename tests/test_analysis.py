@@ -151,10 +151,12 @@ def vgg(*convs):
     return layers
 
 
-def test_vgg():
-    assert receptive_field(vgg(2, 2, 3, 3, 3)).size == (212, 212)
-    assert receptive_field(vgg(2, 2, 4, 4, 4)).size == (268, 268)
-    assert receptive_field(vgg(2, 2, 3, 3, 3)).jump == (32, 32)
+@pytest.mark.parametrize(
+    ("name", "layers", "size"), [("vgg16", (2, 2, 3, 3, 3), 212), ("vgg19", (2, 2, 4, 4, 4), 268)]
+)
+def test_vgg(name, layers, size):
+    for field in (receptive_field(vgg(*layers)), receptive_field(name).modules["features"]):
+        assert (field.size, field.jump) == ((size, size), (32, 32))
 
 
 @pytest.mark.parametrize(("stride_in_1x1", "size"), [(False, 427), (True, 483)])
@@ -174,6 +176,9 @@ def test_resnet50():
     for module in (field, field.modules["avgpool"], field.modules["fc"]):
         assert (module.size, module.jump) == ((math.inf,) * 2, (None,) * 2)
     assert not field.global_context
+    with nn.init.skip():
+        original = fastconv.create_model("resnet50", stride_in_1x1=True)
+    assert receptive_field(original).modules["layer4"].size == (483, 483)
 
 
 # Adaptive pooling to several pixels, and what comes after it, depends on the image's size.
@@ -185,12 +190,12 @@ def test_models_whatever_the_input_size(name):
     channels, size, _ = analysis.summary(name, depth=0).input_shape[1:]
     field = receptive_field(name)
     assert field.size == (math.inf, math.inf)
-    if name != "lenet5":  # which takes one size only
-        larger = receptive_field(name, (1, channels, size + 64, size + 96))
-        spatial = [key for key in field.modules if not key.startswith(SIZED)]
-        assert {key: field.modules[key] for key in spatial} == {
-            key: larger.modules[key] for key in spatial
-        }
+    larger = receptive_field(name, (1, channels, size + 64, size + 96))
+    spatial = [key for key in field.modules if not key.startswith(SIZED)]
+    assert spatial
+    assert {key: field.modules[key] for key in spatial} == {
+        key: larger.modules[key] for key in spatial
+    }
 
 
 # ---- Receptive fields: perturbed pixels ----------------------------------------------------------

@@ -1,6 +1,7 @@
 """Every model takes other sizes of images and other batches, compiled and eager alike."""
 
 import itertools
+import math
 
 import fastconv
 import numpy as np
@@ -18,8 +19,12 @@ def sized(name, size):
     """Return a case for a model at a size; large models are slow, and get the smallest one."""
     parameters = PARAMETERS.get(name, 0)
     size = size if parameters < 100e6 else SIZES[0]
-    marks = [pytest.mark.slow] if parameters > 40e6 else []
-    return pytest.param(name, size, marks=marks, id=f"{name}-{size[0]}x{size[1]}")
+    return pytest.param(name, size, marks=marks(name), id=f"{name}-{size[0]}x{size[1]}")
+
+
+def marks(name):
+    """Return the mark of a large model."""
+    return [pytest.mark.slow] if PARAMETERS.get(name, 0) > 40e6 else []
 
 
 MODELS = list(map(sized, fastconv.list_models(), itertools.cycle(SIZES)))
@@ -30,6 +35,10 @@ def smallest_of_each_family(limit):
     names = sorted(fastconv.list_models(), key=lambda name: PARAMETERS.get(name, limit))
     families = {fastconv.models.model_entry(name).family: name for name in reversed(names)}
     return sorted(name for name in families.values() if PARAMETERS.get(name, limit) < limit)
+
+
+LESS_THAN_6M = smallest_of_each_family(6e6)
+LARGER = sorted({*smallest_of_each_family(math.inf)} - {*LESS_THAN_6M})
 
 
 def create(name):
@@ -64,7 +73,7 @@ def test_other_sizes_compiled_and_eager(name, size):
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("name", smallest_of_each_family(6e6))
+@pytest.mark.parametrize("name", LESS_THAN_6M)
 def test_batches_give_what_each_image_gives(name, size):
     model = create(name)
     x = images(model, max(BATCHES), size)
@@ -77,5 +86,18 @@ def test_batches_give_what_each_image_gives(name, size):
     check(model.eager(x[-1:]), expected[-1:])
 
 
-def test_covers_small_models():
-    assert len(smallest_of_each_family(6e6)) >= 4
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in LARGER])
+def test_a_batch_of_33_gives_what_each_image_gives(name):
+    model = create(name)
+    x = images(model, 33, (96, 96))
+    randomise(model, x[:4])
+    y = model(x)
+    assert np.abs(y - y[0]).max() > 0.02 * np.abs(y).max()
+    check(model.eager(x), y)
+    for i in (0, 16, 32):
+        check(model(x[i : i + 1]), y[i : i + 1])
+
+
+def test_every_family_has_a_test_of_batches():
+    families = {fastconv.models.model_entry(name).family for name in fastconv.list_models()}
+    assert len(LESS_THAN_6M) + len(LARGER) == len(families)

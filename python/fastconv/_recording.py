@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from fastconv._symbolic import Array, Graph, Symbol
-from fastconv.models import model_entry
-from fastconv.models._base import DefaultCfg, ImageClassifier
+from fastconv.models import ImageClassifier, create_model
 from fastconv.nn import Conv1d, Module, init
 from fastconv.ops._args import as_shape
 
@@ -86,12 +85,8 @@ def build(model: Any) -> Module:
         raise TypeError(
             f"model must be a Module or the name of a model, got {type(model).__name__}"
         )
-    entry = model_entry(model)
     with init.skip():
-        built = entry.factory()
-    built.name = model
-    built.default_cfg = cast(DefaultCfg, {**built.default_cfg, **entry.default_cfg})
-    return built
+        return create_model(model)
 
 
 def record(module: Module, input_shape: Sequence[int] | None = None) -> Recording:

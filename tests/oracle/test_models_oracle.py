@@ -3,6 +3,7 @@
 import fastconv
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from conditioning import condition, float32_state
@@ -99,8 +100,30 @@ def test_state_dict_has_torchvision_names_and_shapes(name):
     }
 
 
-def test_covers_the_families_of_torchvision():
-    assert {"resnet50", "resnext50_32x4d", "wide_resnet50_2", *SMALL} <= set(MODELS)
+def test_covers_the_convolutional_classifiers_of_torchvision():
+    theirs = set(torchvision.models.list_models(module=torchvision.models))
+    others = {name for name in theirs if name.startswith(("vit_", "swin_", "maxvit_"))}
+    assert set(MODELS) == theirs - others
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_default_cfg_is_that_of_the_weights_that_torchvision_published_first(name):
+    weights = torchvision.models.get_model_weights(name)
+    expected = getattr(weights, "IMAGENET1K_V1", next(iter(weights))).transforms()
+    # The two Inceptions have an argument for images that are normalised like all others.
+    inception = {"transform_input": True} if name in ("googlenet", "inception_v3") else {}
+    cfg = create(name, **inception).default_cfg
+    (crop,), (resize,) = expected.crop_size, expected.resize_size
+    assert cfg["input_size"] == (3, crop, crop)
+    assert cfg["crop_pct"] == crop / resize
+    assert cfg["interpolation"] == expected.interpolation.value
+    assert (cfg["mean"], cfg["std"]) == (tuple(expected.mean), tuple(expected.std))
+
+
+@pytest.mark.parametrize("name", fastconv.list_models())
+def test_hub_repository_is_one_of_timms(name):
+    hub = fastconv.models.model_entry(name).hub
+    assert hub is None or hub.removeprefix("timm/") in timm.list_pretrained()
 
 
 def test_squeeze_excitation_equals_torchvision():

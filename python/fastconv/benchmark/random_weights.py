@@ -54,9 +54,9 @@ def randomise(model: nn.Module, x: Array, seed: int = 0) -> Array:
             layer.weight = rng.uniform(0.5, 1.0, layer.running_mean.shape)
             norms.append(layer)
         if (bias := getattr(layer, "bias", None)) is not None:
-            layer.bias = rng.random(bias.shape, np.float32)  # type: ignore[assignment]
+            layer.bias = rng.random(bias.shape, np.float32)
     for norm in norms:
-        norm.forward = _observing(norm)  # type: ignore[method-assign]
+        norm.forward = _observing(norm)  # type: ignore[method-assign,assignment]
     try:
         result: Array = model.eager(x)
     finally:

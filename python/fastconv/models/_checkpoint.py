@@ -33,8 +33,6 @@ FORMS = """
     weights="package:digits"           weights that come with fastconv
     weights=state_dict                 a mapping from names to arrays"""
 
-HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-
 _UNUSED = re.compile(r"(.*\.)?(num_batches_tracked|position_ids)")
 """What inference does not need."""
 
@@ -110,11 +108,13 @@ def open_weights(weights: Weights) -> Opened:
     source = os.fspath(weights)
     folder, path = os.path.split(source)[0], source
     if os.path.isdir(source):
+        from fastconv.weights._hub import WEIGHT_FILES
+
         folder = source
-        path = next((p for n in HUB_WEIGHTS if os.path.isfile(p := os.path.join(source, n))), "")
+        path = next((p for n in WEIGHT_FILES if os.path.isfile(p := os.path.join(source, n))), "")
         if not path:
             raise FileNotFoundError(
-                f"{source}: the folder has no weights; expected {' or '.join(HUB_WEIGHTS)}, or "
+                f"{source}: the folder has no weights; expected {' or '.join(WEIGHT_FILES)}, or "
                 "the path of a file"
             )
     state_dict = load(path)

@@ -22,7 +22,8 @@ PAPER = "Liu, Higher accuracy on vision models with EfficientNet-Lite (2020), Te
 LITE0 = tuple(stage._replace(se_ratio=0.0) for stage in B0)
 
 # Lite0 to 4 in the authors' code. Stem and head keep their width, so that small models stay small.
-# `default_cfg` is timm's, which takes larger images for Lite3 and 4 than these resolutions.
+# Images are resized and cropped as in timm, which takes larger ones for Lite3 and 4 than these
+# resolutions; from 0..255 they are normalised by 127 and 128, as the authors do (timm: by half).
 SCALING = (
     Scaling(1.0, 1.0, 224, 0.2),
     Scaling(1.0, 1.1, 240, 0.2),

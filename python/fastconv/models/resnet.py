@@ -200,7 +200,7 @@ def resnext101_32x8d(**kwargs: Any) -> ResNet:
     return ResNet(nn.Bottleneck, (3, 4, 23, 3), groups=32, width_per_group=8, **kwargs)
 
 
-@register_model(RESNEXT, hub="timm/resnext101_64x4d.tv_in1k")
+@register_model(RESNEXT, hub="timm/resnext101_64x4d.tv_in1k", crop_pct=224 / 232)
 def resnext101_64x4d(**kwargs: Any) -> ResNet:
     """ResNeXt-101 with 64 groups of 4 channels (Xie et al. 2016): 83.5 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 23, 3), groups=64, width_per_group=4, **kwargs)

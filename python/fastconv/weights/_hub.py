@@ -20,7 +20,7 @@ from fastconv.weights._common import WeightsError, check_regular, quote
 from fastconv.weights._json import parse_json_object, read_json_bytes
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-"""Names of weights in a repository, the first that it has is taken."""
+"""Names of weights in a repository of the hub or a folder; the first that it has is taken."""
 
 _SPEC = re.compile(
     r"(?:hf-)?hub:(?P<repo>[a-z0-9][\w.-]*/[a-z0-9][\w.-]*)"

@@ -15,7 +15,7 @@ class SqueezeExcitation(Module):
 
     A convolution sees a window only: here each channel's weight depends on the whole image.
 
-    Source: Hu et al., Squeeze-and-Excitation Networks (2017), figure 1.
+    Source: Hu et al., Squeeze-and-Excitation Networks (2017), section 3, figure 1.
 
     Parameters
     ----------

@@ -16,7 +16,8 @@ class CNBlock(Module):
     ResNet's bottleneck rebuilt as a transformer's block: large windows for space, then an MLP over
     channels; one normalisation and one activation per block instead of three each.
 
-    Source: Liu et al., A ConvNet for the 2020s (2022), figure 4.
+    Source: Liu et al., A ConvNet for the 2020s (2022), section 2, figure 4. Layer scale: Touvron et
+    al., Going Deeper with Image Transformers (2021), section 2.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class DenseBlock(Module):
     feature as it was made, for all later layers to read. So layers can be narrow, and a network
     needs fewer parameters.
 
-    Source: Huang et al., Densely Connected Convolutional Networks (2016), figure 1.
+    Source: Huang et al., Densely Connected Convolutional Networks (2016), section 3, figure 1.
 
     Parameters
     ----------

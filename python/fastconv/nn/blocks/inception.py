@@ -61,7 +61,7 @@ class InceptionBlock(Module):
     work is spent on correlations that hardly exist. Here each scale has its own branch, and 1x1
     convolutions first reduce the channels that the large kernels see.
 
-    Source: Szegedy et al., Going Deeper with Convolutions (2014), figure 2b.
+    Source: Szegedy et al., Going Deeper with Convolutions (2014), section 4, figure 2b.
 
     Parameters
     ----------

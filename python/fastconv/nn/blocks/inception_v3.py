@@ -22,7 +22,7 @@ class InceptionA(Module):
 
     `InceptionBlock` had one 3x3 in its second branch; two see 5x5 pixels, with a ReLU between.
 
-    Source: Szegedy et al., Rethinking the Inception Architecture (2015), figure 5.
+    Source: Szegedy et al., Rethinking the Inception Architecture (2015), section 3.1, figure 5.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class InceptionB(Module):
     Pooling before more channels loses information, pooling after them costs three times as much:
     convolutions beside the pool do neither.
 
-    Source: Szegedy et al., Rethinking the Inception Architecture (2015), figure 10.
+    Source: Szegedy et al., Rethinking the Inception Architecture (2015), section 5, figure 10.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class InceptionC(Module):
     A 7x7 kernel would cost 49 products per pixel and channel: 1x7 and 7x1 cost 14, and a 1x1
     before them keeps their channels few, as in `InceptionBlock`.
 
-    Source: Szegedy et al., Rethinking the Inception Architecture (2015), figure 6.
+    Source: Szegedy et al., Rethinking the Inception Architecture (2015), section 3.2, figure 6.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class InceptionD(Module):
 
     `InceptionB` for more channels: 1x1 convolutions reduce them in both branches first.
 
-    Source: Szegedy et al., Rethinking the Inception Architecture (2015), figure 10 and section 5.
+    Source: Szegedy et al., Rethinking the Inception Architecture (2015), section 5, figure 10.
 
     Parameters
     ----------
@@ -162,7 +162,8 @@ class InceptionE(Module):
     `InceptionC` puts 1x7 and 7x1 one after the other; here 1x3 and 3x1 stand side by side, which
     gives more features where maps are smallest.
 
-    Source: Szegedy et al., Rethinking the Inception Architecture (2015), figure 7.
+    Source: Szegedy et al., Rethinking the Inception Architecture (2015), figure 7, by the second
+    principle of section 2.
 
     Parameters
     ----------

@@ -27,7 +27,8 @@ class DepthwiseSeparable(Module):
     A full convolution mixes space and channels at once; taking them one after the other costs about
     ``1 / kernel_size**2`` of it.
 
-    Source: Howard et al., MobileNets (2017), figure 3 right.
+    Source: Howard et al., MobileNets (2017), section 3.1, figure 3 right, with the ReLU6 of the
+    authors' code in place of ReLU.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ class InvertedResidual(Module):
     information: here the shortcut joins narrow tensors, which saves memory, and the projection is
     linear.
 
-    Source: Sandler et al., MobileNetV2 (2018), figure 3b and table 1.
+    Source: Sandler et al., MobileNetV2 (2018), sections 3.2 and 3.3, figure 3b, table 1.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ class BasicBlock(Module):
     Plain stacks get worse with depth, even on the training set. Learning the difference from the
     identity instead keeps them trainable.
 
-    Source: He et al., Deep Residual Learning (2015), figure 5 left.
+    Source: He et al., Deep Residual Learning (2015), section 3.2, figure 5 left.
 
     Parameters
     ----------
@@ -126,10 +126,14 @@ class Bottleneck(Module):
     output's. The stride sits on the 3x3 convolution, as in torchvision ("ResNet v1.5"); the paper
     has it on the first 1x1 (`stride_in_1x1`), which leaves three of four pixels unseen there.
 
-    Source: He et al., Deep Residual Learning (2015), figure 5 right. With `groups` (cardinality) it
-    is ResNeXt's: Xie et al., Aggregated Residual Transformations (2016), figure 3c. With a larger
-    `base_width`: Zagoruyko and Komodakis, Wide Residual Networks (2016). With `se_layer`: Hu et
-    al., Squeeze-and-Excitation Networks (2017), figure 3.
+    With `groups` (cardinality) it is ResNeXt's block: channels that look around in groups cost
+    less, so there can be more of them. With a larger `base_width` it is that of Wide ResNets, which
+    need fewer layers for the same result. With `se_layer` it is SE-ResNet's.
+
+    Source: He et al., Deep Residual Learning (2015), section 4.1, figure 5 right; Xie et al.,
+    Aggregated Residual Transformations (2016), section 3.3, figure 3c; Zagoruyko and Komodakis,
+    Wide Residual Networks (2016), section 2; Hu et al., Squeeze-and-Excitation Networks (2017),
+    section 3, figure 3.
 
     Parameters
     ----------

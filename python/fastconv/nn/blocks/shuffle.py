@@ -18,8 +18,8 @@ class ShuffleUnit(Module):
     channels, the shortcut is a half of the channels that is not touched, and the shuffle mixes the
     halves for the next unit. At stride 2 both branches see all channels, which doubles them.
 
-    Source: Ma et al., ShuffleNet V2 (2018), figure 3c, and 3d for stride 2; torchvision's
-    ``InvertedResidual`` of ``shufflenetv2``.
+    Source: Ma et al., ShuffleNet V2 (2018), section 3, figure 3c, and 3d for stride 2. In
+    torchvision it is the ``InvertedResidual`` of ``shufflenetv2``.
 
     Parameters
     ----------

@@ -92,6 +92,7 @@ _rename_regnet = by_rules(
 )
 
 _rename_convnext = by_rules(
+    (r"^head\.norm\.", "classifier.0."),
     (r"^stem\.", "features.0."),
     (r"^stages\.(\d{1,4})\.downsample\.", lambda stage: f"features.{2 * stage}."),
     (r"^stages\.(\d{1,4})\.blocks\.", lambda stage: f"features.{2 * stage + 1}."),
@@ -100,7 +101,6 @@ _rename_convnext = by_rules(
     (r"\.norm\.", ".block.2."),
     (r"\.mlp\.fc1\.", ".block.3."),
     (r"\.mlp\.fc2\.", ".block.5."),
-    (r"^head\.block\.2\.", "classifier.0."),
     (r"^head\.fc\.", "classifier.2."),
 )
 
