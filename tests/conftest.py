@@ -1,4 +1,4 @@
-"""The option ``--oracle``, and helpers that tests share."""
+"""The options ``--oracle`` and ``--slow``, and helpers that tests share."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also run tests/oracle (see .ci/oracles); a skipped test then fails",
     )
+    parser.addoption(
+        "--slow",
+        action="store_true",
+        help="also run the tests marked slow: the largest models, which need up to 12 GB of memory",
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -31,7 +36,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow = [item for item in items if item.get_closest_marker("slow") is not None]
+    if slow and not config.getoption("--slow"):
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
     for item in items:
         in_oracle = ORACLE_TESTS in item.path.parents
         if in_oracle != (item.get_closest_marker("oracle") is not None):

@@ -1,6 +1,7 @@
 """Every model takes other sizes of images and other batches, compiled and eager alike."""
 
 import itertools
+import math
 
 import fastconv
 import numpy as np
@@ -34,15 +35,20 @@ def smallest_of_each_family(limit):
 def create(name):
     """Return a model with random weights of which every one matters.
 
-    Kernels keep the size of signals. Biases are positive: with activations that are zero half of
-    the time, rounding errors would grow from layer to layer.
+    Kernels keep the size of signals; their values repeat, because drawing the largest takes long.
+    Biases are positive: with activations that are zero half of the time, rounding errors would grow
+    from layer to layer.
     """
     with nn.init.skip():
         model = fastconv.create_model(name)
     rng = np.random.default_rng(0)
+    noise = rng.standard_normal(1_000_003, np.float32)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.weight = nn.init.kaiming_normal(layer.weight.shape, rng, "fan_in")
+            scale = np.float32(math.sqrt(2 / nn.init.fan_in(layer.weight.shape)))
+            weight = scale * np.resize(noise, layer.weight.shape)
+            weight.flags.writeable = False  # so that it is not copied
+            layer.weight = weight
         elif isinstance(layer, nn.CNBlock):  # 1e-6 in a new network, which hides the block
             layer.layer_scale = rng.uniform(0.1, 0.3, layer.layer_scale.shape).astype(np.float32)
         elif isinstance(layer, nn.BatchNorm2d):

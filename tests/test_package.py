@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import fastconv
 import pytest
+from fastconv import _core
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(fastconv.__file__).parent
@@ -150,3 +152,10 @@ def test_the_extension_needs_the_c_library_alone():
         name for name in libraries if b"stdc++" in name or b"gomp" in name or b"gcc" in name
     }
     assert any(name.startswith(b"libc.") for name in libraries)
+
+
+def test_extension_shows_nothing_of_the_run_time_inside_it():
+    """Else another extension with a C++ run-time of its own, such as ONNX Runtime, crashes."""
+    library = ctypes.CDLL(_core.__file__)
+    assert hasattr(library, "fastconv_num_threads")
+    assert not hasattr(library, "_ZNSt13runtime_errorC1EPKc")

@@ -7,3 +7,6 @@ import torch
 _library = torch.library.Library("torchvision", "DEF")
 for _name in ("nms", "qnms"):
     _library.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+# Tests run side by side in processes of their own (pytest -n): more threads would be in the way.
+torch.set_num_threads(1)

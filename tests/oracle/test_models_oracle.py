@@ -7,12 +7,14 @@ import torch
 import torchvision
 from conditioning import condition, float32_state
 from fastconv import nn
+from torch.overrides import TorchFunctionMode
 
 pytestmark = pytest.mark.oracle
 
 MODELS = [name for name in fastconv.list_models() if hasattr(torchvision.models, name)]
 SMALL = ["resnet18", "mobilenet_v2", "convnext_tiny"]
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
+HUGE = 300_000_000  # parameters that, packed besides and in float64, need more than 16 GB
 
 
 def create(name, **kwargs):
@@ -32,6 +34,14 @@ def theirs(name, **kwargs):
     return getattr(torchvision.models, name)(weights=None, **kwargs)
 
 
+class EmptyOnMeta(TorchFunctionMode):
+    """Parameters without memory; RegNet computes its widths by tensors, which keep theirs."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        device = {"device": "meta"} if func is torch.empty else {}
+        return func(*args, **{**(kwargs or {}), **device})
+
+
 def smallest(name):
     """Return a size of images on which every layer still has work to do."""
     return {"inception_v3": 107}.get(name, 64)
@@ -39,6 +49,7 @@ def smallest(name):
 
 def check(model, ours, size):
     """Compare with a torch model under random weights; frees it before ours computes."""
+    assert count(ours.parameters()) == sum(p.numel() for p in model.parameters())
     model, x = condition(model, size)
     with torch.no_grad():
         expected = model(x[:2].double()).numpy()
@@ -54,7 +65,8 @@ def compare(model, state, x, expected):
     assert np.abs(expected[0] - expected[1]).max() > 0.02 * scale  # the images matter
     for dtype, tolerance in TOLERANCE.items():
         model.astype(dtype).load_state_dict(state)
-        for run in (model.eager, model):
+        huge = dtype == "float64" and count(state.values()) > HUGE
+        for run in (model.eager,) if huge else (model.eager, model):
             result = run(x.astype(dtype))
             assert result.dtype == dtype
             assert np.abs(result - expected).max() <= tolerance * scale
@@ -64,10 +76,7 @@ def compare(model, state, x, expected):
     "name", [n if n in SMALL else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
 )
 def test_model_equals_torchvision(name):
-    ours = create(name)
-    model = theirs(name)
-    assert count(ours.parameters()) == sum(p.numel() for p in model.parameters())
-    check(model, ours, smallest(name))
+    check(theirs(name), create(name), smallest(name))
 
 
 @pytest.mark.slow
@@ -82,7 +91,7 @@ def test_width_multiplier_equals_torchvision():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_state_dict_has_torchvision_names_and_shapes(name):
-    with torch.device("meta"):
+    with EmptyOnMeta():
         expected = theirs(name).state_dict()
     found = create(name).state_dict()
     assert {k: v.shape for k, v in found.items()} == {
