@@ -105,7 +105,9 @@ def test_linear():
         (lambda: conv_output_size(9, 3, padding="full"), "padding must be one of"),
         (lambda: conv_parameters(3, 4, 3, groups=2), "in_channels must be a multiple of groups=2"),
         (lambda: conv_parameters(3, 0, 3), "out_channels must be at least 1"),
-        (lambda: conv_macs(9, 3, 4, 0), "empty"),
+        (lambda: conv_macs(9, 3, 4, 0), "kernel_size must be at least 1"),
+        (lambda: conv_output_size(0, 3), "size must be at least 1, got 0"),
+        (lambda: conv_transpose_output_size(3, (2, -1)), "kernel_size must be at least 1"),
         (lambda: linear_macs(0, 4), "in_features must be at least 1"),
         (lambda: conv_transpose_macs(0, 1, 1, 1), "size must be at least 1"),
     ],
@@ -113,6 +115,12 @@ def test_linear():
 def test_bad_values(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_small_integers_of_numpy_do_not_overflow():
+    channels = np.int8(100)
+    assert conv_parameters(channels, channels, 3) == conv_parameters(100, 100, 3)
+    assert linear_parameters(channels, channels) == 10_100
 
 
 def test_bad_types():

@@ -32,6 +32,7 @@ class Model:
             "crop_pct": 1.0,
         }
         self.num_classes = 1000
+        self.dtype = np.dtype(np.float32)
         self.checkpoint = None
         self.batches = []
         self.created = []
@@ -162,6 +163,20 @@ def test_argument_that_the_model_does_not_take(capsys):
     message = fails(capsys, "classify", COFFEE, "--model", "lenet5", "--set", "depth=3")
     assert "--set" in message
     assert "depth" in message
+
+
+def test_weights_without_classes(capsys):
+    photo = ("classify", COFFEE, "--model", "lenet5")
+    assert "no classifier" in fails(capsys, *photo, "--set", "num_classes=0")
+
+
+def test_other_dtype(capsys):
+    results = []
+    for arguments in ([], ["--set", "dtype=float64"]):
+        assert main(["classify", "--json", "--model", "lenet5", COFFEE, *arguments]) == 0
+        results.append(json.loads(capsys.readouterr().out)[0]["predictions"][0])
+    assert results[0]["class"] == results[1]["class"]
+    assert results[0]["probability"] == pytest.approx(results[1]["probability"], rel=1e-4)
 
 
 def test_weights_in_the_package(model, capsys):

@@ -100,9 +100,10 @@ def test_make_divisible(value, expected):
 @pytest.mark.parametrize(
     ("value", "error", "match"),
     [
-        (0, ValueError, "width_mult must be positive and finite, got 0"),
-        (-0.5, ValueError, "positive and finite, got -0.5"),
-        (math.inf, ValueError, "positive and finite, got inf"),
+        (0, ValueError, "width_mult must be above 0 and at most 100, got 0"),
+        (-0.5, ValueError, "at most 100, got -0.5"),
+        (math.inf, ValueError, "at most 100, got inf"),
+        (math.nan, ValueError, "at most 100, got nan"),
         ("wide", TypeError, "width_mult must be a number, got str 'wide'"),
     ],
 )
@@ -112,7 +113,7 @@ def test_bad_width_mult(name, value, error, match):
 
 
 def test_bad_depth_mult():
-    with pytest.raises(ValueError, match="depth_mult must be positive and finite, got 0"):
+    with pytest.raises(ValueError, match="depth_mult must be above 0 and at most 100, got 0"):
         models.efficientnet_b0(depth_mult=0)
 
 

@@ -218,6 +218,8 @@ def test_reset_classifier():
     assert before.shape == (2, 1000)
     with pytest.raises(ValueError, match="negative, got -1"):
         model.reset_classifier(-1)
+    with pytest.raises(TypeError, match="seed must be an integer, got str 'x'"):
+        model.reset_classifier(3, seed="x")
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1", "alexnet"])
@@ -404,6 +406,26 @@ def test_transform_input_agrees_with_default_cfg(dtype):
         (lambda: fastconv.create_model("lenet5", weights=3), TypeError, "mapping, got int"),
         (lambda: fastconv.create_model("lenet5", dtype="float16"), TypeError, "got float16"),
         (lambda: fastconv.create_model("lenet5", width=2), TypeError, "width"),
+        (lambda: fastconv.create_model(["lenet5"]), TypeError, "name must be .*, got list"),
+        (lambda: fastconv.create_model("lenet5", dtype=None), TypeError, "float64, got None"),
+        (lambda: fastconv.create_model("lenet5", seed="x"), TypeError, "seed must be an integer"),
+        (lambda: fastconv.create_model("lenet5", seed=-1), ValueError, "seed must not be negative"),
+        (lambda: fastconv.create_model("lenet5", in_chans="3"), TypeError, "in_chans must be"),
+        (lambda: fastconv.create_model("lenet5", variant=["1998"]), ValueError, "variant must be"),
+        (lambda: models.googlenet(variant=["2014"]), ValueError, "variant must be"),
+        (lambda: models.googlenet(transform_input="False"), TypeError, "transform_input must be"),
+        (lambda: models.googlenet(aux_logits="no"), TypeError, "aux_logits must be True or"),
+        (lambda: models.inception_v3(aux_logits=0), TypeError, "aux_logits must be True or"),
+        (lambda: models.efficientnet_b0(scale_ends="no"), TypeError, "scale_ends must be True or"),
+        (lambda: models.efficientnet_b0(stem=None), TypeError, "stem must be an integer"),
+        (lambda: models.efficientnet_b0(bn_eps="x"), TypeError, "eps must be a number, got str"),
+        (lambda: models.efficientnet_b0(depth_mult=2**70), ValueError, "depth_mult must be .* 100"),
+        (lambda: models.resnet18(groups=None), TypeError, "groups must be an integer"),
+        (lambda: models.resnet50(width_per_group="x"), TypeError, "width_per_group must be an int"),
+        (lambda: models.resnet18(se_ratio=-1), ValueError, "se_ratio must be above 0"),
+        (lambda: models.vgg11(batch_norm="no"), TypeError, "batch_norm must be True or False"),
+        (lambda: models.convnext_tiny(stochastic_depth_prob=None), TypeError, "stochastic_depth_p"),
+        (lambda: models.densenet121(growth_rate="x"), TypeError, "growth_rate must be an integer"),
         (lambda: fastconv.create_model("lenet5", num_classes=-2), ValueError, "negative, got -2"),
         (lambda: fastconv.create_model("lenet5", {"a": 1}), ValueError, "does not fit LeNet5"),
         (lambda: models.efficientnet_lite0(padding="valid"), ValueError, "symmetric, same, got"),
@@ -419,6 +441,12 @@ def test_transform_input_agrees_with_default_cfg(dtype):
 def test_bad_arguments(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+def test_integers_of_numpy_are_integers():
+    model = fastconv.create_model("lenet5", num_classes=np.array(3), in_chans=np.int64(2), seed=1)
+    assert model.num_classes == 3
+    assert [type(size) for size in model.default_cfg["input_size"]] == [int, int, int]
 
 
 def test_pretrained_false_is_harmless():

@@ -114,6 +114,7 @@ def test_loose_load_reports_keys_but_never_takes_a_wrong_shape():
         ([1], "must be a mapping"),
         ("model.pth", r"fastconv.weights.load\(path\)"),
         ({**Net().state_dict(), "scale": np.ones((4, 1, 1), int)}, r"state_dict\['scale'\]"),
+        ({**Net().state_dict(), "scale": [[1], [1, 2]]}, r"\['scale'\] must be an array, got list"),
     ],
 )
 def test_load_rejects_other_types(state, match):
@@ -368,6 +369,18 @@ def test_containers():
         (lambda: nn.Conv2d(4, 4, (3, 3, 3)), TypeError, "kernel_size must be an int or 2 ints"),
         (lambda: nn.Conv2d("3", 4, 3), TypeError, "in_channels must be an integer, got str"),
         (lambda: nn.Conv1d(4, 4, 3, stride=1.5), TypeError, "stride must be an int or 1 ints"),
+        (lambda: nn.Linear(4, -1), ValueError, "out_features must not be negative, got -1"),
+        (lambda: nn.Linear("4", 1), TypeError, "in_features must be an integer, got str"),
+        (lambda: nn.Linear(4, True), TypeError, "out_features must be an integer, got True"),
+        (lambda: nn.BatchNorm2d(-1), ValueError, "num_features must not be negative"),
+        (lambda: nn.BatchNorm2d(4, eps="1e-3"), TypeError, "eps must be a number, got str"),
+        (lambda: nn.BatchNorm2d(4, eps=-1), ValueError, "eps must be finite and not negative"),
+        (lambda: nn.LayerNorm(4, eps=float("nan")), ValueError, "eps must be finite.*got nan"),
+        (lambda: nn.LayerNorm((4, 1.5)), TypeError, "normalized_shape must be an integer"),
+        (lambda: nn.Dropout(1.5), ValueError, "p must be a probability from 0 to 1, got 1.5"),
+        (lambda: nn.StochasticDepth("x"), TypeError, "p must be a number, got str 'x'"),
+        (lambda: nn.ReLU().astype(None), TypeError, "float32 or float64, got None"),
+        (lambda: nn.ReLU().astype("half-ish"), TypeError, "float32 or float64, got half-ish"),
         (lambda: nn.GELU("fast"), ValueError, "'none' or 'tanh', got 'fast'"),
         (lambda: nn.Upsample(), ValueError, "exactly one of size and scale_factor"),
         (lambda: nn.BasicBlock(8, 8, groups=2), ValueError, "use Bottleneck"),
@@ -376,6 +389,13 @@ def test_containers():
 def test_bad_constructor_arguments(make, error, match):
     with pytest.raises(error, match=match):
         make()
+
+
+def test_sizes_may_be_integers_of_numpy():
+    for size in (np.int64(4), np.array(4)):
+        layers = nn.Conv2d(size, size, 3), nn.Linear(size, size), nn.LayerNorm(size)
+        assert [layer.weight.shape for layer in layers] == [(4, 4, 3, 3), (4, 4), (4,)]
+        assert repr(layers[1]) == "Linear(in_features=4, out_features=4, bias=True)"
 
 
 # ---- Initial values ------------------------------------------------------------------------------

@@ -320,6 +320,40 @@ def test_wrong_arguments(array, error, match):
         preprocess(array, MODEL)
 
 
+@pytest.mark.parametrize("size", [(0, 0), (0, 5)])
+def test_empty_picture(size):
+    with pytest.raises(ValueError, match=f"a picture of 0 x {size[1]} pixels is empty"):
+        preprocess(Image.new("RGB", size), MODEL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"input_size": (3, 28)}, "must be .channels, height, width.*28"),
+        ({"input_size": (3, 0, 28)}, "from 1 to 32768, got .3, 0, 28"),
+        ({"input_size": (3, 2**40, 2**40)}, "from 1 to 32768"),
+        ({"input_size": None}, "got None"),
+        ({"crop_pct": 0}, "crop_pct'. must be a positive number, got 0"),
+        ({"crop_pct": np.nan}, "crop_pct'. must be a positive number, got nan"),
+        ({"crop_pct": "x"}, "crop_pct'. must be a positive number, got 'x'"),
+        ({"mean": None}, "mean'. must be finite numbers, got None"),
+        ({"std": (0.5, 0, 0.5)}, "std'. must be finite numbers, not 0"),
+        ({"std": np.nan}, "std'. must be finite numbers, not 0"),
+        ({"interpolation": ["bicubic"]}, "expected one of nearest"),
+    ],
+)
+def test_configuration_that_makes_no_sense(changes, match):
+    with pytest.raises(ValueError, match=match):
+        preprocess(PIXELS, model(**changes))
+
+
+def test_something_else_than_a_model():
+    with pytest.raises(TypeError, match="model must have a mapping default_cfg, got str"):
+        preprocess(PIXELS, "resnet18")
+    with pytest.raises(ValueError, match="default_cfg has no interpolation, std"):
+        preprocess(PIXELS, SimpleNamespace(default_cfg=dict(list(CFG.items())[:2], crop_pct=1)))
+
+
 def test_wrong_configuration():
     for channels in (0, 2, 4):
         with pytest.raises(ValueError, match=rf"is \({channels}, 28, 28\); expected \(3, height"):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastconv.ops._args import as_int, is_number
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -17,6 +19,11 @@ ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 
 _MAX_PIXELS = 2**27
 """Most pixels of a resized photo; only one of an absurd aspect ratio has more."""
+
+_MAX_SIDE = 2**15
+"""Most rows and columns of an input."""
+
+_CFG_KEYS = ("input_size", "interpolation", "crop_pct", "mean", "std")
 
 _MODES = {1: "L", 3: "RGB"}
 """PIL's modes of photos by their number of channels."""
@@ -58,9 +65,10 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
     ------
     ValueError
         A file is no picture, or a truncated one, or would decompress to an absurd size; or an array
-        has another shape, or floats outside 0..1; or the model takes neither RGB nor grey images.
+        has another shape, or floats outside 0..1; or the model takes neither RGB nor grey images,
+        or its `default_cfg` lacks a key or has numbers that make no sense.
     TypeError
-        An image is something else, or an array of another dtype.
+        An image is something else, or an array of another dtype; or the model has no `default_cfg`.
     ImportError
         Pillow is not installed.
     OSError
@@ -85,7 +93,7 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
             "preprocess needs the package pillow; install it: pip install 'fastconv[demo]'"
         ) from error
 
-    cfg = model.default_cfg
+    cfg = _checked_cfg(model)
     channels, height, width = cfg["input_size"]
     if channels not in _MODES:
         raise ValueError(
@@ -95,12 +103,12 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
     # So that 224 / (224 / 232), in floating point a little less than 232, is 232.
     covered = [math.floor(size / cfg["crop_pct"] + 1e-6) for size in (height, width)]
     modes = {mode.name.lower(): mode for mode in Image.Resampling}
-    if cfg["interpolation"] not in modes:
+    if str(cfg["interpolation"]) not in modes:
         raise ValueError(
             f"model.default_cfg['interpolation'] is {cfg['interpolation']!r}; expected one of "
             f"{', '.join(modes)}"
         )
-    resample = modes[cfg["interpolation"]]
+    resample = modes[str(cfg["interpolation"])]
 
     # One table per channel, from float64: for mean 127/255, std 128/255 exactly (x - 127) / 128.
     levels = np.arange(256) / 255
@@ -123,8 +131,43 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
     return batch
 
 
+def _checked_cfg(model: _Model) -> Mapping[str, Any]:
+    """Return `default_cfg`, checked to have all keys, and numbers that images can be resized by."""
+    cfg = getattr(model, "default_cfg", None)
+    if not isinstance(cfg, Mapping):
+        raise TypeError(
+            f"model must have a mapping default_cfg, got {type(model).__name__}: pass the model "
+            "itself, as fastconv.create_model returns it"
+        )
+    if missing := [key for key in _CFG_KEYS if key not in cfg]:
+        raise ValueError(f"model.default_cfg has no {', '.join(missing)}")
+    try:
+        sizes = [as_int("input_size", size) for size in cfg["input_size"]]
+        fits = len(sizes) == 3 and all(1 <= size <= _MAX_SIDE for size in sizes[1:])
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"model.default_cfg['input_size'] must be (channels, height, width), the last two "
+            f"from 1 to {_MAX_SIDE}, got {cfg['input_size']!r}"
+        )
+    if not is_number(cfg["crop_pct"]) or not 0 < cfg["crop_pct"] < math.inf:
+        raise ValueError(
+            f"model.default_cfg['crop_pct'] must be a positive number, got {cfg['crop_pct']!r}"
+        )
+    return cfg
+
+
 def _per_channel(cfg: Mapping[str, Any], key: str, channels: int) -> list[float]:
-    values = [float(value) for value in np.atleast_1d(cfg[key])]
+    try:
+        values = [float(value) for value in np.atleast_1d(cfg[key])]
+    except (TypeError, ValueError):
+        values = [math.nan]
+    if not all(map(math.isfinite, values)) or (key == "std" and 0 in values):
+        raise ValueError(
+            f"model.default_cfg[{key!r}] must be finite numbers{', not 0' * (key == 'std')}, "
+            f"got {cfg[key]!r}"
+        )
     if len(values) not in (1, channels):
         raise ValueError(
             f"model.default_cfg[{key!r}] has {len(values)} values for {channels} channels; "
@@ -173,6 +216,8 @@ def _no_picture(name: str, error: Exception) -> str:
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     from PIL import ImageOps
 
+    if 0 in image.size:
+        raise ValueError(f"{name}: a picture of {image.width} x {image.height} pixels is empty")
     try:
         image.load()
         image = ImageOps.exif_transpose(image)

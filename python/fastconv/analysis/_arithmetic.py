@@ -84,8 +84,8 @@ def conv_output_size(
 
 
 def _output_size(size: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> Pair:
-    x = (1, 1, *as_pair("size", size))
-    weight = (1, 1, *as_pair("kernel_size", kernel_size))
+    x = (1, 1, *_positive_pair("size", size))
+    weight = (1, 1, *_positive_pair("kernel_size", kernel_size))
     stride, dilation = as_pair("stride", stride), as_pair("dilation", dilation)
     height, width = _core.conv_output_shape(
         x, weight, stride, padding_argument(padding), dilation, 1
@@ -125,7 +125,7 @@ def conv_parameters(
     589824
     """
     weight = _weights(in_channels, out_channels, kernel_size, groups)
-    return weight + (out_channels if as_bool("bias", bias) else 0)
+    return weight + (int(out_channels) if as_bool("bias", bias) else 0)
 
 
 def conv_macs(
@@ -322,8 +322,8 @@ def conv_transpose_output_size(
     >>> conv_transpose_output_size(7, kernel_size=2, stride=2)
     14
     """
-    x = (1, 1, *as_pair("size", size))
-    weight = (1, 1, *as_pair("kernel_size", kernel_size))
+    x = (1, 1, *_positive_pair("size", size))
+    weight = (1, 1, *_positive_pair("kernel_size", kernel_size))
     height, width = _core.conv_transpose_output_shape(
         x,
         weight,
@@ -363,7 +363,7 @@ def conv_transpose_macs(
     >>> conv_transpose_macs(7, 64, 32, kernel_size=2)
     401408
     """
-    height, width = (_positive("size", n) for n in as_pair("size", size))
+    height, width = _positive_pair("size", size)
     return height * width * _weights(in_channels, out_channels, kernel_size, groups)
 
 
@@ -394,7 +394,7 @@ def linear_parameters(in_features: int, out_features: int, bias: bool = True) ->
     2049000
     """
     weight = linear_macs(in_features, out_features)
-    return weight + (out_features if as_bool("bias", bias) else 0)
+    return weight + (int(out_features) if as_bool("bias", bias) else 0)
 
 
 def linear_macs(in_features: int, out_features: int) -> int:
@@ -427,11 +427,16 @@ def _positive(name: str, value: int) -> int:
     return int(value)
 
 
+def _positive_pair(name: str, value: IntPair) -> Pair:
+    height, width = as_pair(name, value)
+    return _positive(name, height), _positive(name, width)
+
+
 def _weights(in_channels: int, out_channels: int, kernel_size: IntPair, groups: int) -> int:
     """The size of a convolution's weight."""
     groups = _positive("groups", groups)
     for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
         if _positive(name, channels) % groups:
             raise ValueError(f"{name} must be a multiple of groups={groups}, got {channels}")
-    window = [_positive("kernel_size", n) for n in as_pair("kernel_size", kernel_size)]
+    window = _positive_pair("kernel_size", kernel_size)
     return int(out_channels) * (int(in_channels) // groups) * math.prod(window)

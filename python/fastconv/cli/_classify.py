@@ -113,11 +113,13 @@ def _run(arguments: argparse.Namespace) -> None:
         model = fastconv.create_model(arguments.model, weights=weights, **dict(arguments.set))
     except TypeError as error:
         raise ValueError(f"--set: {error}") from error
+    if not model.num_classes:
+        raise ValueError(f"{arguments.model!r} has no classifier: expected weights with classes")
     results: list[dict[str, Any]] = []
     names: list[str] = []
     for start in range(0, len(arguments.images), _BATCH):
         images = arguments.images[start : start + _BATCH]
-        logits = model(fastconv.preprocess(images, model))
+        logits = model(fastconv.preprocess(images, model).astype(model.dtype, copy=False))
         names = names or _class_names(model, logits.shape[1])
         for image, probabilities in zip(images, fastconv.softmax(logits, axis=-1), strict=True):
             predictions = _top(probabilities, arguments.top, names)

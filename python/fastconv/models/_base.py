@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypedDict
 from fastconv.models._checkpoint import Checkpoint
 from fastconv.nn import Identity, Linear, Module, init
 from fastconv.nn.module import IncompatibleKeys, Value
-from fastconv.ops._args import as_int
+from fastconv.ops._args import as_size
 
 
 class DefaultCfg(TypedDict):
@@ -95,9 +95,9 @@ class ImageClassifier(Module):
         Raises
         ------
         ValueError
-            If `num_classes` is negative.
+            If `num_classes` or `seed` is negative.
         TypeError
-            If it is no integer.
+            If it, or `seed`, is no integer.
 
         Examples
         --------
@@ -107,8 +107,8 @@ class ImageClassifier(Module):
         >>> model.num_classes, model.num_features
         (10, 512)
         """
-        if as_int("num_classes", num_classes) < 0:
-            raise ValueError(f"num_classes must not be negative, got {num_classes}")
+        num_classes = as_size("num_classes", num_classes)
+        seed = as_size("seed", seed)
         parent, name = self._classifier_slot
         classifier: Module = Identity()
         if num_classes:

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from fastconv.models._config import Facts, from_config
 from fastconv.models._variants import decide
 from fastconv.nn import init
-from fastconv.nn.module import listed
+from fastconv.nn.module import listed, state_array
 from fastconv.weights._common import quote
 from fastconv.weights.naming import NATIVE, recognise, rename
 
@@ -176,7 +175,7 @@ def translate(model: ImageClassifier, state_dict: Mapping[str, npt.ArrayLike]) -
     assert model.name is not None
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     naming, names = rename(state_dict, model.name, shapes)
-    state = {ours: np.asarray(state_dict[key]) for key, ours in names.items()}
+    state = {ours: state_array(key, state_dict[key]) for key, ours in names.items()}
     if naming != NATIVE:
         state = {ours: _laid_out(value, shapes.get(ours)) for ours, value in state.items()}
     return Translated(naming, state, {ours: key for key, ours in names.items()})

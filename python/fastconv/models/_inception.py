@@ -8,6 +8,7 @@ import numpy as np
 
 from fastconv.models._base import IMAGENET_CFG, DefaultCfg, ImageClassifier
 from fastconv.nn.module import Value
+from fastconv.ops._args import as_bool
 
 INCEPTION_CFG: DefaultCfg = {**IMAGENET_CFG, "mean": (0.5,) * 3, "std": (0.5,) * 3}
 
@@ -42,6 +43,7 @@ class InceptionClassifier(ImageClassifier):
     default_cfg = INCEPTION_CFG
 
     def __init__(self, in_chans: int, transform_input: bool) -> None:
+        transform_input = as_bool("transform_input", transform_input)
         if transform_input and in_chans != 3:
             raise ValueError(
                 f"transform_input=True needs in_chans=3, because it renormalises red, green and "

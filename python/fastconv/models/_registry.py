@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fastconv.models._base import DefaultCfg, ImageClassifier
 from fastconv.models._checkpoint import FORMS, Weights, load_checkpoint, open_weights, understand
 from fastconv.nn import init
-from fastconv.ops._args import as_int
+from fastconv.ops._args import as_size
 
 _Model = TypeVar("_Model", bound=ImageClassifier)
 
@@ -106,6 +106,8 @@ def model_entry(name: str) -> ModelEntry:
     ------
     ValueError
         If `name` is unknown; the message has the nearest names.
+    TypeError
+        If it is no string.
 
     Examples
     --------
@@ -113,6 +115,8 @@ def model_entry(name: str) -> ModelEntry:
     >>> fastconv.models.model_entry("resnet50").family
     'resnet'
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be the name of a model, got {type(name).__name__} {name!r}")
     if name not in _registry:
         near = difflib.get_close_matches(str(name), _registry, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "fastconv.list_models() lists all"
@@ -175,7 +179,7 @@ def create_model(
     OSError
         If a file cannot be read, or the hub not be reached.
     TypeError
-        If the model takes no such argument.
+        If the model takes no such argument, or an argument is of another type.
 
     Examples
     --------
@@ -185,10 +189,11 @@ def create_model(
     11181642
     """
     entry = model_entry(name)
+    seed = as_size("seed", seed)
     if kwargs.pop("pretrained", False):
         raise ValueError(f"pretrained=True names no weights: pass one of{FORMS}")
     if in_chans is not None:
-        kwargs["in_chans"] = in_chans
+        kwargs["in_chans"] = as_size("in_chans", in_chans)
     if weights is None:
         model = _build(name, entry, dtype, kwargs)
         if num_classes is not None:
@@ -198,8 +203,8 @@ def create_model(
             model.reset_parameters(seed)
         return model
 
-    if num_classes is not None and as_int("num_classes", num_classes) < 0:
-        raise ValueError(f"num_classes must not be negative, got {num_classes}")
+    if num_classes is not None:
+        num_classes = as_size("num_classes", num_classes)
     checkpoint = understand(name, open_weights(weights), kwargs, list_models())
     model = _build(name, entry, dtype, {**checkpoint.arguments, **kwargs})
     model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **checkpoint.facts.default_cfg})

@@ -11,6 +11,7 @@ from fastconv import nn
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Value
+from fastconv.ops._args import as_float
 
 __all__ = ["ConvNeXt", "convnext_base", "convnext_large", "convnext_small", "convnext_tiny"]
 
@@ -48,7 +49,8 @@ class ConvNeXt(ImageClassifier):
         head_norm_eps: float = 1e-6,
     ) -> None:
         norm = functools.partial(nn.LayerNorm2d, eps=1e-6)
-        drop = iter(np.linspace(0, stochastic_depth_prob, sum(depths)).tolist())
+        last = as_float("stochastic_depth_prob", stochastic_depth_prob)
+        drop = iter(np.linspace(0, last, sum(depths)).tolist())
         features: list[nn.Module] = [
             nn.ConvNormActivation(
                 in_chans,

@@ -10,6 +10,7 @@ from fastconv import nn
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Value
+from fastconv.ops._args import as_size
 
 __all__ = ["DenseNet", "densenet121", "densenet161", "densenet169", "densenet201"]
 
@@ -45,6 +46,7 @@ class DenseNet(ImageClassifier):
         num_classes: int = 1000,
         in_chans: int = 3,
     ) -> None:
+        growth_rate = as_size("growth_rate", growth_rate)
         channels = num_init_features
         features: dict[str, nn.Module] = {
             "conv0": nn.Conv2d(in_chans, channels, 7, stride=2, padding=3, bias=False),

@@ -17,6 +17,7 @@ from fastconv.models._scaling import as_multiplier, make_divisible
 from fastconv.models._scaling import compound_scaling as compound_scaling
 from fastconv.nn.blocks.conv import Layer
 from fastconv.nn.module import Array, Value
+from fastconv.ops._args import as_bool, as_size
 
 __all__ = [
     "EfficientNet",
@@ -139,12 +140,13 @@ class EfficientNet(ImageClassifier):
             "norm_layer": functools.partial(nn.BatchNorm2d, eps=bn_eps),
             "activation_layer": activation_layer,
         }
+        scale_ends = as_bool("scale_ends", scale_ends)
         ends_mult = width_mult if scale_ends else 1.0
         depths = [math.ceil(stage.blocks * depth_mult) for stage in stages]
         if not scale_ends:
             depths[0], depths[-1] = stages[0].blocks, stages[-1].blocks
 
-        channels = make_divisible(stem * ends_mult)
+        channels = make_divisible(as_size("stem", stem) * ends_mult)
         features: list[nn.Module] = [nn.ConvNormActivation(in_chans, channels, 3, 2, pad, **layers)]
         for stage, depth in zip(stages, depths, strict=True):
             out = make_divisible(stage.channels * width_mult)

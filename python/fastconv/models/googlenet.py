@@ -14,6 +14,7 @@ from fastconv.models._inception import InceptionClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.blocks.conv import Layer
 from fastconv.nn.module import Module, Value
+from fastconv.ops._args import as_bool
 
 __all__ = ["GoogLeNet", "googlenet"]
 
@@ -108,7 +109,7 @@ class GoogLeNet(InceptionClassifier):
         variant: str = "torchvision",
     ) -> None:
         super().__init__(in_chans, transform_input)
-        if variant not in VARIANTS:
+        if not isinstance(variant, str) or variant not in VARIANTS:
             raise ValueError(f"variant must be 'torchvision' or '2014', got {variant!r}")
         conv, norm, branch3_kernel_size, maxpool4_kernel_size = VARIANTS[variant]
 
@@ -142,7 +143,7 @@ class GoogLeNet(InceptionClassifier):
         self.inception5a = inception(256, 160, 320, 32, 128, 128)
         self.inception5b = inception(384, 192, 384, 48, 128, 128)
 
-        if aux_logits:
+        if as_bool("aux_logits", aux_logits):
             self.aux1 = InceptionAux(self.inception4a.out_channels, num_classes, conv)
             self.aux2 = InceptionAux(self.inception4d.out_channels, num_classes, conv)
         self.avgpool = nn.AdaptiveAvgPool2d(1)

@@ -11,6 +11,7 @@ from fastconv import ops as F
 from fastconv.models._inception import InceptionClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Module, Value
+from fastconv.ops._args import as_bool
 
 __all__ = ["Inception3", "inception_v3"]
 
@@ -91,7 +92,7 @@ class Inception3(InceptionClassifier):
         self.Mixed_6c = nn.InceptionC(768, channels_7x7=160)
         self.Mixed_6d = nn.InceptionC(768, channels_7x7=160)
         self.Mixed_6e = nn.InceptionC(768, channels_7x7=192)
-        if aux_logits:
+        if as_bool("aux_logits", aux_logits):
             self.AuxLogits = InceptionAux(768, num_classes)
         self.Mixed_7a = nn.InceptionD(768)
         self.Mixed_7b = nn.InceptionE(1280)

@@ -243,7 +243,7 @@ VARIANTS: dict[str, type[LeNet5] | type[LeNet1998]] = {"plain": LeNet5, "1998": 
 @register_model(PAPER)
 def lenet5(variant: str = "plain", **kwargs: Any) -> LeNet5 | LeNet1998:
     """LeNet-5 (LeCun et al. 1998): 61,706 parameters, 60,000 with ``variant="1998"``; 1x32x32."""
-    if variant not in VARIANTS:
+    if not isinstance(variant, str) or variant not in VARIANTS:
         expected = " or ".join(map(repr, VARIANTS))
         raise ValueError(f"variant must be {expected}, got {variant!r}")
     return VARIANTS[variant](**kwargs)

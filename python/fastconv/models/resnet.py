@@ -11,9 +11,9 @@ import numpy as np
 from fastconv import nn
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
-from fastconv.models._scaling import make_divisible
+from fastconv.models._scaling import as_multiplier, make_divisible
 from fastconv.nn.module import Value
-from fastconv.ops._args import as_bool, choice
+from fastconv.ops._args import as_bool, as_int, choice
 
 __all__ = [
     "ResNet",
@@ -75,7 +75,7 @@ class ResNet(ImageClassifier):
     Raises
     ------
     ValueError, TypeError
-        If `shortcut` or `stride_in_1x1` is another one, or one that `BasicBlock` does not have.
+        If an argument is of another type or value, or one that `BasicBlock` does not have.
     """
 
     _classifier = "fc"
@@ -100,16 +100,18 @@ class ResNet(ImageClassifier):
         option = choice("shortcut", shortcut, ("A", "B"))
         make_shortcut = nn.PaddedShortcut if option == "A" else make_projection
 
+        ratio = None if se_ratio is None else as_multiplier("se_ratio", se_ratio)
+
         def squeeze_excitation(channels: int) -> nn.SqueezeExcitation:
-            return nn.SqueezeExcitation(channels, make_divisible(channels * (se_ratio or 0)))
+            return nn.SqueezeExcitation(channels, make_divisible(channels * (ratio or 0)))
 
         make_block = functools.partial(
             block,
-            groups=groups,
-            base_width=width_per_group,
+            groups=as_int("groups", groups),
+            base_width=as_int("width_per_group", width_per_group),
             stride_in_1x1=as_bool("stride_in_1x1", stride_in_1x1),
             norm_layer=norm,
-            se_layer=None if se_ratio is None else squeeze_excitation,
+            se_layer=None if ratio is None else squeeze_excitation,
         )
         self.conv1 = nn.Conv2d(in_chans, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = norm(64)

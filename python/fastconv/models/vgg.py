@@ -10,6 +10,7 @@ from fastconv import nn
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Value
+from fastconv.ops._args import as_bool
 
 __all__ = [
     "VGG",
@@ -67,6 +68,7 @@ class VGG(ImageClassifier):
         num_classes: int = 1000,
         in_chans: int = 3,
     ) -> None:
+        batch_norm = as_bool("batch_norm", batch_norm)
         features: list[nn.Module] = []
         channels = in_chans
         for out, convolutions in zip(CHANNELS, layers, strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fastconv import ops as F
 from fastconv.nn.module import Module, Value
+from fastconv.ops._args import as_float
 
 
 class _Activation(Module):
@@ -143,11 +144,17 @@ class Identity(Module):
         return x
 
 
+def _probability(p: float) -> float:
+    if not 0 <= as_float("p", p) <= 1:
+        raise ValueError(f"p must be a probability from 0 to 1, got {p}")
+    return p
+
+
 class Dropout(Identity):
     """Drop values in training (Srivastava et al. 2014); the identity at inference."""
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        self.p = p
+        self.p = _probability(p)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
@@ -162,7 +169,7 @@ class StochasticDepth(Identity):
     """Drop residual branches in training (Huang et al. 2016); the identity at inference."""
 
     def __init__(self, p: float, mode: str = "row") -> None:
-        self.p = p
+        self.p = _probability(p)
         self.mode = mode
 
     def extra_repr(self) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from fastconv import ops as F
 from fastconv.nn import init
 from fastconv.nn.module import Array, Module, Value
-from fastconv.ops._args import as_int
+from fastconv.ops._args import as_float, as_int, as_size, is_sequence
 
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...] | str
@@ -27,6 +27,14 @@ def _tuple(value: Any, length: int, name: str) -> Any:
     if len(values) != length or not all(isinstance(v, int | np.integer) for v in values):
         raise TypeError(f"{name} must be an int or {length} ints, got {value!r}")
     return tuple(int(v) for v in values)
+
+
+def _eps(value: Any) -> float:
+    """Return the argument `eps` as a float, checked not to be negative, infinite or NaN."""
+    eps = as_float("eps", value)
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps must be finite and not negative, got {value}")
+    return eps
 
 
 class _Conv(Module):
@@ -47,9 +55,16 @@ class _Conv(Module):
         bias: bool,
         padding_mode: str,
     ) -> None:
-        groups = as_int("groups", groups)
+        in_channels, out_channels, groups = (
+            as_int(name, value)
+            for name, value in (
+                ("in_channels", in_channels),
+                ("out_channels", out_channels),
+                ("groups", groups),
+            )
+        )
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if as_int(name, value) < 1 or groups < 1 or value % groups:
+            if value < 1 or groups < 1 or value % groups:
                 raise ValueError(
                     f"{name} must be a positive multiple of groups, got {name}={value}, "
                     f"groups={groups}"
@@ -272,6 +287,11 @@ class Linear(Module):
     bias : bool
         Whether a bias is added.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is no integer, or negative.
+
     Examples
     --------
     >>> from fastconv import nn
@@ -280,10 +300,10 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        self.in_features = in_features
-        self.out_features = out_features
-        self.weight = init.constant((out_features, in_features), 0)
-        self.bias: Array | None = init.constant((out_features,), 0) if bias else None
+        self.in_features = as_size("in_features", in_features)
+        self.out_features = as_size("out_features", out_features)
+        self.weight = init.constant((self.out_features, self.in_features), 0)
+        self.bias: Array | None = init.constant((self.out_features,), 0) if bias else None
         if not init.is_skipping():
             self.reset_parameters()
 
@@ -346,8 +366,8 @@ class BatchNorm2d(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
     ) -> None:
-        self.num_features = num_features
-        self.eps = eps
+        self.num_features = num_features = as_size("num_features", num_features)
+        self.eps = _eps(eps)
         self.momentum = momentum
         self.weight: Array | None = init.constant((num_features,), 1) if affine else None
         self.bias: Array | None = init.constant((num_features,), 0) if affine else None
@@ -409,9 +429,11 @@ class LayerNorm(Module):
         bias: bool = True,
     ) -> None:
         self.normalized_shape = (
-            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+            tuple(as_size("normalized_shape", size) for size in normalized_shape)
+            if is_sequence(normalized_shape)
+            else (as_size("normalized_shape", normalized_shape),)
         )
-        self.eps = eps
+        self.eps = _eps(eps)
         shape = self.normalized_shape
         self.weight: Array | None = init.constant(shape, 1) if elementwise_affine else None
         self.bias: Array | None = init.constant(shape, 0) if elementwise_affine and bias else None

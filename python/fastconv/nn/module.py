@@ -321,11 +321,14 @@ class Module:
         TypeError
             If `dtype` is another one.
         """
-        target = np.dtype(dtype)
-        if target not in (np.dtype(np.float32), np.dtype(np.float64)):
+        try:
+            target = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
+        except TypeError:
+            target = None
+        if target is None or target not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise TypeError(
-                f"dtype must be float32 or float64, got {target}: for lower precision compile with "
-                f"precision=..."
+                f"dtype must be float32 or float64, got {dtype if target is None else target}: "
+                f"for lower precision compile with precision=..."
             )
         for module in self.modules():
             for name, array in list(module._own_arrays()):
@@ -416,7 +419,7 @@ class Module:
         for key, (module, name) in slots.items():
             if key not in state_dict:
                 continue
-            old, new = getattr(module, name), np.asarray(state_dict[key])
+            old, new = getattr(module, name), state_array(key, state_dict[key])
             if is_floating(old.dtype) and not is_floating(new.dtype):
                 raise TypeError(
                     f"state_dict[{key!r}] must be a floating array, got dtype {new.dtype}"
@@ -487,6 +490,17 @@ def read_only(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
 
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
+
+
+def state_array(key: str, value: Any) -> Array:
+    """Return the value that a state dict has under `key` as an array."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # torch's own, for one
+        raise TypeError(
+            f"state_dict[{key!r}] must be an array, got {type(value).__name__}, which cannot "
+            f"become one: {error}"
+        ) from error
 
 
 def listed(

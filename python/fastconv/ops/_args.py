@@ -320,6 +320,14 @@ def as_int(name: str, value: Any) -> int:
     return integer
 
 
+def as_size(name: str, value: Any) -> int:
+    """An integer of at least 0."""
+    size = as_int(name, value)
+    if size < 0:
+        raise ValueError(f"{name} must not be negative, got {size}")
+    return size
+
+
 def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
     """Whether `value` is a tuple, a list or an array with at least one dimension; not a string."""
     if isinstance(value, np.ndarray):
