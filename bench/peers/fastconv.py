@@ -7,6 +7,7 @@ from typing import Any
 
 import fastconv
 import numpy as np
+from fastconv import nn
 from fastconv.benchmark.worker import Run
 
 from bench.cases import LayerCase, ModelCase
@@ -39,8 +40,10 @@ class Network:
             prepared = fastconv.prepare_conv2d(weight, bias, **options, input_shape=x.shape)
             return lambda: prepared(x)
         x = np.load(folder / "x.npy")
+        with nn.init.skip():
+            model = fastconv.create_model(case.model)
         with np.load(folder / "weights.npz") as weights:
-            model = fastconv.create_model(case.model, weights=dict(weights))
+            model.load_state_dict(dict(weights))
         network = model.compile(x.shape)
         return lambda: network(x)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +17,36 @@ from bench.cases import LayerCase, ModelCase
 _keep: list[Any] = []
 
 
-def _import(name: str) -> Any:
-    """Import a package that needs torchvision, whatever torch it was built for."""
-    if not torch.cuda.is_available():
-        # torchvision describes its own operators when it is imported, and fails where its binary
-        # does not fit this torch; no classifier calls them.
+@functools.cache
+def _torchvision() -> Any:
+    """Import torchvision, also where its binary was built for another torch."""
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError:  # it describes its own operators to torch, which classifiers do not call
         _keep.append(torch.library.Library("torchvision", "DEF"))
         for operator in ("nms", "qnms"):
-            _keep[-1].define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
-    return importlib.import_module(name)
+            _keep[0].define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        return importlib.import_module("torchvision")
 
 
 def _network(case: ModelCase, folder: Path) -> torch.nn.Module:
-    models = _import("torchvision.models")
+    models = _torchvision().models
     auxiliary = ("googlenet", "inception_v3")
     arguments = {"aux_logits": False, "init_weights": False} if case.model in auxiliary else {}
     if hasattr(models, case.model):
         model = getattr(models, case.model)(weights=None, **arguments)
     else:
-        model = _import("timm").create_model(case.model)
+        model = importlib.import_module("timm").create_model(case.model)
+    state = model.state_dict()
     with np.load(folder / "weights.npz") as weights:
-        model.load_state_dict({key: torch.from_numpy(weights[key]) for key in weights})
+        if state.keys() != weights.keys():
+            raise ValueError(
+                f"{case.model} has other weights here: {state.keys() ^ weights.keys()}"
+            )
+        for key, value in state.items():
+            value.copy_(torch.from_numpy(weights[key]))
     return model.eval()
 
 
