@@ -41,10 +41,11 @@ def check(module, x, folder, tolerance=1e-5):
 def test_every_model(name, tmp_path):
     with nn.init.skip():
         model = fastconv.create_model(name)
-    shape = (2, model.default_cfg["input_size"][0], 96, 96)
+    size = 128 if name == "inception_v3" else 96  # where the last maps have more than one pixel
+    shape = (8, model.default_cfg["input_size"][0], size, size)
     x = np.random.default_rng(0).standard_normal(shape, np.float32)
     randomise(model, x)
-    check(model, x, tmp_path, tolerance=1e-4)
+    check(model, x[:2], tmp_path, tolerance=1e-4)
 
 
 class Function(nn.Module):

@@ -40,8 +40,8 @@ class Timing(NamedTuple):
 
         Examples
         --------
-        >>> Timing.of([1.2, 1.0, 1.1, 1.0, 3.0])
-        Timing(minimum=1.0, median=1.1, spread=0.18181818181818166, confirmed=1.1, rounds=5)
+        >>> Timing.of([1.25, 1.0, 1.5, 1.0, 3.0])
+        Timing(minimum=1.0, median=1.25, spread=0.4, confirmed=1.25, rounds=5)
         """
         if not rounds:
             raise ValueError("rounds must not be empty: nothing has been timed")
