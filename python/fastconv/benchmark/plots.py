@@ -11,6 +11,8 @@ from fastconv.benchmark.runner import REFERENCE
 
 Rows = Sequence[dict[str, Any]]
 
+_BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # hides the line below it
+
 
 def write(folder: Path, name: str, report: dict[str, Any]) -> list[Path]:
     """Write the plots that a report allows as PNG files; none without matplotlib.
@@ -74,8 +76,8 @@ def _ratios(path: Path, results: Rows, subtitle: str) -> Path:
         bars = axes.barh(
             positions, values, thickness * 0.9, xerr=[lower, upper], capsize=2, label=peer
         )
-        axes.bar_label(bars, fmt="%.2f", padding=4, fontsize=8)
-    axes.axvline(1, color="black", linewidth=1)
+        axes.bar_label(bars, fmt="%.2f", padding=4, fontsize=8, bbox=_BEHIND_TEXT)
+    axes.axvline(1, color="black", linewidth=1, zorder=0)
     axes.set_yticks(range(len(results)), [result["case"]["name"] for result in results])
     axes.invert_yaxis()
     axes.margins(x=0.12)
@@ -90,8 +92,8 @@ def _peak(path: Path, results: Rows, subtitle: str) -> Path:
     figure, axes, _ = _figure(9, 1.4 + 0.3 * len(results))
     labels = [f"{r['case']['name']} ({r['case']['network']})" for r in results]
     bars = axes.barh(range(len(results)), [100 * r["case"]["share_of_peak"] for r in results])
-    axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8)
-    axes.axvline(100, color="black", linewidth=1)
+    axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8, bbox=_BEHIND_TEXT)
+    axes.axvline(100, color="black", linewidth=1, zorder=0)
     axes.set_yticks(range(len(results)), labels)
     axes.invert_yaxis()
     axes.margins(x=0.12)

@@ -98,8 +98,13 @@ def _table(results: Sequence[dict[str, Any]]) -> list[str]:
         ratios = [r["ratios"][name]["value"] for r in results if name in r["ratios"]]
         if ratios:
             lines += ["", f"{name} / {REFERENCE}: geometric mean {geometric_mean(ratios):.3f}"]
-    best = [min(v["value"] for v in r["ratios"].values()) for r in results if r["ratios"]]
-    if len(others) > 1 and best:
+    peers = [name for name in others if not name.startswith(REFERENCE)]
+    best = [
+        min(ratios)
+        for r in results
+        if (ratios := [r["ratios"][name]["value"] for name in peers if name in r["ratios"]])
+    ]
+    if len(peers) > 1 and best:
         lines += [
             "",
             f"best of the others / {REFERENCE}: geometric mean {geometric_mean(best):.3f}",
