@@ -36,9 +36,12 @@ def _convolutions(name: str, batch: int, device: str) -> list[LayerCase]:
         x, weight = operator.inputs[:2]
         assert x is not None
         assert weight is not None
-        (top, bottom), (left, right) = operator.attributes["padding"]
-        if (top, left) != (bottom, right) or x.shape[2:] == (1, 1):
+        padding = operator.attributes["padding"]
+        if padding == "same" or x.shape[2:] == (1, 1):
             continue  # not every peer pads one side more; squeeze-excitation is a linear layer
+        (top, bottom), (left, right) = ((0, 0), (0, 0)) if padding == "valid" else padding
+        if (top, left) != (bottom, right):
+            continue
         layers.append(
             LayerCase(
                 name,

@@ -113,9 +113,6 @@ def run_case(
     workers: Mapping[str, Worker],
     load: Callable[[Worker], NDArray[Any]],
     settings: Settings,
-    *,
-    expected: NDArray[Any] | None = None,
-    on_round: Callable[[int], None] = lambda number: None,
 ) -> Result:
     """Time one case on all workers, round by round.
 
@@ -124,17 +121,15 @@ def run_case(
     case : dict
         What identifies the case in reports.
     workers : mapping of str to Worker
-        The contenders; the order is that of the rounds. `REFERENCE` should be among them.
+        The contenders; the order is that of the rounds. The output of the first that has one is
+        what the others must agree with, so `REFERENCE` comes first.
     load : callable
         Makes a worker load the case, and returns its output.
     settings : Settings
         When to stop.
-    expected : ndarray, optional
-        The right output; by default that of `REFERENCE`.
-    on_round : callable
-        Called after each round with its number.
     """
     contenders = []
+    expected: NDArray[Any] | None = None
     for name, worker in workers.items():
         contender = Contender(name, worker.version, worker.settings)
         contenders.append(contender)
@@ -152,7 +147,7 @@ def run_case(
                 f"{settings.agreement:.0e} is allowed"
             )
     racing = [(c, workers[c.name]) for c in contenders if c.refused is None]
-    calibration = _race(racing, settings, on_round)
+    calibration = _race(racing, settings)
     result = Result(case, contenders, calibration, settings.tolerance, "alone")
     for contender, worker in racing:
         contender.memory = worker.memory()
@@ -165,7 +160,6 @@ def run_case(
 def _race(
     racing: list[tuple[Contender, Worker]],
     settings: Settings,
-    on_round: Callable[[int], None],
 ) -> list[float]:
     """Let the contenders take turns, without those that fail; return each round's calibration."""
     calibration: list[float] = []
@@ -184,7 +178,6 @@ def _race(
                 continue
             calls[contender.name] = max(1, math.ceil(settings.block / fastest))
             contender.seconds.append(fastest)
-        on_round(len(calibration))
         if len(calibration) >= CONFIRMATIONS:
             certain = all(_certain(c, settings) for c, _ in racing)
             if certain or time.monotonic() >= end:
