@@ -68,8 +68,15 @@ def _best(measure: Callable[[], float], threads: int | None, repeats: int) -> fl
         return max(measure() for _ in range(repeats))
 
 
-def environment() -> dict[str, Any]:
-    """Return what a result depends on: CPU, instruction set, versions, date and commit."""
+def environment(source: Path = Path(__file__)) -> dict[str, Any]:
+    """Return what a result depends on: CPU, instruction set, versions, date and commit.
+
+    Parameters
+    ----------
+    source : Path
+        A file of the clone whose commit is meant; by default this one, which an installed fastconv
+        has outside of any.
+    """
     config = fastconv.show_config("dict")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -82,22 +89,21 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "fastconv": fastconv.__version__,
         "compiler": config["compiler"],
-        "commit": _commit(),
+        "commit": _commit(source.resolve()),
     }
 
 
-def _commit() -> str | None:
-    """Return the commit of the repository that this file belongs to, ``+`` where files differ."""
-    here = Path(__file__).resolve()
+def _commit(source: Path) -> str | None:
+    """Return the commit of the repository that a file belongs to, ``+`` where files differ."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here.parent), *arguments]
+        command = ["git", "-C", str(source.parent), *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=10
         ).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", here.name)
+        git("ls-files", "--error-unmatch", source.name)
         return git("describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -90,7 +90,7 @@ def _ratios(path: Path, results: Rows, subtitle: str) -> Path:
 def _peak(path: Path, results: Rows, subtitle: str) -> Path:
     """Share of the machine's peak for each kernel."""
     figure, axes, _ = _figure(9, 1.4 + 0.3 * len(results))
-    labels = [f"{r['case']['name']} ({r['case']['network']})" for r in results]
+    labels = [f"{r['case']['name']} ({r['case']['algorithm']})" for r in results]
     bars = axes.barh(range(len(results)), [100 * r["case"]["share_of_peak"] for r in results])
     axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8, bbox=_BEHIND_TEXT)
     axes.axvline(100, color="black", linewidth=1, zorder=0)

@@ -2,9 +2,9 @@
 
 The parent sends pickled requests through a pipe and gets a pickled answer to each::
 
-    ("open", "package.module:Class", threads)  -> {"name", "version", "settings"}
+    ("open", "package.module:Class", threads)  -> {"name", "version", "settings", ...}
     ("load", case, folder)                     -> the output for the input in the folder
-    ("time", calls)                            -> seconds of each call
+    ("time", calls)                            -> a `Times` for each call
     ("memory",)                                -> peak resident bytes of the process
 """
 
@@ -20,18 +20,39 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Run = Callable[[], NDArray[Any]]
+
+class Timed(NamedTuple):
+    """What a call returns that knows its parts, as on a device with events."""
+
+    output: NDArray[Any]
+    compute: float
+    """Seconds of computing."""
+    transfers: float
+    """Seconds of copying to the device and back."""
+
+
+class Times(NamedTuple):
+    """Seconds of one call, from NumPy array to NumPy array."""
+
+    total: float
+    compute: float | None = None
+    transfers: float | None = None
+
+
+Run = Callable[[], "NDArray[Any] | Timed"]
 
 
 class Peer(Protocol):
     """What a plug-in defines: how one library computes the cases of the suites.
 
-    It is created in a process of its own, in which nothing else runs.
+    It is created in a process of its own, in which nothing else runs. Beside these it may define
+    ``devices``, by default ``("cpu",)``, and ``precisions``, by default ``("fp32",)``. Where its
+    device is missing it is created all the same, but nothing is loaded.
     """
 
     name: str
@@ -71,7 +92,7 @@ class Worker:
 
     def __init__(self, peer: str, threads: int, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fastconv.benchmark.worker"],
+            [sys.executable, "-c", "from fastconv.benchmark import worker; worker.main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **environment},
@@ -84,16 +105,18 @@ class Worker:
         self.name: str = info["name"]
         self.version: str = info["version"]
         self.settings: str = info["settings"]
+        self.devices: tuple[str, ...] = info["devices"]
+        self.precisions: tuple[str, ...] = info["precisions"]
 
     def load(self, case: Any, folder: Path) -> NDArray[Any]:
         """Prepare a case and return its output."""
         output: NDArray[Any] = self._ask("load", case, folder)
         return output
 
-    def time(self, calls: int) -> list[float]:
-        """Return the seconds of each of so many calls in a row."""
-        seconds: list[float] = self._ask("time", calls)
-        return seconds
+    def time(self, calls: int) -> list[Times]:
+        """Return the times of each of so many calls in a row."""
+        times: list[Times] = self._ask("time", calls)
+        return times
 
     def memory(self) -> int:
         """Return the most bytes of memory that the process has used."""
@@ -130,23 +153,30 @@ class Worker:
 class _Served:
     """The child's side: the peer, and the case that is loaded."""
 
-    def open(self, peer: str, threads: int) -> dict[str, str]:
+    def open(self, peer: str, threads: int) -> dict[str, Any]:
         module, _, name = peer.partition(":")
         self.peer: Peer = getattr(importlib.import_module(module), name)(threads)
-        return {key: getattr(self.peer, key) for key in ("name", "version", "settings")}
+        return {
+            **{key: getattr(self.peer, key) for key in ("name", "version", "settings")},
+            "devices": getattr(self.peer, "devices", ("cpu",)),
+            "precisions": getattr(self.peer, "precisions", ("fp32",)),
+        }
 
     def load(self, case: Any, folder: Path) -> NDArray[Any]:
         self.run = self.peer.load(case, folder)
-        return np.array(self.run())
+        answer = self.run()
+        return np.array(answer.output if isinstance(answer, Timed) else answer)
 
-    def time(self, calls: int) -> list[float]:
+    def time(self, calls: int) -> list[Times]:
         self.run()  # wakes the threads, and brings the weights back into the caches
-        seconds = []
+        times = []
         for _ in range(calls):
             start = time.perf_counter()
-            self.run()
-            seconds.append(time.perf_counter() - start)
-        return seconds
+            answer = self.run()
+            total = time.perf_counter() - start
+            parts = (answer.compute, answer.transfers) if isinstance(answer, Timed) else ()
+            times.append(Times(total, *parts))
+        return times
 
     def memory(self) -> int:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -170,7 +200,3 @@ def main() -> None:
             answer = (type(error).__name__, f"{type(error).__name__}: {text}")
         pickle.dump(answer, answers)
         answers.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -5,25 +5,31 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+AGREEMENT = {"fp32": 1e-3, "fp64": 1e-3, "tf32": 1e-2, "fp16": 1e-2, "bf16": 8e-2}
+"""Precisions, and how far outputs may be from float32's, relative to the largest, to be the same:
+for reduced ones 20 times their unit roundoff."""
+
 
 @dataclass(frozen=True)
 class ModelCase:
     """One whole network.
 
     Its folder holds ``x.npy``, ``weights.npz`` (the state dict by torchvision's names, or timm's
-    where torchvision lacks the model) and ``model.onnx``, exported by fastconv.
+    where torchvision lacks the model) and, where there are peers, ``model.onnx``, exported by
+    fastconv. Arrays are float64 for ``"fp64"``, else float32.
     """
 
     model: str
     batch: int = 1
-    size: tuple[int, int] = (224, 224)
+    size: int | None = None
+    """Height and width of the images; those of the model by default."""
     device: str = "cpu"
     precision: str = "fp32"
 
     @property
     def name(self) -> str:
-        """As it is called in tables."""
-        return self.model
+        """As it is called in tables, such as ``resnet50``, or ``resnet50@160`` at another size."""
+        return self.model if self.size is None else f"{self.model}@{self.size}"
 
     def to_dict(self) -> dict[str, Any]:
         """For reports."""
@@ -34,10 +40,10 @@ class ModelCase:
 class LayerCase:
     """One convolution, with bias; padding is symmetric.
 
-    Its folder holds ``x.npy``, ``weight.npy`` and ``bias.npy``.
+    Its folder holds ``x.npy``, ``weight.npy`` and ``bias.npy``, in float64 for ``"fp64"``, else
+    in float32.
     """
 
-    network: str
     channels: int
     height: int
     width: int
@@ -50,6 +56,30 @@ class LayerCase:
     batch: int = 1
     device: str = "cpu"
     precision: str = "fp32"
+    networks: tuple[str, ...] = ()
+    """In which it occurs."""
+    algorithm: str = ""
+    """Fastconv's."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of ``x``."""
+        return self.batch, self.channels, self.height, self.width
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """Shape of ``weight``."""
+        return self.filters, self.channels // self.groups, *self.kernel
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of a convolution, by their names."""
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
 
     @property
     def output_size(self) -> tuple[int, int]:
