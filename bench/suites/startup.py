@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import statistics
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import fastconv
-from fastconv.benchmark import machine
+from fastconv.benchmark import machine, networks
 from fastconv.benchmark.cases import ModelCase
 from fastconv.benchmark.runner import REFERENCE, Contender, Result, Settings
+from fastconv.benchmark.worker import peak_memory
 
 from bench.peers import environment
 from bench.suites import models
@@ -67,15 +69,16 @@ openvino.Core().compile_model(path, "CPU", options)([x])
 _SOURCE = """
 import json, resource, sys, time
 import numpy
+{peak_memory}
 path, name, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
-x = numpy.zeros((1, 3, 224, 224), numpy.float32)
+x = numpy.load(sys.argv[4])
 start = time.perf_counter()
 import {library}
 imported = time.perf_counter()
 {source}
 answered = time.perf_counter()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps([imported - start, answered - imported, peak, {library}.__version__]))
+seconds = [imported - start, answered - imported]
+print(json.dumps([*seconds, peak_memory(), {library}.__version__]))
 """
 
 
@@ -97,7 +100,7 @@ def _run(names: Sequence[str], threads: int) -> list[Result]:
         result = _result(f"{model}: load, first answer", names, threads)
         peaks: dict[str, list[int]] = {name: [] for name in names}
         with tempfile.TemporaryDirectory(prefix="fastconv-bench-") as folder:
-            _prepare(model, Path(folder))
+            _prepare(model, names, Path(folder))
             for _ in range(ROUNDS):
                 for each in (imports, result):
                     each.calibration.append(machine.peak_flops(threads=1, repeats=1))
@@ -127,9 +130,13 @@ def _result(name: str, names: Sequence[str], threads: int) -> Result:
     return Result(case, contenders, [], Settings.tolerance, "rounds")
 
 
-def _prepare(model: str, folder: Path) -> None:
+def _prepare(model: str, names: Sequence[str], folder: Path) -> None:
     """Write the network with its weights in the form of each library."""
-    models.prepare(ModelCase(model), folder)
+    case = ModelCase(model)
+    if any(LIBRARIES[name].file == "model.onnx" for name in names):
+        models.prepare(case, folder)
+    else:
+        networks.prepare(case, folder)
     if _WEIGHTS != "npz":
         weights = fastconv.weights.load(folder / "weights.npz")
         fastconv.weights.save(folder / f"weights.{_WEIGHTS}", weights)
@@ -138,9 +145,13 @@ def _prepare(model: str, folder: Path) -> None:
 def _ask(name: str, model: str, folder: Path, threads: int) -> tuple[float, float, int, str]:
     """Return seconds of the import and up to the answer, peak memory and version."""
     library = LIBRARIES[name]
-    source = _SOURCE.format(library=name, source=library.source)
+    function = inspect.getsource(peak_memory)
+    source = _SOURCE.format(library=name, source=library.source, peak_memory=function)
     process = subprocess.run(
-        [sys.executable, "-c", source, str(folder / library.file), model, str(threads)],
+        [
+            *(sys.executable, "-c", source),
+            *(str(folder / library.file), model, str(threads), str(folder / "x.npy")),
+        ],
         env={**os.environ, **environment(threads)},
         capture_output=True,
         text=True,

@@ -107,7 +107,9 @@ def _table(results: Rows) -> list[str]:
 
 def _means(results: Rows) -> list[str]:
     """Geometric means of the ratios on each device, and of the best ratio of each case."""
-    lines = []
+    lines: list[str] = []
+    if "installed_bytes" in results[0]["case"]:
+        return lines  # an import and an answer have no mean
     devices = dict.fromkeys(result["case"]["device"] for result in results)
     for device in devices:
         here = [result for result in results if result["case"]["device"] == device]
@@ -139,14 +141,15 @@ def _notes(results: Rows) -> list[str]:
         parts = [f"{name} {_megabytes(size, sizes[REFERENCE])}" for name, size in sizes.items()]
         text = "MB: peak resident memory of the process. Installed size, without dependencies, MB: "
         lines += ["", text + ", ".join(parts)]
-    refused = {
-        (result["case"]["name"], result["case"]["device"], c["name"]): c["refused"]
-        for result in results
-        for c in result["contenders"]
-        if c["refused"]
-    }
+    refused: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        for contender in result["contenders"]:
+            if why := contender["refused"]:
+                refused.setdefault((contender["name"], why), []).append(result["case"]["name"])
     if refused:
-        lines += ["", *(f"- {case}, {name}: {why}" for (case, _, name), why in refused.items())]
+        lines.append("")
+    for (name, why), cases in refused.items():
+        lines.append(f"- {cases[0] if len(cases) == 1 else f'{len(cases)} cases'}, {name}: {why}")
     return lines
 
 

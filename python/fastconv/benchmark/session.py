@@ -35,13 +35,18 @@ def positive(text: str) -> int:
 
 def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Add what to time, and for how long."""
-    parser.add_argument("--batch", type=positive, nargs="+", default=[1], help="default: 1")
     parser.add_argument(
-        "--device", choices=("cpu", "cuda"), nargs="+", default=["cpu"], help="default: cpu"
+        "--batch", type=positive, nargs="+", default=[1], metavar="N", help="images (default: 1)"
     )
-    parser.add_argument(
-        "--precision", choices=tuple(AGREEMENT), nargs="+", default=["fp32"], help="default: fp32"
-    )
+    for option, choices in (("--device", ("cpu", "cuda")), ("--precision", tuple(AGREEMENT))):
+        parser.add_argument(
+            option,
+            choices=choices,
+            nargs="+",
+            default=[choices[0]],
+            metavar=option[2].upper(),
+            help=f"of {', '.join(choices)} (default: {choices[0]})",
+        )
     parser.add_argument(
         "--size", type=positive, metavar="PIXELS", help="of images (default: the model's)"
     )
@@ -50,7 +55,11 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         "--budget", type=float, metavar="S", help="seconds for a case at most (30; quick: 8)"
     )
     parser.add_argument(
-        "--tolerance", type=float, default=0.05, help="width of the intervals (default: 0.05)"
+        "--tolerance",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="width of the intervals (default: 0.05)",
     )
 
 
@@ -145,7 +154,10 @@ def _time(
     full = replace(case, device="cpu", precision="fp64" if case.precision == "fp64" else "fp32")
     with tempfile.TemporaryDirectory(prefix="fastconv-bench-") as name:
         folder = Path(name)
-        prepare(case, folder)
+        try:
+            prepare(case, folder)
+        except ValueError as error:  # such as of images that are too small
+            raise ValueError(f"{case.name}: {error}") from error
         expected = None if case == full else workers[REFERENCE].load(full, folder)
         return run_case(
             {**case.to_dict(), "threads": threads},

@@ -179,8 +179,19 @@ class _Served:
         return times
 
     def memory(self) -> int:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return peak_memory()
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process has used.
+
+    Linux starts a process's ``ru_maxrss`` with what its parent used, so there it is not asked.
+    """
+    if sys.platform == "linux":
+        with open("/proc/self/status", encoding="ascii", errors="ignore") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def main() -> None:
