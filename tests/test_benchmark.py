@@ -89,7 +89,7 @@ def test_worker_answers():
 
 
 def test_memory_is_not_that_of_the_parent():
-    ballast = np.ones(2**26)  # 512 MB
+    ballast = np.ones(2**24)  # 128 MB
     with worker("Fake") as fake:
         assert fake.memory() < ballast.nbytes
 
@@ -194,7 +194,7 @@ def test_devices_must_agree_with_the_cpu(precision, refused):
 
 
 def test_peer_that_cannot_start():
-    with pytest.raises(ImportError, match="the peer other cannot start: .* no module named fake"):
+    with pytest.raises(ImportError, match=r"the peer other cannot start: .* no module named fake"):
         raced([CASE], other="NotInstalled")
 
 
