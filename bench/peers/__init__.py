@@ -9,6 +9,10 @@ PEERS = {
     "openvino": "bench.peers.openvino:OpenVino",
     "torch": "bench.peers.torch:Compiled",
     "torch-eager": "bench.peers.torch:Eager",
+    "ncnn": "bench.peers.ncnn:Ncnn",
+    "mnn": "bench.peers.mnn:Mnn",
+    "litert": "bench.peers.litert:LiteRt",
+    "jax": "bench.peers.jax:Jax",
     "scipy": "bench.peers.scipy:Scipy",
 }
 """The class of each, in a module of its own that is imported in the peer's process only."""
