@@ -156,6 +156,7 @@ def _finish(options: argparse.Namespace, results: Sequence[Result]) -> None:
     content = {
         "environment": machine.environment(),
         "command": " ".join(sys.argv[1:]),
+        "limits": [machine.limits(threads) for threads in options.threads],
         "results": [result.to_dict() for result in results],
     }
     table = report.markdown(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ class Network:
 
     def __init__(self, threads: int) -> None:
         fastconv.set_num_threads(threads)
+        self._profile: Callable[[], list[dict[str, Any]]] = list
 
     def load(self, case: ModelCase | LayerCase, folder: Path) -> Run:
+        self._profile = list
         if isinstance(case, LayerCase):
             x, weight, bias, options = _convolution(case, folder)
             prepared = fastconv.prepare_conv2d(weight, bias, **options, input_shape=x.shape)
@@ -45,7 +48,12 @@ class Network:
         with np.load(folder / "weights.npz") as weights:
             model.load_state_dict(dict(weights))
         network = model.compile(x.shape)
+        self._profile = lambda: list(network.profile(x))
         return lambda: network(x)
+
+    def profile(self) -> list[dict[str, Any]]:
+        """Return the steps of a network; none of a layer."""
+        return self._profile()
 
 
 class Functional(Network):

@@ -36,11 +36,14 @@ class LiteRt:
         images = np.zeros((20, 128, 128, 3), np.float32)
         np.save(folder / "calibration_image_sample_data_20x128x128x3_float32.npy", images)
         command = [sys.executable, "-m", "onnx2tf", "-i", path.name, "-o", ".", "-v", "error"]
-        subprocess.run(command, cwd=folder, check=True)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
         converted = folder / f"{path.stem}_float32.tflite"
         interpreter = Interpreter(str(converted), num_threads=self._threads)
         interpreter.allocate_tensors()
-        x, y = (d[0]["index"] for d in (interpreter.get_input_details(), interpreter.get_output_details()))
+        x, y = (
+            d[0]["index"]
+            for d in (interpreter.get_input_details(), interpreter.get_output_details())
+        )
         interpreter.set_tensor(x, np.load(folder / "x.npy").transpose(0, 2, 3, 1))
 
         def run() -> np.ndarray:

@@ -35,7 +35,7 @@ class Ncnn:
         shape = ",".join(map(str, x.shape))
         executable = Path(_PNNX.origin).with_name("pnnx")
         command = [str(executable), path.name, f"inputshape=[{shape}]", "fp16=0"]
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
         net = ncnn.Net()
         net.opt.num_threads = self._threads
         for option in dir(net.opt):

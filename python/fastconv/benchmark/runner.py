@@ -48,6 +48,8 @@ class Contender:
     """Of its output from the reference's, relative to the largest output."""
     memory: int | None = None
     """Peak resident bytes of its process."""
+    profile: list[dict[str, Any]] = field(default_factory=list)
+    """Its steps with their times, where it can tell."""
     refused: str | None = None
     """Why it was not timed."""
 
@@ -151,6 +153,7 @@ def run_case(
     result = Result(case, contenders, calibration, settings.tolerance, "alone")
     for contender, worker in racing:
         contender.memory = worker.memory()
+        contender.profile = worker.profile()
     if len(racing) > 1:
         certain = all(ratio.converged(settings.tolerance) for ratio in result.ratios().values())
         result.stopped = "converged" if certain else "budget"

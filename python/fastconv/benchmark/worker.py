@@ -6,6 +6,7 @@ The parent sends pickled requests through a pipe and gets a pickled answer to ea
     ("load", case, folder)                     -> the output for the input in the folder
     ("time", calls)                            -> seconds of each call
     ("memory",)                                -> peak resident bytes of the process
+    ("profile",)                               -> steps of the case, as dictionaries
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ Run = Callable[[], NDArray[Any]]
 class Peer(Protocol):
     """What a plug-in defines: how one library computes the cases of the suites.
 
-    It is created in a process of its own, in which nothing else runs.
+    It is created in a process of its own, in which nothing else runs. It may also define
+    ``profile()``, which returns the steps of the case that was loaded last, as
+    `fastconv.Network.profile` does.
     """
 
     name: str
@@ -100,6 +103,11 @@ class Worker:
         nbytes: int = self._ask("memory")
         return nbytes
 
+    def profile(self) -> list[dict[str, Any]]:
+        """Return the steps of the loaded case with their times; none if the peer cannot tell."""
+        steps: list[dict[str, Any]] = self._ask("profile")
+        return steps
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()
@@ -151,6 +159,10 @@ class _Served:
     def memory(self) -> int:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+    def profile(self) -> list[dict[str, Any]]:
+        profile = getattr(self.peer, "profile", None)
+        return [] if profile is None else profile()
 
 
 def main() -> None:
