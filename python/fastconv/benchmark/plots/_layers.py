@@ -44,8 +44,10 @@ def roofline(
             speed = 2e-9 * case["macs"] / contender["timing"]["minimum"]
             points.setdefault(_kind(case), []).append((intensity, speed, case["name"]))
     for kind in filter(points.__contains__, _MARKERS):
-        x, y = ([point[axis] for point in points[kind]] for axis in (0, 1))
-        axes.scatter(x, y, 30, marker=_MARKERS[kind], label=kind, alpha=0.8, linewidths=0, zorder=3)
+        place = zip(*(point[:2] for point in points[kind]), strict=True)
+        axes.scatter(
+            *place, 30, marker=_MARKERS[kind], label=kind, alpha=0.8, linewidths=0, zorder=3
+        )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     every = [point for some in points.values() for point in some]
