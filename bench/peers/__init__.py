@@ -13,6 +13,10 @@ PEERS = {
     "torch-cuda": "bench.peers.torch_cuda:Eager",
     "torch-cuda-compiled": "bench.peers.torch_cuda:Compiled",
     "cupy": "bench.peers.cupy:CuPy",
+    "ncnn": "bench.peers.ncnn:Ncnn",
+    "mnn": "bench.peers.mnn:Mnn",
+    "litert": "bench.peers.litert:LiteRt",
+    "jax": "bench.peers.jax:Jax",
     "scipy": "bench.peers.scipy:Scipy",
 }
 """The class of each, in a module of its own that is imported in the peer's process only."""

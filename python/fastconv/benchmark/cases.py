@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -103,6 +104,14 @@ class LayerCase:
         return self.batch * self.filters * rows * columns * per_output
 
     @property
+    def bytes(self) -> int:
+        """Of the input, the weights, the bias and the output, in float32: the least traffic."""
+        rows, columns = self.output_size
+        per_image = self.channels * self.height * self.width + self.filters * rows * columns
+        weights = self.filters * (self.channels // self.groups * math.prod(self.kernel) + 1)
+        return 4 * (self.batch * per_image + weights)
+
+    @property
     def name(self) -> str:
         """As it is called in tables, such as ``64@56 -> 128, 3x3/2``."""
         size = str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
@@ -117,4 +126,10 @@ class LayerCase:
 
     def to_dict(self) -> dict[str, Any]:
         """For reports."""
-        return {"suite": "layers", "name": self.name, "macs": self.macs, **asdict(self)}
+        return {
+            "suite": "layers",
+            "name": self.name,
+            "macs": self.macs,
+            "bytes": self.bytes,
+            **asdict(self),
+        }

@@ -63,6 +63,38 @@ def read_bandwidth(nbytes: int, threads: int | None = None, repeats: int = 5) ->
     return _best(lambda: _core.measure_read_bandwidth(nbytes, _SECONDS), threads, repeats)
 
 
+def limits(threads: int) -> dict[str, float]:
+    """Measure what bounds any kernel on so many threads.
+
+    Parameters
+    ----------
+    threads : int
+        On how many threads at once.
+
+    Returns
+    -------
+    dict
+        ``threads``, ``peak_flops`` in float32, ``l2_bandwidth`` and ``memory_bandwidth`` in bytes
+        a second.
+
+    Examples
+    --------
+    >>> from fastconv.benchmark import machine
+    >>> sorted(machine.limits(threads=1))
+    ['l2_bandwidth', 'memory_bandwidth', 'peak_flops', 'threads']
+    """
+    config = fastconv.show_config("dict")
+    found: dict[str, float] = {"threads": threads}
+    for _ in range(10):  # spread over half a second: what disturbs one may be gone for the next
+        measured = {
+            "peak_flops": peak_flops(threads, repeats=1),
+            "l2_bandwidth": read_bandwidth(config["cache_l2"] // 2 or 2**18, threads, 1),
+            "memory_bandwidth": read_bandwidth(max(2**26, 4 * config["cache_l3"]), threads, 1),
+        }
+        found |= {key: max(value, found.get(key, 0.0)) for key, value in measured.items()}
+    return found
+
+
 def _best(measure: Callable[[], float], threads: int | None, repeats: int) -> float:
     with fastconv.num_threads(fastconv.get_num_threads() if threads is None else threads):
         return max(measure() for _ in range(repeats))

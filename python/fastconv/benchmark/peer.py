@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +26,11 @@ class Network:
 
     def __init__(self, threads: int) -> None:
         fastconv.set_num_threads(threads)
+        self._profile: Callable[[], list[dict[str, Any]]] = list
 
     def load(self, case: ModelCase | LayerCase, folder: Path) -> Run:
         """Compile the network, or prepare the layer."""
+        self._profile = list
         x = np.load(folder / "x.npy")
         if isinstance(case, ModelCase):
             with nn.init.skip():
@@ -42,7 +46,13 @@ class Network:
             model = nn.Conv2d(case.channels, case.filters, case.kernel, **case.options)
             model.load_state_dict({"weight": weight, "bias": bias})
         network = model.compile(x.shape, device=case.device, precision=case.precision)
+        if isinstance(case, ModelCase):
+            self._profile = lambda: list(network.profile(x))
         return lambda: network(x)
+
+    def profile(self) -> list[dict[str, Any]]:
+        """Return the steps of a network; none of a layer."""
+        return self._profile()
 
 
 class Functional(Network):

@@ -50,6 +50,8 @@ class Contender:
     """Of its output from the reference's, relative to the largest output."""
     memory: int | None = None
     """Peak resident bytes of its process."""
+    profile: list[dict[str, Any]] = field(default_factory=list)
+    """Its steps with their times, where it can tell."""
     refused: str | None = None
     """Why it was not timed."""
 
@@ -164,6 +166,7 @@ def run_case(
     calibration = _race(racing, settings)
     for contender, worker in racing:
         contender.memory = worker.memory()
+        contender.profile = worker.profile()
     certain = all(_certain(contender, settings) for contender, _ in racing)
     stopped = "converged" if certain else "budget"
     return Result(case, contenders, calibration, settings.tolerance, stopped)
