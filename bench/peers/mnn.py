@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# Not MNN.tools.mnnconvert: importing that runs pip, and sends usage data.
+# Not MNN.tools.mnnconvert: that runs `pip install` when it is imported, and sends usage data.
 import _tools
 import MNN
 import numpy as np
