@@ -116,3 +116,12 @@ class CrashingLater(Fake):
 class NotInstalled(Fake):
     def __init__(self, threads):
         raise ImportError("no module named fake")
+
+
+class Profiled(Fake):
+    """Knows its steps."""
+
+    name = "profiled"
+
+    def profile(self):
+        return [{"name": "sleep", "seconds": 0.002}]

@@ -86,6 +86,7 @@ def test_worker_answers():
         assert len(times) == 3
         assert all(time.total >= CASE.seconds and time.compute is None for time in times)
         assert fake.memory() > 2**20
+        assert fake.profile() == []
 
 
 def test_memory_is_not_that_of_the_parent():
@@ -131,6 +132,12 @@ def test_peers_that_fail_are_refused_with_their_reason():
     assert "StopIteration" in refused["later"]
     assert result.ratios() == {}
     assert len(result.contenders[0].seconds) >= 3
+
+
+def test_steps_of_a_peer_that_knows_them():
+    first, other = race("Fake", "Profiled").to_dict()["contenders"]
+    assert first["profile"] == []
+    assert other["profile"] == [{"name": "sleep", "seconds": 0.002}]
 
 
 def test_budget_ends_what_does_not_converge():
@@ -283,4 +290,9 @@ def test_machine():
     assert machine.peak_flops(threads=1, dtype=np.float64, repeats=2) < 1.5 * one
     small, large = (machine.read_bandwidth(n, threads=1, repeats=2) for n in (2**14, 2**26))
     assert min(small, large) > 1e8
+    limits = machine.limits(1)
+    assert limits["threads"] == 1
+    assert limits["l2_bandwidth"] > 1e8
+    assert limits["memory_bandwidth"] > 1e8
+    assert limits["peak_flops"] > 1e8
     assert {"cpu", "isa", "fastconv", "numpy", "commit"} <= machine.environment().keys()

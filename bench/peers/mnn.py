@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
-# Not MNN.tools.mnnconvert: importing that runs pip, and sends usage data.
-import _tools
 import MNN
 import numpy as np
 from fastconv.benchmark.cases import LayerCase, ModelCase
@@ -13,6 +12,9 @@ from fastconv.benchmark.worker import Run
 from MNN import expr, nn
 
 from bench.peers.onnx_layer import export_layer
+
+# The native converter. MNN.tools.mnnconvert would run pip when it is imported, and send usage data.
+_converter = importlib.import_module("_tools")
 
 
 class Mnn:
@@ -31,7 +33,7 @@ class Mnn:
         path = export_layer(case, folder) if single else folder / "model.onnx"
         converted = str(path.with_suffix(".mnn"))
         arguments = ["-f", "ONNX", "--modelFile", str(path), "--MNNModel", converted]
-        _tools.mnnconvert(["mnnconvert", *arguments, "--bizCode", "bench"])
+        _converter.mnnconvert(["mnnconvert", *arguments, "--bizCode", "bench"])
         net = nn.load_module_from_file(
             converted, ["x"], ["y"], runtime_manager=self._runtime, shape_mutable=False
         )

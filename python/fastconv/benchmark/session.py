@@ -203,7 +203,7 @@ def finish(
     content = {
         "environment": machine.environment(source),
         "command": " ".join(sys.argv[1:]),
-        "limits": [machine.limits(threads) for threads in options.threads],
+        "limits": [machine.limits(threads) for threads in options.threads if options.out],
         "results": [result.to_dict() for result in results],
     }
     text = report.markdown(content)
