@@ -70,7 +70,8 @@ class Result:
     """Floating-point operations a second of one thread, measured before each round."""
     tolerance: float
     stopped: str
-    """Why: ``"converged"``, ``"budget"``, or ``"rounds"`` where their number is fixed."""
+    """Why: ``"converged"``, ``"budget"``, ``"refused"`` where none was left, or ``"rounds"`` where
+    their number is fixed."""
 
     @property
     def noise(self) -> float:
@@ -90,10 +91,13 @@ class Result:
         contenders = []
         for contender in self.contenders:
             timing = contender.timing()
-            summary = None if timing is None else timing._asdict()
-            if summary is not None and math.isinf(summary["confirmed"]):
-                summary["confirmed"] = None
-            contenders.append({**asdict(contender), "timing": summary})
+            contenders.append(
+                {
+                    **asdict(contender),
+                    **_finite({"difference": contender.difference}),
+                    "timing": None if timing is None else _finite(timing._asdict()),
+                }
+            )
         compute = {c.name: min(c.compute) for c in self.contenders if c.compute}
         ratios: dict[str, dict[str, Any]] = {}
         for name, ratio in self.ratios().items():
@@ -111,8 +115,10 @@ class Result:
         }
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return the values without those that JSON has no form for."""
+    finite = {key: value is not None and math.isfinite(value) for key, value in values.items()}
+    return {key: value if finite[key] else None for key, value in values.items()}
 
 
 def run_case(
@@ -168,7 +174,7 @@ def run_case(
         contender.memory = worker.memory()
         contender.profile = worker.profile()
     certain = all(_certain(contender, settings) for contender, _ in racing)
-    stopped = "converged" if certain else "budget"
+    stopped = ("converged" if certain else "budget") if racing else "refused"
     return Result(case, contenders, calibration, settings.tolerance, stopped)
 
 
