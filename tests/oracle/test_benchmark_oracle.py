@@ -92,10 +92,12 @@ def test_plots_of_every_kind(tmp_path):
     gpu = copy.deepcopy(result)
     gpu["case"]["device"] = "cuda"
 
+    limits = [machine.limits(1)]
+
     def write(*results):
         content = {
             "environment": machine.environment(),
-            "limits": [machine.limits(1)],
+            "limits": limits,
             "results": list(results),
         }
         for path in tmp_path.iterdir():

@@ -76,23 +76,27 @@ def _machine(report: dict[str, Any], threads: int) -> str:
 
 
 def _ratios(path: Path, results: Rows, subtitle: str) -> Path:
-    """One group of bars for each case, one bar for each peer, with its interval."""
+    """One group of bars for each case, one bar for each peer, with its interval.
+
+    An interval that says next to nothing is cut off, so that the bars can be seen.
+    """
     peers = list(dict.fromkeys(name for result in results for name in result["ratios"]))
     figure, axes = _figure.new(9, 1.4 + len(results) * (0.22 * len(peers) + 0.16))
     thickness = 0.8 / len(peers)
+    end = 1.15 * max(ratio["value"] for result in results for ratio in result["ratios"].values())
     for k, peer in enumerate(peers):
         rows = [(i, r["ratios"][peer]) for i, r in enumerate(results) if peer in r["ratios"]]
         positions = [i + (k - (len(peers) - 1) / 2) * thickness for i, _ in rows]
         values = [ratio["value"] for _, ratio in rows]
         lower = [ratio["value"] - (ratio["low"] or ratio["value"]) for _, ratio in rows]
-        upper = [(ratio["high"] or ratio["value"]) - ratio["value"] for _, ratio in rows]
+        upper = [min(ratio["high"] or end, end) - ratio["value"] for _, ratio in rows]
         bars = axes.barh(
             positions, values, thickness * 0.9, xerr=[lower, upper], capsize=2, label=peer
         )
         axes.bar_label(bars, fmt="%.2f", padding=4, fontsize=8, bbox=_figure.BEHIND_TEXT)
     axes.axvline(1, color="black", linewidth=1, zorder=0)
     axes.set_yticks(range(len(results)), [result["case"]["name"] for result in results])
-    axes.invert_yaxis()
+    axes.set_ylim(len(results) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.set_xlabel(f"time of the peer / time of {REFERENCE} (above 1: {REFERENCE} is faster)")
     axes.set_title(f"{REFERENCE} against its peers\n{subtitle}", fontsize=10)
@@ -108,7 +112,7 @@ def _peak(path: Path, results: Rows, subtitle: str) -> Path:
     axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8, bbox=_figure.BEHIND_TEXT)
     axes.axvline(100, color="black", linewidth=1, zorder=0)
     axes.set_yticks(range(len(results)), labels)
-    axes.invert_yaxis()
+    axes.set_ylim(len(results) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.set_xlabel("multiply-adds of the layer, % of the FMA peak measured in the same run")
     axes.set_title(f"Kernels inside a network\n{subtitle}", fontsize=10)

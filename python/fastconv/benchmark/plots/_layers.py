@@ -43,11 +43,12 @@ def roofline(
             intensity = 2 * case["macs"] / case["bytes"]
             speed = 2e-9 * case["macs"] / contender["timing"]["minimum"]
             points.setdefault(_kind(case), []).append((intensity, speed, case["name"]))
-    for kind in filter(points.__contains__, _MARKERS):
+    for i, (kind, marker) in enumerate(_MARKERS.items()):
+        if kind not in points:
+            continue
         place = zip(*(point[:2] for point in points[kind]), strict=True)
-        axes.scatter(
-            *place, 30, marker=_MARKERS[kind], label=kind, alpha=0.8, linewidths=0, zorder=3
-        )
+        options = {"color": f"C{i}", "marker": marker, "label": kind}
+        axes.scatter(*place, 30, **options, alpha=0.8, linewidths=0, zorder=3)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     every = [point for some in points.values() for point in some]
@@ -65,14 +66,19 @@ def roofline(
     axes.set_xlim(ends)
     axes.set_ylim(min(p[1] for p in every) / 2, max(1e-9 * peak, *(p[1] for p in every)) * 2)
     middle = (ends[0] * ends[1]) ** 0.5
-    labelled = {max(every, key=lambda p: p[1]): 9, min(every, key=lambda p: p[1]): -14}
-    for (intensity, speed, name), offset in labelled.items():
+    fastest, slowest = (choose(every, key=lambda point: point[1]) for choose in (max, min))
+    top = max(fastest[1], 1e-9 * peak)  # above the line of the peak, not across it
+    for (intensity, _, name), height, offset, side in (
+        (fastest, top, 6, "bottom"),
+        (slowest, slowest[1], -6, "top"),
+    ):
         axes.annotate(
             name,
-            (intensity, speed),
+            (intensity, height),
             (0, offset),
             textcoords="offset points",
             ha="left" if intensity < middle else "right",
+            va=side,
             fontsize=8,
             bbox=_figure.BEHIND_TEXT,
         )
