@@ -260,6 +260,10 @@ def test_compare_finds_what_is_slower_beyond_the_clock():
     assert slower(made_up(1.2, calibration=1e9 / 1.2)) == [False]  # the whole machine was slower
     changes = compare.compare(made_up(1.0), made_up(1.2), 0.1)
     assert "1 of 1 cases are slower" in compare.table(changes)
+    padded = made_up(1.0)
+    padded["results"][0]["case"]["padding"] = [1, 1]
+    both = {"results": made_up(1.0)["results"] + padded["results"]}
+    assert len({change.case for change in compare.compare(both, both, 0.1)}) == 2
     with pytest.raises(ValueError, match="no case in common"):
         compare.compare(made_up(1.0), made_up(1.0, name="other"), 0.1)
 

@@ -49,10 +49,8 @@ def cases(
 
 def _algorithm(layer: LayerCase, precision: str) -> str:
     dtype = "float64" if precision == "fp64" else "float32"
-    options = layer.options
-    return fastconv.algorithms(layer.input_shape, layer.weight_shape, **options, dtype=dtype)[
-        0
-    ].name
+    shapes = layer.input_shape, layer.weight_shape
+    return fastconv.algorithms(*shapes, **layer.options, dtype=dtype)[0].name
 
 
 def _convolutions(name: str, size: int | None) -> Iterator[LayerCase]:
