@@ -104,7 +104,7 @@ FASTCONV_INLINE Vec<T> exp_series(Vec<T> r) {
   return polynomial<T>(MathConstants<T>::exp_series, r);
 }
 
-// x = n log(2) + r; power = 2^n where that is a normal number, 0 for the n below those, infinity for the one above.
+// x = n log(2) + r; power = 2^n where that is a normal number, 0 for the next n below, infinity for the next above.
 template <class T>
 struct Reduced {
   Vec<T> n, r, power;
@@ -126,7 +126,7 @@ FASTCONV_INLINE Vec<T> exp(Vec<T> x) {
   const Vec<T> half = nearest<T>(a.n * T(0.5));  // in two steps: 2^n itself may lie outside of the normal range
   return y * power_of_two<T>(half) * power_of_two<T>(a.n - half);
 }
-// The same in one step: 0 instead of subnormal numbers, infinity beyond 0.7 times the largest number.
+// The same in one step: 0 below the normal numbers, infinity above 0.7 times the largest.
 template <class T>
 FASTCONV_INLINE Vec<T> exp(Reduced<T> x) {
   return (exp_series<T>(x.r) * x.r + T(1)) * x.power;
