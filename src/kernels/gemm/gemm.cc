@@ -75,8 +75,10 @@ struct Tile {
 
   __attribute__((always_inline)) void multiply(const GemmTile<T>& t) {
     constexpr int kUnroll = 4;
+    constexpr int kLine = 64 / sizeof(T);
     const T* b = t.b;
     const index_t* offset = t.offsets;
+    const T* next = t.prefetch;
     index_t run = t.run;
     for (index_t runs = t.runs, tail = t.tail_runs; runs + tail > 0; --runs, ++offset) {
       if (runs == 0) {
@@ -87,6 +89,9 @@ struct Tile {
       RowPointers<T, Rows, Halves> a(t.a + *offset, t);
       index_t k = run;
       for (; k >= kUnroll; k -= kUnroll) {
+        __builtin_prefetch(next);
+        __builtin_prefetch(next + kLine);
+        next += 2 * kLine;
         multiply<kUnroll>(a, b, t.b_stride);
         a.advance(kUnroll);
         b += kUnroll * t.b_stride;
