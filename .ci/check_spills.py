@@ -2,8 +2,8 @@
 
 Usage: python .ci/check_spills.py BUILD_FOLDER
 
-A hot loop is an innermost one with at least eight fused multiply-adds. Looked at are the object
-files of the kernel families below, for AVX2 and AVX-512; needs objdump and c++filt (binutils).
+A hot loop is an innermost one with at least eight fused multiply-adds. One access of the stack for
+20 of them is let pass: it hides behind them. Looked at are the object files of the kernel families below, for AVX2 and AVX-512; needs objdump and c++filt (binutils).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 FAMILIES = ("gemm", "depthwise", "grouped")
 ISAS = ("avx2", "avx512")
 LEAST_PRODUCTS = 8
+ALLOWED = 0.05  # accesses of the stack for each product
 
 _FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 _INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\s+(\S+)\s*(.*)$")
@@ -54,8 +55,13 @@ def hot_loops(body: list[tuple[int, str, str]]) -> Iterator[list[tuple[int, str,
         if any((s, e) != (start, end) and start <= s and e <= end for s, e in loops):
             continue
         loop = [line for line in body if start <= line[0] <= end]
-        if sum("fmadd" in mnemonic for _, mnemonic, _ in loop) >= LEAST_PRODUCTS:
+        if products(loop) >= LEAST_PRODUCTS:
             yield loop
+
+
+def products(loop: list[tuple[int, str, str]]) -> int:
+    """Count the fused multiply-adds."""
+    return sum("fmadd" in mnemonic for _, mnemonic, _ in loop)
 
 
 def main(build: Path) -> int:
@@ -68,10 +74,10 @@ def main(build: Path) -> int:
                 for name, body in functions(path):
                     for loop in hot_loops(body):
                         found += 1
-                        touching = [line for line in loop if _STACK.search(line[2])]
-                        spills += bool(touching)
-                        for _, mnemonic, operands in touching:
-                            print(f"{isa}, {name}: {mnemonic} {operands}")
+                        touching = sum(bool(_STACK.search(line[2])) for line in loop)
+                        if touching > ALLOWED * products(loop):
+                            spills += 1
+                            print(f"{isa}, {name}: {touching} for {products(loop)} products")
             total += found
             print(f"{isa}, {family}: {found} hot loops")
     print(f"{spills} of {total} hot loops touch the stack")

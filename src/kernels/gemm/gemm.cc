@@ -58,7 +58,6 @@ struct Tile {
   __attribute__((always_inline)) void multiply(const RowPointers<T, Rows, Halves>& a, const T* b, index_t b_stride) {
 #pragma GCC unroll 8
     for (int k = 0; k < Steps; ++k) {
-      asm volatile("" ::: "memory");  // keeps GCC from hoisting later loads, which would spill accumulators
       Vec<T> bv[Vectors];
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) bv[v] = load(b + k * b_stride + v * L);
@@ -68,7 +67,10 @@ struct Tile {
         for (int r = 0; r < Rows; ++r) {
           const Vec<T> s = broadcast(a.at(h, r, k));
 #pragma GCC unroll 2
-          for (int v = 0; v < Vectors; ++v) acc[h * Rows + r][v] += s * bv[v];
+          for (int v = 0; v < Vectors; ++v) {
+            acc[h * Rows + r][v] += s * bv[v];
+            keep_in_register(acc[h * Rows + r][v]);
+          }
         }
     }
   }
