@@ -120,6 +120,19 @@ FASTCONV_INLINE V at_most(V x, V high) {
 #endif
 }
 
+// Makes the compiler hold v in a register here, and load nothing ahead of here that comes later: it would otherwise spill
+// the accumulators of large register tiles.
+template <class V>
+FASTCONV_INLINE void keep_in_register(V& v) {
+#if defined(__x86_64__)
+  asm volatile("" : "+v"(v) : : "memory");
+#elif defined(__aarch64__)
+  asm volatile("" : "+w"(v) : : "memory");
+#else
+  asm volatile("" : : : "memory");
+#endif
+}
+
 template <int... I>
 struct Indices {};
 template <int N, int... I>
