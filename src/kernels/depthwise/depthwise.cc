@@ -146,7 +146,7 @@ void sweep_haloed(const DepthwiseBand<T>& d) {
         haloed_tile<T, Columns>(d, x + c * d.stride_w * lanes<T>, y + c * d.y_column_stride,
                                 residual ? residual + c * d.y_column_stride : nullptr);
     };
-    step.template operator()<2 * kColumns>();
+    step.template operator()<kRows * kColumns>();
     step.template operator()<4>();
     step.template operator()<1>();
   }
