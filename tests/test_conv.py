@@ -512,7 +512,9 @@ def test_depthwise_of_random_shapes(seed: int) -> None:
     x, weight, bias, options = depthwise_case(seed)
     options["activation"] = (None, "relu", "relu6")[seed % 3]
     y = fastconv.conv2d(x, weight, bias, algorithm="reference", **options)
-    residual = integers(np.random.default_rng(0), *y.shape, dtype=x.dtype) if seed % 4 == 0 else None
+    residual = (
+        integers(np.random.default_rng(0), *y.shape, dtype=x.dtype) if seed % 4 == 0 else None
+    )
     if residual is not None:
         y = fastconv.conv2d(x, weight, bias, residual=residual, algorithm="reference", **options)
     got = fastconv.conv2d(x, weight, bias, residual=residual, algorithm="depthwise", **options)
@@ -556,7 +558,10 @@ def test_depthwise_results_depend_on_nothing_around(activation: str) -> None:
     """A crop gives the same bits, wherever tiles begin and end and whatever the layout."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, 20, 23, 31)).astype(np.float32)
-    weight, eye = rng.standard_normal((20, 1, 5, 5)).astype(np.float32), np.eye(20, dtype=np.float32)
+    weight, eye = (
+        rng.standard_normal((20, 1, 5, 5)).astype(np.float32),
+        np.eye(20, dtype=np.float32),
+    )
     options: dict[str, Any] = {"groups": 20, "activation": activation}
     y = fastconv.conv2d(x, weight, padding=2, **options)
     for top, left in ((0, 0), (1, 3), (4, 9)):
