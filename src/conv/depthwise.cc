@@ -12,6 +12,8 @@ namespace {
 // and nobody takes less than kTaskWork at a time.
 constexpr index_t kParallelWork = 1 << 16, kTaskWork = 1 << 13;
 
+constexpr index_t kActivated = 1 << 11;  // elements, about, between which the kernel and an activation take turns
+
 }  // namespace
 
 template <class T>
@@ -131,17 +133,24 @@ void Depthwise<T>::one_band(const TensorView<const T>& x, const TensorView<const
     input_row_stride = held.columns * lanes_;
     scratch += held.rows * input_row_stride;
   }
-  DepthwiseBand<T> d = band(block, input, input_row_stride, held, row, rows);
   if (writes_in_place(residual, out)) {
-    d.y = out.channel(n, oc) + row * out.sh;
-    d.y_row_stride = out.sh;
-    d.y_column_stride = out.sw;
-    d.residual = residual ? residual->channel(n, oc) + row * residual->sh : nullptr;
-    depthwise_kernels<T>().run(d);
-    if (!is_clamp(activation))
-      for (index_t r = 0; r < rows; ++r) activate_in_place(activation, d.y + r * d.y_row_stride, g.out_w * lanes_);
+    // Activations that are no clamp follow while the rows are in L1.
+    const index_t row_size = g.out_w * lanes_, step = is_clamp(activation) ? rows : 2 * ceil_div(kActivated, 2 * row_size);
+    for (index_t end = row + rows; row < end; row += step) {
+      DepthwiseBand<T> d = band(block, input, input_row_stride, held, row, std::min(step, end - row));
+      d.y = out.channel(n, oc) + row * out.sh;
+      d.y_row_stride = out.sh;
+      d.y_column_stride = out.sw;
+      d.residual = residual ? residual->channel(n, oc) + row * residual->sh : nullptr;
+      depthwise_kernels<T>().run(d);
+      if (is_clamp(activation)) continue;
+      const bool joined = out.sh == row_size;
+      for (index_t r = 0; r < (joined ? 1 : d.rows); ++r)
+        activate_in_place(activation, d.y + r * out.sh, joined ? d.rows * row_size : row_size);
+    }
     return;
   }
+  DepthwiseBand<T> d = band(block, input, input_row_stride, held, row, rows);
   d.y = scratch;
   d.y_row_stride = g.out_w * lanes_;
   d.y_column_stride = lanes_;
