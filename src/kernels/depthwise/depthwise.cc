@@ -46,9 +46,11 @@ FASTCONV_INLINE void tile(const DepthwiseBand<T>& d, const Window<T>& window, T*
   const index_t step = Rows == 1 ? d.dilation_h * d.x_row_stride : d.x_row_stride;
   const T* x = window.x;
   index_t row = window.first_row;
+  [[maybe_unused]] unsigned columns = window.columns;
   // Input rows before `end`, which the tile's output rows First to Last need.
   const auto add_rows = [&]<int First, int Last>(index_t end) __attribute__((always_inline)) {
     for (; row < end; ++row, x += step) {
+      if (Edge) asm("" : "+r"(columns));  // or each bit is tested before the loop, and kept on the stack
       Vec<T> weights[Rows][Kernel];
 #pragma GCC unroll 2
       for (int r = First; r <= Last; ++r)
@@ -56,7 +58,7 @@ FASTCONV_INLINE void tile(const DepthwiseBand<T>& d, const Window<T>& window, T*
         for (int k = 0; k < Kernel; ++k) weights[r][k] = load(d.weights + ((row - r * d.stride_h) * Kernel + k) * L);
 #pragma GCC unroll 19
       for (int i = 0; i < (kColumns - 1) * Stride + Kernel; ++i) {
-        if (Edge && !(window.columns >> i & 1)) continue;
+        if (Edge && !(columns & 1u << i)) continue;
         const Vec<T> v = load(x + i * L);
 #pragma GCC unroll 7
         for (int c = 0; c < kColumns; ++c) {
