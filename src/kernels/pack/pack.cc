@@ -73,7 +73,20 @@ void unpack(const UnpackRow<T>& u) {
     return;
   }
   const bool planes = u.out_pixel_stride == 1 && (!u.residual || u.residual_pixel_stride == 1);
-  for (index_t p = 0; p < u.pixels; p += L) {
+  index_t p = 0;
+  if (planes && u.channels == L)  // full squares, without a branch for each channel
+    for (; p + L <= u.pixels; p += L) {
+      Vec<T> rows[L];
+#pragma GCC unroll 16
+      for (int i = 0; i < L; ++i) rows[i] = load(u.in + (p + i) * u.in_stride) + bias;
+      transpose<T>(rows);
+#pragma GCC unroll 16
+      for (int c = 0; c < L; ++c) {
+        if (u.residual) rows[c] += load(u.residual + c * u.residual_channel_stride + p);
+        store(u.out + c * u.out_channel_stride + p, at_most(at_least(rows[c], low), high));
+      }
+    }
+  for (; p < u.pixels; p += L) {
     const int count = u.pixels - p < L ? int(u.pixels - p) : L;
     Vec<T> rows[L];
 #pragma GCC unroll 16
