@@ -93,8 +93,8 @@ void sweep_row(const DepthwiseBand<T>& d, index_t r) {
   window.last_row = clamped((d.x_rows - y + step - 1) / step, window.first_row, rows);
   const T* x = d.x + (window.first_row < window.last_row ? (y + window.first_row * step) * d.x_row_stride : 0);
   for (index_t c = 0; c < d.columns; c += kColumns) {
-    const index_t left = c * Stride - d.left, count = clamped(d.columns - c, 0, kColumns);
-    const index_t first = clamped(-left, 0, span), last = clamped(d.x_columns - left, first, (count - 1) * Stride + Kernel);
+    const index_t left = c * Stride - d.left, count = clamped(d.columns - c, 0, kColumns), needed = (count - 1) * Stride + Kernel;
+    const index_t first = clamped(-left, 0, needed), last = clamped(d.x_columns - left, first, needed);
     window.x = x + left * L;
     window.columns = (1u << last) - (1u << first);
     T* to = d.y + r * d.y_row_stride + c * d.y_column_stride;
