@@ -15,7 +15,7 @@ FASTCONV_INLINE index_t clamped(index_t i, index_t low, index_t high) { return i
 template <class T, int Columns>
 FASTCONV_INLINE void finish(const DepthwiseBand<T>& d, const Vec<T> (&sums)[Columns], T* y, const T* residual, index_t count) {
   const Vec<T> bias = load(d.bias), low = broadcast(d.low), high = broadcast(d.high);
-#pragma GCC unroll 14
+#pragma GCC unroll 7
   for (int c = 0; c < Columns; ++c) {
     if (c == count) break;
     Vec<T> v = sums[c] + bias;
@@ -122,14 +122,14 @@ template <class T, int Columns>
 FASTCONV_INLINE void haloed_tile(const DepthwiseBand<T>& d, const T* x, T* y, const T* residual) {
   constexpr int L = lanes<T>;
   Vec<T> sums[Columns];
-#pragma GCC unroll 14
+#pragma GCC unroll 7
   for (int c = 0; c < Columns; ++c) sums[c] = Vec<T>{};
   const T* w = d.weights;
   for (index_t ky = 0; ky < d.kernel_h; ++ky) {
     const T* column = x + ky * d.dilation_h * d.x_row_stride;
     for (index_t kx = 0; kx < d.kernel_w; ++kx, w += L, column += d.dilation_w * L) {
       const Vec<T> weight = load(w);
-#pragma GCC unroll 14
+#pragma GCC unroll 7
       for (int c = 0; c < Columns; ++c) sums[c] += load(column + c * d.stride_w * L) * weight;
     }
   }
@@ -148,7 +148,7 @@ void sweep_haloed(const DepthwiseBand<T>& d) {
         haloed_tile<T, Columns>(d, x + c * d.stride_w * lanes<T>, y + c * d.y_column_stride,
                                 residual ? residual + c * d.y_column_stride : nullptr);
     };
-    step.template operator()<kRows * kColumns>();
+    step.template operator()<kColumns>();
     step.template operator()<4>();
     step.template operator()<1>();
   }
