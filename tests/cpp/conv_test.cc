@@ -164,13 +164,19 @@ TEST(conv2d_on_blocked_views_of_random_shapes) {
 
 TEST(conv2d_depthwise_on_blocked_views) {
   Random random(3);
-  for (int repeat = 0; repeat < 150; ++repeat) {
+  constexpr index_t kernels[] = {1, 2, 3, 3, 4, 5, 6, 7};
+  for (int repeat = 0; repeat < 200; ++repeat) {
     const index_t channels = pick(kChannels, random), multiplier = random.below(3) ? 1 : random.between(2, 3);
-    const index_t kernel = random.between(1, 5), stride = random.between(1, 2), pad = random.below(kernel);
-    const Padding padding{Padding::Mode::explicit_sizes, pad, pad, pad, 0};
-    const Case test = random_case(geometry({1, channels, 9, random.between(5, 20)}, {channels * multiplier, 1, kernel, kernel},
-                                           {stride, stride}, padding, {1, 1}, channels),
-                                  random);
+    const index_t kh = pick(kernels, random), kw = random.coin() ? kh : pick(kernels, random);
+    const std::array<index_t, 2> stride{random.between(1, 3), random.between(1, 3)};
+    const std::array<index_t, 2> dilation = random.below(3) ? std::array<index_t, 2>{1, 1} : std::array<index_t, 2>{random.between(1, 2), 2};
+    const index_t h = random.between(1, 12), w = random.between(1, 30);
+    // Enough for the window, and at times more than the image.
+    const index_t top = random.between(std::max<index_t>(0, (kh - 1) * dilation[0] + 1 - h), (kh - 1) * dilation[0] + 2);
+    const index_t left = random.between(std::max<index_t>(0, (kw - 1) * dilation[1] + 1 - w), (kw - 1) * dilation[1] + 2);
+    const Padding padding{Padding::Mode::explicit_sizes, top, random.below(4), left, random.coin() ? random.below(4) : w + 3};
+    const Shape weight{channels * multiplier, 1, kh, kw};
+    const Case test = random_case(geometry({1, channels, h, w}, weight, stride, padding, dilation, channels), random);
     check_both(test, Algorithm::depthwise, random);
   }
 }

@@ -224,12 +224,18 @@ TEST(depthwise_kernel_equals_plain_loops) {
       d.stride_w = random.between(1, 3);
       d.dilation_h = random.between(1, 2);
       d.dilation_w = random.between(1, 2);
-      const index_t in_rows = (d.rows - 1) * d.stride_h + (d.kernel_h - 1) * d.dilation_h + 1;
-      const index_t in_columns = (d.columns - 1) * d.stride_w + (d.kernel_w - 1) * d.dilation_w + 1;
-      d.x_row_stride = in_columns * L;
+      d.x_rows = (d.rows - 1) * d.stride_h + (d.kernel_h - 1) * d.dilation_h + 1;
+      d.x_columns = (d.columns - 1) * d.stride_w + (d.kernel_w - 1) * d.dilation_w + 1;
+      if (depthwise_skips_outside(d.kernel_w, d.stride_w, d.dilation_w) && random.coin()) {
+        d.x_rows = random.between(1, d.x_rows + 3);
+        d.x_columns = random.between(1, d.x_columns + 3);
+        d.top = random.between(-3, 9);
+        d.left = random.between(-3, 9);
+      }
+      d.x_row_stride = d.x_columns * L;
       d.y_column_stride = L * random.between(1, 2);
       d.y_row_stride = d.columns * d.y_column_stride + L;
-      const auto x = random.integers<T>(in_rows * d.x_row_stride), weights = random.integers<T>(d.kernel_h * d.kernel_w * L);
+      const auto x = random.integers<T>(d.x_rows * d.x_row_stride), weights = random.integers<T>(d.kernel_h * d.kernel_w * L);
       const auto bias = random.integers<T>(L), residual = random.integers<T>(d.rows * d.y_row_stride);
       auto y = random.integers<T>(d.rows * d.y_row_stride);
       d.x = x.data();
@@ -245,9 +251,11 @@ TEST(depthwise_kernel_equals_plain_loops) {
             const index_t at = r * d.y_row_stride + c * d.y_column_stride + lane;
             T sum = bias[lane] + (d.residual ? residual[at] : T(0));
             for (index_t ky = 0; ky < d.kernel_h; ++ky)
-              for (index_t kx = 0; kx < d.kernel_w; ++kx)
-                sum += weights[(ky * d.kernel_w + kx) * L + lane] *
-                       x[(r * d.stride_h + ky * d.dilation_h) * d.x_row_stride + (c * d.stride_w + kx * d.dilation_w) * L + lane];
+              for (index_t kx = 0; kx < d.kernel_w; ++kx) {
+                const index_t row = r * d.stride_h + ky * d.dilation_h - d.top, column = c * d.stride_w + kx * d.dilation_w - d.left;
+                if (row >= 0 && row < d.x_rows && column >= 0 && column < d.x_columns)
+                  sum += weights[(ky * d.kernel_w + kx) * L + lane] * x[row * d.x_row_stride + column * L + lane];
+              }
             expected[at] = clamp(sum, d.low, d.high);
           }
       d.y = y.data();
