@@ -1,7 +1,10 @@
 // Winograd convolution F(m x m, 3 x 3), blocked so that transformed tiles stay in L2: for a block of tiles the input is
 // transformed once, then for each pair of output blocks N * N products of [tiles x channels] by [channels x 2 vectors]
 // and the output transform follow one another.
+#include <cmath>
+#include <limits>
 #include <numeric>
+#include <random>
 
 #include "conv/band.h"
 #include "conv/engine.h"
@@ -34,12 +37,24 @@ class Winograd final : public ConvEngine<T> {
         recycled_(options.borrow_weights ? packed_bytes_ : 0),
         packed_(options.borrow_weights ? recycled_.template as<T>() : kept_.data()) {
     pack(weight);
-    // Transformed input and products of a block in about half of L2, but no fewer tiles than fill the registers.
-    const index_t bytes = (in_blocks_ + 2) * positions_ * lanes_ * static_cast<index_t>(sizeof(T));
-    const index_t tiles = std::max<index_t>(gemm_kernels<T>().max_rows, static_cast<index_t>(cache_sizes().l2 * 6 / 10) / bytes);
-    block_w_ = ceil_div(tiles_w_, ceil_div(tiles_w_, tiles));
-    block_h_ = std::clamp<index_t>(tiles / block_w_, 1, tiles_h_);
-    block_h_ = ceil_div(tiles_h_, ceil_div(tiles_h_, block_h_));
+    choose_block();
+  }
+
+  // The same weights, which must outlive this, for images of another size.
+  Winograd(const Winograd& from, const ConvGeometry& g)
+      : ConvEngine<T>(g, from.options_, nullptr),
+        m_(from.m_),
+        positions_(from.positions_),
+        lanes_(from.lanes_),
+        in_blocks_(from.in_blocks_),
+        out_blocks_(from.out_blocks_),
+        tiles_h_(ceil_div(g.out_h, m_)),
+        tiles_w_(ceil_div(g.out_w, m_)),
+        packed_bytes_(from.packed_bytes_),
+        kept_(0),
+        recycled_(0),
+        packed_(from.packed_) {
+    choose_block();
   }
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
@@ -83,7 +98,70 @@ class Winograd final : public ConvEngine<T> {
     return static_cast<std::size_t>(positions_ * v_stride(tiles) + std::max(input_phase, output_phase)) * sizeof(T);
   }
 
+  // Three tiles side by side: Gaussian; Gaussian with each input channel divided by the size of its weights, as where a norm
+  // follows every layer; and one value everywhere, where no rounding errors cancel. Looked at is the diagonal of each tile.
+  double probe(const T* weight) const override {
+    constexpr index_t kTiles = 3;
+    ConvGeometry g = this->geometry_;
+    const index_t channels = g.group_in(), taps = g.taps(), products = channels * taps;
+    g.pad_top = g.pad_bottom = g.pad_left = g.pad_right = 0;
+    g.out_h = m_;
+    g.out_w = kTiles * m_;
+    g.in_h = g.out_h + 2;
+    g.in_w = g.out_w + 2;
+    std::vector<double> size(static_cast<std::size_t>(g.in_channels));
+    for (index_t oc = 0; oc < g.out_channels; ++oc)
+      for (index_t k = 0; k < products; ++k)
+        size[oc / g.group_out() * channels + k / taps] += std::abs(static_cast<double>(weight[oc * products + k]));
+    std::vector<T> x(static_cast<std::size_t>(g.in_channels * g.in_h * g.in_w)), y(static_cast<std::size_t>(g.out_channels * g.out_h * g.out_w));
+    std::minstd_rand random(1);
+    const auto gaussian = [&] {  // by the central limit: the same numbers with every library
+      double sum = -6;
+      for (int i = 0; i < 12; ++i) sum += double(random()) / double(std::minstd_rand::max());
+      return sum;
+    };
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const index_t column = static_cast<index_t>(i) % g.in_w, c = static_cast<index_t>(i) / (g.in_h * g.in_w);
+      const double value = gaussian();
+      x[i] = static_cast<T>(column < m_ ? value : column < 2 * m_ ? (size[c] > 0 ? value / size[c] : 0) : 1.1);
+    }
+    const auto image = nchw_view(y.data(), 1, g.out_channels, g.out_h, g.out_w);
+    Winograd(*this, g).run(nchw_view<const T>(x.data(), 1, g.in_channels, g.in_h, g.in_w), nullptr, image);
+
+    std::vector<double> worst(static_cast<std::size_t>(g.out_channels));
+    parallel_for(g.out_channels, [&](index_t oc) {
+      const T* w = weight + oc * products;
+      const T* from = x.data() + oc / g.group_out() * channels * g.in_h * g.in_w;
+      for (index_t tile = 0; tile < kTiles; ++tile) {
+        double error = 0, scale = 0;
+        for (index_t i = 0; i < m_; ++i) {
+          double sums[9] = {}, sizes[9] = {};
+          for (index_t c = 0; c < channels; ++c)
+            for (index_t tap = 0; tap < 9; ++tap) {
+              const double product = double(w[c * 9 + tap]) * double(from[(c * g.in_h + i + tap / 3) * g.in_w + tile * m_ + i + tap % 3]);
+              sums[tap] += product;
+              sizes[tap] += std::abs(product);
+            }
+          const double got = image.channel(0, oc)[i * image.sh + (tile * m_ + i) * image.sw];
+          error = std::max(error, std::abs(got - std::accumulate(sums, sums + 9, 0.0)));
+          scale = std::max(scale, std::accumulate(sizes, sizes + 9, 0.0));
+        }
+        if (scale > 0) worst[oc] = std::max(worst[oc], error / scale);
+      }
+    });
+    return *std::max_element(worst.begin(), worst.end()) / (std::numeric_limits<T>::epsilon() / 2);
+  }
+
  private:
+  void choose_block() {
+    // Transformed input and products of a block in about half of L2, but no fewer tiles than fill the registers.
+    const index_t bytes = (in_blocks_ + 2) * positions_ * lanes_ * static_cast<index_t>(sizeof(T));
+    const index_t tiles = std::max<index_t>(gemm_kernels<T>().max_rows, static_cast<index_t>(cache_sizes().l2 * 6 / 10) / bytes);
+    block_w_ = ceil_div(tiles_w_, ceil_div(tiles_w_, tiles));
+    block_h_ = std::clamp<index_t>(tiles / block_w_, 1, tiles_h_);
+    block_h_ = ceil_div(tiles_h_, ceil_div(tiles_h_, block_h_));
+  }
+
   struct Block {  // of tiles
     index_t n, group, row, rows, column, columns;
     index_t tiles() const { return rows * columns; }
