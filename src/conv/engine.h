@@ -29,6 +29,11 @@ class ConvEngine {
   AlignedArray<T> bias_;
 };
 
+// Whether a vector of output channels is better filled with those of several groups, by direct convolution.
+inline bool spans_groups(const ConvGeometry& g, index_t lanes) {
+  return g.groups > 1 && g.group_out() % lanes != 0;
+}
+
 // One for each algorithm. `weight` is contiguous (out, in / groups, kernel_h, kernel_w).
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_reference(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
@@ -36,6 +41,9 @@ template <class T>
 std::unique_ptr<ConvEngine<T>> make_im2col(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_direct(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
+// What make_direct makes where vectors span groups.
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_grouped(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_depthwise(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 // `tile` is the output tile's side: 2, 4 or 6.
