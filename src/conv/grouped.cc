@@ -1,5 +1,6 @@
-// Grouped convolution with few channels a group: a vector of output channels spans several groups. One task is one vector
-// over a band of rows, whose input is packed so that a vector has the same channels of each of these groups.
+// Direct convolution with few channels a group: a vector of output channels spans several groups. One task is one vector
+// over a band of rows. Input vectors have the same channels of each of these groups: blocked ones as they are where the
+// groups fit them, others packed.
 #include <vector>
 
 #include "conv/band.h"
@@ -15,7 +16,9 @@ template <class T>
 class Grouped final : public ConvEngine<T> {
  public:
   Grouped(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
-      : ConvEngine<T>(g, options, bias), lanes_(pack_kernels<T>().lanes), in_columns_(input_size(g.out_w, g.stride_w, g.kernel_w, g.dilation_w)) {
+      : ConvEngine<T>(g, options, bias),
+        lanes_(pack_kernels<T>().lanes),
+        in_columns_(input_size(g.out_w, g.stride_w, g.kernel_w, g.dilation_w)) {
     for (index_t oc = 0; oc < g.out_channels; oc += lanes_) {
       Block block{};
       block.channels = std::min(lanes_, g.out_channels - oc);
@@ -93,22 +96,8 @@ class Grouped final : public ConvEngine<T> {
     const ConvGeometry& g = this->geometry_;
     const Block& block = blocks_[index];
     const index_t oc = index * lanes_;
-    const InputBand band{row * g.stride_h - g.pad_top, in_rows(rows), -g.pad_left, in_columns_};
-    const index_t part_size = band.rows * band.columns * lanes_;
     GroupedBand<T> d{};
-    d.x = scratch;
-    d.x_row_stride = band.columns * lanes_;
-    d.x_part_stride = part_size;
-    d.y = scratch;
-    for (index_t part = 0; part < g.group_in(); part += block.width, d.y += part_size) {
-      const index_t channels = std::min(block.width, g.group_in() - part);
-      if (channels == g.group_in()) {  // the groups' channels follow one another
-        pack_band(x, n, block.group * g.group_in(), block.groups * g.group_in(), band, lanes_, d.y);
-      } else {
-        for (index_t i = 0; i < block.groups; ++i)
-          pack_band(x, n, (block.group + i) * g.group_in() + part, channels, band, lanes_, d.y + i * block.width);
-      }
-    }
+    d.y = read_band(x, n, block, {row * g.stride_h - g.pad_top, in_rows(rows), -g.pad_left, in_columns_}, scratch, d);
     d.inputs = g.group_in();
     d.width = block.width;
     d.first = block.first.data();
@@ -144,6 +133,37 @@ class Grouped final : public ConvEngine<T> {
                   residual, activation, out);
     else if (!is_clamp(activation))
       for (index_t r = 0; r < rows; ++r) activate_in_place(activation, d.y + r * d.y_row_stride, g.out_w * lanes_);
+  }
+
+  // Where the kernel finds its input: in x itself, or packed into scratch, of which what is left is returned.
+  T* read_band(const TensorView<const T>& x, index_t n, const Block& block, const InputBand& band, T* scratch,
+               GroupedBand<T>& d) const {
+    const ConvGeometry& g = this->geometry_;
+    const index_t c0 = block.group * g.group_in(), right = band.x + band.columns - x.w;
+    const bool whole = block.width == g.group_in();  // all channels of the groups, which follow one another
+    const bool fits = x.block == lanes_ && x.lane == 0 && x.sw == lanes_ && c0 % lanes_ == 0 && (whole || block.width == lanes_);
+    const bool edges = g.kernel_w == 3 && g.dilation_w == 1 && g.stride_w <= 2 && band.x >= -1 && right <= 1;
+    if (fits && (edges || (band.x >= 0 && right <= 0))) {
+      d.x = x.channel(n, c0) + band.y * x.sh + band.x * x.sw;
+      d.x_row_stride = x.sh;
+      d.x_part_stride = x.sb;
+      d.top = -band.y;
+      d.bottom = x.h - band.y;
+      d.zero_left = band.x < 0;
+      d.zero_right = right > 0;
+      return scratch;
+    }
+    d.x = scratch;
+    d.x_row_stride = band.columns * lanes_;
+    d.x_part_stride = band.rows * d.x_row_stride;
+    d.bottom = band.rows;
+    for (index_t c = 0; c < g.group_in(); c += block.width, scratch += d.x_part_stride) {
+      const index_t groups = whole ? 1 : block.groups;
+      const index_t channels = whole ? block.groups * g.group_in() : std::min(block.width, g.group_in() - c);
+      for (index_t i = 0; i < groups; ++i)
+        pack_band(x, n, c0 + i * g.group_in() + c, channels, band, lanes_, scratch + i * block.width);
+    }
+    return scratch;
   }
 
   const index_t lanes_, in_columns_;

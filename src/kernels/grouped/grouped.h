@@ -8,9 +8,11 @@ namespace fastconv {
 
 template <class T>
 struct GroupedBand {
-  // Haloed input: what tap (0, 0) of output (0, 0) reads. Pixels are `lanes` apart. A part of it has `width` channels of
-  // each group (the last part what is left of `inputs`); the first of those that output lane l needs lies in lane first[l].
+  // What tap (0, 0) of output (0, 0) reads; pixels are `lanes` apart. A part of the input has `width` channels of each
+  // group (the last part what is left of `inputs`); the first of those that output lane l needs lies in lane first[l].
   const T* x;
+  index_t top, bottom;         // input rows [top, bottom) exist, counted from x's; the others are zeros
+  bool zero_left, zero_right;  // the first and the last input column are zeros; only for kernel_w 3, stride_w 1 or 2
   index_t x_row_stride, x_part_stride;
   index_t inputs, width;  // input channels a group: all of them, those of a part
   const int32_t* first;   // lanes
