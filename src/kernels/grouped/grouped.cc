@@ -80,6 +80,10 @@ FASTCONV_INLINE void tile(const GroupedBand<T>& d, IntVec<T> first, index_t r, i
       const T* row = x + (y + ky * d.dilation_h) * d.x_row_stride;
       IntVec<T> lane = first;
       for (index_t i = 0; i < channels; ++i, lane += 1) {
+        // With strides there are few FMAs for the input that they need: what is new to the next output row is prefetched.
+        if (Stride != 1 && end - ky <= d.stride_h)
+          for (index_t p = i; p < Columns * d.stride_w; p += channels)
+            __builtin_prefetch(row + d.stride_h * d.x_row_stride + p * L);
         index_t kx = 0;
         if constexpr (Stride > 0)
           for (; kx + kTaps <= d.kernel_w; kx += kTaps, w += kTaps * L)
