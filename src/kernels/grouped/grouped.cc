@@ -114,8 +114,9 @@ void sweep(const GroupedBand<T>& d) {
       for (; c + Columns <= d.columns; c += Columns) tile<T, Columns, Stride>(d, first, r, c);
     };
     step.template operator()<kColumns>();
-    if constexpr (kColumns > 7) step.template operator()<7>();
+    if constexpr (kColumns == 14) step.template operator()<7>();
     step.template operator()<4>();
+    step.template operator()<2>();
     step.template operator()<1>();
   }
 }
