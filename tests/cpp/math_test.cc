@@ -40,11 +40,11 @@ std::vector<T> random_points(T low, T high, int count = 200000) {
 }
 
 template <class T>
-std::vector<T> positive_points() {  // of all magnitudes, subnormal ones included
+std::vector<T> positive_points(int count = 200000) {  // of all magnitudes, subnormal ones included
   using L = std::numeric_limits<T>;
-  std::vector<T> points = random_points<T>(T(std::log2(L::denorm_min())), T(L::max_exponent) - T(0.01));
+  std::vector<T> points = random_points<T>(T(std::log2(L::denorm_min())), T(L::max_exponent) - T(0.01), count);
   for (T& x : points) x = std::exp2(x);
-  for (const T x : random_points<T>(T(0.5), T(2))) points.push_back(x);
+  for (const T x : random_points<T>(T(0.5), T(2), count)) points.push_back(x);
   return points;
 }
 
@@ -99,6 +99,33 @@ void check_activations(const Kernels& kernels) {
   };
   CHECK(max_ulp(random_points<T>(T(-1), T(12), 50000), call(Activation::gelu_tanh), gelu_tanh) < 4);
   CHECK(max_ulp(points, call(Activation::gelu_tanh), gelu_tanh, T(0.1)) < 8);  // exp magnifies its argument's error
+
+  // Of all magnitudes and both signs. Where exp overflows, results are zero instead of |x| times a subnormal number.
+  std::vector<T> all = random_points<T>(T(-1), T(1), 50000);
+  for (const T x : positive_points<T>(20000)) all.insert(all.end(), {x, -x});
+  const T least = std::ldexp(std::numeric_limits<T>::min(), std::numeric_limits<T>::digits + 12);
+  const auto clamp6 = [](long double x) { return std::min(std::max(x + 3, 0.0L), 6.0L) / 6; };
+  CHECK(max_ulp(all, call(Activation::leaky_relu), [](long double x) { return x > 0 ? x : x * T(0.01); }) <= 0.5);
+  CHECK(max_ulp(all, call(Activation::hardsigmoid), clamp6) < 2);
+  CHECK(max_ulp(all, call(Activation::hardswish), [&](long double x) { return x * clamp6(x); }) < 2.5);
+  CHECK(max_ulp(all, call(Activation::sigmoid), logistic, least) < 3);
+  CHECK(max_ulp(all, call(Activation::silu), [&](long double x) { return x * logistic(x); }, least) < 3);
+  CHECK(max_ulp(all, call(Activation::tanh), [](long double x) { return std::tanh(x); }) < 3.5);
+  CHECK(max_ulp(all, call(Activation::gelu), [](long double x) { return x * std::erfc(-x / std::sqrt(2.0L)) / 2; }, least) < 6);
+  CHECK(max_ulp(all, call(Activation::gelu_tanh), gelu_tanh, T(0.1)) < 8);
+
+  const T infinity = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+  const T largest = std::numeric_limits<T>::max(), smallest = std::numeric_limits<T>::denorm_min();
+  for (const Activation a : {Activation::gelu, Activation::gelu_tanh, Activation::silu, Activation::hardswish}) {
+    CHECK(call(a)(infinity) == infinity && std::isnan(call(a)(-infinity)) && std::isnan(call(a)(nan)));
+    CHECK(call(a)(largest) == largest && call(a)(-largest) == 0 && call(a)(0) == 0);
+    CHECK(std::fabs(call(a)(smallest)) <= smallest && std::fabs(call(a)(-smallest)) <= smallest);
+  }
+  for (const Activation a : {Activation::sigmoid, Activation::hardsigmoid})
+    CHECK(call(a)(infinity) == 1 && call(a)(-infinity) == 0 && call(a)(0) == T(0.5) && std::isnan(call(a)(nan)));
+  const auto tanh = call(Activation::tanh);
+  CHECK(tanh(infinity) == 1 && tanh(-infinity) == -1 && std::isnan(tanh(nan)) && std::signbit(tanh(T(-0.0))));
+  CHECK(tanh(smallest) == smallest && tanh(-smallest) == -smallest);
 
   // Every length, in place and not, gives what single elements give.
   for (int length = 0; length < 70; ++length) {
