@@ -99,13 +99,12 @@ FASTCONV_INLINE void store_partial(T* p, Vec<T> v, int n) {
 #endif
 }
 
-// Lane l becomes lane from[l].
+// Lane l becomes lane from[l]. (A mask of ones, for GCC 12 warns of the intrinsics that have none.)
 template <class T>
 FASTCONV_INLINE Vec<T> permute(Vec<T> v, IntVec<T> from) {
 #if FASTCONV_VECTOR_BYTES == 64
-  // All lanes are asked for: GCC 12 warns of the undefined ones that it sees in the form without a mask.
-  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_permutexvar_ps(0xffff, (__m512i)from, (__m512)v);
-  else return (Vec<T>)_mm512_maskz_permutexvar_pd(0xff, (__m512i)from, (__m512d)v);
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_permutexvar_ps(__mmask16(-1), (__m512i)from, (__m512)v);
+  else return (Vec<T>)_mm512_maskz_permutexvar_pd(__mmask8(-1), (__m512i)from, (__m512d)v);
 #elif FASTCONV_VECTOR_BYTES == 32
   IntVec<float> halves = (IntVec<float>)from;
   if constexpr (sizeof(T) == 8) halves = (IntVec<float>)(2 * from + ((2 * from + 1) << 32));
@@ -118,7 +117,7 @@ FASTCONV_INLINE Vec<T> permute(Vec<T> v, IntVec<T> from) {
 }
 
 // A NaN in x comes through both: the comparison is false and x is taken. That is what max and min of x86 do, which compilers
-// see but for AVX-512 (there with a mask of ones, for GCC 12 warns of the intrinsics that have none).
+// see but for AVX-512 (there with a mask of ones as above).
 template <class V>
 FASTCONV_INLINE V at_least(V x, V low) {
 #if FASTCONV_VECTOR_BYTES == 64
