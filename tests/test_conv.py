@@ -114,6 +114,29 @@ def test_odd_shapes(x_shape: Any, weight_shape: Any, options: Any, dtype: Any) -
     check_all(x, weight, integers(rng, weight_shape[0], dtype=dtype), **options)
 
 
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_channels_a_group(seed: int, dtype: Any) -> None:
+    rng = np.random.default_rng(seed)
+    groups, inputs, outputs = (
+        int(rng.choice(v)) for v in ([2, 3, 8, 13], [1, 2, 4, 7, 8], [2, 4, 6, 8, 24])
+    )
+    kernel, stride, padding, dilation = (
+        tuple(rng.integers(a, b, 2)) for a, b in ((1, 8), (1, 4), (0, 4), (1, 3))
+    )
+    if seed % 2:
+        kernel, padding, dilation = (3, 3), (1, 1), (1, 1)
+    size = [
+        (k - 1) * d + 1 + int(rng.integers(0, 20)) for k, d in zip(kernel, dilation, strict=True)
+    ]
+    x = integers(rng, 2, groups * inputs, *size, dtype=dtype)
+    weight = integers(rng, groups * outputs, inputs, *kernel, dtype=dtype)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    y = fastconv.conv2d(x, weight, algorithm="reference", **options)
+    options |= {"activation": "relu", "residual": integers(rng, *y.shape, dtype=dtype)}
+    check_all(x, weight, integers(rng, groups * outputs, dtype=dtype), **options)
+
+
 @pytest.mark.parametrize("stride", [1, 2, 3, (2, 3)])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("kernel", [(1, 1), (2, 3), (3, 3), (5, 4)])
@@ -478,6 +501,7 @@ def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> Non
             assert all(info.error_class == "exact" for info in infos)
     assert fastconv.algorithms((1, 64, 56, 56), (64, 64, 3, 3), padding=1)[0].name == "winograd4"
     assert fastconv.algorithms((1, 64, 56, 56), (64, 1, 3, 3), groups=64)[0].name == "depthwise"
+    assert fastconv.algorithms((1, 6, 56, 56), (6, 3, 3, 3), groups=2)[0].name == "direct"
 
 
 # ---- Depthwise ----

@@ -181,6 +181,26 @@ TEST(conv2d_depthwise_on_blocked_views) {
   }
 }
 
+TEST(conv2d_with_few_channels_a_group) {
+  Random random(8);
+  for (int repeat = 0; repeat < 250; ++repeat) {
+    constexpr index_t sizes[] = {1, 2, 3, 4, 5, 6, 8, 8, 12, 20, 24};
+    const index_t groups = random.between(2, 12), out = pick(sizes, random), in = random.coin() ? out : pick(sizes, random);
+    const bool same = random.coin();  // what layers of networks have, whose input is read in place
+    const index_t kernel = same ? 3 : random.between(1, 7), kernel_w = same ? 3 : random.between(1, 7);
+    const index_t pad = random.below(2), dilation = same ? 1 : random.between(1, 2);
+    Padding padding{Padding::Mode::explicit_sizes, pad, pad, pad, random.below(2)};
+    if (!same) padding = {Padding::Mode::explicit_sizes, random.below(9), random.below(4), random.below(3), random.below(3)};
+    const std::array<index_t, 2> stride{random.between(1, 3), same ? random.between(1, 2) : random.between(1, 3)};
+    const index_t h = random.between((kernel - 1) * dilation + 1, 14), w = random.between((kernel_w - 1) * dilation + 1, 33);
+    Case test = random_case(geometry({1, in * groups, h, w}, {out * groups, in, kernel, kernel_w}, stride, padding,
+                                     {dilation, dilation}, groups),
+                            random);
+    if (random.coin()) test.x = Layout::blocked;
+    check_both(test, Algorithm::direct, random);
+  }
+}
+
 TEST(conv2d_winograd_on_blocked_views) {
   Random random(4);
   for (int repeat = 0; repeat < 60; ++repeat) {

@@ -44,6 +44,9 @@ void pack(const T* x, index_t channel_stride, index_t pixel_stride, index_t chan
   constexpr int L = lanes<T>;
   if (channel_stride == 1 && channels == L) {
     for (index_t p = 0; p < pixels; ++p) store(out + p * out_stride, load(x + p * pixel_stride));
+  } else if (channel_stride == 1 && channels < L) {
+    const int count = int(channels);
+    for (index_t p = 0; p < pixels; ++p) store_partial(out + p * out_stride, load_partial(x + p * pixel_stride, count), count);
   } else if (pixel_stride == 1 && channels == 3 && out_stride == 3) {
     interleave<T, 3>(x, channel_stride, pixels, out);
   } else if (pixel_stride == 1 && channels == 4 && out_stride == 4) {
