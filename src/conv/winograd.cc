@@ -3,6 +3,7 @@
 // and the output transform follow one another.
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <numeric>
 #include <random>
 
@@ -40,9 +41,9 @@ class Winograd final : public ConvEngine<T> {
     choose_block();
   }
 
-  // The same weights, which must outlive this, for images of another size.
+  // The same weights, which must outlive this, for images of another size, without bias and activation.
   Winograd(const Winograd& from, const ConvGeometry& g)
-      : ConvEngine<T>(g, from.options_, nullptr),
+      : ConvEngine<T>(g, ConvOptions{}, nullptr),
         m_(from.m_),
         positions_(from.positions_),
         lanes_(from.lanes_),
@@ -98,55 +99,57 @@ class Winograd final : public ConvEngine<T> {
     return static_cast<std::size_t>(positions_ * v_stride(tiles) + std::max(input_phase, output_phase)) * sizeof(T);
   }
 
-  // Three tiles side by side: Gaussian; Gaussian with each input channel divided by the size of its weights, as where a norm
-  // follows every layer; and one value everywhere, where no rounding errors cancel. Looked at is the diagonal of each tile.
+  // Three images of one tile: Gaussian; Gaussian with each input channel divided by the size of its weights, as where a norm
+  // follows every layer; and one value everywhere, where no rounding errors cancel. Looked at is the diagonal of the tile; the
+  // mean of the convolution of absolute values stands for its maximum over a larger image, and of random errors a multiple for
+  // their largest.
   double probe(const T* weight) const override {
-    constexpr index_t kTiles = 3;
+    constexpr index_t kImages = 3;
+    constexpr double kConstant = 1.1, kTail = 2.5;
     ConvGeometry g = this->geometry_;
-    const index_t channels = g.group_in(), taps = g.taps(), products = channels * taps;
+    const index_t channels = g.group_in(), products = channels * g.taps();
     g.pad_top = g.pad_bottom = g.pad_left = g.pad_right = 0;
-    g.out_h = m_;
-    g.out_w = kTiles * m_;
-    g.in_h = g.out_h + 2;
-    g.in_w = g.out_w + 2;
+    g.out_h = g.out_w = m_;
+    g.in_h = g.in_w = m_ + 2;
     std::vector<double> size(static_cast<std::size_t>(g.in_channels));
     for (index_t oc = 0; oc < g.out_channels; ++oc)
       for (index_t k = 0; k < products; ++k)
-        size[oc / g.group_out() * channels + k / taps] += std::abs(static_cast<double>(weight[oc * products + k]));
-    std::vector<T> x(static_cast<std::size_t>(g.in_channels * g.in_h * g.in_w)), y(static_cast<std::size_t>(g.out_channels * g.out_h * g.out_w));
+        size[oc / g.group_out() * channels + k / g.taps()] += std::abs(static_cast<double>(weight[oc * products + k]));
+    const auto deviation = [&](index_t image, index_t c) { return image == 0 ? 1 : size[c] > 0 ? 1 / size[c] : 0; };
+    const auto mean = [&](index_t image, index_t c) {
+      return image == 2 ? kConstant : std::sqrt(2 / std::numbers::pi) * deviation(image, c);
+    };
+    std::vector<T> inputs(static_cast<std::size_t>(kImages * g.in_channels * g.in_h * g.in_w));
+    std::vector<T> outputs(static_cast<std::size_t>(kImages * g.out_channels * g.out_h * g.out_w));
+    const auto x = nchw_view(inputs.data(), kImages, g.in_channels, g.in_h, g.in_w);
+    const auto y = nchw_view(outputs.data(), kImages, g.out_channels, g.out_h, g.out_w);
     std::minstd_rand random(1);
     const auto gaussian = [&] {  // by the central limit: the same numbers with every library
       double sum = -6;
       for (int i = 0; i < 12; ++i) sum += double(random()) / double(std::minstd_rand::max());
       return sum;
     };
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const index_t column = static_cast<index_t>(i) % g.in_w, c = static_cast<index_t>(i) / (g.in_h * g.in_w);
-      const double value = gaussian();
-      x[i] = static_cast<T>(column < m_ ? value : column < 2 * m_ ? (size[c] > 0 ? value / size[c] : 0) : 1.1);
-    }
-    const auto image = nchw_view(y.data(), 1, g.out_channels, g.out_h, g.out_w);
-    Winograd(*this, g).run(nchw_view<const T>(x.data(), 1, g.in_channels, g.in_h, g.in_w), nullptr, image);
+    for (index_t image = 0; image < kImages; ++image)
+      for (index_t c = 0; c < g.in_channels; ++c)
+        for (index_t i = 0; i < g.in_h * g.in_w; ++i)
+          x.channel(image, c)[i] = static_cast<T>(image == 2 ? kConstant : gaussian() * deviation(image, c));
+    Winograd(*this, g).run(x, nullptr, y);
 
     std::vector<double> worst(static_cast<std::size_t>(g.out_channels));
     parallel_for(g.out_channels, [&](index_t oc) {
       const T* w = weight + oc * products;
-      const T* from = x.data() + oc / g.group_out() * channels * g.in_h * g.in_w;
-      for (index_t tile = 0; tile < kTiles; ++tile) {
-        double error = 0, scale = 0;
+      const index_t first = oc / g.group_out() * channels;
+      for (index_t image = 0; image < kImages; ++image) {
+        double scale = 0, error = 0;
+        for (index_t k = 0; k < products; ++k) scale += std::abs(double(w[k])) * mean(image, first + k / 9);
         for (index_t i = 0; i < m_; ++i) {
-          double sums[9] = {}, sizes[9] = {};
+          double sums[9] = {};
           for (index_t c = 0; c < channels; ++c)
-            for (index_t tap = 0; tap < 9; ++tap) {
-              const double product = double(w[c * 9 + tap]) * double(from[(c * g.in_h + i + tap / 3) * g.in_w + tile * m_ + i + tap % 3]);
-              sums[tap] += product;
-              sizes[tap] += std::abs(product);
-            }
-          const double got = image.channel(0, oc)[i * image.sh + (tile * m_ + i) * image.sw];
-          error = std::max(error, std::abs(got - std::accumulate(sums, sums + 9, 0.0)));
-          scale = std::max(scale, std::accumulate(sizes, sizes + 9, 0.0));
+            for (index_t tap = 0; tap < 9; ++tap)
+              sums[tap] += double(w[c * 9 + tap]) * double(x.channel(image, first + c)[(i + tap / 3) * x.sh + i + tap % 3]);
+          error = std::max(error, std::abs(y.channel(image, oc)[i * y.sh + i] - std::accumulate(sums, sums + 9, 0.0)));
         }
-        if (scale > 0) worst[oc] = std::max(worst[oc], error / scale);
+        if (scale > 0) worst[oc] = std::max(worst[oc], (image == 2 ? 1 : kTail) * error / scale);
       }
     });
     return *std::max_element(worst.begin(), worst.end()) / (std::numeric_limits<T>::epsilon() / 2);
