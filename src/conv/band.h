@@ -14,6 +14,10 @@ namespace fastconv {
 // Long reductions are summed in parts of about this many products, which bounds their rounding error.
 inline constexpr index_t kReductionPart = 128;
 
+// From this width of the output on, threads divide rows; below, they divide channels first. So a thread finds in its cache what it
+// wrote in the layer before.
+inline constexpr index_t kWide = 28;
+
 // Activations that are a clamp are done in registers by every kernel; the others in a pass of their own.
 template <class T>
 struct Clamp {

@@ -43,16 +43,18 @@ void Depthwise<T>::run(const TensorView<const T>& x, const TensorView<const T>* 
   index_t rows = packs ? rows_ : g.out_h;
   const index_t row_work = g.out_w * (g.taps() + 6), work = out.n * blocks_ * g.out_h * row_work;
   const bool alone = num_threads() == 1 || work < kParallelWork;
-  while (!alone && rows > 4 && out.n * blocks_ * ceil_div(g.out_h, rows) < 3 * num_threads()) rows = ceil_div(rows, 2);
+  const index_t wanted = 3 * num_threads();
+  const bool wide = g.out_w >= kWide;
+  while (!alone && rows > 4 && out.n * (wide ? 1 : blocks_) * ceil_div(g.out_h, rows) < wanted) rows = ceil_div(rows, 2);
   const index_t bands = ceil_div(g.out_h, rows), tasks = out.n * blocks_ * bands;
   const auto body = [&](TaskQueue& queue) {
     const FlushDenormals flush(this->flush_denormals());
     Scratch scratch(packs ? workspace_bytes() : 0);
     for (index_t begin, end; queue.next(begin, end);)
       for (index_t task = begin; task < end; ++task) {
-        const index_t row = task % bands * rows;
-        one_band(x, residual, out, task / bands / blocks_, task / bands % blocks_, row, std::min(rows, g.out_h - row),
-                 scratch.template as<T>());
+        const index_t n = task / (bands * blocks_), rest = task % (bands * blocks_);
+        const index_t row = (wide ? rest / blocks_ : rest % bands) * rows, block = wide ? rest % blocks_ : rest / bands;
+        one_band(x, residual, out, n, block, row, std::min(rows, g.out_h - row), scratch.template as<T>());
       }
   };
   parallel(tasks, body, alone ? tasks : ceil_div(kTaskWork, rows * row_work));

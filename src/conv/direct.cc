@@ -143,10 +143,12 @@ class Direct final : public ConvEngine<T> {
     index_t rows = std::min(band_rows_, g.out_h);
     const index_t columns = g.out_w == this->geometry_.out_w ? band_columns_ : std::min<index_t>(g.out_w, 256);
     const index_t across = ceil_div(g.out_w, columns);
-    // Enough tasks for every thread: rows are divided first where images are wide, output channels where they are small.
+    // Enough tasks for every thread: rows are divided first where images are wide, output channels where they are small; both
+    // where that leaves too few.
     const index_t wanted = threads == 1 ? 1 : 3 * threads;
     const auto units = [&] { return x.n * g.groups * ceil_div(g.out_h, rows) * across; };
-    while (units() < wanted && rows > 4 && g.out_w >= 28) rows = ceil_div(rows, 2);
+    while (units() < wanted && rows > 4 && g.out_w >= kWide) rows = ceil_div(rows, 2);
+    while (units() * pairs < wanted && rows > 4) rows = ceil_div(rows, 2);
     const index_t bands = ceil_div(g.out_h, rows);
     const index_t parts = units() >= wanted ? 1 : std::min(pairs, ceil_div(wanted, units()));
     const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
