@@ -16,7 +16,7 @@ class Depthwise final : public ConvEngine<T> {
       : ConvEngine<T>(g, options, bias),
         lanes_(pack_kernels<T>().lanes),
         blocks_(ceil_div(g.out_channels, lanes_)),
-        packed_(static_cast<std::size_t>(blocks_ * lanes_ * g.taps())) {
+        packed_(static_cast<std::size_t>(blocks_ * lanes_ * g.taps()), options.arena.get()) {
     std::fill_n(packed_.data(), packed_.size(), T(0));
     for (index_t c = 0; c < g.out_channels; ++c)
       for (index_t tap = 0; tap < g.taps(); ++tap)

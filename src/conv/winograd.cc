@@ -30,7 +30,7 @@ class Winograd final : public ConvEngine<T> {
         tiles_h_(ceil_div(g.out_h, m_)),
         tiles_w_(ceil_div(g.out_w, m_)),
         packed_bytes_(static_cast<std::size_t>(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_) * sizeof(T)),
-        kept_(options.borrow_weights ? 0 : packed_bytes_ / sizeof(T)),
+        kept_(options.borrow_weights ? 0 : packed_bytes_ / sizeof(T), options.arena.get()),
         recycled_(options.borrow_weights ? packed_bytes_ : 0),
         packed_(options.borrow_weights ? recycled_.template as<T>() : kept_.data()) {
     pack(weight);
