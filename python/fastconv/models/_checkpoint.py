@@ -7,7 +7,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy.typing as npt
@@ -115,12 +114,12 @@ def open_weights(weights: Weights) -> Opened:
                 "the path of a file"
             )
     state_dict = _load(path)
-    config_path = Path(folder, "config.json")
+    config_path = os.path.join(folder, "config.json")
     config = _read_json(config_path)
     if config is None or not {"architecture", "model_type"} & config.keys():
         return Opened(source, state_dict)
-    preprocessor = _read_json(Path(folder, "preprocessor_config.json"))
-    return Opened(source, state_dict, config, str(config_path), preprocessor)
+    preprocessor = _read_json(os.path.join(folder, "preprocessor_config.json"))
+    return Opened(source, state_dict, config, config_path, preprocessor)
 
 
 def _load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
@@ -133,10 +132,10 @@ def _load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     return state_dict
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(path: str) -> dict[str, Any] | None:
     from fastconv.weights._json import read_json_object
 
-    return read_json_object(path) if path.is_file() else None
+    return read_json_object(path) if os.path.isfile(path) else None
 
 
 class Understood(NamedTuple):

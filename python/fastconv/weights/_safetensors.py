@@ -1,7 +1,5 @@
 """The safetensors format: the length of a header, the header in JSON, the data.
 
-Reading needs no package; writing does, ``safetensors``.
-
 https://github.com/huggingface/safetensors#format
 """
 
@@ -9,7 +7,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,11 +29,6 @@ _DTYPES = {
     "F64": "float64",
     "BF16": "uint16",  # the bits
 }
-
-_MISSING = (
-    "writing safetensors files needs the package safetensors; install it: "
-    "pip install 'fastconv[weights]'"
-)
 
 
 class _Tensor(NamedTuple):
@@ -133,12 +125,3 @@ def _tensor(source: Source, name: str, entry: Any) -> _Tensor:
 
 def _are_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
-
-
-def serialise_safetensors(arrays: Mapping[str, Array]) -> bytes:
-    """Return the bytes of a safetensors file that holds ``arrays``."""
-    try:
-        from safetensors.numpy import save
-    except ImportError as error:
-        raise ImportError(_MISSING) from error
-    return save(dict(arrays))
