@@ -26,11 +26,12 @@ struct MathConstants<float> {
   // 1 + r T(r), T minimax for the relative error of the whole on |r| <= log(2) / 2, error 1.7e-8: least squares on 80 Chebyshev
   // nodes, weights multiplied by the last fit's error until that levelled out (Lawson's algorithm), in 40 digits.
   static constexpr float exp_series[] = {0.001388240357f, 0.008366585999f, 0.04166720333f, 0.1666654312f, 0.4999999814f, 1.0f};
-  static constexpr float normal_tail_high = 13.28f;  // exp(-a^2 / 2) is 0 here, and a normal number up to 13.24
-  // Phi(-a) exp(a^2 / 2) (a + 4) as a polynomial in (a - 4) / (a + 4) on 0 <= a <= 14.3; Chebyshev fit, error 1.3e-8.
-  static constexpr float normal_tail[] = {-0.0001218917768f, 0.0001973025159f, 0.001570440704f, -0.003524619165f,
-                                          -0.007527999677f,  0.06040656612f,   -0.1865228798f,  0.3871366805f,
-                                          -0.6078966109f,    0.7552851384f};
+  // sqrt(Phi(-a)) = (1 - t) P(t) with t = 2 a / high - 1, on 0 <= a <= high; the square within 1.4e-8: least squares as above, with
+  // the weight 2 sqrt(Phi(-a)).
+  static constexpr float normal_high = 5.75f;
+  static constexpr float normal_root[] = {-0.007178296335f, -0.01653848961f, 0.01757274382f, 0.04027680308f,
+                                          -0.0546531193f, -0.02541925199f, 0.1252563745f, -0.08697446436f,
+                                          -0.09838689864f, 0.2201868296f, -0.1596868783f, 0.04494588077f};
 };
 template <>
 struct MathConstants<double> {
@@ -48,7 +49,7 @@ struct MathConstants<double> {
                                           1.0 / 40320,      1.0 / 5040,      1.0 / 720,      1.0 / 120,     1.0 / 24,
                                           1.0 / 6,          1.0 / 2,         1.0};
   static constexpr double normal_tail_high = 37.66;
-  // As above on 0 <= a <= 38.7; error 3.6e-17.
+  // Phi(-a) exp(a^2 / 2) (a + 4) as a polynomial in (a - 4) / (a + 4) on 0 <= a <= 38.7; Chebyshev fit, error 3.6e-17.
   static constexpr double normal_tail[] = {
       -9.54840626183118069e-10, 9.88326679693687314e-11,  1.39086047165493148e-8,   1.44962955879635163e-8,
       -7.63937849452924571e-8,  -1.54153370902797446e-7,  2.63728551845044621e-7,   1.01972390609658342e-6,
@@ -189,9 +190,19 @@ FASTCONV_INLINE Vec<T> tanh(Vec<T> x) {
   return copy_sign<T>(e / (e + T(2)), x);
 }
 
-// Phi(x) = (1 + erf(x / sqrt(2))) / 2, the standard normal distribution, within 6 ulp also in the lower tail, but 0 where
-// that is subnormal.
+// Phi(x) = (1 + erf(x / sqrt(2))) / 2, the standard normal distribution. In single precision within
+// 5 * 2^-24, but 0 or 1 from |x| = 5.75 on.
 template <class T>
+  requires(sizeof(T) == 4)
+FASTCONV_INLINE Vec<T> normal_cdf(Vec<T> x) {
+  using C = MathConstants<T>;
+  const Vec<T> t = at_most(absolute<T>(x), broadcast(C::normal_high)) * (2 / C::normal_high) - T(1);
+  const Vec<T> root = (T(1) - t) * polynomial<T>(C::normal_root, t);
+  return x > T(0) ? T(1) - root * root : root * root;
+}
+// In double precision within 6 ulp also in the lower tail, but 0 where that is subnormal.
+template <class T>
+  requires(sizeof(T) == 8)
 FASTCONV_INLINE Vec<T> normal_cdf(Vec<T> x) {
   using C = MathConstants<T>;
   const Vec<T> a = at_most(absolute<T>(x), broadcast(C::normal_tail_high));
