@@ -39,8 +39,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
         In the order of the file. Each array is C-contiguous, aligned, in native byte order and
         writable, and no two overlap. The file is read, not mapped: it may change or vanish
         afterwards. The arrays of a safetensors file are views of one buffer, which lives as long as
-        any of them: ``.copy()`` keeps one alone. float16, float32, float64, integers and bool keep their
-        dtype; bfloat16, which NumPy lacks, becomes float32 with the same values.
+        any of them: ``.copy()`` keeps one alone. float16, float32, float64, integers and bool keep
+        their dtype; bfloat16, which NumPy lacks, becomes float32 with the same values.
 
     Raises
     ------
