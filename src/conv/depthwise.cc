@@ -21,7 +21,7 @@ Depthwise<T>::Depthwise(const ConvGeometry& g, const ConvOptions& options, const
     : ConvEngine<T>(g, options, bias),
       lanes_(pack_kernels<T>().lanes),
       blocks_(ceil_div(g.out_channels, lanes_)),
-      packed_(static_cast<std::size_t>(blocks_ * lanes_ * g.taps())),
+      packed_(static_cast<std::size_t>(blocks_ * lanes_ * g.taps()), options.arena.get()),
       skips_outside_(depthwise_skips_outside(g.kernel_w, g.stride_w, g.dilation_w)) {
   std::fill_n(packed_.data(), packed_.size(), T(0));
   for (index_t c = 0; c < g.out_channels; ++c)

@@ -36,7 +36,7 @@ class Direct final : public ConvEngine<T> {
     order_reduction();
     choose_band();
     if (borrowed_) return;
-    packed_ = AlignedArray<T>(packed_size());
+    packed_ = AlignedArray<T>(packed_size(), options.arena.get());
     pack_all(weight, packed_.data());
   }
 

@@ -31,7 +31,7 @@ class Grouped final : public ConvEngine<T> {
       parts_ = std::max(parts_, ceil_div(g.group_in(), block.width));
       blocks_.push_back(std::move(block));
     }
-    packed_ = AlignedArray<T>(static_cast<std::size_t>(std::ssize(blocks_) * block_weights()));
+    packed_ = AlignedArray<T>(static_cast<std::size_t>(std::ssize(blocks_) * block_weights()), options.arena.get());
     std::fill_n(packed_.data(), packed_.size(), T(0));
     for (index_t c = 0; c < g.out_channels; ++c) {
       const index_t width = blocks_[c / lanes_].width;
