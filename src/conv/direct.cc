@@ -357,7 +357,7 @@ class Direct final : public ConvEngine<T> {
       for (index_t i = 0; i < tiles; ++i) {
         const index_t begin = i * columns / tiles, end = (i + 1) * columns / tiles;
         at(row, begin);
-        tile.prefetch = next ? next + (row * tiles + i) * size / (rows * tiles) : tile.b;
+        tile.prefetch = next ? next + (row * tiles + i) * size / (rows * tiles) + (rows * tiles == 1 ? size : 0) : tile.b;
         kernels.tile[0][end - begin - 1][p.vectors - 1](tile);
       }
   }
