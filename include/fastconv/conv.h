@@ -64,6 +64,9 @@ struct AlgorithmInfo {
 // All algorithms for this geometry; those that can serve first, in the order of preference.
 std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, DType dtype, const ConvOptions& options);
 
+// Whether two algorithms are known to round alike: 1x1, where each of these two sums channels in their order.
+bool same_bits(const ConvGeometry& geometry, Algorithm a, Algorithm b);
+
 // A convolution that is decided and whose weights are packed: made once, run from any thread, on any batch size.
 template <class T>
 class Conv2d {

@@ -1,6 +1,6 @@
 """The extension module. All of it is private: it takes what `fastconv.ops` has normalised."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -175,10 +175,14 @@ class Network:
         accuracy: str,
         max_workspace: int | None,
         threads: int,
+        algorithms: Mapping[int, str] = ...,
     ) -> None: ...
     def with_batch(self, batch: int) -> Network: ...
     def run(self, inputs: Sequence[Array]) -> list[Array]: ...
     def profile(self, inputs: Sequence[Array]) -> tuple[list[Array], list[float]]: ...
+    # Those of convolutions also have "value" (which `algorithms` names), "task" (all that the time
+    # depends on but machine, threads, dtype and accuracy) and "considered": (algorithm, whether it
+    # could be taken, why or why not), the rule's choice first.
     def steps(self) -> list[dict[str, Any]]: ...
     @property
     def packed_bytes(self) -> int: ...

@@ -227,6 +227,14 @@ py::list steps(const Network& network) {
     d["macs"] = step.macs;
     d["bytes"] = step.bytes;
     d["workspace"] = step.workspace;
+    if (step.value != kNone) {
+      py::list considered;
+      for (const Candidate& c : step.considered)
+        considered.append(py::make_tuple(algorithm_name(c.algorithm), c.serves, c.reason));
+      d["value"] = step.value;
+      d["task"] = step.task;
+      d["considered"] = std::move(considered);
+    }
     list.append(std::move(d));
   }
   return list;
@@ -253,13 +261,16 @@ void bind_network(py::module_& m) {
 
   py::class_<Network, std::shared_ptr<Network>>(m, "Network")
       .def(py::init([](const Graph& recorded, std::vector<ValueId> outputs, const std::string& accuracy,
-                       std::optional<std::size_t> max_workspace, int threads) {
-        const NetworkOptions options{parse_accuracy(accuracy), max_workspace, threads};
+                       std::optional<std::size_t> max_workspace, int threads,
+                       const std::map<ValueId, std::string>& algorithms) {
+        NetworkOptions options{parse_accuracy(accuracy), max_workspace, threads, {}};
+        for (const auto& [value, algorithm] : algorithms) options.algorithms[value] = parse_algorithm(algorithm);
         Graph graph = recorded;
         graph.set_outputs(std::move(outputs));
         const py::gil_scoped_release release;
         return compile_network(graph, options);
-      }))
+      }), py::arg("graph"), py::arg("outputs"), py::arg("accuracy"), py::arg("max_workspace"), py::arg("threads"),
+           py::arg("algorithms") = std::map<ValueId, std::string>{})
       .def("with_batch", &Network::with_batch, py::call_guard<py::gil_scoped_release>())
       .def("run", [](const Network& n, const std::vector<py::array>& arrays) { return run_any(n, arrays); })
       .def("profile",

@@ -1,5 +1,7 @@
 // Chooses the algorithm, and says why.
 #include <algorithm>
+#include <cstdlib>
+#include <new>
 
 #include "conv/engine.h"
 #include "fastconv/error.h"
@@ -116,7 +118,10 @@ template <class T>
 std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOptions& options) {
   const Choice best = rule(g, options, pack_kernels<T>().lanes);
   std::vector<AlgorithmInfo> list;
-  const std::vector<T> weight(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps()));
+  // Zeros that take no memory, since engines hardly read weights that they borrow before they run.
+  const std::unique_ptr<T, decltype(&std::free)> weight(
+      static_cast<T*>(std::calloc(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps()), sizeof(T))), &std::free);
+  if (!weight) throw std::bad_alloc();
   ConvOptions borrowed = options;
   borrowed.borrow_weights = true;
   for (const Algorithm a : {Algorithm::depthwise, Algorithm::winograd4, Algorithm::winograd2, Algorithm::direct, Algorithm::im2col,
@@ -124,8 +129,8 @@ std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOpti
     AlgorithmInfo info{a, true, obstacle(g, a, options.accuracy), 0, "exact"};
     info.available = info.reason.empty();
     if (info.available) {
-      info.workspace_bytes = make_engine<T>(a, g, borrowed, weight.data(), nullptr)->workspace_bytes();
-      info.reason = a == best.algorithm ? best.reason : "serves, but the rule prefers another";
+      info.workspace_bytes = make_engine<T>(a, g, borrowed, weight.get(), nullptr)->workspace_bytes();
+      info.reason = a == best.algorithm ? best.reason : std::string("the rule prefers ") + algorithm_name(best.algorithm);
     }
     if (!obstacle(g, a, Accuracy::exact).empty() && obstacle(g, a, Accuracy::fast).empty()) info.error_class = algorithm_name(a);
     list.push_back(std::move(info));
@@ -141,6 +146,13 @@ std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOpti
 
 std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& g, DType dtype, const ConvOptions& options) {
   return dtype == DType::f32 ? list_algorithms<float>(g, options) : list_algorithms<double>(g, options);
+}
+
+bool same_bits(const ConvGeometry& g, Algorithm a, Algorithm b) {
+  if (a == b) return true;
+  const auto sums_in_order = [](Algorithm algorithm) { return algorithm == Algorithm::direct || algorithm == Algorithm::im2col; };
+  constexpr index_t kFewPixels = 4;  // im2col has another kernel for them
+  return sums_in_order(a) && sums_in_order(b) && g.taps() == 1 && g.groups == 1 && g.out_h * g.out_w > kFewPixels;
 }
 
 template <class T>
