@@ -1,4 +1,4 @@
-"""The options ``--oracle`` and ``--slow``, and helpers that tests share."""
+"""The options ``--oracle``, ``--slow`` and ``--test-build``, and helpers that tests share."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also run the tests marked slow: the largest models, which need up to 12 GB of memory",
     )
+    parser.addoption(
+        "--test-build",
+        metavar="DIR",
+        help="also run the tests marked test_build, with the _core of this CMake build, which has "
+        "the option FASTCONV_TEST_SLOWDOWN",
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -37,10 +43,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    slow = [item for item in items if item.get_closest_marker("slow") is not None]
-    if slow and not config.getoption("--slow"):
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
+    for marker, option in (("slow", "--slow"), ("test_build", "--test-build")):
+        marked = [item for item in items if item.get_closest_marker(marker) is not None]
+        if marked and not config.getoption(option):
+            config.hook.pytest_deselected(items=marked)
+            items[:] = [item for item in items if item not in marked]
     for item in items:
         in_oracle = ORACLE_TESTS in item.path.parents
         if in_oracle != (item.get_closest_marker("oracle") is not None):

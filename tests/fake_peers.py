@@ -2,8 +2,24 @@
 
 import os
 import time
+from dataclasses import asdict, dataclass
 
 import numpy as np
+from fastconv.benchmark.worker import Timed
+
+
+@dataclass(frozen=True)
+class FakeCase:
+    """A call that takes so long."""
+
+    name: str = "sleep"
+    batch: int = 1
+    device: str = "cpu"
+    precision: str = "fp32"
+    seconds: float = 0.002
+
+    def to_dict(self):
+        return {"suite": "tests", "threads": 1, **asdict(self)}
 
 
 class Fake:
@@ -20,7 +36,7 @@ class Fake:
         y = np.arange(1.0, 5.0) + self.wrong
 
         def run():
-            time.sleep(case["seconds"] * self.share)
+            time.sleep(case.seconds * self.share)
             return y
 
         return run
@@ -34,6 +50,40 @@ class Wrong(Fake):
     """As with one wrong weight."""
 
     name, wrong = "wrong", 0.01
+
+
+class Device(Fake):
+    """Also computes on a device, in all precisions, and knows how long it copies."""
+
+    name = "device"
+    devices = ("cpu", "cuda")
+    precisions = ("fp32", "fp64", "fp16")
+
+    def load(self, case, folder):
+        compute = super().load(case, folder)
+        if case.device == "cpu":
+            return compute
+
+        def run():
+            time.sleep(case.seconds)  # to the device and back
+            return Timed(compute(), case.seconds * self.share, case.seconds)
+
+        return run
+
+
+class SlowDevice(Device):
+    """Computes on the device only."""
+
+    name, share = "slow device", 3.0
+    devices = ("cuda",)
+
+
+class WrongOnDevice(Device):
+    """Is wrong there by what fp16 is allowed, and fp32 is not."""
+
+    def load(self, case, folder):
+        self.wrong = 0.01 if case.device == "cuda" else 0.0
+        return super().load(case, folder)
 
 
 class Unable(Fake):
@@ -66,3 +116,12 @@ class CrashingLater(Fake):
 class NotInstalled(Fake):
     def __init__(self, threads):
         raise ImportError("no module named fake")
+
+
+class Profiled(Fake):
+    """Knows its steps."""
+
+    name = "profiled"
+
+    def profile(self):
+        return [{"name": "sleep", "seconds": 0.002}]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from fastconv.benchmark import session
+
 PEERS = {
-    "fastconv": "bench.peers.fastconv:Network",
-    "fastconv-functional": "bench.peers.fastconv:Functional",
+    **session.PEERS,
     "onnxruntime": "bench.peers.onnxruntime:OnnxRuntime",
     "openvino": "bench.peers.openvino:OpenVino",
     "torch": "bench.peers.torch:Compiled",
     "torch-eager": "bench.peers.torch:Eager",
+    "torch-cuda": "bench.peers.torch_cuda:Eager",
+    "torch-cuda-compiled": "bench.peers.torch_cuda:Compiled",
+    "cupy": "bench.peers.cupy:CuPy",
+    "ncnn": "bench.peers.ncnn:Ncnn",
+    "mnn": "bench.peers.mnn:Mnn",
+    "litert": "bench.peers.litert:LiteRt",
+    "jax": "bench.peers.jax:Jax",
     "scipy": "bench.peers.scipy:Scipy",
 }
 """The class of each, in a module of its own that is imported in the peer's process only."""

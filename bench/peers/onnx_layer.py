@@ -7,23 +7,14 @@ from pathlib import Path
 import fastconv
 import numpy as np
 from fastconv import nn
-
-from bench.cases import LayerCase
+from fastconv.benchmark.cases import LayerCase
 
 
 def export_layer(case: LayerCase, folder: Path) -> Path:
     """Write ``layer.onnx`` into the folder of a case and return its path."""
-    layer = nn.Conv2d(
-        case.channels,
-        case.filters,
-        case.kernel,
-        case.stride,
-        case.padding,
-        case.dilation,
-        case.groups,
-    )
+    layer = nn.Conv2d(case.channels, case.filters, case.kernel, **case.options)
     arrays = {name: np.load(folder / f"{name}.npy") for name in ("weight", "bias")}
     layer.load_state_dict(arrays)
     path = folder / "layer.onnx"
-    fastconv.onnx.export(layer, path, (case.batch, case.channels, case.height, case.width))
+    fastconv.onnx.export(layer, path, case.input_shape)
     return path

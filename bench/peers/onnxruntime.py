@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from fastconv.benchmark.cases import LayerCase, ModelCase
 from fastconv.benchmark.worker import Run
 
-from bench.cases import LayerCase, ModelCase
 from bench.peers.onnx_layer import export_layer
 
 

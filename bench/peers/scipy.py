@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import scipy
+from fastconv.benchmark.cases import LayerCase, ModelCase
 from fastconv.benchmark.worker import Run
 from scipy import signal
-
-from bench.cases import LayerCase, ModelCase
 
 
 class Scipy:
@@ -18,6 +17,7 @@ class Scipy:
     name = "scipy"
     version = scipy.__version__
     settings = "signal.correlate, the faster of direct and FFT; one thread"
+    precisions = ("fp32", "fp64")
 
     def __init__(self, threads: int) -> None:
         pass

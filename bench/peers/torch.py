@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastconv.benchmark.cases import LayerCase, ModelCase
 from fastconv.benchmark.worker import Run
-
-from bench.cases import LayerCase, ModelCase
 
 _keep: list[Any] = []
 
@@ -31,7 +30,8 @@ def _torchvision() -> Any:
         return importlib.import_module("torchvision")
 
 
-def _network(case: ModelCase, folder: Path) -> torch.nn.Module:
+def network(case: ModelCase, folder: Path) -> torch.nn.Module:
+    """Return the network with its weights, in float64 for ``"fp64"``."""
     models = _torchvision().models
     auxiliary = ("googlenet", "inception_v3")
     arguments = {"aux_logits": False, "init_weights": False} if case.model in auxiliary else {}
@@ -39,6 +39,8 @@ def _network(case: ModelCase, folder: Path) -> torch.nn.Module:
         model = getattr(models, case.model)(weights=None, **arguments)
     else:
         model = importlib.import_module("timm").create_model(case.model)
+    if case.precision == "fp64":
+        model = model.double()
     state = model.state_dict()
     with np.load(folder / "weights.npz") as weights:
         if state.keys() != weights.keys():
@@ -50,13 +52,16 @@ def _network(case: ModelCase, folder: Path) -> torch.nn.Module:
     return model.eval()
 
 
-def _layer(case: LayerCase, folder: Path) -> torch.nn.Module:
-    sizes = (case.kernel, case.stride, case.padding, case.dilation, case.groups)
-    layer = torch.nn.Conv2d(case.channels, case.filters, *sizes)
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(np.load(folder / "weight.npy")))
-        layer.bias.copy_(torch.from_numpy(np.load(folder / "bias.npy")))
-    return layer
+def layer(case: LayerCase, folder: Path) -> torch.nn.Module:
+    """Return the layer with its weights."""
+    weight, bias = (
+        torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("weight", "bias")
+    )
+    module = torch.nn.Conv2d(
+        case.channels, case.filters, case.kernel, **case.options, dtype=weight.dtype
+    )
+    module.load_state_dict({"weight": weight, "bias": bias})
+    return module
 
 
 class Eager:
@@ -65,6 +70,7 @@ class Eager:
     name = "torch-eager"
     version = torch.__version__
     settings = "inference mode, channels-last (layers: NCHW)"
+    precisions = ("fp32", "fp64")
 
     def __init__(self, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -73,8 +79,8 @@ class Eager:
     def load(self, case: ModelCase | LayerCase, folder: Path) -> Run:
         x = torch.from_numpy(np.load(folder / "x.npy"))
         if isinstance(case, LayerCase):
-            return self._call(_layer(case, folder), x)
-        model = _network(case, folder).to(memory_format=torch.channels_last)
+            return self._call(layer(case, folder), x)
+        model = network(case, folder).to(memory_format=torch.channels_last)
         return self._call(model, x.to(memory_format=torch.channels_last))
 
     def _call(self, model: Any, x: torch.Tensor) -> Run:

@@ -10,9 +10,8 @@ import fastconv
 import numpy as np
 from fastconv import nn
 from fastconv.benchmark import machine
+from fastconv.benchmark.cases import LayerCase
 from fastconv.benchmark.runner import REFERENCE, Contender, Result, Settings
-
-from bench.cases import LayerCase
 
 _SETTINGS = Settings()
 
@@ -21,9 +20,7 @@ def _square(
     channels: int, size: int, filters: int, kernel: int, stride: int = 1, groups: int = 1
 ) -> LayerCase:
     pads, kernels, strides = ((n, n) for n in (kernel // 2, kernel, stride))
-    return LayerCase(
-        "kernels", channels, size, size, filters, kernels, strides, pads, groups=groups
-    )
+    return LayerCase(channels, size, size, filters, kernels, strides, pads, groups=groups)
 
 
 DENSE = (
@@ -55,17 +52,15 @@ def run(threads: Sequence[int]) -> list[Result]:
 
 def _time(case: LayerCase, accuracy: str, threads: int) -> Result:
     """Time the middle of three layers: what lies between two blocked neighbours."""
-    sizes = (case.kernel, case.stride, case.padding, case.dilation, case.groups)
     with nn.init.skip():
         model = nn.Sequential(
             nn.Conv2d(case.channels, case.channels, 1),
-            nn.Conv2d(case.channels, case.filters, *sizes),
+            nn.Conv2d(case.channels, case.filters, case.kernel, **case.options),
             nn.Conv2d(case.filters, case.filters, 1),
         )
     model.reset_parameters(0)
-    shape = (case.batch, case.channels, case.height, case.width)
-    network = model.compile(shape, threads=threads, accuracy=accuracy)
-    x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    network = model.compile(case.input_shape, threads=threads, accuracy=accuracy)
+    x = np.random.default_rng(0).standard_normal(case.input_shape, np.float32)
     seconds, calibration, peaks = [], [], []
     algorithm = ""
     end = time.monotonic() + 1.0
@@ -75,8 +70,8 @@ def _time(case: LayerCase, accuracy: str, threads: int) -> Result:
         step = next(s for s in network.profile(x, repeats=5) if s["name"] == "1")
         algorithm = step["algorithm"]
         seconds.append(step["seconds"])
-    contender = Contender(REFERENCE, fastconv.__version__, algorithm, seconds)
-    described = replace(case, network=algorithm).to_dict()
+    contender = Contender(REFERENCE, fastconv.__version__, "between two layers", seconds)
+    described = replace(case, algorithm=algorithm).to_dict()
     described |= {"suite": "kernels", "threads": threads, "accuracy": accuracy}
     described["share_of_peak"] = 2 * case.macs / min(seconds) / max(peaks)
-    return Result(described, [contender], calibration, _SETTINGS.tolerance, "alone")
+    return Result(described, [contender], calibration, _SETTINGS.tolerance, "rounds")

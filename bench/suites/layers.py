@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import fastconv
 import numpy as np
 from fastconv._recording import record
+from fastconv.benchmark.cases import LayerCase
 from fastconv.nn import init
-
-from bench.cases import LayerCase
 
 DEFAULT = ("resnet50", "mobilenet_v2", "convnext_tiny", "resnext50_32x4d", "efficientnet_b0")
 
 
-def cases(names: Sequence[str], batches: Sequence[int], device: str = "cpu") -> list[LayerCase]:
-    """Return each distinct convolution of the networks once, in the order of their layers."""
-    found: dict[tuple[object, ...], LayerCase] = {}
-    for batch in batches:
-        for name in names:
-            for case in _convolutions(name, batch, device):
-                found.setdefault((case.name, case.padding, batch), case)
-    return list(found.values())
+def cases(
+    names: Sequence[str],
+    batches: Sequence[int] = (1,),
+    devices: Sequence[str] = ("cpu",),
+    precisions: Sequence[str] = ("fp32",),
+    size: int | None = None,
+) -> list[LayerCase]:
+    """Return each distinct convolution of the networks once, in the order of their layers.
+
+    Each for every precision, batch size and device.
+    """
+    found: dict[LayerCase, list[str]] = {}
+    for name in names:
+        for layer in dict.fromkeys(_convolutions(name, size)):
+            found.setdefault(layer, []).append(name)
+    return [
+        replace(
+            layer,
+            batch=batch,
+            device=device,
+            precision=precision,
+            networks=tuple(networks),
+            algorithm=_algorithm(layer, precision) if device == "cpu" else "",
+        )
+        for precision, batch, (layer, networks), device in itertools.product(
+            precisions, batches, found.items(), devices
+        )
+    ]
 
 
-def _convolutions(name: str, batch: int, device: str) -> list[LayerCase]:
+def _algorithm(layer: LayerCase, precision: str) -> str:
+    dtype = "float64" if precision == "fp64" else "float32"
+    shapes = layer.input_shape, layer.weight_shape
+    return fastconv.algorithms(*shapes, **layer.options, dtype=dtype)[0].name
+
+
+def _convolutions(name: str, size: int | None) -> Iterator[LayerCase]:
     with init.skip():
         model = fastconv.create_model(name)
-    layers = []
-    for operator in record(model).operators:
+    shape = None if size is None else (1, model.default_cfg["input_size"][0], size, size)
+    for operator in record(model, shape).operators:
         if operator.name != "conv2d":
             continue
         x, weight = operator.inputs[:2]
@@ -42,33 +69,27 @@ def _convolutions(name: str, batch: int, device: str) -> list[LayerCase]:
         (top, bottom), (left, right) = ((0, 0), (0, 0)) if padding == "valid" else padding
         if (top, left) != (bottom, right):
             continue
-        layers.append(
-            LayerCase(
-                name,
-                *x.shape[1:],
-                weight.shape[0],
-                tuple(weight.shape[2:]),
-                operator.attributes["stride"],
-                (top, left),
-                operator.attributes["dilation"],
-                operator.attributes["groups"],
-                batch,
-                device,
-            )
+        yield LayerCase(
+            *x.shape[1:],
+            weight.shape[0],
+            tuple(weight.shape[2:]),
+            operator.attributes["stride"],
+            (top, left),
+            operator.attributes["dilation"],
+            operator.attributes["groups"],
         )
-    return layers
 
 
 def prepare(case: LayerCase, folder: Path) -> None:
     """Write the files of a case: input, weight and bias."""
     rng = np.random.default_rng(0)
-    per_group = case.channels // case.groups
-    fan_in = per_group * math.prod(case.kernel)
+    fan_in = math.prod(case.weight_shape[1:])
     arrays = {
-        "x": rng.standard_normal((case.batch, case.channels, case.height, case.width), np.float32),
-        "weight": rng.standard_normal((case.filters, per_group, *case.kernel), np.float32)
+        "x": rng.standard_normal(case.input_shape, np.float32),
+        "weight": rng.standard_normal(case.weight_shape, np.float32)
         / np.float32(math.sqrt(fan_in)),
         "bias": rng.standard_normal(case.filters, np.float32),
     }
+    dtype = np.float64 if case.precision == "fp64" else np.float32
     for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
+        np.save(folder / f"{name}.npy", array.astype(dtype))

@@ -238,7 +238,8 @@ class Direct final : public ConvEngine<T> {
       else pack_part(borrowed_, group, pair, block, packed_part);
       tile.accumulate = block > 0;
       tile.finish = in_place && end == in_blocks_;
-      sweep(tile, vectors, rows, columns, a_row_stride, c_row_stride);
+      const index_t size = (part_end(block) - part_begin(block)) * tile.b_stride;
+      sweep(tile, vectors, rows, columns, a_row_stride, c_row_stride, weights ? tile.b + size : nullptr, size);
     }
     if (in_place) {
       if (is_clamp(activation)) return;
@@ -281,7 +282,9 @@ class Direct final : public ConvEngine<T> {
   }
 
   // All pixels of the band, in register tiles: of one row, or of two rows where rows are short.
-  void sweep(GemmTile<T> tile, int vectors, index_t rows, index_t columns, index_t a_row_stride, index_t c_row_stride) const {
+  // `next` are the `size` weights that will be needed next: each tile fetches its share of them into the cache.
+  void sweep(GemmTile<T> tile, int vectors, index_t rows, index_t columns, index_t a_row_stride, index_t c_row_stride, const T* next,
+             index_t size) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const T* a = tile.a;
     T* c = tile.c;
@@ -298,6 +301,7 @@ class Direct final : public ConvEngine<T> {
       tile.c_half_stride = c_row_stride;
       for (; row + 2 <= rows; row += 2) {
         at(row, 0);
+        tile.prefetch = next ? next + row * size / rows : tile.b;
         kernels.tile[1][columns - 1][vectors - 1](tile);
       }
     }
@@ -306,6 +310,7 @@ class Direct final : public ConvEngine<T> {
       for (index_t i = 0; i < tiles; ++i) {
         const index_t begin = i * columns / tiles, end = (i + 1) * columns / tiles;
         at(row, begin);
+        tile.prefetch = next ? next + (row * tiles + i) * size / (rows * tiles) : tile.b;
         kernels.tile[0][end - begin - 1][vectors - 1](tile);
       }
   }

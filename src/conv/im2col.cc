@@ -169,7 +169,7 @@ class Im2col final : public ConvEngine<T> {
         for (index_t k = 0; k < reduction_; k += kReductionPart) {
           tile.offsets = &k;
           tile.run = std::min(kReductionPart, reduction_ - k);
-          tile.b = panel + k * tile.b_stride;
+          tile.prefetch = tile.b = panel + k * tile.b_stride;
           tile.accumulate = k > 0;
           tile.finish = finish_here && k + tile.run == reduction_;
           kernels.tile[0][rows - 1][vectors(pixels) - 1](tile);

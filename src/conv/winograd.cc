@@ -162,7 +162,7 @@ class Winograd final : public ConvEngine<T> {
         tile.run = lanes_;
         tile.tail_runs = has_tail;
         tile.tail_run = tail;
-        tile.b = weights + (xi * channels + cb * lanes_) * vectors * lanes_;
+        tile.prefetch = tile.b = weights + (xi * channels + cb * lanes_) * vectors * lanes_;
         tile.accumulate = cb > 0;
         for (index_t i = 0; i < row_tiles; ++i) {
           const index_t begin = i * tiles / row_tiles, stop = (i + 1) * tiles / row_tiles;

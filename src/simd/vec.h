@@ -99,14 +99,38 @@ FASTCONV_INLINE void store_partial(T* p, Vec<T> v, int n) {
 #endif
 }
 
-// A NaN in x comes through both: the comparison is false and x is taken.
+// A NaN in x comes through both: the comparison is false and x is taken. That is what max and min of x86 do, which compilers
+// see but for AVX-512 (there with a mask of ones, for GCC 12 warns of the intrinsics that have none).
 template <class V>
 FASTCONV_INLINE V at_least(V x, V low) {
+#if FASTCONV_VECTOR_BYTES == 64
+  if constexpr (sizeof(x[0]) == 4) return (V)_mm512_maskz_max_ps(__mmask16(-1), (__m512)low, (__m512)x);
+  else return (V)_mm512_maskz_max_pd(__mmask8(-1), (__m512d)low, (__m512d)x);
+#else
   return low > x ? low : x;
+#endif
 }
 template <class V>
 FASTCONV_INLINE V at_most(V x, V high) {
+#if FASTCONV_VECTOR_BYTES == 64
+  if constexpr (sizeof(x[0]) == 4) return (V)_mm512_maskz_min_ps(__mmask16(-1), (__m512)high, (__m512)x);
+  else return (V)_mm512_maskz_min_pd(__mmask8(-1), (__m512d)high, (__m512d)x);
+#else
   return high < x ? high : x;
+#endif
+}
+
+// Makes the compiler hold v in a register here, and load nothing ahead of here that comes later: it would otherwise spill
+// the accumulators of large register tiles.
+template <class V>
+FASTCONV_INLINE void keep_in_register(V& v) {
+#if defined(__x86_64__)
+  asm volatile("" : "+v"(v) : : "memory");
+#elif defined(__aarch64__)
+  asm volatile("" : "+w"(v) : : "memory");
+#else
+  asm volatile("" : : : "memory");
+#endif
 }
 
 template <int... I>

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from fastconv.benchmark.runner import REFERENCE
 
-_KEY = ("suite", "name", "network", "batch", "threads", "device", "precision")
+_KEY = ("suite", "name", "padding", "accuracy", "batch", "threads", "device", "precision")
 
 
 class Change(NamedTuple):
@@ -44,17 +44,23 @@ def compare(before: dict[str, Any], after: dict[str, Any], threshold: float) -> 
     changes = []
     for key in common:
         ratio = new[key] / old[key]
-        name = ", ".join(str(part) for part in key if part not in (None, "cpu", "fp32"))
-        changes.append(Change(name, old[key], new[key], ratio, ratio > 1 + threshold))
+        changes.append(Change(_name(key), old[key], new[key], ratio, ratio > 1 + threshold))
     return changes
 
 
-def _times(report: dict[str, Any]) -> dict[tuple[Any, ...], float]:
+def _name(key: tuple[str, ...]) -> str:
+    suite, name, padding, accuracy, batch, threads, device, precision = key
+    parts = {"padding ": padding, "": accuracy, "batch ": batch, "threads ": threads}
+    rest = [f"{label}{part}" for label, part in parts.items() if part != "None"]
+    return ", ".join([f"{suite}: {name}", *rest, device, precision])
+
+
+def _times(report: dict[str, Any]) -> dict[tuple[str, ...], float]:
     times = {}
     for result in report["results"]:
         timing = next((c["timing"] for c in result["contenders"] if c["name"] == REFERENCE), None)
         if timing is not None:
-            key = tuple(result["case"].get(field) for field in _KEY)
+            key = tuple(str(result["case"].get(field)) for field in _KEY)
             times[key] = timing["minimum"] * result["calibration"]
     return times
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,60 @@ def read_bandwidth(nbytes: int, threads: int | None = None, repeats: int = 5) ->
     return _best(lambda: _core.measure_read_bandwidth(nbytes, _SECONDS), threads, repeats)
 
 
+def limits(threads: int) -> dict[str, float]:
+    """Measure what bounds any kernel on so many threads.
+
+    Parameters
+    ----------
+    threads : int
+        On how many threads at once.
+
+    Returns
+    -------
+    dict
+        ``threads``, ``peak_flops`` in float32, ``l2_bandwidth`` and ``memory_bandwidth`` in bytes
+        a second.
+
+    Examples
+    --------
+    >>> from fastconv.benchmark import machine
+    >>> sorted(machine.limits(threads=1))
+    ['l2_bandwidth', 'memory_bandwidth', 'peak_flops', 'threads']
+    """
+    config = fastconv.show_config("dict")
+    l2, beyond_l3 = config["cache_l2"] // 2 or 2**18, max(2**26, 4 * config["cache_l3"])
+    measures: dict[str, Callable[[], float]] = {
+        "peak_flops": lambda: peak_flops(threads, repeats=1),
+        "l2_bandwidth": lambda: read_bandwidth(l2, threads, 1),
+        "memory_bandwidth": lambda: read_bandwidth(beyond_l3, threads, 1),
+    }
+    found: dict[str, float] = {"threads": threads}
+    for name, measure in measures.items():
+        # Until some come close to the best: others may keep the machine busy for a while.
+        values: list[float] = []
+        end = time.monotonic() + 2
+        while len(values) < 10 or (
+            sorted(values)[-5] < 0.97 * max(values) and time.monotonic() < end
+        ):
+            values.append(measure())
+        found[name] = max(values)
+    return found
+
+
 def _best(measure: Callable[[], float], threads: int | None, repeats: int) -> float:
     with fastconv.num_threads(fastconv.get_num_threads() if threads is None else threads):
         return max(measure() for _ in range(repeats))
 
 
-def environment() -> dict[str, Any]:
-    """Return what a result depends on: CPU, instruction set, versions, date and commit."""
+def environment(source: Path = Path(__file__)) -> dict[str, Any]:
+    """Return what a result depends on: CPU, instruction set, versions, date and commit.
+
+    Parameters
+    ----------
+    source : Path
+        A file of the clone whose commit is meant; by default this one, which an installed fastconv
+        has outside of any.
+    """
     config = fastconv.show_config("dict")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -82,22 +130,21 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "fastconv": fastconv.__version__,
         "compiler": config["compiler"],
-        "commit": _commit(),
+        "commit": _commit(source.resolve()),
     }
 
 
-def _commit() -> str | None:
-    """Return the commit of the repository that this file belongs to, ``+`` where files differ."""
-    here = Path(__file__).resolve()
+def _commit(source: Path) -> str | None:
+    """Return the commit of the repository that a file belongs to, ``+`` where files differ."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here.parent), *arguments]
+        command = ["git", "-C", str(source.parent), *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=10
         ).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", here.name)
+        git("ls-files", "--error-unmatch", source.name)
         return git("describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None

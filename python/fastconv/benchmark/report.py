@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from fastconv.benchmark.statistics import geometric_mean
 SCHEMA = 1
 """Of the JSON files; a change that readers would notice makes it grow."""
 
+Rows = Sequence[dict[str, Any]]
 
-def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Write a report, as `bench` keeps it."""
-    path.write_text(json.dumps({"schema": SCHEMA, **report}, indent=1) + "\n", encoding="utf-8")
+_TEXT = ("case", "device", "algorithm", "networks", "stopped")
+
+
+def to_json(report: dict[str, Any]) -> str:
+    """Return a report as the text of a file."""
+    return json.dumps({"schema": SCHEMA, **report}, indent=1) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -41,21 +46,24 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """Return the tables of a report, one for each suite, thread count and batch size."""
+    """Return the tables of a report, one for each suite, thread count, batch size and precision."""
     lines = [_environment(report["environment"])]
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for result in report["results"]:
         case = result["case"]
-        key = (case["suite"], case["device"], case["threads"], case["batch"], case["precision"])
+        key = (case["suite"], case["threads"], case["batch"], case["precision"])
         groups.setdefault(key, []).append(result)
-    for (suite, device, threads, batch, precision), results in groups.items():
+    for (suite, threads, batch, precision), results in groups.items():
+        devices = " and ".join(dict.fromkeys(result["case"]["device"] for result in results))
         plural = "s" if threads > 1 else ""
         lines += [
             "",
-            f"## {suite}: {device}, {precision}, batch {batch}, {threads} thread{plural}",
+            f"## {suite}: {devices}, {precision}, batch {batch}, {threads} thread{plural}",
             "",
+            *_table(results),
+            *_means(results),
+            *_notes(results),
         ]
-        lines += _table(results)
     return "\n".join(lines) + "\n"
 
 
@@ -67,71 +75,109 @@ def _environment(environment: dict[str, Any]) -> str:
     )
 
 
-def _table(results: Sequence[dict[str, Any]]) -> list[str]:
-    """Milliseconds of each contender, and the ratios with their intervals."""
+def _table(results: Rows) -> list[str]:
+    """Milliseconds of each contender, the ratios, and what else the cases know."""
     names = list(dict.fromkeys(c["name"] for r in results for c in r["contenders"]))
-    others = [name for name in names if name != REFERENCE]
-    peak = any("share_of_peak" in result["case"] for result in results)
-    header = [
-        "case",
-        *(f"{name} ms" for name in names),
-        *(f"{name} / {REFERENCE}" for name in others),
-        *(["algorithm", "% of peak"] if peak else []),
-        "noise",
-        "stopped",
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {"case": lambda r: r["case"]["name"]}
+    if len({result["case"]["device"] for result in results}) > 1:
+        columns["device"] = lambda r: r["case"]["device"]
+    for name in names:
+        columns[f"{name} ms"] = partial(_milliseconds, name=name)
+    for name in names:
+        if name != REFERENCE:
+            columns[f"{name} / {REFERENCE}"] = partial(_ratio, name=name)
+    if any(result["case"].get("algorithm") for result in results):
+        columns["algorithm"] = lambda r: r["case"]["algorithm"]
+    if any("share_of_peak" in result["case"] for result in results):
+        columns["% of peak"] = lambda r: f"{r['case']['share_of_peak']:.0%}"
+    if any(result["case"].get("networks") for result in results):
+        columns["networks"] = lambda r: ", ".join(r["case"]["networks"])
+    if any("installed_bytes" in result["case"] for result in results):
+        for name in names:
+            columns[f"{name} MB"] = partial(_memory, name=name)
+    columns["noise"] = lambda r: f"{r['noise']:.0%}"
+    columns["stopped"] = lambda r: r["stopped"]
+    rows = [
+        list(columns),
+        ["---" if name in _TEXT else "---:" for name in columns],
+        *([cell(result) for cell in columns.values()] for result in results),
     ]
-    rows = [header, ["---", *["---:"] * (len(header) - 2), "---"]]
-    for result in results:
-        by_name = {c["name"]: c for c in result["contenders"]}
-        rows.append(
-            [
-                result["case"]["name"],
-                *(_milliseconds(by_name.get(name)) for name in names),
-                *(_ratio(result["ratios"].get(name)) for name in others),
-                *(_peak(result["case"]) if peak else []),
-                f"{result['noise']:.0%}",
-                result["stopped"],
-            ]
-        )
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    for name in others:
-        ratios = [r["ratios"][name]["value"] for r in results if name in r["ratios"]]
-        if ratios:
-            lines += ["", f"{name} / {REFERENCE}: geometric mean {geometric_mean(ratios):.3f}"]
-    peers = [name for name in others if not name.startswith(REFERENCE)]
-    best = [
-        min(ratios)
-        for r in results
-        if (ratios := [r["ratios"][name]["value"] for name in peers if name in r["ratios"]])
-    ]
-    if len(peers) > 1 and best:
-        lines += [
-            "",
-            f"best of the others / {REFERENCE}: geometric mean {geometric_mean(best):.3f}",
-        ]
-    refused = {
-        (result["case"]["name"], c["name"]): c["refused"]
-        for result in results
-        for c in result["contenders"]
-        if c["refused"]
-    }
-    lines += ["", *(f"- {case}, {name}: {why}" for (case, name), why in refused.items())]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _means(results: Rows) -> list[str]:
+    """Geometric means of the ratios on each device, and of the best ratio of each case."""
+    lines: list[str] = []
+    if "installed_bytes" in results[0]["case"]:
+        return lines  # an import and an answer have no mean
+    devices = dict.fromkeys(result["case"]["device"] for result in results)
+    for device in devices:
+        here = [result for result in results if result["case"]["device"] == device]
+        ratios: dict[str, list[float]] = {}
+        best = []
+        for result in here:
+            values = {name: ratio["value"] for name, ratio in result["ratios"].items()}
+            for name, value in values.items():
+                ratios.setdefault(name, []).append(value)
+            if peers := [v for name, v in values.items() if not name.startswith(REFERENCE)]:
+                best.append(min(peers))
+        if sum(not name.startswith(REFERENCE) for name in ratios) > 1:
+            ratios["best of the others"] = best
+        where = f" on {device}" if len(devices) > 1 else ""
+        for name, found in ratios.items():
+            mean = geometric_mean(found)
+            lines += ["", f"{name} / {REFERENCE}{where}: geometric mean {mean:.3f}"]
     return lines
 
 
-def _peak(case: dict[str, Any]) -> list[str]:
-    return [case["network"], f"{case['share_of_peak']:.0%}"]
+def _notes(results: Rows) -> list[str]:
+    """Who took part, what numbers in parentheses are, sizes, and why contenders were refused."""
+    contenders = {c["name"]: c for result in results for c in result["contenders"]}
+    described = (f"{c['name']} {c['version']}: {c['settings']}" for c in contenders.values())
+    lines = ["", *(f"- {text}" for text in described)]
+    if any(contender["compute"] for result in results for contender in result["contenders"]):
+        lines += ["", "In parentheses: computing alone, without the transfers."]
+    if (sizes := results[0]["case"].get("installed_bytes")) is not None:
+        parts = [f"{name} {_megabytes(size, sizes[REFERENCE])}" for name, size in sizes.items()]
+        text = "MB: peak resident memory of the process. Installed size, without dependencies, MB: "
+        lines += ["", text + ", ".join(parts)]
+    refused: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        for contender in result["contenders"]:
+            if why := contender["refused"]:
+                refused.setdefault((contender["name"], why), []).append(result["case"]["name"])
+    if refused:
+        lines.append("")
+    for (name, why), cases in refused.items():
+        lines.append(f"- {cases[0] if len(cases) == 1 else f'{len(cases)} cases'}, {name}: {why}")
+    return lines
 
 
-def _milliseconds(contender: dict[str, Any] | None) -> str:
+def _milliseconds(result: dict[str, Any], name: str) -> str:
+    contender = next((c for c in result["contenders"] if c["name"] == name), None)
     if contender is None:
         return ""
-    timing = contender["timing"]
-    return "refused" if timing is None else f"{1e3 * timing['minimum']:.3g}"
+    if contender["timing"] is None:
+        return "refused"
+    compute = f" ({1e3 * min(contender['compute']):.3g})" if contender["compute"] else ""
+    return f"{1e3 * contender['timing']['minimum']:.3g}{compute}"
 
 
-def _ratio(ratio: dict[str, Any] | None) -> str:
+def _ratio(result: dict[str, Any], name: str) -> str:
+    ratio = result["ratios"].get(name)
     if ratio is None:
         return ""
-    mark = "" if ratio["converged"] else " ?"
-    return f"{ratio['value']:.2f}{mark}"
+    compute = f" ({ratio['compute']:.2f})" if "compute" in ratio else ""
+    return f"{ratio['value']:.2f}{compute}{'' if ratio['converged'] else ' ?'}"
+
+
+def _memory(result: dict[str, Any], name: str) -> str:
+    sizes = {c["name"]: c["memory"] for c in result["contenders"]}
+    size = sizes.get(name)
+    return "" if size is None else _megabytes(size, sizes[REFERENCE])
+
+
+def _megabytes(size: int, reference: int | None) -> str:
+    """Return a size, and how many times that of the reference it is where both are known."""
+    ratio = f" ({size / reference:.2f}x)" if reference not in (None, size) else ""
+    return f"{size / 1e6:.3g}{ratio}"

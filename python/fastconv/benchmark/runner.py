@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv.benchmark import machine
+from fastconv.benchmark.cases import AGREEMENT
 from fastconv.benchmark.statistics import CONFIRMATIONS, Ratio, Timing
 from fastconv.benchmark.worker import PeerError, Worker
 
@@ -21,7 +22,7 @@ REFERENCE = "fastconv"
 
 @dataclass(frozen=True)
 class Settings:
-    """When to stop, and what counts as equal."""
+    """When to stop."""
 
     budget: float = 20.0
     """Seconds for one case, all contenders together."""
@@ -31,8 +32,6 @@ class Settings:
     """Seconds that a contender computes in one round, with a single call at least."""
     pause: float = 0.02
     """Seconds between two contenders: idle threads of some libraries spin for a while."""
-    agreement: float = 1e-3
-    """How far outputs may be apart, relative to the largest one, to count as the same."""
 
 
 @dataclass
@@ -43,11 +42,16 @@ class Contender:
     version: str = ""
     settings: str = ""
     seconds: list[float] = field(default_factory=list)
-    """The fastest call of each round."""
+    """The fastest call of each round, from NumPy array to NumPy array."""
+    compute: list[float] = field(default_factory=list)
+    transfers: list[float] = field(default_factory=list)
+    """Their parts, where the contender knows them: the least of each round."""
     difference: float | None = None
     """Of its output from the reference's, relative to the largest output."""
     memory: int | None = None
     """Peak resident bytes of its process."""
+    profile: list[dict[str, Any]] = field(default_factory=list)
+    """Its steps with their times, where it can tell."""
     refused: str | None = None
     """Why it was not timed."""
 
@@ -66,7 +70,8 @@ class Result:
     """Floating-point operations a second of one thread, measured before each round."""
     tolerance: float
     stopped: str
-    """``"converged"``, ``"budget"`` or ``"alone"`` where there was nothing to compare with."""
+    """Why: ``"converged"``, ``"budget"``, ``"refused"`` where none was left, or ``"rounds"`` where
+    their number is fixed."""
 
     @property
     def noise(self) -> float:
@@ -86,14 +91,20 @@ class Result:
         contenders = []
         for contender in self.contenders:
             timing = contender.timing()
-            summary = None if timing is None else timing._asdict()
-            if summary is not None and math.isinf(summary["confirmed"]):
-                summary["confirmed"] = None
-            contenders.append({**asdict(contender), "timing": summary})
-        ratios = {
-            name: {**_finite(ratio._asdict()), "converged": ratio.converged(self.tolerance)}
-            for name, ratio in self.ratios().items()
-        }
+            contenders.append(
+                {
+                    **asdict(contender),
+                    **_finite({"difference": contender.difference}),
+                    "timing": None if timing is None else _finite(timing._asdict()),
+                }
+            )
+        compute = {c.name: min(c.compute) for c in self.contenders if c.compute}
+        ratios: dict[str, dict[str, Any]] = {}
+        for name, ratio in self.ratios().items():
+            ratios[name] = _finite(ratio._asdict())
+            ratios[name]["converged"] = ratio.converged(self.tolerance)
+            if {name, REFERENCE} <= compute.keys():
+                ratios[name]["compute"] = compute[name] / compute[REFERENCE]
         return {
             "case": self.case,
             "contenders": contenders,
@@ -104,8 +115,10 @@ class Result:
         }
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return the values without those that JSON has no form for."""
+    finite = {key: value is not None and math.isfinite(value) for key, value in values.items()}
+    return {key: value if finite[key] else None for key, value in values.items()}
 
 
 def run_case(
@@ -113,26 +126,35 @@ def run_case(
     workers: Mapping[str, Worker],
     load: Callable[[Worker], NDArray[Any]],
     settings: Settings,
+    expected: NDArray[Any] | None = None,
 ) -> Result:
     """Time one case on all workers, round by round.
 
     Parameters
     ----------
     case : dict
-        What identifies the case in reports.
+        What identifies the case in reports; `AGREEMENT` says what its ``"precision"`` allows.
     workers : mapping of str to Worker
-        The contenders; the order is that of the rounds. The output of the first that has one is
-        what the others must agree with, so `REFERENCE` comes first.
+        The contenders; the order is that of the rounds. Those without the case's device are left
+        out.
     load : callable
         Makes a worker load the case, and returns its output.
     settings : Settings
         When to stop.
+    expected : ndarray, optional
+        What their outputs must agree with; by default the first output, so that `REFERENCE` comes
+        first.
     """
+    allowed = AGREEMENT[case["precision"]]
     contenders = []
-    expected: NDArray[Any] | None = None
     for name, worker in workers.items():
+        if case["device"] not in worker.devices:
+            continue
         contender = Contender(name, worker.version, worker.settings)
         contenders.append(contender)
+        if case["precision"] not in worker.precisions:
+            contender.refused = f"has no {case['precision']}, only {', '.join(worker.precisions)}"
+            continue
         try:
             output = load(worker)
         except (PeerError, NotImplementedError) as error:
@@ -141,20 +163,19 @@ def run_case(
         if expected is None:
             expected = output
         contender.difference = _difference(output, expected)
-        if not contender.difference <= settings.agreement:
+        if not contender.difference <= allowed:
             contender.refused = (
                 f"its output differs by {contender.difference:.1e} of the largest value; "
-                f"{settings.agreement:.0e} is allowed"
+                f"{allowed:.0e} is allowed"
             )
     racing = [(c, workers[c.name]) for c in contenders if c.refused is None]
     calibration = _race(racing, settings)
-    result = Result(case, contenders, calibration, settings.tolerance, "alone")
     for contender, worker in racing:
         contender.memory = worker.memory()
-    if len(racing) > 1:
-        certain = all(ratio.converged(settings.tolerance) for ratio in result.ratios().values())
-        result.stopped = "converged" if certain else "budget"
-    return result
+        contender.profile = worker.profile()
+    certain = all(_certain(contender, settings) for contender, _ in racing)
+    stopped = ("converged" if certain else "budget") if racing else "refused"
+    return Result(case, contenders, calibration, settings.tolerance, stopped)
 
 
 def _race(
@@ -170,14 +191,18 @@ def _race(
         for contender, worker in list(racing):
             time.sleep(settings.pause)
             try:
-                fastest = min(worker.time(calls[contender.name]))
+                total, compute, transfers = zip(*worker.time(calls[contender.name]), strict=True)
             except PeerError as error:
-                contender.seconds.clear()
+                for times in (contender.seconds, contender.compute, contender.transfers):
+                    times.clear()
                 contender.refused = str(error)
                 racing.remove((contender, worker))
                 continue
-            calls[contender.name] = max(1, math.ceil(settings.block / fastest))
-            contender.seconds.append(fastest)
+            calls[contender.name] = max(1, math.ceil(settings.block / min(total)))
+            contender.seconds.append(min(total))
+            if None not in compute:
+                contender.compute.append(min(compute))
+                contender.transfers.append(min(transfers))
         if len(calibration) >= CONFIRMATIONS:
             certain = all(_certain(c, settings) for c, _ in racing)
             if certain or time.monotonic() >= end:

@@ -2,10 +2,11 @@
 
 The parent sends pickled requests through a pipe and gets a pickled answer to each::
 
-    ("open", "package.module:Class", threads)  -> {"name", "version", "settings"}
+    ("open", "package.module:Class", threads)  -> {"name", "version", "settings", ...}
     ("load", case, folder)                     -> the output for the input in the folder
-    ("time", calls)                            -> seconds of each call
+    ("time", calls)                            -> a `Times` for each call
     ("memory",)                                -> peak resident bytes of the process
+    ("profile",)                               -> steps of the case, as dictionaries
 """
 
 from __future__ import annotations
@@ -20,18 +21,40 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Run = Callable[[], NDArray[Any]]
+
+class Timed(NamedTuple):
+    """What a call returns that knows its parts, as on a device with events."""
+
+    output: NDArray[Any]
+    compute: float
+    """Seconds of computing."""
+    transfers: float
+    """Seconds of copying to the device and back."""
+
+
+class Times(NamedTuple):
+    """Seconds of one call, from NumPy array to NumPy array."""
+
+    total: float
+    compute: float | None = None
+    transfers: float | None = None
+
+
+Run = Callable[[], "NDArray[Any] | Timed"]
 
 
 class Peer(Protocol):
     """What a plug-in defines: how one library computes the cases of the suites.
 
-    It is created in a process of its own, in which nothing else runs.
+    It is created in a process of its own, in which nothing else runs. Beside these it may define
+    ``devices``, by default ``("cpu",)``, and ``precisions``, by default ``("fp32",)``. Where its
+    device is missing it is created all the same, but nothing is loaded. ``profile()``, where there
+    is one, returns the steps of the case that was loaded last, as `fastconv.Network.profile` does.
     """
 
     name: str
@@ -71,7 +94,7 @@ class Worker:
 
     def __init__(self, peer: str, threads: int, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fastconv.benchmark.worker"],
+            [sys.executable, "-c", "from fastconv.benchmark import worker; worker.main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **environment},
@@ -84,21 +107,28 @@ class Worker:
         self.name: str = info["name"]
         self.version: str = info["version"]
         self.settings: str = info["settings"]
+        self.devices: tuple[str, ...] = info["devices"]
+        self.precisions: tuple[str, ...] = info["precisions"]
 
     def load(self, case: Any, folder: Path) -> NDArray[Any]:
         """Prepare a case and return its output."""
         output: NDArray[Any] = self._ask("load", case, folder)
         return output
 
-    def time(self, calls: int) -> list[float]:
-        """Return the seconds of each of so many calls in a row."""
-        seconds: list[float] = self._ask("time", calls)
-        return seconds
+    def time(self, calls: int) -> list[Times]:
+        """Return the times of each of so many calls in a row."""
+        times: list[Times] = self._ask("time", calls)
+        return times
 
     def memory(self) -> int:
         """Return the most bytes of memory that the process has used."""
         nbytes: int = self._ask("memory")
         return nbytes
+
+    def profile(self) -> list[dict[str, Any]]:
+        """Return the steps of the loaded case with their times; none if the peer cannot tell."""
+        steps: list[dict[str, Any]] = self._ask("profile")
+        return steps
 
     def close(self) -> None:
         """End the process."""
@@ -130,27 +160,51 @@ class Worker:
 class _Served:
     """The child's side: the peer, and the case that is loaded."""
 
-    def open(self, peer: str, threads: int) -> dict[str, str]:
+    def open(self, peer: str, threads: int) -> dict[str, Any]:
         module, _, name = peer.partition(":")
         self.peer: Peer = getattr(importlib.import_module(module), name)(threads)
-        return {key: getattr(self.peer, key) for key in ("name", "version", "settings")}
+        return {
+            **{key: getattr(self.peer, key) for key in ("name", "version", "settings")},
+            "devices": getattr(self.peer, "devices", ("cpu",)),
+            "precisions": getattr(self.peer, "precisions", ("fp32",)),
+        }
 
     def load(self, case: Any, folder: Path) -> NDArray[Any]:
         self.run = self.peer.load(case, folder)
-        return np.array(self.run())
+        answer = self.run()
+        return np.array(answer.output if isinstance(answer, Timed) else answer)
 
-    def time(self, calls: int) -> list[float]:
+    def time(self, calls: int) -> list[Times]:
         self.run()  # wakes the threads, and brings the weights back into the caches
-        seconds = []
+        times = []
         for _ in range(calls):
             start = time.perf_counter()
-            self.run()
-            seconds.append(time.perf_counter() - start)
-        return seconds
+            answer = self.run()
+            total = time.perf_counter() - start
+            parts = (answer.compute, answer.transfers) if isinstance(answer, Timed) else ()
+            times.append(Times(total, *parts))
+        return times
 
     def memory(self) -> int:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return peak_memory()
+
+    def profile(self) -> list[dict[str, Any]]:
+        profile = getattr(self.peer, "profile", None)
+        return [] if profile is None else profile()
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process has used.
+
+    Linux starts a process's ``ru_maxrss`` with what its parent used, so there it is not asked.
+    """
+    if sys.platform == "linux":
+        with open("/proc/self/status", encoding="ascii", errors="ignore") as status:
+            for line in status:
+                if line.startswith("VmHWM"):  # kB
+                    return 1024 * int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def main() -> None:
@@ -170,7 +224,3 @@ def main() -> None:
             answer = (type(error).__name__, f"{type(error).__name__}: {text}")
         pickle.dump(answer, answers)
         answers.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastconv._version import __version__
-from fastconv.cli import _classify, _info, _summary
+from fastconv.cli import _bench, _classify, _info, _summary
 
 __all__ = ["main"]
 
@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         The exit code: 0, or 2 after bad input and one line on stderr that says what was wrong.
+        ``bench --compare`` returns 1 where something has become slower.
 
     Raises
     ------
@@ -45,17 +46,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be unprintable
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        arguments.run(arguments)
+        status: int = arguments.run(arguments) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (ValueError, ImportError, MemoryError) as error:
         return _fail(str(error) or "out of memory")
     except KeyboardInterrupt:
         return 130
-    return 0
+    return status
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,6 +75,7 @@ def _parser() -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _bench.add_parser(commands)
     _classify.add_parser(commands)
     _info.add_parser(commands)
     _summary.add_parser(commands)

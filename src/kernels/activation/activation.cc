@@ -35,12 +35,12 @@ struct Gelu {
 template <class T>
 struct GeluTanh {
   Vec<T> operator()(Vec<T> x) const {
-    return x / (T(1) + exp<T>(T(-1.5957691216057308) * x * (T(1) + T(0.044715) * x * x)));
+    return x / (T(1) + exp_normal<T>(T(-1.5957691216057308) * x * (T(1) + T(0.044715) * x * x)));
   }
 };
 template <class T>
 struct Silu {
-  Vec<T> operator()(Vec<T> x) const { return x / (T(1) + exp<T>(-x)); }
+  Vec<T> operator()(Vec<T> x) const { return x / (T(1) + exp_normal<T>(-x)); }
 };
 template <class T>
 struct Hardswish {

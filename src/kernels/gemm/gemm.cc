@@ -58,7 +58,6 @@ struct Tile {
   __attribute__((always_inline)) void multiply(const RowPointers<T, Rows, Halves>& a, const T* b, index_t b_stride) {
 #pragma GCC unroll 8
     for (int k = 0; k < Steps; ++k) {
-      asm volatile("" ::: "memory");  // keeps GCC from hoisting later loads, which would spill accumulators
       Vec<T> bv[Vectors];
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) bv[v] = load(b + k * b_stride + v * L);
@@ -68,15 +67,20 @@ struct Tile {
         for (int r = 0; r < Rows; ++r) {
           const Vec<T> s = broadcast(a.at(h, r, k));
 #pragma GCC unroll 2
-          for (int v = 0; v < Vectors; ++v) acc[h * Rows + r][v] += s * bv[v];
+          for (int v = 0; v < Vectors; ++v) {
+            acc[h * Rows + r][v] += s * bv[v];
+            keep_in_register(acc[h * Rows + r][v]);
+          }
         }
     }
   }
 
   __attribute__((always_inline)) void multiply(const GemmTile<T>& t) {
     constexpr int kUnroll = 4;
+    constexpr int kLine = 64 / sizeof(T);
     const T* b = t.b;
     const index_t* offset = t.offsets;
+    const T* next = t.prefetch;
     index_t run = t.run;
     for (index_t runs = t.runs, tail = t.tail_runs; runs + tail > 0; --runs, ++offset) {
       if (runs == 0) {
@@ -87,6 +91,9 @@ struct Tile {
       RowPointers<T, Rows, Halves> a(t.a + *offset, t);
       index_t k = run;
       for (; k >= kUnroll; k -= kUnroll) {
+        __builtin_prefetch(next);
+        __builtin_prefetch(next + kLine);
+        next += 2 * kLine;
         multiply<kUnroll>(a, b, t.b_stride);
         a.advance(kUnroll);
         b += kUnroll * t.b_stride;

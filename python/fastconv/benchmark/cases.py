@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
+
+AGREEMENT = {"fp32": 1e-3, "fp64": 1e-3, "tf32": 1e-2, "fp16": 1e-2, "bf16": 8e-2}
+"""Precisions, and how far outputs may be from float32's, relative to the largest, to be the same:
+for reduced ones 20 times their unit roundoff."""
 
 
 @dataclass(frozen=True)
@@ -11,19 +16,21 @@ class ModelCase:
     """One whole network.
 
     Its folder holds ``x.npy``, ``weights.npz`` (the state dict by torchvision's names, or timm's
-    where torchvision lacks the model) and ``model.onnx``, exported by fastconv.
+    where torchvision lacks the model) and, where there are peers, ``model.onnx``, exported by
+    fastconv. Arrays are float64 for ``"fp64"``, else float32.
     """
 
     model: str
     batch: int = 1
-    size: tuple[int, int] = (224, 224)
+    size: int | None = None
+    """Height and width of the images; those of the model by default."""
     device: str = "cpu"
     precision: str = "fp32"
 
     @property
     def name(self) -> str:
-        """As it is called in tables."""
-        return self.model
+        """As it is called in tables, such as ``resnet50``, or ``resnet50@160`` at another size."""
+        return self.model if self.size is None else f"{self.model}@{self.size}"
 
     def to_dict(self) -> dict[str, Any]:
         """For reports."""
@@ -34,10 +41,10 @@ class ModelCase:
 class LayerCase:
     """One convolution, with bias; padding is symmetric.
 
-    Its folder holds ``x.npy``, ``weight.npy`` and ``bias.npy``.
+    Its folder holds ``x.npy``, ``weight.npy`` and ``bias.npy``, in float64 for ``"fp64"``, else
+    in float32.
     """
 
-    network: str
     channels: int
     height: int
     width: int
@@ -50,6 +57,30 @@ class LayerCase:
     batch: int = 1
     device: str = "cpu"
     precision: str = "fp32"
+    networks: tuple[str, ...] = ()
+    """In which it occurs."""
+    algorithm: str = ""
+    """Fastconv's."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of ``x``."""
+        return self.batch, self.channels, self.height, self.width
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """Shape of ``weight``."""
+        return self.filters, self.channels // self.groups, *self.kernel
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of a convolution, by their names."""
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -73,6 +104,14 @@ class LayerCase:
         return self.batch * self.filters * rows * columns * per_output
 
     @property
+    def bytes(self) -> int:
+        """Of the input, the weights, the bias and the output, in float32: the least traffic."""
+        rows, columns = self.output_size
+        per_image = self.channels * self.height * self.width + self.filters * rows * columns
+        weights = self.filters * (self.channels // self.groups * math.prod(self.kernel) + 1)
+        return 4 * (self.batch * per_image + weights)
+
+    @property
     def name(self) -> str:
         """As it is called in tables, such as ``64@56 -> 128, 3x3/2``."""
         size = str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
@@ -87,4 +126,10 @@ class LayerCase:
 
     def to_dict(self) -> dict[str, Any]:
         """For reports."""
-        return {"suite": "layers", "name": self.name, "macs": self.macs, **asdict(self)}
+        return {
+            "suite": "layers",
+            "name": self.name,
+            "macs": self.macs,
+            "bytes": self.bytes,
+            **asdict(self),
+        }

@@ -1,0 +1,71 @@
+"""fastconv itself as a contender: compiled networks, prepared and functional convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastconv
+from fastconv import nn
+from fastconv.benchmark.cases import AGREEMENT, LayerCase, ModelCase
+from fastconv.benchmark.worker import Run
+
+
+class Network:
+    """`Module.compile`; `prepare_conv2d` for layers on the CPU."""
+
+    name = "fastconv"
+    version = fastconv.__version__
+    settings = f"compiled; layers prepared; {fastconv.show_config('dict')['isa']}"
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    precisions: tuple[str, ...] = tuple(AGREEMENT)
+    """What a device lacks is refused by `Module.compile`."""
+
+    def __init__(self, threads: int) -> None:
+        fastconv.set_num_threads(threads)
+        self._profile: Callable[[], list[dict[str, Any]]] = list
+
+    def load(self, case: ModelCase | LayerCase, folder: Path) -> Run:
+        """Compile the network, or prepare the layer."""
+        self._profile = list
+        x = np.load(folder / "x.npy")
+        if isinstance(case, ModelCase):
+            with nn.init.skip():
+                model: nn.Module = fastconv.create_model(case.model, dtype=x.dtype)
+            with np.load(folder / "weights.npz") as weights:
+                model.load_state_dict(dict(weights))
+        else:
+            weight, bias = (np.load(folder / f"{name}.npy") for name in ("weight", "bias"))
+            if case.device == "cpu" and case.precision in ("fp32", "fp64"):
+                options = case.options
+                prepared = fastconv.prepare_conv2d(weight, bias, **options, input_shape=x.shape)
+                return lambda: prepared(x)
+            model = nn.Conv2d(case.channels, case.filters, case.kernel, **case.options)
+            model.load_state_dict({"weight": weight, "bias": bias})
+        network = model.compile(x.shape, device=case.device, precision=case.precision)
+        if isinstance(case, ModelCase):
+            self._profile = lambda: list(network.profile(x))
+        return lambda: network(x)
+
+    def profile(self) -> list[dict[str, Any]]:
+        """Return the steps of a network; none of a layer."""
+        return self._profile()
+
+
+class Functional(Network):
+    """`conv2d`, which packs the weights in each call."""
+
+    name = "fastconv-functional"
+    settings = "conv2d, weights packed in each call"
+    devices = ("cpu",)
+    precisions = ("fp32", "fp64")
+
+    def load(self, case: ModelCase | LayerCase, folder: Path) -> Run:
+        """Bind the arguments."""
+        if isinstance(case, ModelCase):
+            raise NotImplementedError("only single layers have a functional form")
+        x, weight, bias = (np.load(folder / f"{name}.npy") for name in ("x", "weight", "bias"))
+        return lambda: fastconv.conv2d(x, weight, bias, **case.options)
