@@ -18,6 +18,7 @@ struct NetworkOptions {
   std::optional<std::size_t> max_workspace;  // scratch bytes of one thread that an operator may take
   int threads = 0;                           // during run(); 0: the caller's
   std::map<ValueId, Algorithm> algorithms;   // of convolutions, by StepInfo::value; the rule decides the others
+  bool pack_weights = true;                  // false: for plan_network only
 };
 
 // An algorithm that was considered for a convolution of a network.
@@ -66,6 +67,9 @@ class Network {
 
 // Optimises a recorded graph and decides everything. Throws std::invalid_argument where the options cannot be met.
 std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOptions& options);
+
+// The steps of the network that compile_network would make, without the time and memory of packing its weights.
+std::vector<StepInfo> plan_network(const Graph& recorded, NetworkOptions options);
 
 // For tests: whether every run first fills its arena with NaN, so that reading what nobody wrote shows.
 void set_poison_arenas(bool poison);

@@ -65,19 +65,24 @@ class Tuner:
             f"L3 {machine['cache_l3']} | {machine['isa']}, {threads} threads | {dtype} {accuracy}"
         )
 
-    def tune(self, compile: Callable[[dict[int, str]], Any], shape: tuple[int, ...]) -> Any:
+    def tune(
+        self,
+        steps: Sequence[Mapping[str, Any]],
+        compile: Callable[[dict[int, str]], Any],
+        shape: tuple[int, ...],
+    ) -> Any:
         """Compile a network with the fastest algorithms.
 
         Parameters
         ----------
+        steps : sequence of mappings
+            Of the network by the rule.
         compile : callable
             Makes the native network in which these values are computed by these algorithms.
         shape : tuple of int
             Of the network's input.
         """
-        rule = compile({})
         tasks: dict[str, list[int]] = {}  # the steps that do the same
-        steps = rule.steps()
         for index, step in enumerate(steps):
             if len(_candidates(step)) > 1 and step["macs"]:
                 tasks.setdefault(self._key(step), []).append(index)
@@ -96,7 +101,7 @@ class Tuner:
         if fresh := missing():
             with num_threads(self._threads):
                 x = np.random.default_rng(0).standard_normal(shape).astype(self._dtype)
-                self._measure(rule, native, {key: tasks[key] for key in fresh}, fresh, x)
+                self._measure(native, {key: tasks[key] for key in fresh}, fresh, x)
             store({key: self.known[key] for key in fresh})
         choices = {}
         for key, indices in tasks.items():
@@ -104,16 +109,17 @@ class Tuner:
             best = self._best(key, names)
             if best != names[0]:
                 choices[key] = best
-        return native(choices) if choices else rule
+        return native(choices)
 
     def _measure(
         self,
-        rule: Any,
         native: Callable[[Mapping[str, str]], Any],
         tasks: Mapping[str, list[int]],
         candidates: Mapping[str, list[str]],
         x: NDArray[Any],
     ) -> None:
+        rule = native({})
+
         def compare(algorithms: Mapping[str, str]) -> None:
             """Time these algorithms for these tasks against the rule's choices."""
             theirs, ours = _race([rule, native(algorithms)], x)

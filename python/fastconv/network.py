@@ -185,8 +185,12 @@ class Steps(list[dict[str, Any]]):
         ]
         if self.verbose:
             for index in reversed(range(len(self))):
-                rejected = self[index]["rejected"]
-                text[index + 2 : index + 2] = [f"    not {a}: {why}" for a, why in rejected.items()]
+                names: dict[str, list[str]] = {}  # by why they were rejected
+                for name, why in self[index]["rejected"].items():
+                    names.setdefault(why, []).append(name)
+                text[index + 2 : index + 2] = [
+                    f"    not {', '.join(group)}: {why}" for why, group in names.items()
+                ]
         return "\n".join(text)
 
 
@@ -195,11 +199,16 @@ def _rates(macs: int, seconds: float, peak_gflops: float) -> dict[str, float]:
     return {"gflops": gflops, "of_peak": gflops / peak_gflops}
 
 
-@functools.cache
+_peaks: dict[tuple[int, np.dtype[Any]], float] = {}
+
+
 def _peak_gflops(threads: int, dtype: np.dtype[Any]) -> float:
+    """Return the best that this process has measured; other work may have disturbed the first."""
     from fastconv.benchmark.machine import peak_flops
 
-    return 1e-9 * peak_flops(threads, dtype, repeats=5)
+    now = 1e-9 * peak_flops(threads, dtype, repeats=5)
+    best = _peaks[threads, dtype] = max(now, _peaks.get((threads, dtype), 0.0))
+    return best
 
 
 class Network:
@@ -276,18 +285,12 @@ class Network:
             )
         recording = self._recording
         outputs = recording.outputs + recording.tap_values(taps)
-        native = functools.partial(
-            _core.Network,
-            recording.native,
-            outputs,
-            self._options["accuracy"],
-            self._options["max_workspace"],
-            self._options["threads"] or 0,
-        )
+        graph = recording.native, outputs, self._options["accuracy"], self._options["max_workspace"]
+        native = functools.partial(_core.Network, *graph, self._options["threads"] or 0)
         if self._tuner is None:
             return native()
         with _making:  # what else is compiled or measured would disturb
-            return self._tuner.tune(native, self._shape)
+            return self._tuner.tune(_core.Network.plan(*graph), native, self._shape)
 
     def __call__(self, x: ArrayLike, taps: Sequence[str] | None = None) -> Any:
         """Compute the output.
@@ -394,8 +397,8 @@ class Network:
         Steps
             As `explain`, with ``seconds``, ``share`` (of all seconds), ``gflops`` (2 * ``macs`` /
             ``seconds`` / 1e9) and ``of_peak`` (the share of what multiply-adds in registers reach
-            here on as many threads, which is measured once; as ``macs`` are those of the
-            definition, Winograd may pass 1). Its ``total`` has the sums.
+            here on as many threads, measured in each call, the best of which counts; as ``macs``
+            are those of the definition, Winograd may pass 1). Its ``total`` has the sums.
 
         Examples
         --------

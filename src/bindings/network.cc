@@ -214,9 +214,9 @@ py::list run_any(const Network& network, const std::vector<py::array>& arrays, s
   return network.graph().dtype() == DType::f32 ? run<float>(network, arrays, seconds) : run<double>(network, arrays, seconds);
 }
 
-py::list steps(const Network& network) {
+py::list step_dicts(const std::vector<StepInfo>& steps) {
   py::list list;
-  for (const StepInfo& step : network.steps()) {
+  for (const StepInfo& step : steps) {
     py::dict d;
     d["name"] = step.name;
     d["op"] = step.op;
@@ -279,7 +279,18 @@ void bind_network(py::module_& m) {
              py::list results = run_any(n, arrays, &seconds);
              return std::pair(std::move(results), std::move(seconds));
            })
-      .def("steps", &steps)
+      .def("steps", [](const Network& n) { return step_dicts(n.steps()); })
+      .def_static("plan", [](const Graph& recorded, std::vector<ValueId> outputs, const std::string& accuracy,
+                             std::optional<std::size_t> max_workspace) {
+        Graph graph = recorded;
+        graph.set_outputs(std::move(outputs));
+        std::vector<StepInfo> steps;
+        {
+          const py::gil_scoped_release release;
+          steps = plan_network(graph, {parse_accuracy(accuracy), max_workspace, 0, {}});
+        }
+        return step_dicts(steps);
+      })
       .def_property_readonly("packed_bytes", &Network::packed_bytes)
       .def_property_readonly("arena_bytes", &Network::arena_bytes);
 

@@ -81,6 +81,7 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
     // Single pixels are better taken together over the batch, as direct convolution does.
     options.nchw = x.view.block == 1 && y.view.block == 1 && geometry.out_h * geometry.out_w > 4 && conv2d;
     std::vector<Candidate> considered = candidates(geometry, options);
+    options.borrow_weights = !options_.pack_weights;
     const auto given = options_.algorithms.find(id);
     options.algorithm = given != options_.algorithms.end() ? given->second : considered[0].algorithm;
     packed = std::make_shared<const PackedConv<T>>(PackedConv<T>{
