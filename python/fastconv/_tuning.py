@@ -134,9 +134,14 @@ class Tuner:
         for place in range(1, max(map(len, candidates.values()))):
             compare({key: names[place] for key, names in candidates.items() if place < len(names)})
         # Of several candidates the best looks better than it is, so it is measured once more.
-        best = {key: self._best(key, names) for key, names in candidates.items()}
-        if winners := {key: name for key, name in best.items() if name != candidates[key][0]}:
+        confirmed = {(key, names[0]) for key, names in candidates.items()}
+        while winners := {
+            key: best
+            for key, names in candidates.items()
+            if (key, best := self._best(key, names)) not in confirmed
+        }:
             compare(winners)
+            confirmed |= set(winners.items())
 
     def explain(self, step: Mapping[str, Any]) -> dict[str, Any]:
         """Return a step as `explain` does, with what was measured as the reasons."""

@@ -285,12 +285,15 @@ class Network:
             )
         recording = self._recording
         outputs = recording.outputs + recording.tap_values(taps)
-        graph = recording.native, outputs, self._options["accuracy"], self._options["max_workspace"]
-        native = functools.partial(_core.Network, *graph, self._options["threads"] or 0)
+        threads = self._options["threads"] or 0
+        limits = self._options["accuracy"], self._options["max_workspace"]
         if self._tuner is None:
-            return native()
+            return _core.Network(recording.native, outputs, *limits, threads)
         with _making:  # what else is compiled or measured would disturb
-            return self._tuner.tune(_core.Network.plan(*graph), native, self._shape)
+            graph = recording.native.optimized(outputs)  # once for all networks
+            plan = _core.Network.plan(graph, graph.outputs, *limits)
+            native = functools.partial(_core.Network, graph, graph.outputs, *limits, threads)
+            return self._tuner.tune(plan, native, self._shape)
 
     def __call__(self, x: ArrayLike, taps: Sequence[str] | None = None) -> Any:
         """Compute the output.

@@ -251,6 +251,13 @@ void bind_network(py::module_& m) {
       .def("shape", [](const Graph& g, ValueId id) { return py::tuple(py::cast(g.shape(id))); })
       .def("set_name", &Graph::set_name)
       .def("set_outputs", &Graph::set_outputs)
+      .def_property_readonly("outputs", &Graph::outputs)
+      .def("optimized", [](const Graph& recorded, std::vector<ValueId> outputs) {
+        Graph graph = recorded;
+        graph.set_outputs(std::move(outputs));
+        const py::gil_scoped_release release;
+        return optimize(graph);
+      })
       .def("same_with_batch", [](const Graph& g, index_t batch, const Graph& other) {
         try {
           return g.with_batch(batch).same_as(other);

@@ -29,7 +29,8 @@ class ConvEngine {
   AlignedArray<T> bias_;
 };
 
-// One for each algorithm. `weight` is contiguous (out, in / groups, kernel_h, kernel_w).
+// One for each algorithm. Weights that are borrowed (ConvOptions) and large are read by run() only, so that asking for
+// workspace_bytes() is cheap. `weight` is contiguous (out, in / groups, kernel_h, kernel_w).
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_reference(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 template <class T>
