@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import fastconv
 import numpy as np
 import pytest
+from fastconv import nn
 
 EXACT = ("im2col", "direct", "depthwise")
 GOLDEN = np.load(Path(__file__).parent / "golden" / "conv2d.npz")
@@ -110,6 +112,29 @@ def test_odd_shapes(x_shape: Any, weight_shape: Any, options: Any, dtype: Any) -
     rng = np.random.default_rng(0)
     x, weight = integers(rng, *x_shape, dtype=dtype), integers(rng, *weight_shape, dtype=dtype)
     check_all(x, weight, integers(rng, weight_shape[0], dtype=dtype), **options)
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_channels_a_group(seed: int, dtype: Any) -> None:
+    rng = np.random.default_rng(seed)
+    groups, inputs, outputs = (
+        int(rng.choice(v)) for v in ([2, 3, 8, 13], [1, 2, 4, 7, 8], [2, 4, 6, 8, 24])
+    )
+    kernel, stride, padding, dilation = (
+        tuple(rng.integers(a, b, 2)) for a, b in ((1, 8), (1, 4), (0, 4), (1, 3))
+    )
+    if seed % 2:
+        kernel, padding, dilation = (3, 3), (1, 1), (1, 1)
+    size = [
+        (k - 1) * d + 1 + int(rng.integers(0, 20)) for k, d in zip(kernel, dilation, strict=True)
+    ]
+    x = integers(rng, 2, groups * inputs, *size, dtype=dtype)
+    weight = integers(rng, groups * outputs, inputs, *kernel, dtype=dtype)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    y = fastconv.conv2d(x, weight, algorithm="reference", **options)
+    options |= {"activation": "relu", "residual": integers(rng, *y.shape, dtype=dtype)}
+    check_all(x, weight, integers(rng, groups * outputs, dtype=dtype), **options)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, (2, 3)])
@@ -476,6 +501,99 @@ def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> Non
             assert all(info.error_class == "exact" for info in infos)
     assert fastconv.algorithms((1, 64, 56, 56), (64, 64, 3, 3), padding=1)[0].name == "winograd4"
     assert fastconv.algorithms((1, 64, 56, 56), (64, 1, 3, 3), groups=64)[0].name == "depthwise"
+    assert fastconv.algorithms((1, 6, 56, 56), (6, 3, 3, 3), groups=2)[0].name == "direct"
+
+
+# ---- Depthwise ----
+
+
+def depthwise_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Draw integers of random sizes; the padding may be larger than the image."""
+    rng = np.random.default_rng(seed)
+    dtype = (np.float32, np.float64)[seed % 2]
+    channels, multiplier = int(rng.integers(1, 40)), int(rng.choice([1, 1, 1, 2, 3]))
+    kernel = [(3, 3), (5, 5), (7, 7), tuple(map(int, rng.integers(1, 8, 2)))][rng.integers(4)]
+    dilation = [(1, 1), (1, 1), tuple(map(int, rng.integers(1, 4, 2)))][rng.integers(3)]
+    height, width = map(int, rng.integers(1, (25, 41)))
+    window = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    padding = [
+        (int(rng.integers(max(0, w - n), w + 4)), int(rng.integers(rng.choice([1, 4, n + 3]))))
+        for n, w in zip((height, width), window, strict=True)
+    ]
+    options = {
+        "stride": tuple(map(int, rng.integers(1, 4, 2))),
+        "padding": tuple(padding),
+        "dilation": dilation,
+        "groups": channels,
+    }
+    x = integers(rng, int(rng.integers(1, 3)), channels, height, width, dtype=dtype)
+    weight = integers(rng, channels * multiplier, 1, *kernel, dtype=dtype)
+    return x, weight, integers(rng, channels * multiplier, dtype=dtype), options
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_depthwise_of_random_shapes(seed: int) -> None:
+    x, weight, bias, options = depthwise_case(seed)
+    options["activation"] = (None, "relu", "relu6")[seed % 3]
+    y = fastconv.conv2d(x, weight, bias, algorithm="reference", **options)
+    residual = (
+        integers(np.random.default_rng(0), *y.shape, dtype=x.dtype) if seed % 4 == 0 else None
+    )
+    if residual is not None:
+        y = fastconv.conv2d(x, weight, bias, residual=residual, algorithm="reference", **options)
+    got = fastconv.conv2d(x, weight, bias, residual=residual, algorithm="depthwise", **options)
+    np.testing.assert_array_equal(got, y)
+
+
+class Neighbours(nn.Module):
+    """A depthwise convolution between two 1x1 ones, where arrays are blocked; a residual sum."""
+
+    def __init__(self, weights: list[np.ndarray], bias: np.ndarray, residual: bool) -> None:
+        self._weights, self._bias, self._residual = weights, bias, residual
+
+    def forward(self, x: Any, algorithm: str = "auto", **options: Any) -> Any:
+        first, depthwise, last = self._weights
+        x = fastconv.conv2d(x, first, algorithm=algorithm)
+        y = fastconv.conv2d(x, depthwise, self._bias, algorithm=algorithm, **options)
+        if self._residual and y.shape == x.shape:
+            y = y + x
+        return fastconv.conv2d(fastconv.relu(y), last, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_depthwise_in_a_network(seed: int) -> None:
+    x, weight, bias, options = depthwise_case(seed)
+    if seed % 3 == 0:
+        options.update(stride=1, dilation=1, padding="same")
+    rng = np.random.default_rng(seed)
+    weights = [
+        integers(rng, x.shape[1], x.shape[1], 1, 1, dtype=x.dtype),
+        weight,
+        integers(rng, 9, len(weight), 1, 1, dtype=x.dtype),
+    ]
+    model = Neighbours(weights, bias, residual=seed % 2 == 0)
+    model.forward = partial(model.forward, **options)  # type: ignore[method-assign]
+    network = model.compile(x.shape, precision=f"fp{8 * x.itemsize}", accuracy="exact")
+    np.testing.assert_array_equal(network(x), model.forward(x, algorithm="reference"))
+
+
+@pytest.mark.parametrize("activation", ["silu", "hardswish", "gelu"])
+def test_depthwise_results_depend_on_nothing_around(activation: str) -> None:
+    """A crop gives the same bits, wherever tiles begin and end and whatever the layout."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 20, 23, 31)).astype(np.float32)
+    weight, eye = (
+        rng.standard_normal((20, 1, 5, 5)).astype(np.float32),
+        np.eye(20, dtype=np.float32),
+    )
+    options: dict[str, Any] = {"groups": 20, "activation": activation}
+    y = fastconv.conv2d(x, weight, padding=2, **options)
+    for top, left in ((0, 0), (1, 3), (4, 9)):
+        crop = fastconv.conv2d(x[:, :, top:, left:], weight, **options)
+        np.testing.assert_array_equal(crop, y[:, :, 2 + top : -2, 2 + left : -2])
+    model = Neighbours([eye[:, :, None, None], weight, eye[:, :, None, None]], None, residual=False)
+    model.forward = partial(model.forward, padding=2, **options)  # type: ignore[method-assign]
+    np.testing.assert_array_equal(model.compile(x.shape)(x), fastconv.relu(y))
 
 
 # ---- prepare_conv2d ----

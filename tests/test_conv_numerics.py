@@ -7,6 +7,7 @@ from typing import Any
 import fastconv
 import numpy as np
 import pytest
+from fastconv import nn
 
 ALGORITHMS = ("im2col", "direct", "winograd2", "winograd4", "winograd6", "auto")
 
@@ -116,6 +117,28 @@ def test_nonfinite_weights_meet_padding() -> None:
         y = fastconv.conv2d(x, weight, padding=1, algorithm=algorithm)
         assert not np.isfinite(y[0, 2]).any()
         assert np.isfinite(y[0, [0, 1, 3, 4]]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kernel", [3, 4, 5])
+def test_nonfinite_depthwise_weights_meet_padding(value: float, kernel: int) -> None:
+    """Functional, and in a network, where arrays are blocked."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(1, 4, (1, 20, 9, 15)).astype(np.float32)
+    weight = rng.integers(1, 4, (20, 1, kernel, kernel)).astype(np.float32)
+    weight[2, 0, 0, 0] = weight[17, 0, -1, -1] = value
+    eye = np.eye(20, dtype=np.float32)[:, :, None, None]
+
+    class Model(nn.Module):
+        def forward(self, x):
+            y = fastconv.conv2d(fastconv.conv2d(x, eye), weight, padding=2, groups=20)
+            return fastconv.max_pool2d(y, 1)
+
+    expected = fastconv.conv2d(x, weight, padding=2, groups=20, algorithm="reference")
+    assert np.isnan(expected[0, 2, 0]).all()
+    y = fastconv.conv2d(x, weight, padding=2, groups=20, algorithm="depthwise")
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(Model().compile(x.shape, accuracy="exact")(x), expected)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

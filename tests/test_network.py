@@ -378,6 +378,41 @@ def test_conv1d_in_a_network(groups):
     check(module(x := draw((6, 17))), module.eager(x))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(32, 8), (48, 6), (40, 20), (24, 4), (48, 2), (26, 2)]
+)
+def test_grouped_convolutions_are_exact_on_integers(channels, groups, dtype):
+    rng = np.random.default_rng(0)
+
+    class Block(nn.Module):
+        def __init__(self):
+            for name, outputs, inputs, kernel in (
+                ("stem", channels, 2, 1),
+                ("a", channels, channels // groups, 3),
+                ("b", 2 * channels, channels // groups, 3),
+                ("c", channels, 2 * channels // groups, 5),
+            ):
+                weight = rng.integers(-1, 2, (outputs, inputs, kernel, kernel))
+                setattr(self, name, weight.astype(dtype))
+
+        def layers(self, x, **algorithm):
+            options = {"groups": groups, "activation": "relu", **algorithm}
+            y = fastconv.conv2d(x, self.stem, **algorithm)  # blocked in the network, as a's and b's
+            y = fastconv.conv2d(y, self.a, padding=1, residual=y, **options)
+            y = fastconv.conv2d(y, self.b, stride=2, padding=1, **options)
+            return fastconv.conv2d(y, self.c, padding=4, dilation=2, **options)
+
+        def forward(self, x):
+            return self.layers(x)
+
+    block = Block()
+    for size in ((9, 31), (1, 5), (12, 2)):
+        x = rng.integers(-2, 3, (2, 2, *size)).astype(dtype)
+        network = block.compile(x.shape, accuracy="exact")
+        np.testing.assert_array_equal(network(x), block.layers(x, algorithm="reference"))
+
+
 @pytest.mark.parametrize("conv", [fastconv.conv1d, fastconv.conv2d])
 @pytest.mark.parametrize("option", [{"algorithm": "direct"}, {"accuracy": "exact"}])
 def test_what_compile_decides_is_no_option_inside_a_network(conv, option):

@@ -329,6 +329,7 @@ class Direct final : public ConvEngine<T> {
 
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_direct(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
+  if (spans_groups(g, pack_kernels<T>().lanes)) return make_grouped(g, o, weight, bias);
   return std::make_unique<Direct<T>>(g, o, weight, bias);
 }
 template std::unique_ptr<ConvEngine<float>> make_direct(const ConvGeometry&, const ConvOptions&, const float*, const float*);

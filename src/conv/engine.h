@@ -29,6 +29,12 @@ class ConvEngine {
   AlignedArray<T> bias_;
 };
 
+// Whether direct convolution fills vectors with the output channels of several groups. Beyond two vectors a group it hardly
+// leaves lanes empty without; the permutes of the narrowest vectors are too slow for groups that straddle two of them.
+inline bool spans_groups(const ConvGeometry& g, index_t lanes) {
+  return g.groups > 1 && g.group_out() % lanes != 0 && g.group_out() < (lanes > 4 ? 2 * lanes : lanes);
+}
+
 // One for each algorithm. Weights that are borrowed (ConvOptions) and large are read by run() only, so that asking for
 // workspace_bytes() is cheap. `weight` is contiguous (out, in / groups, kernel_h, kernel_w).
 template <class T>
@@ -37,6 +43,9 @@ template <class T>
 std::unique_ptr<ConvEngine<T>> make_im2col(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_direct(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
+// What make_direct makes where spans_groups().
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_grouped(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_depthwise(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 // `tile` is the output tile's side: 2, 4 or 6.

@@ -88,10 +88,11 @@ Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
       std::min(g.out_h, g.out_w) >= least)
     return {winograd_tile(g), "3x3, stride 1, 16 channels or more"};
   if (options.nchw && pixels <= 4) return {Algorithm::im2col, "hardly any pixels: a product of matrix and vector"};
-  if (options.nchw && 2 * g.group_out() <= lanes && pixels >= lanes)
-    return {Algorithm::im2col, "few output channels a group: vectors of pixels are fuller"};
+  if (options.nchw && g.groups == 1 && 2 * g.out_channels <= lanes && pixels >= lanes)
+    return {Algorithm::im2col, "few output channels: vectors of pixels are fuller"};
   if (options.nchw && g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && pixels >= 8 * lanes)
     return {Algorithm::im2col, "1x1 on NCHW: neither input nor weights need repacking"};
+  if (spans_groups(g, lanes)) return {Algorithm::direct, "few output channels a group: vectors span several groups"};
   return {Algorithm::direct, "serves every shape at a high share of the peak"};
 }
 

@@ -99,8 +99,25 @@ FASTCONV_INLINE void store_partial(T* p, Vec<T> v, int n) {
 #endif
 }
 
+// Lane l becomes lane from[l]. (A mask of ones, for GCC 12 warns of the intrinsics that have none.)
+template <class T>
+FASTCONV_INLINE Vec<T> permute(Vec<T> v, IntVec<T> from) {
+#if FASTCONV_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_permutexvar_ps(__mmask16(-1), (__m512i)from, (__m512)v);
+  else return (Vec<T>)_mm512_maskz_permutexvar_pd(__mmask8(-1), (__m512i)from, (__m512d)v);
+#elif FASTCONV_VECTOR_BYTES == 32
+  IntVec<float> halves = (IntVec<float>)from;
+  if constexpr (sizeof(T) == 8) halves = (IntVec<float>)(2 * from + ((2 * from + 1) << 32));
+  return (Vec<T>)_mm256_permutevar8x32_ps((__m256)v, (__m256i)halves);
+#else
+  Vec<T> permuted{};
+  for (int l = 0; l < lanes<T>; ++l) permuted[l] = v[from[l]];
+  return permuted;
+#endif
+}
+
 // A NaN in x comes through both: the comparison is false and x is taken. That is what max and min of x86 do, which compilers
-// see but for AVX-512 (there with a mask of ones, for GCC 12 warns of the intrinsics that have none).
+// see but for AVX-512 (there with a mask of ones as above).
 template <class V>
 FASTCONV_INLINE V at_least(V x, V low) {
 #if FASTCONV_VECTOR_BYTES == 64

@@ -164,14 +164,40 @@ TEST(conv2d_on_blocked_views_of_random_shapes) {
 
 TEST(conv2d_depthwise_on_blocked_views) {
   Random random(3);
-  for (int repeat = 0; repeat < 150; ++repeat) {
+  constexpr index_t kernels[] = {1, 2, 3, 3, 4, 5, 6, 7};
+  for (int repeat = 0; repeat < 200; ++repeat) {
     const index_t channels = pick(kChannels, random), multiplier = random.below(3) ? 1 : random.between(2, 3);
-    const index_t kernel = random.between(1, 5), stride = random.between(1, 2), pad = random.below(kernel);
-    const Padding padding{Padding::Mode::explicit_sizes, pad, pad, pad, 0};
-    const Case test = random_case(geometry({1, channels, 9, random.between(5, 20)}, {channels * multiplier, 1, kernel, kernel},
-                                           {stride, stride}, padding, {1, 1}, channels),
-                                  random);
+    const index_t kh = pick(kernels, random), kw = random.coin() ? kh : pick(kernels, random);
+    const std::array<index_t, 2> stride{random.between(1, 3), random.between(1, 3)};
+    const std::array<index_t, 2> dilation = random.below(3) ? std::array<index_t, 2>{1, 1} : std::array<index_t, 2>{random.between(1, 2), 2};
+    const index_t h = random.between(1, 12), w = random.between(1, 30);
+    // Enough for the window, and at times more than the image.
+    const index_t top = random.between(std::max<index_t>(0, (kh - 1) * dilation[0] + 1 - h), (kh - 1) * dilation[0] + 2);
+    const index_t left = random.between(std::max<index_t>(0, (kw - 1) * dilation[1] + 1 - w), (kw - 1) * dilation[1] + 2);
+    const Padding padding{Padding::Mode::explicit_sizes, top, random.below(4), left, random.coin() ? random.below(4) : w + 3};
+    const Shape weight{channels * multiplier, 1, kh, kw};
+    const Case test = random_case(geometry({1, channels, h, w}, weight, stride, padding, dilation, channels), random);
     check_both(test, Algorithm::depthwise, random);
+  }
+}
+
+TEST(conv2d_with_few_channels_a_group) {
+  Random random(8);
+  for (int repeat = 0; repeat < 250; ++repeat) {
+    constexpr index_t sizes[] = {1, 2, 3, 4, 5, 6, 8, 8, 12, 20, 24};
+    const index_t groups = random.between(2, 12), out = pick(sizes, random), in = random.coin() ? out : pick(sizes, random);
+    const bool same = random.coin();  // what layers of networks have, whose input is read in place
+    const index_t kernel = same ? 3 : random.between(1, 7), kernel_w = same ? 3 : random.between(1, 7);
+    const index_t pad = random.below(2), dilation = same ? 1 : random.between(1, 2);
+    Padding padding{Padding::Mode::explicit_sizes, pad, pad, pad, random.below(2)};
+    if (!same) padding = {Padding::Mode::explicit_sizes, random.below(9), random.below(4), random.below(3), random.below(3)};
+    const std::array<index_t, 2> stride{random.between(1, 3), same ? random.between(1, 2) : random.between(1, 3)};
+    const index_t h = random.between((kernel - 1) * dilation + 1, 14), w = random.between((kernel_w - 1) * dilation + 1, 33);
+    Case test = random_case(geometry({1, in * groups, h, w}, {out * groups, in, kernel, kernel_w}, stride, padding,
+                                     {dilation, dilation}, groups),
+                            random);
+    if (random.coin()) test.x = Layout::blocked;
+    check_both(test, Algorithm::direct, random);
   }
 }
 

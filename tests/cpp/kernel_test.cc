@@ -224,12 +224,18 @@ TEST(depthwise_kernel_equals_plain_loops) {
       d.stride_w = random.between(1, 3);
       d.dilation_h = random.between(1, 2);
       d.dilation_w = random.between(1, 2);
-      const index_t in_rows = (d.rows - 1) * d.stride_h + (d.kernel_h - 1) * d.dilation_h + 1;
-      const index_t in_columns = (d.columns - 1) * d.stride_w + (d.kernel_w - 1) * d.dilation_w + 1;
-      d.x_row_stride = in_columns * L;
+      d.x_rows = (d.rows - 1) * d.stride_h + (d.kernel_h - 1) * d.dilation_h + 1;
+      d.x_columns = (d.columns - 1) * d.stride_w + (d.kernel_w - 1) * d.dilation_w + 1;
+      if (depthwise_skips_outside(d.kernel_w, d.stride_w, d.dilation_w) && random.coin()) {
+        d.x_rows = random.between(1, d.x_rows + 3);
+        d.x_columns = random.between(1, d.x_columns + 3);
+        d.top = random.between(-3, 9);
+        d.left = random.between(-3, 9);
+      }
+      d.x_row_stride = d.x_columns * L;
       d.y_column_stride = L * random.between(1, 2);
       d.y_row_stride = d.columns * d.y_column_stride + L;
-      const auto x = random.integers<T>(in_rows * d.x_row_stride), weights = random.integers<T>(d.kernel_h * d.kernel_w * L);
+      const auto x = random.integers<T>(d.x_rows * d.x_row_stride), weights = random.integers<T>(d.kernel_h * d.kernel_w * L);
       const auto bias = random.integers<T>(L), residual = random.integers<T>(d.rows * d.y_row_stride);
       auto y = random.integers<T>(d.rows * d.y_row_stride);
       d.x = x.data();
@@ -245,13 +251,82 @@ TEST(depthwise_kernel_equals_plain_loops) {
             const index_t at = r * d.y_row_stride + c * d.y_column_stride + lane;
             T sum = bias[lane] + (d.residual ? residual[at] : T(0));
             for (index_t ky = 0; ky < d.kernel_h; ++ky)
-              for (index_t kx = 0; kx < d.kernel_w; ++kx)
-                sum += weights[(ky * d.kernel_w + kx) * L + lane] *
-                       x[(r * d.stride_h + ky * d.dilation_h) * d.x_row_stride + (c * d.stride_w + kx * d.dilation_w) * L + lane];
+              for (index_t kx = 0; kx < d.kernel_w; ++kx) {
+                const index_t row = r * d.stride_h + ky * d.dilation_h - d.top, column = c * d.stride_w + kx * d.dilation_w - d.left;
+                if (row >= 0 && row < d.x_rows && column >= 0 && column < d.x_columns)
+                  sum += weights[(ky * d.kernel_w + kx) * L + lane] * x[row * d.x_row_stride + column * L + lane];
+              }
             expected[at] = clamp(sum, d.low, d.high);
           }
       d.y = y.data();
       kernels.depthwise.run(d);
+      CHECK(y == expected);
+    }
+  });
+}
+
+TEST(grouped_kernel_equals_plain_loops) {
+  Random random(7);
+  for_each_isa([&]<class T>(const Kernels<T>& kernels) {
+    const index_t L = kernels.lanes;
+    for (int repeat = 0; repeat < 300; ++repeat) {
+      GroupedBand<T> d{};
+      d.rows = random.between(1, 4);
+      d.columns = random.between(1, 40);
+      d.kernel_h = random.between(1, 4);
+      d.kernel_w = random.coin() ? 3 : random.between(1, 7);
+      d.stride_h = random.between(1, 3);
+      d.stride_w = random.between(1, 3);
+      d.dilation_h = random.between(1, 2);
+      d.dilation_w = random.coin() ? 1 : 2;
+      if (d.kernel_w == 3 && d.stride_w < 3 && d.dilation_w == 1) {
+        d.zero_left = random.coin();
+        d.zero_right = random.coin();
+      }
+      d.inputs = random.between(1, 9);
+      d.width = random.between(1, std::min(d.inputs, L));
+      const index_t in_rows = (d.rows - 1) * d.stride_h + (d.kernel_h - 1) * d.dilation_h + 1;
+      const index_t in_columns = (d.columns - 1) * d.stride_w + (d.kernel_w - 1) * d.dilation_w + 1;
+      const index_t parts = (d.inputs + d.width - 1) / d.width;
+      d.top = random.below(3);
+      d.bottom = in_rows - random.below(3);
+      d.x_row_stride = in_columns * L + random.below(2);
+      d.x_part_stride = in_rows * d.x_row_stride + random.below(2);
+      d.y_column_stride = L * random.between(1, 2);
+      d.y_row_stride = d.columns * d.y_column_stride + L;
+      std::vector<std::int32_t> first(static_cast<std::size_t>(L));
+      for (std::int32_t& lane : first) lane = static_cast<std::int32_t>(random.below(L - d.width + 1));
+      const auto x = random.integers<T>(parts * d.x_part_stride), bias = random.integers<T>(L);
+      const auto weights = random.integers<T>(d.inputs * d.kernel_h * d.kernel_w * L);
+      const auto residual = random.integers<T>(d.rows * d.y_row_stride);
+      auto y = random.integers<T>(d.rows * d.y_row_stride);
+      d.x = x.data();
+      d.first = first.data();
+      d.weights = weights.data();
+      d.bias = bias.data();
+      d.residual = random.coin() ? residual.data() : nullptr;
+      d.low = random.coin() ? T(0) : -std::numeric_limits<T>::infinity();
+      d.high = random.coin() ? T(6) : std::numeric_limits<T>::infinity();
+      auto expected = y;
+      for (index_t r = 0; r < d.rows; ++r)
+        for (index_t c = 0; c < d.columns; ++c)
+          for (index_t lane = 0; lane < L; ++lane) {
+            const index_t at = r * d.y_row_stride + c * d.y_column_stride + lane;
+            T sum = bias[lane] + (d.residual ? residual[at] : T(0));
+            const T* weight = weights.data() + lane;
+            for (index_t part = 0; part < parts; ++part)
+              for (index_t ky = 0; ky < d.kernel_h; ++ky)
+                for (index_t i = 0; i < std::min(d.width, d.inputs - part * d.width); ++i)
+                  for (index_t kx = 0; kx < d.kernel_w; ++kx, weight += L) {
+                    const index_t row = r * d.stride_h + ky * d.dilation_h, column = c * d.stride_w + kx * d.dilation_w;
+                    if (row < d.top || row >= d.bottom) continue;
+                    if ((d.zero_left && column == 0) || (d.zero_right && column == in_columns - 1)) continue;
+                    sum += *weight * x[part * d.x_part_stride + row * d.x_row_stride + column * L + first[lane] + i];
+                  }
+            expected[at] = clamp(sum, d.low, d.high);
+          }
+      d.y = y.data();
+      kernels.grouped.run(d);
       CHECK(y == expected);
     }
   });

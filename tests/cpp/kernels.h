@@ -6,6 +6,7 @@
 #include "fastconv/cpu.h"
 #include "kernels/depthwise/depthwise.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/grouped/grouped.h"
 #include "kernels/pack/pack.h"
 #include "kernels/winograd/winograd.h"
 
@@ -17,12 +18,13 @@ struct Kernels {
   const PackKernels<T>& pack;
   const WinogradKernels<T>& winograd;
   const DepthwiseKernels<T>& depthwise;
+  const GroupedKernels<T>& grouped;
   index_t lanes;
 };
 
-#define KERNELS_OF(isa)                                                                                        \
-  Kernels<T>{isa::gemm_kernels<T>(), isa::pack_kernels<T>(), isa::winograd_kernels<T>(), isa::depthwise_kernels<T>(), \
-             isa::pack_kernels<T>().lanes}
+#define KERNELS_OF(isa)                                                                                                   \
+  Kernels<T>{isa::gemm_kernels<T>(),      isa::pack_kernels<T>(),    isa::winograd_kernels<T>(), isa::depthwise_kernels<T>(), \
+             isa::grouped_kernels<T>(), isa::pack_kernels<T>().lanes}
 
 // Calls test(kernels) for every instruction set, in float and in double.
 template <class Test>

@@ -5,29 +5,30 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
-// Channel planes to pixels, a square of lanes x lanes at a time. `channels` <= lanes.
+// Channel planes to pixels, at most a square of lanes x lanes; without a branch where it is Full.
+template <class T, bool Full>
+FASTCONV_INLINE void pack_square(const T* x, index_t channel_stride, int channels, int pixels, T* out, index_t out_stride) {
+  constexpr int L = lanes<T>;
+  Vec<T> rows[L];
+#pragma GCC unroll 16
+  for (int c = 0; c < L; ++c)
+    rows[c] = Full ? load(x + c * channel_stride) : c < channels ? load_partial(x + c * channel_stride, pixels) : Vec<T>{};
+  transpose<T>(rows);
+#pragma GCC unroll 16
+  for (int p = 0; p < L; ++p)
+    if (Full) store(out + p * out_stride, rows[p]);
+    else if (p < pixels) store_partial(out + p * out_stride, rows[p], channels);
+}
+
 template <class T>
 void pack_planes(const T* x, index_t channel_stride, index_t channels, index_t pixels, T* out, index_t out_stride) {
   constexpr int L = lanes<T>;
-  for (index_t p = 0; p < pixels; p += L) {
-    const int count = pixels - p < L ? int(pixels - p) : L;
-    Vec<T> rows[L];
-#pragma GCC unroll 16
-    for (int c = 0; c < L; ++c)
-      rows[c] = c >= channels ? Vec<T>{}
-                : count == L  ? load(x + c * channel_stride + p)
-                              : load_partial(x + c * channel_stride + p, count);
-    transpose<T>(rows);
-    T* to = out + p * out_stride;
-    if (channels == L && count == L) {
-#pragma GCC unroll 16
-      for (int i = 0; i < L; ++i) store(to + i * out_stride, rows[i]);
-    } else {
-#pragma GCC unroll 16
-      for (int i = 0; i < L; ++i)
-        if (i < count) store_partial(to + i * out_stride, rows[i], int(channels));
-    }
-  }
+  index_t p = 0;
+  if (channels == L)
+    for (; p + L <= pixels; p += L) pack_square<T, true>(x + p, channel_stride, L, L, out + p * out_stride, out_stride);
+  for (; p < pixels; p += L)
+    pack_square<T, false>(x + p, channel_stride, int(channels), pixels - p < L ? int(pixels - p) : L, out + p * out_stride,
+                          out_stride);
 }
 
 // A few planes interleaved, as the first layer of a network has them; the compiler makes shuffles of it.
@@ -43,6 +44,9 @@ void pack(const T* x, index_t channel_stride, index_t pixel_stride, index_t chan
   constexpr int L = lanes<T>;
   if (channel_stride == 1 && channels == L) {
     for (index_t p = 0; p < pixels; ++p) store(out + p * out_stride, load(x + p * pixel_stride));
+  } else if (channel_stride == 1 && channels < L) {
+    const int count = int(channels);
+    for (index_t p = 0; p < pixels; ++p) store_partial(out + p * out_stride, load_partial(x + p * pixel_stride, count), count);
   } else if (pixel_stride == 1 && channels == 3 && out_stride == 3) {
     interleave<T, 3>(x, channel_stride, pixels, out);
   } else if (pixel_stride == 1 && channels == 4 && out_stride == 4) {
@@ -72,7 +76,20 @@ void unpack(const UnpackRow<T>& u) {
     return;
   }
   const bool planes = u.out_pixel_stride == 1 && (!u.residual || u.residual_pixel_stride == 1);
-  for (index_t p = 0; p < u.pixels; p += L) {
+  index_t p = 0;
+  if (planes && u.channels == L)  // full squares, without a branch for each channel
+    for (; p + L <= u.pixels; p += L) {
+      Vec<T> rows[L];
+#pragma GCC unroll 16
+      for (int i = 0; i < L; ++i) rows[i] = load(u.in + (p + i) * u.in_stride) + bias;
+      transpose<T>(rows);
+#pragma GCC unroll 16
+      for (int c = 0; c < L; ++c) {
+        if (u.residual) rows[c] += load(u.residual + c * u.residual_channel_stride + p);
+        store(u.out + c * u.out_channel_stride + p, at_most(at_least(rows[c], low), high));
+      }
+    }
+  for (; p < u.pixels; p += L) {
     const int count = u.pixels - p < L ? int(u.pixels - p) : L;
     Vec<T> rows[L];
 #pragma GCC unroll 16
