@@ -12,10 +12,9 @@ import fcntl
 import json
 import math
 import os
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -271,7 +270,7 @@ _reported: set[str] = set()
 
 
 @contextlib.contextmanager
-def _locked(folder: str) -> Any:
+def _locked(folder: str) -> Iterator[None]:
     """Hold the file's lock, unless another holds it for long: then only its entries may be lost."""
     descriptor = os.open(os.path.join(folder, _FILE + ".lock"), os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -309,11 +308,12 @@ def _are_times(value: Any) -> bool:
 
 def _write(folder: str, content: Any) -> None:
     """Replace the file, which readers see whole, as it was or as it is."""
-    descriptor, path = tempfile.mkstemp(prefix=_FILE, dir=folder)
+    path = os.path.join(folder, f"{_FILE}.{os.urandom(8).hex()}")
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
+        with open(path, "x", encoding="utf-8") as file:
             json.dump(content, file, indent=1)
         os.replace(path, os.path.join(folder, _FILE))
     except BaseException:
-        os.unlink(path)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
         raise
