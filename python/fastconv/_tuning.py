@@ -82,33 +82,30 @@ class Tuner:
             Of the network's input.
         """
         tasks: dict[str, list[int]] = {}  # the steps that do the same
+        candidates: dict[str, list[str]] = {}
         for index, step in enumerate(steps):
-            if len(_candidates(step)) > 1 and step["macs"]:
+            names = _candidates(step)
+            if len(names) > 1 and step["macs"]:
                 tasks.setdefault(self._key(step), []).append(index)
+                candidates[self._key(step)] = names
 
         def native(algorithms: Mapping[str, str]) -> Any:
             values = ((key, steps[index]["value"]) for key in algorithms for index in tasks[key])
             return compile({value: algorithms[key] for key, value in values})
 
-        def missing() -> dict[str, list[str]]:
-            candidates = {key: _candidates(steps[indices[0]]) for key, indices in tasks.items()}
-            return {key: c for key, c in candidates.items() if not self._decided(key, c)}
+        def missing() -> list[str]:
+            return [key for key, names in candidates.items() if not self._decided(key, names)]
 
-        if missing():
+        if unknown := missing():
             kept = load()
-            self.known.update((key, kept[key]) for key in missing() if key in kept)
-        if fresh := missing():
+            self.known.update((key, kept[key]) for key in unknown if key in kept)
+        if unknown := missing():
             with num_threads(self._threads):
                 x = np.random.default_rng(0).standard_normal(shape).astype(self._dtype)
-                self._measure(native, {key: tasks[key] for key in fresh}, fresh, x)
-            store({key: self.known[key] for key in fresh})
-        choices = {}
-        for key, indices in tasks.items():
-            names = _candidates(steps[indices[0]])
-            best = self._best(key, names)
-            if best != names[0]:
-                choices[key] = best
-        return native(choices)
+                self._measure(native, tasks, {key: candidates[key] for key in unknown}, x)
+            store({key: self.known[key] for key in unknown})
+        best = {key: self._best(key, names) for key, names in candidates.items()}
+        return native({key: name for key, name in best.items() if name != candidates[key][0]})
 
     def _measure(
         self,
@@ -129,7 +126,7 @@ class Tuner:
                 first = times.setdefault(candidates[key][0], _rounded(seconds))
                 times[algorithm] = _rounded(first * ratio)
 
-        self.known.update((key, {}) for key in tasks)
+        self.known.update((key, {}) for key in candidates)
         for place in range(1, max(map(len, candidates.values()))):
             compare({key: names[place] for key, names in candidates.items() if place < len(names)})
         # Of several candidates the best looks better than it is, so it is measured once more.
