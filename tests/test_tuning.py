@@ -456,3 +456,24 @@ def test_the_rule_explains_what_it_rejects(block):
     assert steps["conv"]["rejected"]["direct"] == f"the rule prefers {steps['conv']['algorithm']}"
     assert steps["stem"]["rejected"]["winograd4"] == "needs a 3x3 kernel"
     assert steps["depthwise"]["rejected"]["reference"].startswith("plain loops")
+
+
+def test_algorithms_that_the_weights_forbid(timer, folder):
+    """Where rounding would break the bound another algorithm runs, and what it takes is not kept."""
+    conv = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((64, 64, 3, 3)) * np.exp(2 * rng.standard_normal((64, 64, 3, 3)))
+    conv.weight = weight.astype(np.float32)
+    shape = (1, 64, 28, 28)
+    rule = conv.compile(shape).explain()[0]
+    assert rule["algorithm"] == "winograd2"
+    assert rule["rejected"]["winograd4"] == rule["reason"]
+    assert "with these weights" in rule["reason"]
+    timer(winograd4=0.1)
+    step = conv.compile(shape, autotune=True).explain()[0]
+    assert (step["algorithm"], step["reason"]) == (rule["algorithm"], rule["reason"])
+    assert _tuning.load() == {}
+    timer(direct=0.1)
+    step = conv.compile(shape, autotune=True).explain()[0]
+    assert step["algorithm"] == "direct"
+    assert step["reason"].startswith("tuned: 100 ms")

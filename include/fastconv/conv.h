@@ -51,6 +51,8 @@ struct ConvOptions {
   bool nchw = false;
   // The weights outlive the Conv2d, which may then read them where they are instead of copying them.
   bool borrow_weights = false;
+  // Even where `algorithm` is given, another is taken if its rounding error with these weights would be too large.
+  bool fall_back = false;
 };
 
 // One line of what was considered for a convolution.

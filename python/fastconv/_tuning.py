@@ -57,6 +57,7 @@ class Tuner:
     ) -> None:
         machine = _core.config()
         self.known: dict[str, Times] = dict(known or {})
+        self._own: set[str] = set()  # where these weights forbade an algorithm: not for others
         self._dtype = dtype
         self._threads = threads
         self._prefix = (
@@ -103,7 +104,7 @@ class Tuner:
             with num_threads(self._threads):
                 x = np.random.default_rng(0).standard_normal(shape).astype(self._dtype)
                 self._measure(native, tasks, {key: candidates[key] for key in unknown}, x)
-            store({key: self.known[key] for key in unknown})
+            store({key: self.known[key] for key in unknown if key not in self._own})
         best = {key: self._best(key, names) for key, names in candidates.items()}
         return native({key: name for key, name in best.items() if name != candidates[key][0]})
 
@@ -118,13 +119,16 @@ class Tuner:
 
         def compare(algorithms: Mapping[str, str]) -> None:
             """Time these algorithms for these tasks against the rule's choices."""
-            theirs, ours = _race([rule, native(algorithms)], x)
+            networks = [rule, native(algorithms)]
+            theirs, ours = _race(networks, x)
+            taken = [[step["algorithm"] for step in network.steps()] for network in networks]
             for key, algorithm in algorithms.items():
-                times = self.known[key]
+                first, times = candidates[key][0], self.known[key]
+                if any((taken[0][i], taken[1][i]) != (first, algorithm) for i in tasks[key]):
+                    self._own.add(key)
                 seconds = float(np.mean(theirs[tasks[key]]))
                 ratio = float(np.mean(ours[tasks[key]])) / seconds
-                first = times.setdefault(candidates[key][0], _rounded(seconds))
-                times[algorithm] = _rounded(first * ratio)
+                times[algorithm] = _rounded(times.setdefault(first, _rounded(seconds)) * ratio)
 
         self.known.update((key, {}) for key in candidates)
         for place in range(1, max(map(len, candidates.values()))):
@@ -143,9 +147,11 @@ class Tuner:
         """Return a step as `explain` does, with what was measured as the reasons."""
         public = explain(step)
         names = _candidates(step)
-        if len(names) < 2 or not self._decided(self._key(step), names):
+        if len(names) < 2 or not self._decided(key := self._key(step), names):
             return public
-        times = self.known[self._key(step)]
+        if step["algorithm"] != self._best(key, names):  # which these weights forbade
+            return public
+        times = self.known[key]
         own = times[step["algorithm"]]
         public["reason"] = (
             f"tuned: {_ms(own)} against {_ms(times[names[0]])} of the rule's {names[0]}"
@@ -174,8 +180,12 @@ class Tuner:
 def explain(step: Mapping[str, Any]) -> dict[str, Any]:
     """Return a native step as users see it, with why other algorithms were rejected."""
     public = {k: value for k, value in step.items() if k not in ("value", "task", "considered")}
-    considered = step.get("considered", ())
-    public["rejected"] = {name: why for name, _, why in considered if name != step["algorithm"]}
+    considered = {name: why for name, _, why in step.get("considered", ())}
+    first = next(iter(considered), None)
+    if first not in (None, step["algorithm"]):  # the rule's choice was not to be
+        considered[first] = step["reason"]
+    considered.pop(step["algorithm"], None)
+    public["rejected"] = considered
     return public
 
 

@@ -21,6 +21,7 @@ template <class T>
 struct PackedConv {
   std::vector<Candidate> considered;
   Conv2d<T> conv;
+  std::string reason;  // of its algorithm
 };
 
 // What every batch size shares, by the value's number in the optimised graph.

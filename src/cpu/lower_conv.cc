@@ -84,8 +84,10 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
     options.borrow_weights = !options_.pack_weights;
     const auto given = options_.algorithms.find(id);
     options.algorithm = given != options_.algorithms.end() ? given->second : considered[0].algorithm;
-    packed = std::make_shared<const PackedConv<T>>(PackedConv<T>{
-        std::move(considered), {geometry, options, constant_data(node.inputs[1]).get(), constant_data(bias).get()}});
+    options.fall_back = true;
+    Conv2d<T> conv(geometry, options, constant_data(node.inputs[1]).get(), constant_data(bias).get());
+    std::string reason = conv.algorithm() == considered[0].algorithm ? considered[0].reason : conv.reason();
+    packed = std::make_shared<const PackedConv<T>>(PackedConv<T>{std::move(considered), std::move(conv), std::move(reason)});
   }
   const auto run = [=, packed = packed](T* const* b) {
     if (!residual) return packed->conv.run(x.at(b), nullptr, y.at(b));
@@ -97,7 +99,7 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   if (residual) info.op += "+add";
   info.op += activation_suffix(activation);
   info.algorithm = algorithm_name(conv.algorithm());
-  info.reason = conv.algorithm() == packed->considered[0].algorithm ? packed->considered[0].reason : conv.reason();
+  info.reason = packed->reason;
   info.error_class = info.algorithm.starts_with("winograd") ? info.algorithm : "exact";
   info.macs = geometry.macs() * x.view.n;
   info.bytes += conv.packed_bytes();
