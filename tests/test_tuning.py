@@ -456,10 +456,11 @@ def test_the_rule_explains_what_it_rejects(block):
     assert steps["conv"]["rejected"]["direct"] == f"the rule prefers {steps['conv']['algorithm']}"
     assert steps["stem"]["rejected"]["winograd4"] == "needs a 3x3 kernel"
     assert steps["depthwise"]["rejected"]["reference"].startswith("plain loops")
+    assert steps["depthwise"]["rejected"]["winograd2"].startswith("with one input channel a group")
 
 
 def test_algorithms_that_the_weights_forbid(timer, folder):
-    """Where rounding would break the bound another algorithm runs, and what it takes is not kept."""
+    """Where rounding would break the bound another algorithm runs; its times are not kept."""
     conv = nn.Conv2d(64, 64, 3, padding=1, bias=False)
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((64, 64, 3, 3)) * np.exp(2 * rng.standard_normal((64, 64, 3, 3)))

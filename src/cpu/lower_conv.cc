@@ -45,6 +45,8 @@ std::vector<Candidate> Lowering<T>::candidates(const ConvGeometry& geometry, con
       why = "plain loops, which run only when asked for";
     } else if (info.algorithm == Algorithm::winograd6) {
       why = "its error passes the bound, so that it runs only when asked for";
+    } else if (geometry.group_in() == 1 && info.error_class != "exact") {
+      why = "with one input channel a group, transforms cost more than they save";
     } else if (options_.max_workspace && info.workspace_bytes > *options_.max_workspace) {
       least = std::min(least, info.workspace_bytes);
       why = "takes " + std::to_string(info.workspace_bytes) + " bytes of workspace, over max_workspace";
