@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fastconv/memory.h"
 #include "fastconv/tensor.h"
 
 namespace fastconv {
@@ -53,6 +54,8 @@ struct ConvOptions {
   bool borrow_weights = false;
   // Even where `algorithm` is given, another is taken if its rounding error with these weights would be too large.
   bool fall_back = false;
+  // Where packed weights go; by default into memory of their own.
+  std::shared_ptr<Arena> arena = nullptr;
 };
 
 // One line of what was considered for a convolution.

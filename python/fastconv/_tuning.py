@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import math
 import os
 import time
@@ -294,6 +293,8 @@ def _locked(folder: str) -> Iterator[None]:
 
 
 def _read(folder: str) -> dict[str, Times]:
+    import json  # here, as most programs never tune
+
     try:
         with open(os.path.join(folder, _FILE), encoding="utf-8") as file:
             content = json.load(file)
@@ -315,6 +316,8 @@ def _are_times(value: Any) -> bool:
 
 def _write(folder: str, content: Any) -> None:
     """Replace the file, which readers see whole, as it was or as it is."""
+    import json
+
     path = os.path.join(folder, f"{_FILE}.{os.urandom(8).hex()}")
     try:
         with open(path, "x", encoding="utf-8") as file:

@@ -22,6 +22,17 @@ namespace {
 constexpr index_t kChannelsAPart = 128;
 
 template <class T>
+double dot(const T* x, const double* y, index_t count) {
+  constexpr index_t kSums = 8;  // side by side
+  double sums[kSums] = {};
+  index_t k = 0;
+  for (; k + kSums <= count; k += kSums)
+    for (index_t i = 0; i < kSums; ++i) sums[i] += double(x[k + i]) * y[k + i];
+  for (; k < count; ++k) sums[0] += double(x[k]) * y[k];
+  return std::accumulate(sums, sums + kSums, 0.0);
+}
+
+template <class T>
 class Winograd final : public ConvEngine<T> {
  public:
   Winograd(const ConvGeometry& g, const ConvOptions& options, int tile, const T* weight, const T* bias)
@@ -35,7 +46,7 @@ class Winograd final : public ConvEngine<T> {
         tiles_w_(ceil_div(g.out_w, m_)),
         packed_bytes_(static_cast<std::size_t>(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_) * sizeof(T)),
         borrowed_(options.borrow_weights ? weight : nullptr),
-        kept_(borrowed_ ? 0 : packed_bytes_ / sizeof(T)),
+        kept_(borrowed_ ? 0 : packed_bytes_ / sizeof(T), options.arena.get()),
         packed_(kept_.data()) {
     if (!borrowed_) pack(weight, kept_.data());
     choose_block();
@@ -108,20 +119,28 @@ class Winograd final : public ConvEngine<T> {
   // their largest.
   double probe(const T* weight) const override {
     constexpr index_t kImages = 3;
+    constexpr index_t kGrain = 1024;
     constexpr double kConstant = 1.1, kTail = 2.5;
     ConvGeometry g = this->geometry_;
     const index_t channels = g.group_in(), products = channels * g.taps();
     g.pad_top = g.pad_bottom = g.pad_left = g.pad_right = 0;
     g.out_h = g.out_w = m_;
     g.in_h = g.in_w = m_ + 2;
-    std::vector<double> size(static_cast<std::size_t>(g.in_channels));
+    // Sums of the absolute weights: of each pair of channels, of each input channel.
+    std::vector<double> pair_size(static_cast<std::size_t>(g.out_channels * channels)), size(static_cast<std::size_t>(g.in_channels));
+    parallel_for(
+        g.out_channels * channels,
+        [&](index_t pair) {
+          for (index_t tap = 0; tap < 9; ++tap) pair_size[pair] += std::abs(double(weight[pair * 9 + tap]));
+        },
+        kGrain);
     for (index_t oc = 0; oc < g.out_channels; ++oc)
-      for (index_t k = 0; k < products; ++k)
-        size[oc / g.group_out() * channels + k / g.taps()] += std::abs(static_cast<double>(weight[oc * products + k]));
+      for (index_t c = 0; c < channels; ++c) size[oc / g.group_out() * channels + c] += pair_size[oc * channels + c];
     const auto deviation = [&](index_t image, index_t c) { return image == 0 ? 1 : size[c] > 0 ? 1 / size[c] : 0; };
-    const auto mean = [&](index_t image, index_t c) {
-      return image == 2 ? kConstant : std::sqrt(2 / std::numbers::pi) * deviation(image, c);
-    };
+    std::vector<double> mean(static_cast<std::size_t>(kImages * g.in_channels));  // of absolute values
+    for (index_t image = 0; image < kImages; ++image)
+      for (index_t c = 0; c < g.in_channels; ++c)
+        mean[image * g.in_channels + c] = image == 2 ? kConstant : std::sqrt(2 / std::numbers::pi) * deviation(image, c);
     std::vector<T> inputs(static_cast<std::size_t>(kImages * g.in_channels * g.in_h * g.in_w));
     std::vector<T> outputs(static_cast<std::size_t>(kImages * g.out_channels * g.out_h * g.out_w));
     const auto x = nchw_view(inputs.data(), kImages, g.in_channels, g.in_h, g.in_w);
@@ -138,19 +157,25 @@ class Winograd final : public ConvEngine<T> {
           x.channel(image, c)[i] = static_cast<T>(image == 2 ? kConstant : gaussian() * deviation(image, c));
     Winograd(*this, g).run(x, nullptr, y);
 
+    // What the diagonal sees of the images: [image][pixel][channel][tap].
+    std::vector<double> windows(static_cast<std::size_t>(kImages * m_ * g.in_channels * 9));
+    double* to = windows.data();
+    for (index_t image = 0; image < kImages; ++image)
+      for (index_t i = 0; i < m_; ++i)
+        for (index_t c = 0; c < g.in_channels; ++c)
+          for (index_t tap = 0; tap < 9; ++tap) *to++ = x.channel(image, c)[(i + tap / 3) * x.sh + i + tap % 3];
+
     std::vector<double> worst(static_cast<std::size_t>(g.out_channels));
     parallel_for(g.out_channels, [&](index_t oc) {
-      const T* w = weight + oc * products;
       const index_t first = oc / g.group_out() * channels;
       for (index_t image = 0; image < kImages; ++image) {
-        double scale = 0, error = 0;
-        for (index_t k = 0; k < products; ++k) scale += std::abs(double(w[k])) * mean(image, first + k / 9);
+        const double* means = mean.data() + image * g.in_channels + first;
+        const double scale = std::inner_product(means, means + channels, pair_size.data() + oc * channels, 0.0);
+        double error = 0;
         for (index_t i = 0; i < m_; ++i) {
-          double sums[9] = {};
-          for (index_t c = 0; c < channels; ++c)
-            for (index_t tap = 0; tap < 9; ++tap)
-              sums[tap] += double(w[c * 9 + tap]) * double(x.channel(image, first + c)[(i + tap / 3) * x.sh + i + tap % 3]);
-          error = std::max(error, std::abs(y.channel(image, oc)[i * y.sh + i] - std::accumulate(sums, sums + 9, 0.0)));
+          const double* window = windows.data() + ((image * m_ + i) * g.in_channels + first) * 9;
+          const double exact = dot(weight + oc * products, window, products);
+          error = std::max(error, std::abs(y.channel(image, oc)[i * y.sh + i] - exact));
         }
         if (scale > 0) worst[oc] = std::max(worst[oc], (image == 2 ? 1 : kTail) * error / scale);
       }

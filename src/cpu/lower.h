@@ -27,6 +27,7 @@ struct PackedConv {
 // What every batch size shares, by the value's number in the optimised graph.
 template <class T>
 struct Packed {
+  const std::shared_ptr<Arena> arena = std::make_shared<Arena>();
   std::map<ValueId, std::shared_ptr<const PackedConv<T>>> convs;
   std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
   mutable std::mutex mutex;  // held while lowering
@@ -123,6 +124,7 @@ class Lowering {
   Place constant(ValueId id, bool blocked);
   Place place(ValueId id) { return graph_.is_constant(id) ? as(id, false) : places_[id]; }
   std::shared_ptr<const T> constant_data(ValueId id) const;  // null for kNone
+  const T* weights(ValueId id);                              // scaled; valid until the next call
 
   // Views: of a value of up to 4 dimensions, of a contiguous one as if it had these sizes, and of any for its address.
   Operand<T> image(const Place& place, const Shape& shape) const;
@@ -150,6 +152,7 @@ class Lowering {
   std::vector<int> output_of_;     // by value: the output that it is written to directly, or -1
   std::vector<Place> places_;      // by value
   std::map<std::pair<ValueId, bool>, Place> converted_;
+  AlignedArray<T> scaled_;  // the weights that are being packed
   std::vector<std::vector<ValueId>> values_in_;  // by buffer
   Program<T> program_;
 };

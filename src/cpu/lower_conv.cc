@@ -3,6 +3,8 @@
 
 #include "cpu/lower.h"
 #include "fastconv/error.h"
+#include "fastconv/thread_pool.h"
+#include "kernels/pack/pack.h"
 
 namespace fastconv {
 namespace {
@@ -69,6 +71,22 @@ std::vector<Candidate> Lowering<T>::candidates(const ConvGeometry& geometry, con
 }
 
 template <class T>
+const T* Lowering<T>::weights(ValueId id) {
+  const auto& constant = *graph_[id].as<op::Constant>();
+  const T* data = static_cast<const T*>(constant.data.get());
+  if (!constant.scale) return data;
+  constexpr std::size_t kLargePages = std::size_t{4} << 20;  // of a larger array than needed, what is not used costs nothing
+  const index_t size = checked_size(graph_.shape(id)), rows = graph_.shape(id)[0];
+  if (scaled_.size() < static_cast<std::size_t>(size))
+    scaled_ = AlignedArray<T>(std::max(static_cast<std::size_t>(size), kLargePages / sizeof(T)));
+  const index_t row = rows ? size / rows : 0;
+  parallel_for(
+      rows, [&](index_t i) { pack_kernels<T>().scale(data + i * row, (*constant.scale)[i], row, scaled_.data() + i * row); },
+      ceil_div(16384, std::max<index_t>(row, 1)));
+  return scaled_.data();
+}
+
+template <class T>
 void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual) {
   const Node& node = graph_[id];
   const ConvGeometry geometry = geometry_of(graph_, node);
@@ -83,11 +101,13 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
     // Single pixels are better taken together over the batch, as direct convolution does.
     options.nchw = x.view.block == 1 && y.view.block == 1 && geometry.out_h * geometry.out_w > 4 && conv2d;
     std::vector<Candidate> considered = candidates(geometry, options);
+    options.arena = packed_.arena;
     options.borrow_weights = !options_.pack_weights;
     const auto given = options_.algorithms.find(id);
     options.algorithm = given != options_.algorithms.end() ? given->second : considered[0].algorithm;
     options.fall_back = true;
-    Conv2d<T> conv(geometry, options, constant_data(node.inputs[1]).get(), constant_data(bias).get());
+    const T* weight = options_.pack_weights ? weights(node.inputs[1]) : constant_data(node.inputs[1]).get();
+    Conv2d<T> conv(geometry, options, weight, constant_data(bias).get());
     std::string reason = conv.algorithm() == considered[0].algorithm ? considered[0].reason : conv.reason();
     packed = std::make_shared<const PackedConv<T>>(PackedConv<T>{std::move(considered), std::move(conv), std::move(reason)});
   }
