@@ -1,5 +1,7 @@
 // Chooses the algorithm, and says why.
 #include <algorithm>
+#include <cstdlib>
+#include <new>
 
 #include "conv/engine.h"
 #include "fastconv/error.h"
@@ -123,7 +125,10 @@ template <class T>
 std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOptions& options) {
   const Choice best = rule(g, options, pack_kernels<T>().lanes);
   std::vector<AlgorithmInfo> list;
-  const std::vector<T> weight(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps()));
+  // Zeros that take no memory, since engines hardly read weights that they borrow before they run.
+  const std::unique_ptr<T, decltype(&std::free)> weight(
+      static_cast<T*>(std::calloc(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps()), sizeof(T))), &std::free);
+  if (!weight) throw std::bad_alloc();
   ConvOptions borrowed = options;
   borrowed.borrow_weights = true;
   for (const Algorithm a : {Algorithm::depthwise, Algorithm::winograd4, Algorithm::winograd2, Algorithm::direct, Algorithm::im2col,
@@ -131,8 +136,8 @@ std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOpti
     AlgorithmInfo info{a, true, obstacle(g, a, options.accuracy), 0, "exact"};
     info.available = info.reason.empty();
     if (info.available) {
-      info.workspace_bytes = make_engine<T>(a, g, borrowed, weight.data(), nullptr)->workspace_bytes();
-      info.reason = a == best.algorithm ? best.reason : "serves, but the rule prefers another";
+      info.workspace_bytes = make_engine<T>(a, g, borrowed, weight.get(), nullptr)->workspace_bytes();
+      info.reason = a == best.algorithm ? best.reason : std::string("the rule prefers ") + algorithm_name(best.algorithm);
     }
     if (!obstacle(g, a, Accuracy::exact).empty() && obstacle(g, a, Accuracy::fast).empty()) info.error_class = algorithm_name(a);
     list.push_back(std::move(info));
@@ -150,12 +155,19 @@ std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& g, DType dtype, c
   return dtype == DType::f32 ? list_algorithms<float>(g, options) : list_algorithms<double>(g, options);
 }
 
+bool same_bits(const ConvGeometry& g, Algorithm a, Algorithm b) {
+  if (a == b) return true;
+  const auto sums_in_order = [](Algorithm algorithm) { return algorithm == Algorithm::direct || algorithm == Algorithm::im2col; };
+  constexpr index_t kFewPixels = 4;  // im2col has another kernel for them
+  return sums_in_order(a) && sums_in_order(b) && g.taps() == 1 && g.groups == 1 && g.out_h * g.out_w > kFewPixels;
+}
+
 template <class T>
 Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias) {
   Choice choice = choose(geometry, options, pack_kernels<T>().lanes);
   auto engine = make_engine(choice.algorithm, geometry, options, weight, bias);
   // Weights that are used again are worth a look at what rounding does to them; calls that borrow them have no time for it.
-  while (options.algorithm == Algorithm::automatic && !options.borrow_weights) {
+  while ((options.algorithm == Algorithm::automatic || options.fall_back) && !options.borrow_weights) {
     const double error = engine->probe(weight);
     if (error <= kProbeLimit) break;
     choice = {choice.algorithm == Algorithm::winograd4 ? Algorithm::winograd2 : Algorithm::direct,
