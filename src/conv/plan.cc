@@ -72,9 +72,10 @@ std::string obstacle(const ConvGeometry& g, Algorithm algorithm, Accuracy accura
   return "";
 }
 
-// The best tile for the shape.
-Algorithm winograd_tile(const ConvGeometry& g) {
-  return std::min(g.out_h, g.out_w) > 14 ? Algorithm::winograd4 : Algorithm::winograd2;
+// The best tile for the shape. Its weights, 4 times as large as those of the convolution, must repay their transformation in the call,
+// or at least their way from memory.
+Algorithm winograd_tile(const ConvGeometry& g, const ConvOptions& options) {
+  return std::min(g.out_h, g.out_w) > (options.borrow_weights ? 14 : 7) ? Algorithm::winograd4 : Algorithm::winograd2;
 }
 
 // The rule behind "auto"; docs/performance.md has the measurements it rests on.
@@ -89,7 +90,7 @@ Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
   const index_t least = options.borrow_weights ? 8 : 7;
   if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 &&
       std::min(g.out_h, g.out_w) >= least)
-    return {winograd_tile(g), "3x3, stride 1, 16 channels or more"};
+    return {winograd_tile(g, options), "3x3, stride 1, 16 channels or more"};
   if (options.nchw && pixels <= 4) return {Algorithm::im2col, "hardly any pixels: a product of matrix and vector"};
   if (options.nchw && g.groups == 1 && 2 * g.out_channels <= lanes && pixels >= lanes)
     return {Algorithm::im2col, "few output channels: vectors of pixels are fuller"};
@@ -103,7 +104,7 @@ Choice choose(const ConvGeometry& g, const ConvOptions& options, index_t lanes) 
   if (options.algorithm == Algorithm::automatic) return rule(g, options, lanes);
   const std::string why = obstacle(g, options.algorithm, options.accuracy);
   if (!why.empty()) fail("algorithm '", algorithm_name(options.algorithm), "' cannot serve here: it ", why);
-  if (options.algorithm == Algorithm::winograd) return {winograd_tile(g), "asked for: the best tile for the shape"};
+  if (options.algorithm == Algorithm::winograd) return {winograd_tile(g, options), "asked for: the best tile for the shape"};
   return {options.algorithm, "asked for"};
 }
 
