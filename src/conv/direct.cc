@@ -69,7 +69,9 @@ class Direct final : public ConvEngine<T> {
   }
 
   std::size_t packed_bytes() const override { return packed_.bytes(); }
-  std::size_t workspace_bytes() const override { return workspace_bytes(this->geometry_, band_rows_, band_columns_, kPairs); }
+  std::size_t workspace_bytes() const override {
+    return workspace_bytes(this->geometry_, band_rows_, band_columns_, pairs_together(this->geometry_, band_rows_, band_columns_));
+  }
 
  private:
   // Packed weights are [group][pair of output blocks][k][vectors of the pair]; k runs in the order in which kernels read
@@ -119,6 +121,12 @@ class Direct final : public ConvEngine<T> {
     return (out - 1) * stride + (kernel - 1) * dilation + 1;
   }
 
+  // Where a band of x exceeds the cache, several pairs of output blocks take each part of the reduction before the next.
+  static index_t pairs_together(const ConvGeometry& g, index_t rows, index_t columns) {
+    const std::size_t bytes = static_cast<std::size_t>(g.group_in() * rows * g.stride_h * columns * g.stride_w) * sizeof(T);
+    return bytes > cache_sizes().l2 / 2 ? kPairs : 1;
+  }
+
   std::size_t workspace_bytes(const ConvGeometry& g, index_t rows, index_t columns, index_t pairs) const {
     const index_t in = in_blocks_ * in_block_ * input_size(rows, g.stride_h, g.kernel_h, g.dilation_h) *
                        input_size(columns, g.stride_w, g.kernel_w, g.dilation_w);
@@ -152,9 +160,7 @@ class Direct final : public ConvEngine<T> {
     const index_t parts = units >= wanted ? 1 : std::min(pairs, ceil_div(wanted, units));
     const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
-    // Where the band of x exceeds the cache, several pairs take each part of the reduction before the next.
-    const std::size_t x_bytes = static_cast<std::size_t>(g.group_in() * rows * g.stride_h * columns * g.stride_w) * sizeof(T);
-    const index_t together = in_place && x_bytes > cache_sizes().l2 / 2 ? kPairs : 1;
+    const index_t together = in_place ? pairs_together(g, rows, columns) : 1;
     const std::size_t bytes = workspace_bytes(g, rows, columns, together);
     // Borrowed weights are packed first, unless each is used in one band or two: then part by part where they are used,
     // which spares the trip through memory.
