@@ -64,6 +64,9 @@ struct AlgorithmInfo {
 // All algorithms for this geometry; those that can serve first, in the order of preference.
 std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, DType dtype, const ConvOptions& options);
 
+template <class T>
+class ConvEngine;
+
 // A convolution that is decided and whose weights are packed: made once, run from any thread, on any batch size.
 template <class T>
 class Conv2d {
@@ -85,6 +88,7 @@ class Conv2d {
   const std::string& reason() const; // why
   std::size_t packed_bytes() const;
   std::size_t workspace_bytes() const;  // scratch that one thread takes during run()
+  const ConvEngine<T>& engine() const;  // what computes it (src/conv/engine.h)
 
  private:
   struct Impl;

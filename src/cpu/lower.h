@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "conv/pointwise_depthwise.h"
 #include "cpu/layouts.h"
 #include "cpu/memory_plan.h"
 #include "fastconv/memory.h"
@@ -129,6 +130,8 @@ class Lowering {
   StepInfo& emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run);
   void touch(int buffer);
   ConvOptions conv_options(const ConvGeometry& geometry, Activation activation, bool nchw) const;
+  std::shared_ptr<const Conv2d<T>> conv(ValueId id, bool nchw);  // prepared once
+  bool joins_depthwise(ValueId id);
   void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);
 
   const Graph& graph_;
@@ -142,6 +145,8 @@ class Lowering {
   std::vector<int> output_of_;     // by value: the output that it is written to directly, or -1
   std::vector<Place> places_;      // by value
   std::map<std::pair<ValueId, bool>, Place> converted_;
+  // By the depthwise convolution: what computes it together with the 1x1 convolution before it, which has no place.
+  std::map<ValueId, std::shared_ptr<const PointwiseDepthwise<T>>> joined_;
   std::vector<std::vector<ValueId>> values_in_;  // by buffer
   Program<T> program_;
 };

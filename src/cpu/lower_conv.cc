@@ -1,5 +1,6 @@
 // Convolutions and linear layers.
 #include "cpu/lower.h"
+#include "fastconv/cpu.h"
 #include "fastconv/error.h"
 
 namespace fastconv {
@@ -9,6 +10,11 @@ const char* activation_suffix(Activation activation) {
   constexpr const char* suffixes[] = {"",       "+relu",      "+relu6",       "+leaky_relu", "+gelu", "+gelu_tanh",
                                       "+silu", "+hardswish", "+hardsigmoid", "+sigmoid",    "+tanh"};
   return suffixes[static_cast<int>(activation)];
+}
+
+Activation activation_of(const Node& node) {
+  const auto* conv2d = node.as<op::Conv2d>();
+  return conv2d ? conv2d->activation : node.as<op::Linear>()->activation;
 }
 
 // A contiguous value whose last axis is channels, as the image that as_image() describes.
@@ -42,40 +48,79 @@ ConvOptions Lowering<T>::conv_options(const ConvGeometry& geometry, Activation a
 }
 
 template <class T>
-void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual) {
+std::shared_ptr<const Conv2d<T>> Lowering<T>::conv(ValueId id, bool nchw) {
   const Node& node = graph_[id];
-  const ConvGeometry geometry = geometry_of(graph_, node);
-  const auto* conv2d = node.as<op::Conv2d>();
-  const Activation activation = conv2d ? conv2d->activation : node.as<op::Linear>()->activation;
   std::shared_ptr<const Conv2d<T>>& conv = packed_.convs[id];
   if (!conv) {
+    const ConvGeometry geometry = geometry_of(graph_, node);
     const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
-    // Single pixels are better taken together over the batch, as direct convolution does.
-    const bool nchw = x.view.block == 1 && y.view.block == 1 && geometry.out_h * geometry.out_w > 4 && conv2d;
-    conv = std::make_shared<const Conv2d<T>>(geometry, conv_options(geometry, activation, nchw),
+    conv = std::make_shared<const Conv2d<T>>(geometry, conv_options(geometry, activation_of(node), nchw),
                                              constant_data(node.inputs[1]).get(), constant_data(bias).get());
   }
-  const auto run = [=, conv = conv](T* const* b) {
-    if (!residual) return conv->run(x.at(b), nullptr, y.at(b));
-    const TensorView<const T> r = residual->at(b);
-    conv->run(x.at(b), &r, y.at(b));
+  return conv;
+}
+
+template <class T>
+void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual) {
+  const Node& node = graph_[id];
+  // Single pixels are better taken together over the batch, as direct convolution does.
+  const bool nchw = x.view.block == 1 && y.view.block == 1 && y.view.h * y.view.w > 4 && node.as<op::Conv2d>();
+  const auto last = conv(id, nchw);
+  const auto step = [&](const auto& engine) -> StepInfo& {
+    const auto run = [=](T* const* b) {
+      if (!residual) return engine->run(x.at(b), nullptr, y.at(b));
+      const TensorView<const T> r = residual->at(b);
+      engine->run(x.at(b), &r, y.at(b));
+    };
+    StepInfo& info = residual ? emit(id, {x, y, *residual}, run) : emit(id, {x, y}, run);
+    info.workspace = engine->workspace_bytes();
+    return info;
   };
-  StepInfo& info = residual ? emit(id, {x, y, *residual}, run) : emit(id, {x, y}, run);
+  const auto joined = joined_.find(id);
+  StepInfo& info = joined == joined_.end() ? step(last) : step(joined->second);
   if (residual) info.op += "+add";
-  info.op += activation_suffix(activation);
-  info.algorithm = algorithm_name(conv->algorithm());
-  info.reason = conv->reason();
+  info.op += activation_suffix(activation_of(node));
+  info.algorithm = algorithm_name(last->algorithm());
+  info.reason = last->reason();
   info.error_class = info.algorithm.starts_with("winograd") ? info.algorithm : "exact";
-  info.macs = geometry.macs() * x.view.n;
-  info.bytes += conv->packed_bytes();
-  info.workspace = conv->workspace_bytes();
+  info.macs = last->geometry().macs() * x.view.n;
+  info.bytes += last->packed_bytes();
+  if (joined == joined_.end()) return;
+  const Node& before = graph_[node.inputs[0]];
+  const auto first = conv(node.inputs[0], false);
+  info.name = before.name + ", " + info.name;
+  info.op = operator_name(before.op) + std::string(activation_suffix(activation_of(before))) + ", " + info.op;
+  info.algorithm = std::string(algorithm_name(first->algorithm())) + ", " + info.algorithm;
+  info.reason = "what lies between the two stays in L2";
+  info.macs += first->geometry().macs() * x.view.n;
+  info.bytes += first->packed_bytes();
+}
+
+// A 1x1 convolution waits for the depthwise one that alone reads its result, where that would not stay in L2 between them.
+template <class T>
+bool Lowering<T>::joins_depthwise(ValueId id) {
+  const ValueId x = graph_[id].inputs[0], next = last_use_[id];
+  if (uses_[id] != 1 || next == graph_.size() || graph_.is_constant(x) || !places_[x].blocked) return false;
+  const Node &node = graph_[id], &reader = graph_[next];
+  const auto* depthwise = reader.as<op::Conv2d>();
+  const auto residual_of = [](const Node& n) { return n.inputs.size() > 3 ? n.inputs[3] : kNone; };
+  const auto is_blocked = [&](ValueId value) { return !graph_.is_constant(value) && blocked_[value]; };
+  if (!depthwise || reader.inputs[0] != id || depthwise->groups != node.shape[1] || !is_blocked(next)) return false;
+  if (residual_of(node) != kNone || (residual_of(reader) != kNone && !is_blocked(residual_of(reader)))) return false;
+  if (static_cast<std::size_t>(checked_size(node.shape)) * sizeof(T) <= cache_sizes().l2) return false;
+  auto joined = PointwiseDepthwise<T>::make(conv(id, false), conv(next, false));
+  if (!joined || (options_.max_workspace && joined->workspace_bytes() > *options_.max_workspace)) return false;
+  joined_[next] = std::move(joined);
+  last_use_[x] = std::max(last_use_[x], next);
+  return true;
 }
 
 template <class T>
 void Lowering<T>::conv2d(ValueId id) {
   const Node& node = graph_[id];
   const ValueId residual = node.inputs.size() > 3 ? node.inputs[3] : kNone;
-  const Operand<T> x = image(node.inputs[0]);
+  if (joins_depthwise(id)) return;
+  const Operand<T> x = image(joined_.contains(id) ? graph_[node.inputs[0]].inputs[0] : node.inputs[0]);
   if (residual == kNone) {
     define(id);
     return run_conv(id, x, image(id), {});
