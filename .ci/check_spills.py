@@ -3,7 +3,8 @@
 Usage: python .ci/check_spills.py BUILD_FOLDER
 
 A hot loop is an innermost one with at least eight fused multiply-adds. One access of the stack for
-20 of them is let pass: it hides behind them. Looked at are the object files of the kernel families below, for AVX2 and AVX-512; needs objdump and c++filt (binutils).
+20 of them is let pass: it hides behind them. Looked at are the object files of the kernel families
+below, for AVX2 and AVX-512; needs objdump (binutils).
 """
 
 from __future__ import annotations

@@ -735,6 +735,23 @@ def test_bfloat16(resnet, tmp_path):
     np.testing.assert_allclose(model.conv1.weight, resnet.conv1.weight, rtol=2**-7)
 
 
+def test_a_model_keeps_the_arrays_of_a_file(resnet, tmp_path):
+    """They are not copied, and nobody can write to them, nor to what they are views of."""
+    weights.save(tmp_path / "model.safetensors", resnet.state_dict())
+    model = fastconv.create_model("resnet18", tmp_path / "model.safetensors")
+    buffers = set()
+    for key, array in model.state_dict().items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        assert not array.flags.writeable
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+            assert not array.flags.writeable
+        buffers.add(id(array))
+    assert len(buffers) == 1
+    assert same_weights(model, resnet)
+
+
 # ---- Errors --------------------------------------------------------------------------------------
 
 

@@ -170,3 +170,12 @@ def test_startup(bench, capsys, monkeypatch):
     monkeypatch.setitem(startup.LIBRARIES, "numpy", startup.Library("x.npy", "nonsense"))
     assert run(["startup", "--peers", "numpy", "--threads", "1"]) == 2
     assert "NameError: name 'nonsense' is not defined" in capsys.readouterr().err
+
+
+def test_peers_are_limited_as_fastconv_is(bench, monkeypatch):
+    monkeypatch.delenv("FASTCONV_ISA", raising=False)
+    peers = bench("peers")
+    assert peers.environment(3)["OMP_NUM_THREADS"] == "3"
+    assert "ONEDNN_MAX_CPU_ISA" not in peers.environment(3)
+    monkeypatch.setenv("FASTCONV_ISA", "avx2")
+    assert peers.environment(3)["ONEDNN_MAX_CPU_ISA"] == "AVX2"

@@ -69,6 +69,52 @@ def test_error_bound(data: str, x_shape: Any, weight_shape: Any, options: Any) -
             assert error.max() <= 1e-5 * np.abs(exact).max(), algorithm
 
 
+FOLDED_WEIGHTS = {
+    "many magnitudes": lambda rng, shape: (
+        rng.standard_normal(shape) * np.exp(2 * rng.standard_normal(shape))
+    ),
+    "input channels over six orders": lambda rng, shape: (
+        rng.standard_normal(shape) * 10.0 ** rng.uniform(-6, 0, (1, shape[1], 1, 1))
+    ),
+    "output channels over six orders": lambda rng, shape: (
+        rng.standard_normal(shape) * 10.0 ** rng.uniform(-6, 0, (shape[0], 1, 1, 1))
+    ),
+    "taps over six orders": lambda rng, shape: (
+        rng.standard_normal(shape) * 10.0 ** rng.uniform(-6, 0, (1, 1, 3, 3))
+    ),
+    "constant": lambda rng, shape: np.full(shape, 0.37),
+}
+
+
+@pytest.mark.parametrize("weights", FOLDED_WEIGHTS)
+@pytest.mark.parametrize(("channels", "size"), [(64, 28), (32, 14), (128, 20)])
+def test_prepared_convolutions_probe_their_weights(weights: str, channels: int, size: int) -> None:
+    """Where Winograd would exceed the bound with these weights, another algorithm is taken."""
+    rng = np.random.default_rng(0)
+    weight = FOLDED_WEIGHTS[weights](rng, (channels, channels, 3, 3)).astype(np.float32)
+    x = rng.standard_normal((1, channels, size, size)).astype(np.float32)
+    prepared = fastconv.prepare_conv2d(weight, padding=1, input_shape=x.shape)
+    if weights == "output channels over six orders":
+        relu = fastconv.prepare_conv2d(weight, padding=1, input_shape=x.shape, activation="relu")
+        assert "winograd" in repr(prepared)
+        assert repr(relu) == repr(prepared)
+    exact, magnitude = exact_and_magnitude(x, weight, padding=1)
+    assert (np.abs(prepared(x) - exact) / magnitude).max() <= 2e-6
+
+
+def test_probe_rejects_winograd4() -> None:
+    rng = np.random.default_rng(0)
+    weight = FOLDED_WEIGHTS["many magnitudes"](rng, (64, 64, 3, 3)).astype(np.float32)
+    conv = fastconv.nn.Conv2d(64, 64, 3, padding=1, bias=False)
+    conv.weight = weight
+    (step,) = conv.compile((1, 64, 28, 28)).explain()
+    assert step["algorithm"] == "winograd2"
+    assert "with these weights the rounding error of winograd4 would be too large" in step["reason"]
+    conv.weight = rng.standard_normal(weight.shape).astype(np.float32)
+    (step,) = conv.compile((1, 64, 28, 28)).explain()
+    assert step["algorithm"] == "winograd4"
+
+
 # ---- Non-finite values ----
 
 NONFINITE = [

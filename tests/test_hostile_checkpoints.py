@@ -83,7 +83,7 @@ def refused(path: Path, *parts: str, error: type[Exception] = ValueError) -> Non
 IN_LITTLE_MEMORY = """
 import resource, sys
 import fastconv
-import fastconv.weights._torch_stream, fastconv.weights._zip, safetensors
+import fastconv.weights._torch_stream, fastconv.weights._zip, fastconv.weights._safetensors
 used = 4096 * int(open("/proc/self/statm").read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, used + 2**27))
 for path in sys.argv[2:]:
@@ -225,16 +225,26 @@ SAFETENSORS = {
         safetensors(b'{"a":%b,"a":%b}' % ((json.dumps(entry([2], 0, 8)).encode(),) * 2)),
         "the name 'a' occurs twice",
     ),
-    "NaN as a size": (safetensors({"a": entry([float("nan")], 0, 8)}), "invalid JSON"),
-    "fraction as a size": (safetensors({"a": entry([2.0], 0, 8)}), "floating point"),
-    "text as a size": (safetensors({"a": entry(["2"], 0, 8)}), "string"),
-    "negative size": (safetensors({"a": entry([-2], 0, 8)}), "-2"),
-    "sizes that overflow": (safetensors({"a": entry([2**33, 2**33], 0, 8)}), "corrupt"),
+    "NaN as a size": (safetensors({"a": entry([float("nan")], 0, 8)}), "whole numbers"),
+    "fraction as a size": (safetensors({"a": entry([2.0], 0, 8)}), "whole numbers"),
+    "text as a size": (safetensors({"a": entry(["2"], 0, 8)}), "whole numbers"),
+    "negative size": (safetensors({"a": entry([-2], 0, 8)}), "whole numbers"),
+    "sizes that overflow": (safetensors({"a": entry([2**33, 2**33], 0, 8)}), "impossible"),
     "huge sizes and none": (safetensors({"a": entry([0, 2**62, 2**62], 0, 0)}, b""), "impossible"),
     "33 dimensions": (safetensors({"a": entry([1] * 33, 0, 4)}, bytes(4)), "33 dimensions"),
     "no offsets": (safetensors({"a": {"dtype": "F32", "shape": [2]}}), "no data_offsets"),
-    "offsets of text": (safetensors({"a": {"data_offsets": ["0", "8"]}}), "no data_offsets"),
-    "list as an entry": (safetensors({"a": [1, 2]}), "no data_offsets"),
+    "offsets of text": (
+        safetensors({"a": {**entry([2]), "data_offsets": ["0", "8"]}}),
+        "no data_off",
+    ),
+    "huge offsets": (safetensors({"a": entry([1], 10**4000, 10**4000 + 4)}), "begin at 0"),
+    "offsets that do not fit": (safetensors({"a": entry([3], 0, 8)}), r"offsets \(0, 8\), which"),
+    "huge offset": (safetensors({"a": entry([1], 0, 10**4000)}), r"\(0, a huge number\)"),
+    "three offsets": (safetensors({"a": entry([2], 0, 4, 8)}), "no data_offsets"),
+    "truth as a size": (safetensors({"a": entry([True], 0, 4)}, bytes(4)), "whole numbers"),
+    "unknown dtype": (safetensors({"a": entry([8], 0, 8, dtype="F8_E4M3")}), "dtype 'F8_E4M3'"),
+    "list as a dtype": (safetensors({"a": entry([2], 0, 8, dtype=[])}), "dtype"),
+    "list as an entry": (safetensors({"a": [1, 2]}), "no dtype, shape and data_offsets"),
     "list as a header": (safetensors(b'{"a":[]} []'), "not valid JSON"),
     "nested": (safetensors(b'{"a":' * 10**5), "nested too deeply"),
     "no UTF-8": (safetensors(b'{"\xff":[]}'), "not valid JSON"),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import tracemalloc
+import types
 import zipfile
 from pathlib import Path
 
@@ -148,6 +149,42 @@ def test_safetensors_whose_length_begins_like_a_pickle(tmp_path):
         if path.read_bytes()[0] == 0x80:
             return
     raise AssertionError("no header of 128 bytes")
+
+
+def test_safetensors_of_odd_offsets(tmp_path):
+    path = tmp_path / "a.safetensors"
+    header = (
+        b'{"b":{"dtype":"F32","shape":[2],"data_offsets":[1,9]},'
+        b'"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}'
+    )
+    values = np.array([1.5, -2], np.float32)
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\7" + values.tobytes())
+    assert_equal(weights.load(path), {"b": values, "a": np.array(7, np.uint8)})
+
+
+def test_a_file_that_changes_after_it_was_loaded(valid_file, tmp_path):
+    """Arrays are read, not mapped: no later writer can change them or end the process."""
+    path = tmp_path / "weights"
+    path.write_bytes(valid_file)
+    loaded = weights.load(path)
+    copies = {name: array.copy() for name, array in loaded.items()}
+    path.write_bytes(bytes(len(valid_file)))
+    assert_equal(loaded, copies)
+    path.write_bytes(b"")
+    assert_equal(loaded, copies)
+
+
+def test_safetensors_cut_while_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    weights.save(path, EXPECTED)
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-1])
+
+    def stat_before(descriptor):
+        return types.SimpleNamespace(st_size=size)
+
+    monkeypatch.setattr("fastconv.weights._load.os.fstat", stat_before)
+    refused(path, "truncated while it was read")
 
 
 def test_npz_of_numpy(tmp_path):
@@ -583,12 +620,12 @@ def test_corrupt_safetensors(tmp_path, header):
     refused(path)
 
 
-def test_safetensors_missing(tmp_path, monkeypatch):
+def test_safetensors_writes_with_the_package_and_reads_without(tmp_path, monkeypatch):
     weights.save(tmp_path / "a.safetensors", EXPECTED)
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    with pytest.raises(ImportError, match=r"pip install 'fastconv\[weights\]'"):
-        weights.load(tmp_path / "a.safetensors")
+    loaded = weights.load(tmp_path / "a.safetensors")
+    assert_equal({name: loaded[name] for name in EXPECTED}, EXPECTED)
     with pytest.raises(ImportError, match=r"pip install 'fastconv\[weights\]'"):
         weights.save(tmp_path / "b.safetensors", EXPECTED)
 

@@ -66,7 +66,7 @@ def _time(case: LayerCase, accuracy: str, threads: int) -> Result:
     end = time.monotonic() + 1.0
     while len(seconds) < 5 or time.monotonic() < end:
         calibration.append(machine.peak_flops(threads=1, repeats=1))
-        peaks.append(machine.peak_flops(threads=threads, repeats=1))
+        peaks.append(machine.peak_flops(threads=threads, repeats=5))
         step = next(s for s in network.profile(x, repeats=5) if s["name"] == "1")
         algorithm = step["algorithm"]
         seconds.append(step["seconds"])

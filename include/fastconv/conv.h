@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fastconv/memory.h"
 #include "fastconv/tensor.h"
 
 namespace fastconv {
@@ -51,6 +52,8 @@ struct ConvOptions {
   bool nchw = false;
   // The weights outlive the Conv2d, which may then read them where they are instead of copying them.
   bool borrow_weights = false;
+  // Where packed weights go; by default into memory of their own.
+  std::shared_ptr<Arena> arena = nullptr;
 };
 
 // One line of what was considered for a convolution.

@@ -27,6 +27,8 @@ struct Input {  // -
 };
 struct Constant {  // - ; contiguous, of the graph's dtype; null once its last user has packed it
   std::shared_ptr<const void> data;
+  // Of some weights: a factor for each index of the first axis, applied when they are packed (see fold_affine).
+  std::shared_ptr<const std::vector<double>> scale = nullptr;
   bool operator==(const Constant&) const = default;
 };
 struct Conv2d {  // x, weight, bias?, residual?
@@ -162,7 +164,8 @@ class Graph {
   explicit Graph(DType dtype) : dtype_(dtype) {}
 
   ValueId add_input(const Shape& shape);
-  ValueId add_constant(const Shape& shape, std::shared_ptr<const void> data);
+  ValueId add_constant(const Shape& shape, std::shared_ptr<const void> data,
+                       std::shared_ptr<const std::vector<double>> scale = nullptr);
   // Checks the operator against its inputs and infers the shape. Throws std::invalid_argument.
   ValueId add(Operator op, std::vector<ValueId> inputs, std::string name = "");
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 namespace fastconv {
 
@@ -14,19 +15,38 @@ inline constexpr std::size_t kAlignment = 64;  // a cache line and the widest ve
 void* aligned_allocate(std::size_t bytes);
 void aligned_free(void* memory, std::size_t bytes) noexcept;
 
-// An owned, uninitialised, aligned array.
+// Memory for arrays that live equally long, one behind the other: small ones share large pages, and the first touch of a
+// page costs more than filling it. Freed as a whole.
+class Arena {
+ public:
+  void* allocate(std::size_t bytes);  // throws std::bad_alloc
+
+ private:
+  struct Free {
+    void operator()(void* memory) const noexcept { aligned_free(memory, 0); }
+  };
+  std::vector<std::unique_ptr<void, Free>> chunks_;
+  std::size_t total_ = 0;                  // of all chunks
+  std::size_t size_ = 0, used_ = 0;        // of the last one
+};
+
+// An owned, uninitialised, aligned array; with an arena, which must live as long, a part of that.
 template <class T>
 class AlignedArray {
  public:
   AlignedArray() = default;
-  explicit AlignedArray(std::size_t count)
-      : data_(static_cast<T*>(aligned_allocate(count * sizeof(T)))), count_(count) {}
+  explicit AlignedArray(std::size_t count, Arena* arena = nullptr)
+      : data_(static_cast<T*>(arena ? arena->allocate(count * sizeof(T)) : aligned_allocate(count * sizeof(T)))),
+        count_(count),
+        owned_(!arena) {}
   AlignedArray(AlignedArray&& other) noexcept { swap(other); }
   AlignedArray& operator=(AlignedArray&& other) noexcept {
     swap(other);
     return *this;
   }
-  ~AlignedArray() { aligned_free(data_, count_ * sizeof(T)); }
+  ~AlignedArray() {
+    if (owned_) aligned_free(data_, count_ * sizeof(T));
+  }
 
   T* data() { return data_; }
   const T* data() const { return data_; }
@@ -37,9 +57,11 @@ class AlignedArray {
   void swap(AlignedArray& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(count_, other.count_);
+    std::swap(owned_, other.owned_);
   }
   T* data_ = nullptr;
   std::size_t count_ = 0;
+  bool owned_ = true;
 };
 
 // A lease on a cached buffer, for packed tiles and the like. Taking one that was used before costs no page faults, which

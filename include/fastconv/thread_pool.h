@@ -15,25 +15,37 @@ int process_num_threads();                  // whatever the calling thread's ove
 void set_num_threads(int threads);          // process-wide; throws std::invalid_argument below 1 or above 1024
 int set_thread_override(int threads);       // this calling thread only; 0 removes it; returns the former one
 
-// The tasks of one parallel region, handed out in order and in small consecutive runs.
-class TaskQueue {
- public:
-  TaskQueue(std::int64_t tasks, std::int64_t grain) : tasks_(tasks), grain_(grain) {}
-  // Takes the next run [begin, end); false when none is left.
-  bool next(std::int64_t& begin, std::int64_t& end) {
-    begin = next_.fetch_add(grain_, std::memory_order_relaxed);
-    if (begin >= tasks_) return false;
-    end = begin + grain_ < tasks_ ? begin + grain_ : tasks_;
-    return true;
-  }
-  void abandon() { next_.store(tasks_, std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::int64_t> next_{0};
-  const std::int64_t tasks_, grain_;
+// A share of the tasks of a parallel region: those from `next` to `end` are not taken yet.
+struct alignas(64) TaskShare {
+  std::atomic<std::int64_t> next;
+  std::int64_t end;
 };
 
-// Runs `body(queue)` on up to min(num_threads(), tasks) threads, the caller among them; each body takes tasks from the
+// One thread's access to the tasks of a region, which it takes in small consecutive runs: first those of its own share, then
+// what others have left. Shares are equal parts of the tasks in their order, so that what a thread writes in one region is in its
+// cache when it reads about the same part in the next.
+class TaskQueue {
+ public:
+  TaskQueue(TaskShare* shares, int count, int own, std::int64_t grain) : shares_(shares), count_(count), at_(own), left_(count), grain_(grain) {}
+  // Takes the next run [begin, end); false when none is left.
+  bool next(std::int64_t& begin, std::int64_t& end) {
+    for (; left_ > 0; --left_, at_ = at_ + 1 < count_ ? at_ + 1 : 0) {
+      TaskShare& share = shares_[at_];
+      begin = share.next.fetch_add(grain_, std::memory_order_relaxed);
+      if (begin >= share.end) continue;
+      end = begin + grain_ < share.end ? begin + grain_ : share.end;
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  TaskShare* shares_;
+  int count_, at_, left_;
+  std::int64_t grain_;
+};
+
+// Runs `body(queue)` on up to min(num_threads(), tasks) threads, the caller among them; each body takes tasks from its
 // queue until none is left, so that what it sets up (scratch, say) is set up once a thread. `grain` tasks are taken at a
 // time. The first exception is rethrown here. Where the pool is busy with another caller's work, or inside a parallel
 // region, the caller does all of it alone.

@@ -14,6 +14,17 @@ namespace fastconv {
 // Long reductions are summed in parts of about this many products, which bounds their rounding error.
 inline constexpr index_t kReductionPart = 128;
 
+// From this width of the output on, threads divide rows; below, they divide channels first. So a thread finds in its cache what it
+// wrote in the layer before.
+inline constexpr index_t kWide = 28;
+
+// Into how many bands of at least 3 rows to divide so many rows, which must be `least` bands and should be `wanted`: a multiple of
+// the threads where that is possible. Band i has the rows from i * rows / bands on.
+inline index_t divide_rows(index_t rows, index_t least, index_t wanted, index_t threads) {
+  const index_t bands = std::min(ceil_div(wanted, threads) * threads, std::max<index_t>(1, rows / 3));
+  return std::max(least, bands > threads ? bands / threads * threads : bands);
+}
+
 // Activations that are a clamp are done in registers by every kernel; the others in a pass of their own.
 template <class T>
 struct Clamp {

@@ -21,7 +21,7 @@ Depthwise<T>::Depthwise(const ConvGeometry& g, const ConvOptions& options, const
     : ConvEngine<T>(g, options, bias),
       lanes_(pack_kernels<T>().lanes),
       blocks_(ceil_div(g.out_channels, lanes_)),
-      packed_(static_cast<std::size_t>(blocks_ * lanes_ * g.taps())),
+      packed_(static_cast<std::size_t>(blocks_ * lanes_ * g.taps()), options.arena.get()),
       skips_outside_(depthwise_skips_outside(g.kernel_w, g.stride_w, g.dilation_w)) {
   std::fill_n(packed_.data(), packed_.size(), T(0));
   for (index_t c = 0; c < g.out_channels; ++c)
@@ -40,22 +40,25 @@ template <class T>
 void Depthwise<T>::run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const {
   const ConvGeometry& g = this->geometry_;
   const bool packs = !reads_in_place(x) || !writes_in_place(residual, out);
-  index_t rows = packs ? rows_ : g.out_h;
   const index_t row_work = g.out_w * (g.taps() + 6), work = out.n * blocks_ * g.out_h * row_work;
   const bool alone = num_threads() == 1 || work < kParallelWork;
-  while (!alone && rows > 4 && out.n * blocks_ * ceil_div(g.out_h, rows) < 3 * num_threads()) rows = ceil_div(rows, 2);
-  const index_t bands = ceil_div(g.out_h, rows), tasks = out.n * blocks_ * bands;
+  const bool wide = g.out_w >= kWide;
+  const index_t threads = num_threads(), wanted = alone ? 1 : 3 * threads, others = out.n * (wide ? 1 : blocks_);
+  index_t bands = packs ? ceil_div(g.out_h, rows_) : 1;
+  if (others * bands < wanted) bands = divide_rows(g.out_h, bands, ceil_div(wanted, others), threads);
+  const index_t tasks = out.n * blocks_ * bands;
   const auto body = [&](TaskQueue& queue) {
     const FlushDenormals flush(this->flush_denormals());
     Scratch scratch(packs ? workspace_bytes() : 0);
     for (index_t begin, end; queue.next(begin, end);)
       for (index_t task = begin; task < end; ++task) {
-        const index_t row = task % bands * rows;
-        one_band(x, residual, out, task / bands / blocks_, task / bands % blocks_, row, std::min(rows, g.out_h - row),
-                 scratch.template as<T>());
+        const index_t n = task / (bands * blocks_), rest = task % (bands * blocks_);
+        const index_t band = wide ? rest / blocks_ : rest % bands, block = wide ? rest % blocks_ : rest / bands;
+        const index_t row = band * g.out_h / bands;
+        one_band(x, residual, out, n, block, row, (band + 1) * g.out_h / bands - row, scratch.template as<T>());
       }
   };
-  parallel(tasks, body, alone ? tasks : ceil_div(kTaskWork, rows * row_work));
+  parallel(tasks, body, alone ? tasks : ceil_div(kTaskWork, ceil_div(g.out_h, bands) * row_work));
 }
 
 template <class T>

@@ -37,7 +37,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     order_reduction();
     choose_band();
     if (borrowed_) return;
-    packed_ = AlignedArray<T>(packed_size());
+    packed_ = AlignedArray<T>(packed_size(), options.arena.get());
     pack_all(weight, packed_.data());
   }
 
@@ -82,13 +82,13 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     TensorView<T> piece = blocked_view<T>(nullptr, 1, g.out_channels, rows, g.out_w, lanes_);
     piece.data = out - 2 * pair * piece.sb;
     const BandSums<T> band{nullptr, 0, 0, 0, 0, 0, 0, rows, 0, g.out_w};
-    multiply(g, source, borrowed_ ? nullptr : packed_.data(), scratch, 0, pair, band, nullptr, piece);
+    multiply(g, source, borrowed_ ? nullptr : packed_.data(), scratch, 0, pair, pair + 1, band, nullptr, piece);
   }
 
   index_t pair_scratch() const override { return part_size(); }
 
   std::size_t packed_bytes() const override { return packed_.bytes(); }
-  std::size_t workspace_bytes() const override { return workspace_bytes(this->geometry_, band_rows_, band_columns_); }
+  std::size_t workspace_bytes() const override { return workspace_bytes(this->geometry_, band_rows_, band_columns_, kPairs); }
 
  private:
   // Packed weights are [group][pair of output blocks][k][vectors of the pair]; k runs in the order in which kernels read
@@ -138,10 +138,10 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     return (out - 1) * stride + (kernel - 1) * dilation + 1;
   }
 
-  std::size_t workspace_bytes(const ConvGeometry& g, index_t rows, index_t columns) const {
+  std::size_t workspace_bytes(const ConvGeometry& g, index_t rows, index_t columns, index_t pairs) const {
     const index_t in = in_blocks_ * in_block_ * input_size(rows, g.stride_h, g.kernel_h, g.dilation_h) *
                        input_size(columns, g.stride_w, g.kernel_w, g.dilation_w);
-    return static_cast<std::size_t>(ceil_div(in, lanes_) * lanes_ + part_size() + 2 * lanes_ * rows * columns + lanes_) * sizeof(T);
+    return static_cast<std::size_t>(ceil_div(in, lanes_) * lanes_ + part_size() + pairs * 2 * lanes_ * rows * columns + lanes_) * sizeof(T);
   }
 
   index_t part_size() const { return borrowed_ ? 2 * lanes_ * std::min(part_begin(blocks_a_part_), reduction_) : 0; }
@@ -152,44 +152,48 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const std::size_t budget = cache_sizes().l2 / 2;
     band_rows_ = g.out_h;
     band_columns_ = g.out_w;
-    while (band_rows_ > 1 && workspace_bytes(g, band_rows_, band_columns_) > budget) band_rows_ = ceil_div(band_rows_, 2);
-    while (band_columns_ > 112 && workspace_bytes(g, band_rows_, band_columns_) > budget) band_columns_ = ceil_div(band_columns_, 2);
+    while (band_rows_ > 1 && workspace_bytes(g, band_rows_, band_columns_, 1) > budget) band_rows_ = ceil_div(band_rows_, 2);
+    while (band_columns_ > 112 && workspace_bytes(g, band_rows_, band_columns_, 1) > budget) band_columns_ = ceil_div(band_columns_, 2);
   }
 
   void execute(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<const T>* residual,
                const TensorView<T>& out) const {
     const index_t threads = num_threads(), pairs = ceil_div(out_blocks_, 2);
-    index_t rows = std::min(band_rows_, g.out_h);
     const index_t columns = g.out_w == this->geometry_.out_w ? band_columns_ : std::min<index_t>(g.out_w, 256);
     const index_t across = ceil_div(g.out_w, columns);
-    // Enough tasks for every thread: rows are divided first where images are wide, output channels where they are small.
+    // Enough tasks for every thread: rows are divided first where images are wide, output channels where they are small; both
+    // where that leaves too few.
     const index_t wanted = threads == 1 ? 1 : 3 * threads;
-    const auto units = [&] { return x.n * g.groups * ceil_div(g.out_h, rows) * across; };
-    while (units() < wanted && rows > 4 && g.out_w >= 28) rows = ceil_div(rows, 2);
-    const index_t bands = ceil_div(g.out_h, rows);
-    const index_t parts = units() >= wanted ? 1 : std::min(pairs, ceil_div(wanted, units()));
+    index_t bands = ceil_div(g.out_h, std::min(band_rows_, g.out_h));
+    const index_t others = x.n * g.groups * across * (g.out_w >= kWide ? 1 : pairs);
+    if (others * bands < wanted) bands = divide_rows(g.out_h, bands, ceil_div(wanted, others), threads);
+    const index_t rows = ceil_div(g.out_h, bands), units = x.n * g.groups * bands * across;
+    const index_t parts = units >= wanted ? 1 : std::min(pairs, ceil_div(wanted, units));
     const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
-    const std::size_t bytes = workspace_bytes(g, rows, columns);
+    // Where the band of x exceeds the cache, several pairs take each part of the reduction before the next.
+    const std::size_t x_bytes = static_cast<std::size_t>(g.group_in() * rows * g.stride_h * columns * g.stride_w) * sizeof(T);
+    const index_t together = in_place && x_bytes > cache_sizes().l2 / 2 ? kPairs : 1;
+    const std::size_t bytes = workspace_bytes(g, rows, columns, together);
     // Borrowed weights are packed first, unless each is used in one band or two: then part by part where they are used,
     // which spares the trip through memory.
     const bool pack_ahead = borrowed_ && x.n * bands * across > 2;
     const Scratch ahead(pack_ahead ? packed_size() * sizeof(T) : 0);
     if (pack_ahead) pack_all(borrowed_, ahead.as<T>());
     const T* weights = pack_ahead ? ahead.as<T>() : borrowed_ ? nullptr : packed_.data();
-    parallel(units() * parts, [&](TaskQueue& queue) {
+    parallel(units * parts, [&](TaskQueue& queue) {
       const FlushDenormals flush(this->flush_denormals());
       Scratch scratch(bytes);
       T* sums = scratch.as<T>();
-      T* packed_part = sums + 2 * lanes_ * rows * columns;
+      T* packed_part = sums + together * 2 * lanes_ * rows * columns;
       T* packed_input = packed_part + part_size();
       index_t packed_unit = -1;
       for (index_t begin, end; queue.next(begin, end);)
         for (index_t task = begin; task < end; ++task) {
           const index_t unit = task / parts, part = task % parts;
-          const index_t column = unit % across * columns, row = unit / across % bands * rows;
+          const index_t column = unit % across * columns, band_index = unit / across % bands, row = band_index * g.out_h / bands;
           const index_t group = unit / across / bands % g.groups, n = unit / across / bands / g.groups;
-          const index_t band_rows = std::min(rows, g.out_h - row), band_columns = std::min(columns, g.out_w - column);
+          const index_t band_rows = (band_index + 1) * g.out_h / bands - row, band_columns = std::min(columns, g.out_w - column);
           Source<T> source;
           const index_t y = row * g.stride_h - g.pad_top, left = column * g.stride_w - g.pad_left;
           if (in_place) {
@@ -201,31 +205,68 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
             packed_unit = unit;
             source = {packed_input, band.rows * band.columns * in_block_, band.columns * in_block_, in_block_};
           }
-          BandSums<T> band{sums, 0, 0, n, 0, 0, row, band_rows, column, band_columns};
-          for (index_t pair = part * pairs / parts; pair < (part + 1) * pairs / parts; ++pair)
-            multiply(g, source, weights, packed_part, group, pair, band, residual, out);
+          const BandSums<T> band{sums, 0, 0, n, 0, 0, row, band_rows, column, band_columns};
+          const index_t end_pair = (part + 1) * pairs / parts;
+          for (index_t pair = part * pairs / parts; pair < end_pair; pair += together)
+            multiply(g, source, weights, packed_part, group, pair, std::min(pair + together, end_pair), band, residual, out);
         }
     });
   }
 
-  // One pair of output blocks over a band.
-  void multiply(const ConvGeometry& g, const Source<T>& source, const T* weights, T* packed_part, index_t group, index_t pair,
-                BandSums<T> band, const TensorView<const T>* residual, const TensorView<T>& out) const {
-    const int vectors = pair_vectors(pair);
+  // Where a pair of output blocks leaves its sums over a band, and how they are swept.
+  struct Pair {
+    GemmTile<T> tile;
+    int vectors;
+    index_t rows, columns, a_row_stride, c_row_stride;
+    bool in_place;  // in the result itself
+  };
+
+  // The pairs [begin, end) over a band.
+  void multiply(const ConvGeometry& g, const Source<T>& source, const T* weights, T* packed_part, index_t group, index_t begin,
+                index_t end, const BandSums<T>& band, const TensorView<const T>* residual, const TensorView<T>& out) const {
+    Pair pairs[kPairs];
+    const index_t size = 2 * lanes_ * band.rows * band.columns;
+    for (index_t i = begin; i < end; ++i) pairs[i - begin] = place(g, source, group, i, band, band.data + (i - begin) * size, residual, out);
+    std::vector<index_t> offsets;
+    for (index_t block = 0; block < in_blocks_; block += blocks_a_part_) {
+      const index_t stop = std::min(block + blocks_a_part_, in_blocks_);
+      for (index_t i = begin; i < end; ++i) {
+        Pair& p = pairs[i - begin];
+        if (i == begin) set_runs(g, source, block, stop, offsets, p.tile);
+        else copy_runs(pairs[0].tile, p.tile);
+        const auto part_of = [&](index_t pair, index_t first) {
+          return weights + ((group * out_blocks_ + 2 * pair) * reduction_ + part_begin(first) * pair_vectors(pair)) * lanes_;
+        };
+        p.tile.b = packed_part;
+        if (weights) p.tile.b = part_of(i, block);
+        else pack_part(borrowed_, group, i, block, packed_part);
+        p.tile.accumulate = block > 0;
+        p.tile.finish = p.in_place && stop == in_blocks_;
+        const T* next = nullptr;
+        if (weights && i + 1 < end) next = part_of(i + 1, block);
+        else if (weights && stop < in_blocks_) next = part_of(begin, stop);
+        else if (weights && 2 * end < out_blocks_) next = part_of(end, 0);
+        sweep(p, next, (part_end(block) - part_begin(block)) * p.tile.b_stride);
+      }
+    }
+    for (index_t i = begin; i < end; ++i) finish(g, group, i, pairs[i - begin], band, residual, out);
+  }
+
+  Pair place(const ConvGeometry& g, const Source<T>& source, index_t group, index_t pair, const BandSums<T>& band, T* sums,
+             const TensorView<const T>* residual, const TensorView<T>& out) const {
     const index_t oc = group * g.group_out() + 2 * pair * lanes_;
-    const Activation activation = this->options_.activation;
     const auto same_layout = [&](const TensorView<const T>& view) {
       return view.block == lanes_ && view.lane == 0 && view.sb == out.sb && view.sh == out.sh && view.sw == out.sw;
     };
     const bool aliased = residual && residual->data == out.data && blocks_a_part_ < in_blocks_;  // out would hold partial sums
-    const bool in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) &&
-                          (!residual || same_layout(*residual)) && !aliased;
-
-    GemmTile<T> tile{};
-    index_t c_row_stride;
-    if (in_place) {
+    Pair p{};
+    p.vectors = pair_vectors(pair);
+    p.in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) && (!residual || same_layout(*residual)) && !aliased;
+    GemmTile<T>& tile = p.tile;
+    if (p.in_place) {
+      const Activation activation = this->options_.activation;
       tile.c = out.channel(band.n, oc) + band.y * out.sh + band.x * out.sw;
-      c_row_stride = out.sh;
+      p.c_row_stride = out.sh;
       tile.c_stride = out.sw;
       tile.c_vector_stride = out.sb;
       tile.residual = residual ? residual->channel(band.n, oc) + band.y * residual->sh + band.x * residual->sw : nullptr;
@@ -233,47 +274,45 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       tile.low = clamp_of<T>(activation).low;
       tile.high = clamp_of<T>(activation).high;
     } else {
-      tile.c = band.data;
+      tile.c = sums;
       tile.c_stride = lanes_;
-      c_row_stride = band.columns * lanes_;
+      p.c_row_stride = band.columns * lanes_;
       tile.c_vector_stride = band.rows * band.columns * lanes_;
     }
-    tile.b_stride = vectors * lanes_;
+    tile.b_stride = p.vectors * lanes_;
     tile.a = source.data;
     tile.a_stride = source.pixel_stride * g.stride_w;
-    const index_t a_row_stride = source.row_stride * g.stride_h;
+    p.a_row_stride = source.row_stride * g.stride_h;
     // Rows whose pixels follow one another at the same distance are one long row.
-    index_t rows = band.rows, columns = band.columns;
-    if (a_row_stride == columns * tile.a_stride && c_row_stride == columns * tile.c_stride) {
-      columns *= rows;
-      rows = 1;
+    p.rows = band.rows;
+    p.columns = band.columns;
+    if (p.a_row_stride == p.columns * tile.a_stride && p.c_row_stride == p.columns * tile.c_stride) {
+      p.columns *= p.rows;
+      p.rows = 1;
     }
-    std::vector<index_t> offsets;
-    for (index_t block = 0; block < in_blocks_; block += blocks_a_part_) {
-      const index_t end = std::min(block + blocks_a_part_, in_blocks_);
-      set_runs(g, source, block, end, offsets, tile);
-      tile.b = packed_part;
-      if (weights) tile.b = weights + ((group * out_blocks_ + 2 * pair) * reduction_ + part_begin(block) * vectors) * lanes_;
-      else pack_part(borrowed_, group, pair, block, packed_part);
-      tile.accumulate = block > 0;
-      tile.finish = in_place && end == in_blocks_;
-      const index_t size = (part_end(block) - part_begin(block)) * tile.b_stride;
-      sweep(tile, vectors, rows, columns, a_row_stride, c_row_stride, weights ? tile.b + size : nullptr, size);
-    }
-    if (in_place) {
+    return p;
+  }
+
+  // What the register tiles could not do.
+  void finish(const ConvGeometry& g, index_t group, index_t pair, const Pair& p, BandSums<T> band,
+              const TensorView<const T>* residual, const TensorView<T>& out) const {
+    const Activation activation = this->options_.activation;
+    const GemmTile<T>& tile = p.tile;
+    if (p.in_place) {
       if (is_clamp(activation)) return;
       const bool apart = tile.c_stride != lanes_;  // pixels that are samples lie a whole image apart
-      const index_t runs = apart ? columns : 1, run = apart ? lanes_ : columns * lanes_;
-      for (int v = 0; v < vectors; ++v)
-        for (index_t r = 0; r < rows; ++r)
+      const index_t runs = apart ? p.columns : 1, run = apart ? lanes_ : p.columns * lanes_;
+      for (int v = 0; v < p.vectors; ++v)
+        for (index_t r = 0; r < p.rows; ++r)
           for (index_t i = 0; i < runs; ++i)
-            activate_in_place(activation, tile.c + v * tile.c_vector_stride + r * c_row_stride + i * tile.c_stride, run);
+            activate_in_place(activation, tile.c + v * tile.c_vector_stride + r * p.c_row_stride + i * tile.c_stride, run);
       return;
     }
+    band.data = tile.c;
     band.column_stride = lanes_;
     band.row_stride = band.columns * lanes_;
-    for (int v = 0; v < vectors; ++v) {
-      band.oc = oc + v * lanes_;
+    for (int v = 0; v < p.vectors; ++v) {
+      band.oc = group * g.group_out() + (2 * pair + v) * lanes_;
       band.channels = std::min(lanes_, g.group_out() - (2 * pair + v) * lanes_);
       finish_band(band, this->bias_.data(), residual, activation, out);
       band.data += tile.c_vector_stride;
@@ -299,29 +338,37 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     tile.tail_run = tail_;
     tile.runs = static_cast<index_t>(offsets.size()) - tile.tail_runs;
   }
+  static void copy_runs(const GemmTile<T>& from, GemmTile<T>& to) {
+    to.offsets = from.offsets;
+    to.run = from.run;
+    to.runs = from.runs;
+    to.tail_run = from.tail_run;
+    to.tail_runs = from.tail_runs;
+  }
 
-  // All pixels of the band, in register tiles: of one row, or of two rows where rows are short.
-  // `next` are the `size` weights that will be needed next: each tile fetches its share of them into the cache.
-  void sweep(GemmTile<T> tile, int vectors, index_t rows, index_t columns, index_t a_row_stride, index_t c_row_stride, const T* next,
-             index_t size) const {
+  // All pixels of the band, in register tiles: of one row, or of two rows where rows are short. `next` are the weights that are needed
+  // next, about `size` of them: each tile fetches its share into the cache.
+  void sweep(const Pair& p, const T* next, index_t size) const {
+    GemmTile<T> tile = p.tile;
+    const index_t rows = p.rows, columns = p.columns;
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const T* a = tile.a;
     T* c = tile.c;
     const T* residual = tile.residual;
     const auto at = [&](index_t row, index_t column) {
-      tile.a = a + row * a_row_stride + column * tile.a_stride;
-      const index_t out = row * c_row_stride + column * tile.c_stride;
+      tile.a = a + row * p.a_row_stride + column * tile.a_stride;
+      const index_t out = row * p.c_row_stride + column * tile.c_stride;
       tile.c = c + out;
       tile.residual = residual ? residual + out : nullptr;
     };
     index_t row = 0;
     if (2 * columns <= kernels.max_rows) {
-      tile.a_half_stride = a_row_stride;
-      tile.c_half_stride = c_row_stride;
+      tile.a_half_stride = p.a_row_stride;
+      tile.c_half_stride = p.c_row_stride;
       for (; row + 2 <= rows; row += 2) {
         at(row, 0);
         tile.prefetch = next ? next + row * size / rows : tile.b;
-        kernels.tile[1][columns - 1][vectors - 1](tile);
+        kernels.tile[1][columns - 1][p.vectors - 1](tile);
       }
     }
     const index_t tiles = ceil_div(columns, kernels.max_rows);
@@ -330,9 +377,11 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
         const index_t begin = i * columns / tiles, end = (i + 1) * columns / tiles;
         at(row, begin);
         tile.prefetch = next ? next + (row * tiles + i) * size / (rows * tiles) : tile.b;
-        kernels.tile[0][end - begin - 1][vectors - 1](tile);
+        kernels.tile[0][end - begin - 1][p.vectors - 1](tile);
       }
   }
+
+  static constexpr index_t kPairs = 4;  // at most, that take a part of the reduction together
 
   const index_t lanes_, reduction_;
   const index_t in_block_, in_blocks_, tail_;  // channels a block, blocks, channels of the last block

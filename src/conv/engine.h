@@ -17,6 +17,9 @@ class ConvEngine {
   virtual void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const = 0;
   virtual std::size_t packed_bytes() const = 0;
   virtual std::size_t workspace_bytes() const = 0;  // scratch of one thread
+  // The largest error on a few pixels of hard data, in units of the roundoff and of the convolution of absolute values: for
+  // algorithms whose rounding depends on the weights, which are given once more.
+  virtual double probe(const T* /*weight*/) const { return 0; }
 
  protected:
   // Copies the bias, with zeros behind it so that whole vectors can be loaded from any channel on.

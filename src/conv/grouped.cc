@@ -31,7 +31,7 @@ class Grouped final : public ConvEngine<T> {
       parts_ = std::max(parts_, ceil_div(g.group_in(), block.width));
       blocks_.push_back(std::move(block));
     }
-    packed_ = AlignedArray<T>(static_cast<std::size_t>(std::ssize(blocks_) * block_weights()));
+    packed_ = AlignedArray<T>(static_cast<std::size_t>(std::ssize(blocks_) * block_weights()), options.arena.get());
     std::fill_n(packed_.data(), packed_.size(), T(0));
     for (index_t c = 0; c < g.out_channels; ++c) {
       const index_t width = blocks_[c / lanes_].width;
@@ -51,18 +51,19 @@ class Grouped final : public ConvEngine<T> {
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
     const ConvGeometry& g = this->geometry_;
     const index_t blocks = std::ssize(blocks_);
-    index_t rows = rows_;
-    const index_t wanted = num_threads() == 1 ? 1 : 3 * num_threads();
-    while (out.n * blocks * ceil_div(g.out_h, rows) < wanted && rows > 4) rows = ceil_div(rows, 2);
-    const index_t bands = ceil_div(g.out_h, rows);
+    const bool wide = g.out_w >= kWide;
+    const index_t threads = num_threads(), wanted = threads == 1 ? 1 : 3 * threads, others = out.n * (wide ? 1 : blocks);
+    index_t bands = ceil_div(g.out_h, rows_);
+    if (others * bands < wanted) bands = divide_rows(g.out_h, bands, ceil_div(wanted, others), threads);
     parallel(out.n * blocks * bands, [&](TaskQueue& queue) {
       const FlushDenormals flush(this->flush_denormals());
       Scratch scratch(workspace_bytes());
       for (index_t begin, end; queue.next(begin, end);)
         for (index_t task = begin; task < end; ++task) {
-          const index_t row = task % bands * rows;
-          one_band(x, residual, out, task / bands / blocks, task / bands % blocks, row, std::min(rows, g.out_h - row),
-                   scratch.as<T>());
+          const index_t n = task / (bands * blocks), rest = task % (bands * blocks);
+          const index_t band = wide ? rest / blocks : rest % bands, block = wide ? rest % blocks : rest / bands;
+          const index_t row = band * g.out_h / bands;
+          one_band(x, residual, out, n, block, row, (band + 1) * g.out_h / bands - row, scratch.as<T>());
         }
     });
   }

@@ -18,7 +18,7 @@ class Im2col final : public ConvEngine<T> {
   Im2col(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
       : ConvEngine<T>(g, options, bias),
         reduction_(g.group_in() * g.taps()),
-        copy_(options.borrow_weights ? 0 : static_cast<std::size_t>(g.out_channels * reduction_)),
+        copy_(options.borrow_weights ? 0 : static_cast<std::size_t>(g.out_channels * reduction_), options.arena.get()),
         weight_(options.borrow_weights ? weight : copy_.data()),
         panel_width_(GemmKernels<T>::kMaxVectors * pack_kernels<T>().lanes),
         panels_(std::clamp<index_t>(static_cast<index_t>(cache_sizes().l2 / 2 / sizeof(T)) / (reduction_ * panel_width_), 1, 8)) {

@@ -29,6 +29,9 @@ struct Conv2d<T>::Impl {
 
 namespace {
 
+// Units of roundoff: what is promised (docs/accuracy.md).
+constexpr double kProbeLimit = 2e-6 / 0x1p-24;
+
 struct Choice {
   Algorithm algorithm;
   std::string reason;
@@ -149,8 +152,17 @@ std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& g, DType dtype, c
 
 template <class T>
 Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias) {
-  const Choice choice = choose(geometry, options, pack_kernels<T>().lanes);
-  impl_.reset(new Impl{geometry, choice.algorithm, choice.reason, make_engine(choice.algorithm, geometry, options, weight, bias)});
+  Choice choice = choose(geometry, options, pack_kernels<T>().lanes);
+  auto engine = make_engine(choice.algorithm, geometry, options, weight, bias);
+  // Weights that are used again are worth a look at what rounding does to them; calls that borrow them have no time for it.
+  while (options.algorithm == Algorithm::automatic && !options.borrow_weights) {
+    const double error = engine->probe(weight);
+    if (error <= kProbeLimit) break;
+    choice = {choice.algorithm == Algorithm::winograd4 ? Algorithm::winograd2 : Algorithm::direct,
+              std::string("with these weights the rounding error of ") + algorithm_name(choice.algorithm) + " would be too large"};
+    engine = make_engine(choice.algorithm, geometry, options, weight, bias);
+  }
+  impl_.reset(new Impl{geometry, choice.algorithm, std::move(choice.reason), std::move(engine)});
 }
 template <class T>
 Conv2d<T>::~Conv2d() = default;

@@ -1,7 +1,11 @@
 // Winograd convolution F(m x m, 3 x 3), blocked so that transformed tiles stay in L2: for a block of tiles the input is
 // transformed once, then for each pair of output blocks N * N products of [tiles x channels] by [channels x 2 vectors]
 // and the output transform follow one another.
+#include <cmath>
+#include <limits>
+#include <numbers>
 #include <numeric>
+#include <random>
 
 #include "conv/band.h"
 #include "conv/engine.h"
@@ -18,6 +22,17 @@ namespace {
 constexpr index_t kChannelsAPart = 128;
 
 template <class T>
+double dot(const T* x, const double* y, index_t count) {
+  constexpr index_t kSums = 8;  // side by side
+  double sums[kSums] = {};
+  index_t k = 0;
+  for (; k + kSums <= count; k += kSums)
+    for (index_t i = 0; i < kSums; ++i) sums[i] += double(x[k + i]) * y[k + i];
+  for (; k < count; ++k) sums[0] += double(x[k]) * y[k];
+  return std::accumulate(sums, sums + kSums, 0.0);
+}
+
+template <class T>
 class Winograd final : public ConvEngine<T> {
  public:
   Winograd(const ConvGeometry& g, const ConvOptions& options, int tile, const T* weight, const T* bias)
@@ -30,16 +45,28 @@ class Winograd final : public ConvEngine<T> {
         tiles_h_(ceil_div(g.out_h, m_)),
         tiles_w_(ceil_div(g.out_w, m_)),
         packed_bytes_(static_cast<std::size_t>(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_) * sizeof(T)),
-        kept_(options.borrow_weights ? 0 : packed_bytes_ / sizeof(T)),
+        kept_(options.borrow_weights ? 0 : packed_bytes_ / sizeof(T), options.arena.get()),
         recycled_(options.borrow_weights ? packed_bytes_ : 0),
         packed_(options.borrow_weights ? recycled_.template as<T>() : kept_.data()) {
     pack(weight);
-    // Transformed input and products of a block in about half of L2, but no fewer tiles than fill the registers.
-    const index_t bytes = (in_blocks_ + 2) * positions_ * lanes_ * static_cast<index_t>(sizeof(T));
-    const index_t tiles = std::max<index_t>(gemm_kernels<T>().max_rows, static_cast<index_t>(cache_sizes().l2 * 6 / 10) / bytes);
-    block_w_ = ceil_div(tiles_w_, ceil_div(tiles_w_, tiles));
-    block_h_ = std::clamp<index_t>(tiles / block_w_, 1, tiles_h_);
-    block_h_ = ceil_div(tiles_h_, ceil_div(tiles_h_, block_h_));
+    choose_block();
+  }
+
+  // The same weights, which must outlive this, for images of another size, without bias and activation.
+  Winograd(const Winograd& from, const ConvGeometry& g)
+      : ConvEngine<T>(g, ConvOptions{}, nullptr),
+        m_(from.m_),
+        positions_(from.positions_),
+        lanes_(from.lanes_),
+        in_blocks_(from.in_blocks_),
+        out_blocks_(from.out_blocks_),
+        tiles_h_(ceil_div(g.out_h, m_)),
+        tiles_w_(ceil_div(g.out_w, m_)),
+        packed_bytes_(from.packed_bytes_),
+        kept_(0),
+        recycled_(0),
+        packed_(from.packed_) {
+    choose_block();
   }
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
@@ -83,7 +110,86 @@ class Winograd final : public ConvEngine<T> {
     return static_cast<std::size_t>(positions_ * v_stride(tiles) + std::max(input_phase, output_phase)) * sizeof(T);
   }
 
+  // Three images of one tile: Gaussian; Gaussian with each input channel divided by the size of its weights, as where a norm
+  // follows every layer; and one value everywhere, where no rounding errors cancel. Looked at is the diagonal of the tile; the
+  // mean of the convolution of absolute values stands for its maximum over a larger image, and of random errors a multiple for
+  // their largest.
+  double probe(const T* weight) const override {
+    constexpr index_t kImages = 3;
+    constexpr index_t kGrain = 1024;
+    constexpr double kConstant = 1.1, kTail = 2.5;
+    ConvGeometry g = this->geometry_;
+    const index_t channels = g.group_in(), products = channels * g.taps();
+    g.pad_top = g.pad_bottom = g.pad_left = g.pad_right = 0;
+    g.out_h = g.out_w = m_;
+    g.in_h = g.in_w = m_ + 2;
+    // Sums of the absolute weights: of each pair of channels, of each input channel.
+    std::vector<double> pair_size(static_cast<std::size_t>(g.out_channels * channels)), size(static_cast<std::size_t>(g.in_channels));
+    parallel_for(
+        g.out_channels * channels,
+        [&](index_t pair) {
+          for (index_t tap = 0; tap < 9; ++tap) pair_size[pair] += std::abs(double(weight[pair * 9 + tap]));
+        },
+        kGrain);
+    for (index_t oc = 0; oc < g.out_channels; ++oc)
+      for (index_t c = 0; c < channels; ++c) size[oc / g.group_out() * channels + c] += pair_size[oc * channels + c];
+    const auto deviation = [&](index_t image, index_t c) { return image == 0 ? 1 : size[c] > 0 ? 1 / size[c] : 0; };
+    std::vector<double> mean(static_cast<std::size_t>(kImages * g.in_channels));  // of absolute values
+    for (index_t image = 0; image < kImages; ++image)
+      for (index_t c = 0; c < g.in_channels; ++c)
+        mean[image * g.in_channels + c] = image == 2 ? kConstant : std::sqrt(2 / std::numbers::pi) * deviation(image, c);
+    std::vector<T> inputs(static_cast<std::size_t>(kImages * g.in_channels * g.in_h * g.in_w));
+    std::vector<T> outputs(static_cast<std::size_t>(kImages * g.out_channels * g.out_h * g.out_w));
+    const auto x = nchw_view(inputs.data(), kImages, g.in_channels, g.in_h, g.in_w);
+    const auto y = nchw_view(outputs.data(), kImages, g.out_channels, g.out_h, g.out_w);
+    std::minstd_rand random(1);
+    const auto gaussian = [&] {  // by the central limit: the same numbers with every library
+      double sum = -6;
+      for (int i = 0; i < 12; ++i) sum += double(random()) / double(std::minstd_rand::max());
+      return sum;
+    };
+    for (index_t image = 0; image < kImages; ++image)
+      for (index_t c = 0; c < g.in_channels; ++c)
+        for (index_t i = 0; i < g.in_h * g.in_w; ++i)
+          x.channel(image, c)[i] = static_cast<T>(image == 2 ? kConstant : gaussian() * deviation(image, c));
+    Winograd(*this, g).run(x, nullptr, y);
+
+    // What the diagonal sees of the images: [image][pixel][channel][tap].
+    std::vector<double> windows(static_cast<std::size_t>(kImages * m_ * g.in_channels * 9));
+    double* to = windows.data();
+    for (index_t image = 0; image < kImages; ++image)
+      for (index_t i = 0; i < m_; ++i)
+        for (index_t c = 0; c < g.in_channels; ++c)
+          for (index_t tap = 0; tap < 9; ++tap) *to++ = x.channel(image, c)[(i + tap / 3) * x.sh + i + tap % 3];
+
+    std::vector<double> worst(static_cast<std::size_t>(g.out_channels));
+    parallel_for(g.out_channels, [&](index_t oc) {
+      const index_t first = oc / g.group_out() * channels;
+      for (index_t image = 0; image < kImages; ++image) {
+        const double* means = mean.data() + image * g.in_channels + first;
+        const double scale = std::inner_product(means, means + channels, pair_size.data() + oc * channels, 0.0);
+        double error = 0;
+        for (index_t i = 0; i < m_; ++i) {
+          const double* window = windows.data() + ((image * m_ + i) * g.in_channels + first) * 9;
+          const double exact = dot(weight + oc * products, window, products);
+          error = std::max(error, std::abs(y.channel(image, oc)[i * y.sh + i] - exact));
+        }
+        if (scale > 0) worst[oc] = std::max(worst[oc], (image == 2 ? 1 : kTail) * error / scale);
+      }
+    });
+    return *std::max_element(worst.begin(), worst.end()) / (std::numeric_limits<T>::epsilon() / 2);
+  }
+
  private:
+  void choose_block() {
+    // Transformed input and products of a block in about half of L2, but no fewer tiles than fill the registers.
+    const index_t bytes = (in_blocks_ + 2) * positions_ * lanes_ * static_cast<index_t>(sizeof(T));
+    const index_t tiles = std::max<index_t>(gemm_kernels<T>().max_rows, static_cast<index_t>(cache_sizes().l2 * 6 / 10) / bytes);
+    block_w_ = ceil_div(tiles_w_, ceil_div(tiles_w_, tiles));
+    block_h_ = std::clamp<index_t>(tiles / block_w_, 1, tiles_h_);
+    block_h_ = ceil_div(tiles_h_, ceil_div(tiles_h_, block_h_));
+  }
+
   struct Block {  // of tiles
     index_t n, group, row, rows, column, columns;
     index_t tiles() const { return rows * columns; }

@@ -57,6 +57,21 @@ void* aligned_allocate(std::size_t bytes) {
 
 void aligned_free(void* memory, std::size_t) noexcept { std::free(memory); }
 
+void* Arena::allocate(std::size_t bytes) {
+  if (bytes == 0) return nullptr;
+  constexpr std::size_t kLeast = std::size_t{64} << 10, kMost = std::size_t{32} << 20;
+  const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  if (rounded < bytes) throw std::bad_alloc();
+  if (rounded > size_ - used_) {
+    const std::size_t size = std::max(rounded, std::clamp(total_, kLeast, kMost));  // doubling, so that there are few
+    chunks_.emplace_back(aligned_allocate(size));
+    total_ += size;
+    size_ = size;
+    used_ = 0;
+  }
+  return static_cast<std::byte*>(chunks_.back().get()) + (std::exchange(used_, used_ + rounded));
+}
+
 Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(0) {
   if (bytes == 0) return;
   // Sizes in steps of a quarter power of two, so that nearby sizes share buffers.

@@ -38,9 +38,16 @@ void cpu_relax() {
 // Workers wait for `epoch_` to move, by spinning first and then on a condition variable. One region runs at a time.
 class Pool {
  public:
-  void run(int threads, TaskQueue& queue, const std::function<void(TaskQueue&)>& body) {
+  void run(int threads, std::int64_t tasks, std::int64_t grain, const std::function<void(TaskQueue&)>& body) {
     grow(threads - 1);
-    queue_ = &queue;
+    if (threads > std::ssize(shares_)) shares_ = std::vector<TaskShare>(threads);
+    const std::int64_t runs = (tasks + grain - 1) / grain;
+    for (int i = 0; i < threads; ++i) {
+      shares_[i].next.store(runs * i / threads * grain, std::memory_order_relaxed);
+      shares_[i].end = std::min(runs * (i + 1) / threads * grain, tasks);
+    }
+    count_ = threads;
+    grain_ = grain;
     body_ = &body;
     std::fegetenv(&environment_);
     error_ = nullptr;
@@ -50,7 +57,7 @@ class Pool {
       epoch_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
-    work();
+    work(0);
     {
       // Whoever has not come by now finds nothing to do: a worker without a core must not hold up the region.
       const std::lock_guard lock(mutex_);
@@ -91,17 +98,18 @@ class Pool {
       }
       if (!takes_part) continue;
       std::fesetenv(&environment_);
-      work();
+      work(index + 1);
       working_.fetch_sub(1, std::memory_order_release);
     }
   }
 
-  void work() {
+  void work(int own) {
     inside_region = true;
     try {
-      (*body_)(*queue_);
+      TaskQueue queue(shares_.data(), count_, own, grain_);
+      (*body_)(queue);
     } catch (...) {
-      queue_->abandon();
+      for (int i = 0; i < count_; ++i) shares_[i].next.store(shares_[i].end, std::memory_order_relaxed);  // abandon the rest
       const std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
     }
@@ -122,7 +130,9 @@ class Pool {
   std::atomic<int> working_{0};
   int open_to_ = 0;  // workers below this index may join the current region
   unsigned waits_ = 0;
-  TaskQueue* queue_ = nullptr;
+  std::vector<TaskShare> shares_;
+  int count_ = 0;  // of the shares in use
+  std::int64_t grain_ = 1;
   std::fenv_t environment_;  // the caller's rounding and subnormals, so that results do not depend on who computes them
   const std::function<void(TaskQueue&)>* body_ = nullptr;
   std::exception_ptr error_;
@@ -191,12 +201,13 @@ int set_thread_override(int threads) {
 
 void parallel(std::int64_t tasks, const std::function<void(TaskQueue&)>& body, std::int64_t grain) {
   if (tasks <= 0) return;
-  TaskQueue queue(tasks, grain);
   const int threads = static_cast<int>(std::min<std::int64_t>(num_threads(), (tasks + grain - 1) / grain));
   if (threads > 1 && !inside_region) {
     Pool& p = pool();
-    if (const std::unique_lock lock(p.busy(), std::try_to_lock); lock) return p.run(threads, queue, body);
+    if (const std::unique_lock lock(p.busy(), std::try_to_lock); lock) return p.run(threads, tasks, grain, body);
   }
+  TaskShare all{0, tasks};
+  TaskQueue queue(&all, 1, 0, grain);
   body(queue);
 }
 

@@ -20,6 +20,7 @@ namespace fastconv {
 // What every batch size shares, by the value's number in the optimised graph.
 template <class T>
 struct Packed {
+  const std::shared_ptr<Arena> arena = std::make_shared<Arena>();
   std::map<ValueId, std::shared_ptr<const Conv2d<T>>> convs;
   std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
   mutable std::mutex mutex;  // held while lowering
@@ -116,6 +117,7 @@ class Lowering {
   Place constant(ValueId id, bool blocked);
   Place place(ValueId id) { return graph_.is_constant(id) ? as(id, false) : places_[id]; }
   std::shared_ptr<const T> constant_data(ValueId id) const;  // null for kNone
+  const T* weights(ValueId id);                              // scaled; valid until the next call
 
   // Views: of a value of up to 4 dimensions, of a contiguous one as if it had these sizes, and of any for its address.
   Operand<T> image(const Place& place, const Shape& shape) const;
@@ -147,6 +149,7 @@ class Lowering {
   std::map<std::pair<ValueId, bool>, Place> converted_;
   // By the depthwise convolution: what computes it together with the 1x1 convolution before it, which has no place.
   std::map<ValueId, std::shared_ptr<const PointwiseDepthwise<T>>> joined_;
+  AlignedArray<T> scaled_;  // the weights that are being packed
   std::vector<std::vector<ValueId>> values_in_;  // by buffer
   Program<T> program_;
 };

@@ -2,6 +2,8 @@
 #include "cpu/lower.h"
 #include "fastconv/cpu.h"
 #include "fastconv/error.h"
+#include "fastconv/thread_pool.h"
+#include "kernels/pack/pack.h"
 
 namespace fastconv {
 namespace {
@@ -48,14 +50,31 @@ ConvOptions Lowering<T>::conv_options(const ConvGeometry& geometry, Activation a
 }
 
 template <class T>
+const T* Lowering<T>::weights(ValueId id) {
+  const auto& constant = *graph_[id].as<op::Constant>();
+  const T* data = static_cast<const T*>(constant.data.get());
+  if (!constant.scale) return data;
+  constexpr std::size_t kLargePages = std::size_t{4} << 20;  // of a larger array than needed, what is not used costs nothing
+  const index_t size = checked_size(graph_.shape(id)), rows = graph_.shape(id)[0];
+  if (scaled_.size() < static_cast<std::size_t>(size))
+    scaled_ = AlignedArray<T>(std::max(static_cast<std::size_t>(size), kLargePages / sizeof(T)));
+  const index_t row = rows ? size / rows : 0;
+  parallel_for(
+      rows, [&](index_t i) { pack_kernels<T>().scale(data + i * row, (*constant.scale)[i], row, scaled_.data() + i * row); },
+      ceil_div(16384, std::max<index_t>(row, 1)));
+  return scaled_.data();
+}
+
+template <class T>
 std::shared_ptr<const Conv2d<T>> Lowering<T>::conv(ValueId id, bool nchw) {
   const Node& node = graph_[id];
   std::shared_ptr<const Conv2d<T>>& conv = packed_.convs[id];
   if (!conv) {
     const ConvGeometry geometry = geometry_of(graph_, node);
     const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
-    conv = std::make_shared<const Conv2d<T>>(geometry, conv_options(geometry, activation_of(node), nchw),
-                                             constant_data(node.inputs[1]).get(), constant_data(bias).get());
+    ConvOptions options = conv_options(geometry, activation_of(node), nchw);
+    options.arena = packed_.arena;
+    conv = std::make_shared<const Conv2d<T>>(geometry, options, weights(node.inputs[1]), constant_data(bias).get());
   }
   return conv;
 }

@@ -1,6 +1,6 @@
 // Everything that is y = x * scale + shift along one axis (batch norms, ConvNeXt's layer scale, biases added by hand)
 // becomes a ScaleShift, and goes into the weights of the convolution or linear layer before it. Computed in double and
-// rounded once.
+// rounded once: only when weights are packed, so that there is never a second copy of them all.
 #include <cmath>
 #include <optional>
 
@@ -100,18 +100,24 @@ ValueId fold_into(Graph& out, const Node before, const Affine& affine) {
   if (!plain) return kNone;
   const ValueId weight = before.inputs[1], bias = optional_input(before, 2);
   const Shape weight_shape = out.shape(weight);
-  Numbers w = read(out, weight), b = read_or(out, bias, before.shape[channel_axis], 0);
-  const index_t channels = before.shape[channel_axis], count = static_cast<index_t>(w.size());
+  const index_t channels = before.shape[channel_axis];
+  ValueId folded_weight = kNone;
   if (const auto* transposed = before.as<op::ConvTranspose2d>()) {  // (in, out / groups, kh, kw)
     const index_t group_in = weight_shape[0] / transposed->groups, group_out = weight_shape[1];
     const index_t taps = weight_shape[2] * weight_shape[3];
-    for (index_t i = 0; i < count; ++i)
+    Numbers w = read(out, weight);
+    for (index_t i = 0; i < static_cast<index_t>(w.size()); ++i)
       w[i] *= affine.scale[i / taps / group_out / group_in * group_out + i / taps % group_out];
+    folded_weight = write(out, weight_shape, std::move(w));
   } else {
-    for (index_t i = 0; i < count; ++i) w[i] *= affine.scale[i / (count / channels)];
+    const op::Constant constant = *out[weight].as<op::Constant>();
+    auto scale = std::make_shared<Numbers>(affine.scale);
+    for (index_t c = 0; constant.scale && c < channels; ++c) (*scale)[c] *= (*constant.scale)[c];
+    folded_weight = out.add_constant(weight_shape, constant.data, std::move(scale));
   }
+  Numbers b = read_or(out, bias, channels, 0);
   for (index_t c = 0; c < channels; ++c) b[c] = b[c] * affine.scale[c] + affine.shift[c];
-  const ValueId folded_weight = write(out, weight_shape, std::move(w)), folded_bias = write(out, {channels}, std::move(b));
+  const ValueId folded_bias = write(out, {channels}, std::move(b));
   return out.add(std::move(op), {before.inputs[0], folded_weight, folded_bias}, before.name);
 }
 

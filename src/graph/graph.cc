@@ -49,8 +49,8 @@ ValueId Graph::add_input(const Shape& shape) {
   return inputs_.back();
 }
 
-ValueId Graph::add_constant(const Shape& shape, std::shared_ptr<const void> data) {
-  nodes_.push_back({op::Constant{std::move(data)}, {}, shape, ""});
+ValueId Graph::add_constant(const Shape& shape, std::shared_ptr<const void> data, std::shared_ptr<const std::vector<double>> scale) {
+  nodes_.push_back({op::Constant{std::move(data), std::move(scale)}, {}, shape, ""});
   return size() - 1;
 }
 
@@ -86,7 +86,7 @@ Graph Graph::with_batch(index_t batch) const {
       if (!shape.empty()) shape[0] = batch;
       out.add_input(shape);
     } else if (const auto* constant = node.as<op::Constant>()) {
-      out.add_constant(node.shape, constant->data);
+      out.add_constant(node.shape, constant->data, constant->scale);
     } else {
       Operator op = node.op;
       const Shape& x = shape(node.inputs[0]);
@@ -107,7 +107,9 @@ Graph Graph::with_batch(index_t batch) const {
 namespace {
 
 bool same_constants(const Node& a, const Node& b, DType dtype) {
-  const void *x = a.as<op::Constant>()->data.get(), *y = b.as<op::Constant>()->data.get();
+  const op::Constant &s = *a.as<op::Constant>(), &t = *b.as<op::Constant>();
+  if (s.scale != t.scale && !(s.scale && t.scale && *s.scale == *t.scale)) return false;
+  const void *x = s.data.get(), *y = t.data.get();
   return x && y && std::memcmp(x, y, static_cast<std::size_t>(checked_size(a.shape)) * item_size(dtype)) == 0;
 }
 
@@ -126,7 +128,7 @@ bool Graph::same_as(const Graph& other) const {
 ValueId Rewriter::copy(ValueId id) {
   const Node& node = in[id];
   if (node.as<op::Input>()) return out.add_input(node.shape);
-  if (const auto* constant = node.as<op::Constant>()) return out.add_constant(node.shape, constant->data);
+  if (const auto* constant = node.as<op::Constant>()) return out.add_constant(node.shape, constant->data, constant->scale);
   std::vector<ValueId> inputs;
   for (const ValueId input : node.inputs) inputs.push_back(mapped(input));
   return out.add(node.op, std::move(inputs), node.name);

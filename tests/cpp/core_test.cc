@@ -75,6 +75,20 @@ TEST(scratch_is_aligned_and_reused) {
   CHECK(empty.as<char>() == nullptr);
 }
 
+TEST(arrays_in_an_arena_lie_apart) {
+  Arena arena;
+  std::vector<AlignedArray<unsigned char>> arrays;
+  for (const std::size_t size : {1, 64, 65, 1 << 16, 3, 5 << 20, 7, 1 << 20}) {
+    arrays.emplace_back(size, &arena);
+    CHECK(reinterpret_cast<std::uintptr_t>(arrays.back().data()) % kAlignment == 0);
+    std::fill_n(arrays.back().data(), size, static_cast<unsigned char>(arrays.size()));
+  }
+  for (std::size_t i = 0; i < arrays.size(); ++i)
+    for (std::size_t k = 0; k < arrays[i].size(); ++k) CHECK(arrays[i].data()[k] == i + 1);
+  CHECK(arena.allocate(0) == nullptr);
+  CHECK_THROWS(arena.allocate(~std::size_t{0}), std::bad_alloc);
+}
+
 TEST(flush_denormals_restores_the_mode) {
   volatile float tiny = 1e-40f;
   {

@@ -89,16 +89,32 @@ TEST(affine_maps_fold_into_weights) {
   const Graph g = optimize(graph);
   CHECK(count(g, "conv2d") == 1 && count(g, "constant") == 2 && g.size() == 4);
   const Node& node = g[g.outputs()[0]];
-  const auto first = [&](int i) { return *static_cast<const float*>(g[node.inputs[i]].as<op::Constant>()->data.get()); };
-  CHECK(first(1) == 0.25f);          // 1 / 2 * 0.5
-  CHECK(first(2) == -0.75f + 1.0f);  // -3 / 2 * 0.5 + 1
+  const auto constant = [&](int i) { return *g[node.inputs[i]].as<op::Constant>(); };
+  const auto first = [&](int i) { return *static_cast<const float*>(constant(i).data.get()); };
+  CHECK(first(1) == 1 && *constant(1).scale == std::vector(3, 0.25));  // 1 / 2 * 0.5
+  CHECK(first(2) == -0.75f + 1.0f);                                    // -3 / 2 * 0.5 + 1
+}
+
+TEST(graphs_with_other_scales_differ) {
+  const auto data = numbers(2, 1);
+  const auto graph = [&](std::shared_ptr<const std::vector<double>> scale) {
+    Graph g(DType::f32);
+    g.add_constant({2}, data, std::move(scale));
+    return g;
+  };
+  const auto scale = [](double first) { return std::make_shared<const std::vector<double>>(std::vector{first, 1.0}); };
+  CHECK(graph(scale(2)).same_as(graph(scale(2))) && graph(nullptr).same_as(graph(nullptr)));
+  CHECK(!graph(scale(2)).same_as(graph(scale(3))) && !graph(scale(2)).same_as(graph(nullptr)));
+  CHECK(!graph(nullptr).same_as(graph(scale(2))));
 }
 
 TEST(optimising_and_changing_the_batch_commute) {
   Graph graph(DType::f32);
   const ValueId x = graph.add_input({2, 16, 4, 4});
   ValueId y = graph.add(op::Activate{Activation::relu}, {conv(graph, x, 16)});
-  y = graph.add(op::Binary{BinaryKind::add}, {x, conv(graph, y, 16)});
+  const ValueId ones = graph.add_constant({16}, numbers(16, 1));
+  y = graph.add(op::BatchNorm{}, {conv(graph, y, 16), ones, ones});
+  y = graph.add(op::Binary{BinaryKind::add}, {x, y});
   y = graph.add(op::Reshape{{2, 16 * 4 * 4}}, {y});
   graph.set_outputs({graph.add(op::Slice{{0, 0}, {2, 8}, {1, 1}}, {y})});
   const Graph a = optimize(graph).with_batch(5), b = optimize(graph.with_batch(5));

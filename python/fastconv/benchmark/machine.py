@@ -16,11 +16,11 @@ import numpy.typing as npt
 import fastconv
 from fastconv import _core
 
-_SECONDS = 0.01  # of one measurement: longer than a time slice lost to others is likely to spoil
+_SECONDS = 0.002  # of one measurement: short, so that some fall between the time slices of others
 
 
 def peak_flops(
-    threads: int | None = None, dtype: npt.DTypeLike = "float32", repeats: int = 10
+    threads: int | None = None, dtype: npt.DTypeLike = "float32", repeats: int = 50
 ) -> float:
     """Measure the most floating-point operations a second that multiply-adds in registers reach.
 
@@ -31,7 +31,7 @@ def peak_flops(
     dtype : {"float32", "float64"}
         Of the numbers.
     repeats : int
-        Measurements of 10 ms, of which the best counts.
+        Measurements of 2 ms, of which the best counts.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def peak_flops(
     return _best(lambda: _core.measure_flops(kind, _SECONDS), threads, repeats)
 
 
-def read_bandwidth(nbytes: int, threads: int | None = None, repeats: int = 5) -> float:
+def read_bandwidth(nbytes: int, threads: int | None = None, repeats: int = 25) -> float:
     """Measure the bytes a second that threads read, each from its own memory.
 
     Parameters
@@ -53,7 +53,7 @@ def read_bandwidth(nbytes: int, threads: int | None = None, repeats: int = 5) ->
     threads : int, optional
         On how many threads at once; by default as many as are in use.
     repeats : int
-        Measurements of 10 ms, of which the best counts.
+        Measurements of 2 ms, of which the best counts.
 
     Examples
     --------

@@ -7,7 +7,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy.typing as npt
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from fastconv.models._config import Facts, from_config
 from fastconv.models._variants import decide
 from fastconv.nn import init
-from fastconv.nn.module import listed, state_array
+from fastconv.nn.module import freeze, listed, state_array
 from fastconv.weights._common import quote
 from fastconv.weights.naming import NATIVE, recognise, rename
 
@@ -85,8 +84,6 @@ def open_weights(weights: Weights) -> Opened:
             f"weights must be None, a path or a mapping, got {type(weights).__name__}: pass one of"
             f"{FORMS}"
         )
-    from fastconv.weights import load
-
     if isinstance(weights, str) and weights.startswith(("hub:", "hf-hub:")):
         from fastconv.weights._hub import fetch
 
@@ -94,7 +91,7 @@ def open_weights(weights: Weights) -> Opened:
         source = f"hub:{files.repo}@{files.revision}"
         return Opened(
             source,
-            load(files.weights),
+            _load(files.weights),
             files.config,
             f"{source}, config.json",
             files.preprocessor,
@@ -102,7 +99,7 @@ def open_weights(weights: Weights) -> Opened:
     if isinstance(weights, str) and weights.startswith("package:"):
         from fastconv.models._packaged import packaged_weights
 
-        return Opened(weights, load(packaged_weights(weights.removeprefix("package:"))))
+        return Opened(weights, _load(packaged_weights(weights.removeprefix("package:"))))
 
     source = os.fspath(weights)
     folder, path = os.path.split(source)[0], source
@@ -116,19 +113,29 @@ def open_weights(weights: Weights) -> Opened:
                 f"{source}: the folder has no weights; expected {' or '.join(WEIGHT_FILES)}, or "
                 "the path of a file"
             )
-    state_dict = load(path)
-    config_path = Path(folder, "config.json")
+    state_dict = _load(path)
+    config_path = os.path.join(folder, "config.json")
     config = _read_json(config_path)
     if config is None or not {"architecture", "model_type"} & config.keys():
         return Opened(source, state_dict)
-    preprocessor = _read_json(Path(folder, "preprocessor_config.json"))
-    return Opened(source, state_dict, config, str(config_path), preprocessor)
+    preprocessor = _read_json(os.path.join(folder, "preprocessor_config.json"))
+    return Opened(source, state_dict, config, config_path, preprocessor)
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
+    """Read a file into arrays that a model keeps as they are, without a copy."""
+    from fastconv.weights import load
+
+    state_dict = load(path)
+    for array in state_dict.values():
+        freeze(array)
+    return state_dict
+
+
+def _read_json(path: str) -> dict[str, Any] | None:
     from fastconv.weights._json import read_json_object
 
-    return read_json_object(path) if path.is_file() else None
+    return read_json_object(path) if os.path.isfile(path) else None
 
 
 class Understood(NamedTuple):

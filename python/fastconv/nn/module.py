@@ -488,6 +488,14 @@ def read_only(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
     return array
 
 
+def freeze(array: Array) -> None:
+    """Make an array that nobody else holds read-only, all the way down: `read_only` keeps it."""
+    kept: Any = array
+    while isinstance(kept, np.ndarray):
+        kept.flags.writeable = False
+        kept = kept.base
+
+
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 

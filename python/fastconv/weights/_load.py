@@ -13,7 +13,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
 
     The format is recognised from the content; the suffix of the file does not matter:
 
-    - safetensors (needs the extra ``[weights]``);
+    - safetensors;
     - torch's ``.pth``/``.pt``: the zip format, and the stream format of torch before 1.6;
     - NumPy's ``.npz``.
 
@@ -37,16 +37,16 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
     -------
     dict of str to ndarray
         In the order of the file. Each array is C-contiguous, aligned, in native byte order and
-        writable, and no two share memory. float16, float32, float64, integers and bool keep their
-        dtype; bfloat16, which NumPy lacks, becomes float32 with the same values.
+        writable, and no two overlap. The file is read, not mapped: it may change or vanish
+        afterwards. The arrays of a safetensors file are views of one buffer, which lives as long as
+        any of them: ``.copy()`` keeps one alone. float16, float32, float64, integers and bool keep
+        their dtype; bfloat16, which NumPy lacks, becomes float32 with the same values.
 
     Raises
     ------
     WeightsError
         (a ``ValueError``) The file is none of these formats, or is truncated, corrupt or hostile,
         or its arrays would take far more memory than its size explains.
-    ImportError
-        The file is safetensors and that package is not installed.
     OSError
         The file cannot be opened, for example ``FileNotFoundError``.
 

@@ -1,16 +1,17 @@
-"""The safetensors format, through the ``safetensors`` package.
+"""The safetensors format: the length of a header, the header in JSON, the data.
 
-https://github.com/huggingface/safetensors
+https://github.com/huggingface/safetensors#format
 """
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.weights._common import Array, Source, quote, widen_bfloat16
+from fastconv.weights._common import Array, Source, describe_shape, quote, widen_bfloat16
 from fastconv.weights._json import MAX_JSON_BYTES, parse_json_object
 
 _DTYPES = {
@@ -29,46 +30,45 @@ _DTYPES = {
     "BF16": "uint16",  # the bits
 }
 
-_MISSING = (
-    "safetensors files need the package safetensors; install it: pip install 'fastconv[weights]'"
-)
+
+class _Tensor(NamedTuple):
+    """What the header says about a tensor."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    begin: int
+    """Of its bytes, from the end of the header."""
+    end: int
 
 
 def read_safetensors(source: Source) -> dict[str, Array]:
-    """Read all tensors of a safetensors file."""
-    try:
-        from safetensors import SafetensorError, deserialize
-    except ImportError as error:
-        raise ImportError(f"{source.path}: {_MISSING}") from error
-    order = _check_header(source)
-    try:
-        tensors = deserialize(source.file.read())  # type: ignore[no-untyped-call]
-    except SafetensorError as error:
-        raise source.error(f"corrupt or truncated safetensors file: {error}") from error
+    """Read all tensors of a safetensors file, as views of one buffer.
+
+    That buffer has fewer and larger pages than arrays of their own, whose page faults would cost
+    several times what reading costs. The file is not mapped: a truncated one would end the process.
+    """
+    tensors = _read_header(source)
+    data = np.empty(source.size - source.file.tell(), np.uint8)
+    if source.file.readinto(data) != data.size:  # type: ignore[attr-defined]
+        raise source.error("the file has been truncated while it was read")
     arrays: dict[str, Array] = {}
-    while tensors:
-        name, tensor = tensors.pop()  # so that its copy of the data is freed at once
-        what = f"the tensor {quote(name)}"
-        if tensor["dtype"] not in _DTYPES:
-            raise source.error(
-                f"{what} has dtype {tensor['dtype']}; expected one of {', '.join(_DTYPES)}"
-            )
-        dtype = np.dtype(_DTYPES[tensor["dtype"]])
-        numel = source.check_shape(tensor["shape"], dtype, what)
-        flat = np.empty(numel, dtype=dtype)
-        flat.view(np.uint8)[:] = np.frombuffer(tensor["data"], dtype=np.uint8) if numel else 0
+    for tensor in tensors:
+        array = data[tensor.begin : tensor.end].view(_DTYPES[tensor.dtype])
+        if not array.flags.aligned:
+            array = array.copy()
         if sys.byteorder == "big":
-            flat.byteswap(inplace=True)
-        array = widen_bfloat16(flat) if tensor["dtype"] == "BF16" else flat
-        arrays[name] = array.reshape(tensor["shape"])
-    return {name: arrays[name] for name in order}
+            array.byteswap(inplace=True)
+        if tensor.dtype == "BF16":
+            array = widen_bfloat16(array)
+        arrays[tensor.name] = array.reshape(tensor.shape)
+    return arrays
 
 
-def _check_header(source: Source) -> list[str]:
-    """Check what the package does not, before it reads the whole file; return the names in order.
+def _read_header(source: Source) -> list[_Tensor]:
+    """Read and check the header; leave the file at the data.
 
-    The package takes headers of 100 MB, whose objects need gigabytes, and the last of two tensors
-    with one name.
+    The tensors must cover the data without holes and without sharing any of it.
     """
     length = int.from_bytes(source.file.read(8), "little")
     if length > MAX_JSON_BYTES:
@@ -79,26 +79,49 @@ def _check_header(source: Source) -> list[str]:
         source.file.read(length),
         lambda message: source.error(f"corrupt or truncated safetensors header: {message}"),
     )
-    source.file.seek(0)
     header.pop("__metadata__", None)
-    end = 8 + length
-    for name, entry in header.items():
-        match entry:
-            case {"data_offsets": [int(), int(stop)]}:
-                end = max(end, 8 + length + stop)
-            case _:
-                raise source.error(f"the tensor {quote(name)} has no data_offsets [start, end]")
-    if end != source.size:
+    tensors = [_tensor(source, name, entry) for name, entry in header.items()]
+    end = 0
+    for tensor in sorted(tensors, key=lambda tensor: (tensor.begin, tensor.end)):
+        if tensor.begin != end:
+            raise source.error(
+                f"the tensor {quote(tensor.name)} has data_offsets that do not begin at {end}, "
+                "where those of the one before it end"
+            )
+        end = tensor.end
+    if 8 + length + end != source.size:
         raise source.error(
-            f"corrupt or truncated: the tensors end at byte {end} of a file of {source.size} bytes"
+            f"corrupt or truncated: the tensors end at byte {8 + length + end} of a file of "
+            f"{source.size} bytes"
         )
-    return list(header)
+    return tensors
 
 
-def serialise_safetensors(arrays: Mapping[str, Array]) -> bytes:
-    """Return the bytes of a safetensors file that holds ``arrays``."""
-    try:
-        from safetensors.numpy import save
-    except ImportError as error:
-        raise ImportError(_MISSING) from error
-    return save(dict(arrays))
+def _tensor(source: Source, name: str, entry: Any) -> _Tensor:
+    what = f"the tensor {quote(name)}"
+    if not isinstance(entry, dict):
+        raise source.error(f"{what} has no dtype, shape and data_offsets")
+    dtype: Any = entry.get("dtype")
+    shape: Any = entry.get("shape")
+    offsets: Any = entry.get("data_offsets")
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise source.error(
+            f"{what} has dtype {quote(str(dtype))}; expected one of {', '.join(_DTYPES)}"
+        )
+    if not _are_sizes(shape):
+        raise source.error(f"{what} has no shape of whole numbers")
+    if not _are_sizes(offsets) or len(offsets) != 2:
+        raise source.error(f"{what} has no data_offsets [begin, end]")
+    begin, end = offsets
+    itemsize = np.dtype(_DTYPES[dtype])
+    source.check_shape(shape, itemsize, what)
+    if end - begin != math.prod(shape) * itemsize.itemsize:
+        raise source.error(
+            f"{what} has data_offsets {describe_shape(offsets)}, which do not fit its dtype "
+            f"{dtype} and shape {describe_shape(shape)}"
+        )
+    return _Tensor(name, dtype, shape, begin, end)
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from fastconv.weights._common import LOADED_DTYPES, Array
-from fastconv.weights._safetensors import serialise_safetensors
 
 
 def save(path: str | os.PathLike[str], state_dict: Mapping[str, Array]) -> None:
@@ -48,7 +47,7 @@ def save(path: str | os.PathLike[str], state_dict: Mapping[str, Array]) -> None:
     """
     path = os.fspath(path)
     suffix = os.path.splitext(path)[1]
-    serialise = {".safetensors": serialise_safetensors, ".npz": _serialise_npz}.get(suffix)
+    serialise = {".safetensors": _serialise_safetensors, ".npz": _serialise_npz}.get(suffix)
     if serialise is None:
         raise ValueError(
             f"path must end in .safetensors or .npz, which says the format to write; got {path!r}"
@@ -88,6 +87,18 @@ def _checked(state_dict: Mapping[str, Array]) -> dict[str, Array]:
             )
         arrays[name] = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     return arrays
+
+
+def _serialise_safetensors(arrays: Mapping[str, Array]) -> bytes:
+    """Return the content of a safetensors file."""
+    try:
+        from safetensors.numpy import save
+    except ImportError as error:
+        raise ImportError(
+            "writing safetensors files needs the package safetensors; install it: "
+            "pip install 'fastconv[weights]'"
+        ) from error
+    return save(dict(arrays))
 
 
 def _serialise_npz(arrays: Mapping[str, Array]) -> bytes:

@@ -210,8 +210,13 @@ void pack_weights(const T* weight, index_t stride, index_t channels, index_t k, 
   }
 }
 
+template <class T>
+void scale(const T* x, double factor, index_t count, T* out) {
+  for (index_t i = 0; i < count; ++i) out[i] = T(double(x[i]) * factor);
+}
+
 }  // namespace
 }  // namespace fastconv::FASTCONV_ISA
 
 FASTCONV_DEFINE_KERNELS(PackKernels, pack_kernels,
-                        {pack<T>, unpack<T>, im2col<T>, finish_tile<T>, pack_weights<T>, FASTCONV_ISA::lanes<T>})
+                        {pack<T>, unpack<T>, im2col<T>, finish_tile<T>, pack_weights<T>, scale<T>, FASTCONV_ISA::lanes<T>})

@@ -59,6 +59,7 @@ struct PackKernels {
   // out + position[k] * out_stride, zero beyond `channels`.
   void (*pack_weights)(const T* weight, index_t stride, index_t channels, index_t k, const index_t* position, T* out,
                        index_t out_stride);
+  void (*scale)(const T* x, double factor, index_t count, T* out);  // out[i] = x[i] * factor, rounded once
   int lanes;
 };
 
