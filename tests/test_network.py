@@ -273,7 +273,17 @@ def test_steps_and_memory(module, x):
     assert network.memory["packed"] > 0
     profile = network.profile(x, repeats=2)
     assert all(s["seconds"] >= 0 for s in profile)
-    assert "GFLOP/s" in str(profile)
+    assert sum(s["share"] for s in profile) == pytest.approx(1)
+    for step in (*profile, profile.total):
+        assert step["of_peak"] == pytest.approx(step["gflops"] / profile.peak_gflops)
+    assert profile.total["macs"] == steps.total["macs"] == sum(s["macs"] for s in steps)
+    assert profile.total["seconds"] == pytest.approx(sum(s["seconds"] for s in profile))
+    header, *_, total = str(profile).splitlines()
+    assert header.split()[-6:] == ["ms", "share", "GFLOP/s", "of", "peak", "reason"]
+    assert total.startswith("total ")
+    assert "100.0%" in total
+    assert list(steps.total) == ["macs"]
+    assert "GFLOP/s" not in str(steps)
 
 
 class Expansion(nn.Module):
@@ -515,7 +525,6 @@ def test_conv1d_with_residual_in_a_network():
         ({"device": "tpu"}, ValueError, "device must be one of"),
         ({"precision": "fp16"}, ValueError, "precision must be one of"),
         ({"accuracy": "best"}, ValueError, "accuracy must be one of"),
-        ({"autotune": True}, ValueError, "later version"),
         ({"taps": 3}, TypeError, "taps must be a sequence of module names"),
         ({"threads": 0}, ValueError, "threads must be from 1"),
         ({"max_workspace": -1}, ValueError, "not be negative"),

@@ -52,6 +52,8 @@ struct ConvOptions {
   bool nchw = false;
   // The weights outlive the Conv2d, which may then read them where they are instead of copying them.
   bool borrow_weights = false;
+  // Even where `algorithm` is given, another is taken if its rounding error with these weights would be too large.
+  bool fall_back = false;
   // Where packed weights go; by default into memory of their own.
   std::shared_ptr<Arena> arena = nullptr;
 };
@@ -66,6 +68,9 @@ struct AlgorithmInfo {
 };
 // All algorithms for this geometry; those that can serve first, in the order of preference.
 std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, DType dtype, const ConvOptions& options);
+
+// Whether two algorithms are known to round alike: 1x1, where each of these two sums channels in their order.
+bool same_bits(const ConvGeometry& geometry, Algorithm a, Algorithm b);
 
 template <class T>
 class ConvEngine;

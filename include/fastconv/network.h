@@ -2,11 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "fastconv/conv.h"
 #include "fastconv/graph.h"
 
 namespace fastconv {
@@ -15,6 +17,15 @@ struct NetworkOptions {
   Accuracy accuracy = Accuracy::fast;
   std::optional<std::size_t> max_workspace;  // scratch bytes of one thread that an operator may take
   int threads = 0;                           // during run(); 0: the caller's
+  std::map<ValueId, Algorithm> algorithms;   // of convolutions, by StepInfo::value; the rule decides the others
+  bool pack_weights = true;                  // false: for plan_network only
+};
+
+// An algorithm that was considered for a convolution of a network.
+struct Candidate {
+  Algorithm algorithm;
+  bool serves;         // could be taken instead of the choice
+  std::string reason;  // why it cannot, or what speaks for it or against it
 };
 
 // What one step does and why it is done so.
@@ -26,6 +37,11 @@ struct StepInfo {
   index_t macs = 0;
   std::size_t bytes = 0;      // read and written once: operands and packed weights
   std::size_t workspace = 0;  // scratch of one thread
+
+  // Of a convolution or linear layer.
+  ValueId value = kNone;              // in the optimised graph
+  std::string task;                   // all that its time depends on but machine, threads, dtype and accuracy, as text
+  std::vector<Candidate> considered;  // the rule's choice first, then others that serve
 };
 
 struct RunHooks {
@@ -51,6 +67,9 @@ class Network {
 
 // Optimises a recorded graph and decides everything. Throws std::invalid_argument where the options cannot be met.
 std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOptions& options);
+
+// The steps of the network that compile_network would make, without the time and memory of packing its weights.
+std::vector<StepInfo> plan_network(const Graph& recorded, NetworkOptions options);
 
 // For tests: whether every run first fills its arena with NaN, so that reading what nobody wrote shows.
 void set_poison_arenas(bool poison);

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _core
 from fastconv._symbolic import Graph, Symbol
+from fastconv._tuning import Times, Tuner, explain
+from fastconv.config import get_num_threads
 from fastconv.ops._args import as_array, as_int, check_device, choice, is_sequence
 
 if TYPE_CHECKING:
@@ -119,7 +122,35 @@ class _Recording:
 
 
 class Steps(list[dict[str, Any]]):
-    """The steps of a network, one dictionary each; as text, a table."""
+    """The steps of a network, one dictionary each; as text, a table.
+
+    Attributes
+    ----------
+    peak_gflops : float or None
+        Of a profile: what multiply-adds in registers reach here on as many threads.
+    verbose : bool
+        Whether the text also says what was rejected, and why.
+    """
+
+    def __init__(
+        self,
+        steps: Iterable[dict[str, Any]] = (),
+        *,
+        peak_gflops: float | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(steps)
+        self.peak_gflops = peak_gflops
+        self.verbose = verbose
+
+    @property
+    def total(self) -> dict[str, Any]:
+        """``macs`` of all steps; of a profile also ``seconds``, ``gflops`` and ``of_peak``."""
+        total: dict[str, Any] = {"macs": sum(step["macs"] for step in self)}
+        if self.peak_gflops is not None:
+            total["seconds"] = sum(step["seconds"] for step in self)
+            total |= _rates(total["macs"], total["seconds"], self.peak_gflops)
+        return total
 
     def __str__(self) -> str:
         columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
@@ -129,17 +160,55 @@ class Steps(list[dict[str, Any]]):
             ("algorithm", lambda s: s["algorithm"]),
             ("MMACs", lambda s: f"{s['macs'] / 1e6:.1f}" if s["macs"] else ""),
             ("MB", lambda s: f"{s['bytes'] / 1e6:.2f}"),
+            ("ms", lambda s: f"{s['seconds'] * 1e3:.3f}"),
+            ("share", lambda s: f"{s['share']:.1%}"),
+            ("GFLOP/s", lambda s: f"{s['gflops']:.1f}" if s["macs"] else ""),
+            ("of peak", lambda s: f"{s['of_peak']:.1%}" if s["macs"] else ""),
+            ("reason", lambda s: s["reason"]),
         ]
-        if self and "seconds" in self[0]:
-            columns.append(("ms", lambda s: f"{s['seconds'] * 1e3:.3f}"))
-            columns.append(("GFLOP/s", lambda s: f"{s['gflops']:.1f}" if s["macs"] else ""))
-        columns.append(("reason", lambda s: s["reason"]))
-        rows = [[title for title, _ in columns], *([cell(s) for _, cell in columns] for s in self)]
+        lines: list[dict[str, Any]] = list(self)
+        if self.peak_gflops is None:
+            columns = [*columns[:6], columns[-1]]
+        else:
+            total = self.total | {"bytes": sum(step["bytes"] for step in self), "share": 1.0}
+            total |= {"name": "total", "op": "", "shape": (), "algorithm": "", "reason": ""}
+            lines.append(total)
+        rows = [[title for title, _ in columns], *([cell(s) for _, cell in columns] for s in lines)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        left = {0, 1, 2, 3, len(columns) - 1}
+        text = [
+            "  ".join(
+                cell.ljust(width) if index in left else cell.rjust(width)
+                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
             for row in rows
-        )
+        ]
+        if self.verbose:
+            for index in reversed(range(len(self))):
+                names: dict[str, list[str]] = {}  # by why they were rejected
+                for name, why in self[index]["rejected"].items():
+                    names.setdefault(why, []).append(name)
+                text[index + 2 : index + 2] = [
+                    f"    not {', '.join(group)}: {why}" for why, group in names.items()
+                ]
+        return "\n".join(text)
+
+
+def _rates(macs: int, seconds: float, peak_gflops: float) -> dict[str, float]:
+    gflops = 2e-9 * macs / seconds if seconds > 0 else 0.0
+    return {"gflops": gflops, "of_peak": gflops / peak_gflops}
+
+
+_peaks: dict[tuple[int, np.dtype[Any]], float] = {}
+
+
+def _peak_gflops(threads: int, dtype: np.dtype[Any]) -> float:
+    """Return the best that this process has measured; other work may have disturbed the first."""
+    from fastconv.benchmark.machine import peak_flops
+
+    now = 1e-9 * peak_flops(threads, dtype, repeats=5)
+    best = _peaks[threads, dtype] = max(now, _peaks.get((threads, dtype), 0.0))
+    return best
 
 
 class Network:
@@ -170,7 +239,11 @@ class Network:
     dtype: np.dtype[Any]
 
     def __init__(
-        self, module: Module, input_shape: tuple[int, ...], options: dict[str, Any]
+        self,
+        module: Module,
+        input_shape: tuple[int, ...],
+        options: dict[str, Any],
+        measured: Mapping[str, Times] | None = None,
     ) -> None:
         self.input_shape = input_shape
         self._options = options
@@ -183,13 +256,17 @@ class Network:
         self._unbatched = (
             module.input_ndim is not None and len(input_shape) == module.input_ndim - 1
         )
-        shape = (1, *input_shape) if self._unbatched else input_shape
-        recording = _Recording(module, [shape], self.dtype, convert=precision is not None)
+        self._shape = (1, *input_shape) if self._unbatched else input_shape
+        recording = _Recording(module, [self._shape], self.dtype, convert=precision is not None)
         self._recording: _Recording | None = recording
         self._result = recording.result
         self._weights = sum(array.nbytes for array in module.state_dict().values())
         self._taps: tuple[str, ...] = tuple(options["taps"])
         self._variants: _Bounded[Any] = _Bounded(4)
+        self._tuner = None
+        if options["autotune"]:
+            threads = options["threads"] or get_num_threads()
+            self._tuner = Tuner(self.dtype, options["accuracy"], threads, measured)
         self._native = self._compile(self._taps)
         self._module: Module | None = None
         if options["keep_weights"]:
@@ -208,13 +285,15 @@ class Network:
             )
         recording = self._recording
         outputs = recording.outputs + recording.tap_values(taps)
-        return _core.Network(
-            recording.native,
-            outputs,
-            self._options["accuracy"],
-            self._options["max_workspace"],
-            self._options["threads"] or 0,
-        )
+        threads = self._options["threads"] or 0
+        limits = self._options["accuracy"], self._options["max_workspace"]
+        if self._tuner is None:
+            return _core.Network(recording.native, outputs, *limits, threads)
+        with _making:  # what else is compiled or measured would disturb
+            graph = recording.native.optimized(outputs)  # once for all networks
+            plan = _core.Network.plan(graph, graph.outputs, *limits)
+            native = functools.partial(_core.Network, graph, graph.outputs, *limits, threads)
+            return self._tuner.tune(plan, native, self._shape)
 
     def __call__(self, x: ArrayLike, taps: Sequence[str] | None = None) -> Any:
         """Compute the output.
@@ -277,18 +356,34 @@ class Network:
         x = np.ascontiguousarray(x)
         return x[None] if self._unbatched else x
 
-    def explain(self) -> Steps:
+    def explain(self, verbose: bool = False) -> Steps:
         """Return what runs: the steps in order, with the algorithm of each and why it was chosen.
+
+        Parameters
+        ----------
+        verbose : bool
+            Whether the table also has a line for each algorithm that was rejected.
 
         Returns
         -------
         Steps
             A list of dictionaries: ``name`` (path of the module), ``op``, ``shape`` (of the
-            result), ``algorithm``, ``reason``, ``error_class``, ``macs``, ``bytes`` (operands and
-            packed weights, once each) and ``workspace`` (scratch bytes of one thread). ``print``
-            shows it as a table.
+            result), ``algorithm``, ``reason``, ``rejected`` (why each other algorithm was not
+            taken, by its name), ``error_class``, ``macs``, ``bytes`` (operands and packed weights,
+            once each) and ``workspace`` (scratch bytes of one thread). ``print`` shows it as a
+            table.
+
+        Examples
+        --------
+        >>> from fastconv import nn
+        >>> step = nn.Conv2d(3, 8, 5).compile((1, 3, 32, 32)).explain()[0]
+        >>> step["rejected"]["winograd4"]
+        'needs a 3x3 kernel'
         """
-        return Steps(self._native.steps())
+        return Steps(map(self._explained, self._native.steps()), verbose=verbose)
+
+    def _explained(self, step: dict[str, Any]) -> dict[str, Any]:
+        return explain(step) if self._tuner is None else self._tuner.explain(step)
 
     def profile(self, x: ArrayLike, repeats: int = 10) -> Steps:
         """Run the network and return its steps with their times.
@@ -303,16 +398,31 @@ class Network:
         Returns
         -------
         Steps
-            As `explain`, with ``seconds`` and ``gflops`` (2 * ``macs`` / ``seconds`` / 1e9).
+            As `explain`, with ``seconds``, ``share`` (of all seconds), ``gflops`` (2 * ``macs`` /
+            ``seconds`` / 1e9) and ``of_peak`` (the share of what multiply-adds in registers reach
+            here on as many threads, measured in each call, the best of which counts; as ``macs``
+            are those of the definition, Winograd may pass 1). Its ``total`` has the sums.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv import nn
+        >>> network = nn.Conv2d(3, 8, 3).compile((1, 3, 32, 32))
+        >>> profile = network.profile(np.zeros((1, 3, 32, 32), np.float32))
+        >>> profile.total["macs"], profile[0]["share"]
+        (194400, 1.0)
         """
         if as_int("repeats", repeats) < 1:
             raise ValueError(f"repeats must be at least 1, got {repeats}")
         array = self._checked(x)
         seconds = np.min([self._native.profile([array])[1] for _ in range(repeats)], axis=0)
-        steps = self.explain()
+        peak = _peak_gflops(self._options["threads"] or get_num_threads(), self.dtype)
+        total = float(seconds.sum())
+        steps = Steps(self.explain(), peak_gflops=peak)
         for step, time in zip(steps, seconds.tolist(), strict=True):
             step["seconds"] = time
-            step["gflops"] = 2e-9 * step["macs"] / time if time > 0 else 0.0
+            step["share"] = time / total if total > 0 else 0.0
+            step |= _rates(step["macs"], time, peak)
         return steps
 
     @property
@@ -330,7 +440,8 @@ class Network:
                 "this network was compiled with keep_weights=False and cannot be pickled: "
                 "compile it with keep_weights=True"
             )
-        return Network, (self._module, self.input_shape, self._options)
+        measured = None if self._tuner is None else self._tuner.known
+        return Network, (self._module, self.input_shape, self._options, measured)
 
     def __repr__(self) -> str:
         steps = len(self.explain())
@@ -367,7 +478,12 @@ def compile_module(
     accuracy : {"fast", "exact"}
         Whether algorithms may be used that round differently from the definition.
     autotune : bool
-        Not available yet.
+        Whether to measure which algorithm is the fastest for each convolution, here and on as many
+        threads, instead of going by a rule; the rule's choice stays unless another is clearly
+        faster. Under ``accuracy="exact"`` only algorithms that give the same bits take part; under
+        ``"fast"`` results may then differ by rounding from machine to machine and with the number
+        of threads. What was measured is kept in a file, so that the next time is fast: see
+        docs/graph.md.
     max_workspace : int, optional
         Bytes of scratch memory that one thread may take in an operator.
     taps : sequence of str
@@ -390,8 +506,6 @@ def compile_module(
     choice("accuracy", accuracy, ("fast", "exact"))
     if precision is not None:
         choice("precision", precision, tuple(_PRECISIONS))
-    if autotune:
-        raise ValueError("autotune=True: autotuning comes with a later version; leave it False")
     if threads is not None and not 1 <= as_int("threads", threads) <= 1024:
         raise ValueError(f"threads must be from 1 to 1024, got {threads}")
     if max_workspace is not None and as_int("max_workspace", max_workspace) < 0:
@@ -407,6 +521,7 @@ def compile_module(
         "threads": threads,
         "precision": precision,
         "accuracy": accuracy,
+        "autotune": bool(autotune),
         "max_workspace": max_workspace,
         "taps": Network._tap_names(taps),
         "keep_weights": bool(keep_weights),

@@ -214,9 +214,9 @@ py::list run_any(const Network& network, const std::vector<py::array>& arrays, s
   return network.graph().dtype() == DType::f32 ? run<float>(network, arrays, seconds) : run<double>(network, arrays, seconds);
 }
 
-py::list steps(const Network& network) {
+py::list step_dicts(const std::vector<StepInfo>& steps) {
   py::list list;
-  for (const StepInfo& step : network.steps()) {
+  for (const StepInfo& step : steps) {
     py::dict d;
     d["name"] = step.name;
     d["op"] = step.op;
@@ -227,6 +227,14 @@ py::list steps(const Network& network) {
     d["macs"] = step.macs;
     d["bytes"] = step.bytes;
     d["workspace"] = step.workspace;
+    if (step.value != kNone) {
+      py::list considered;
+      for (const Candidate& c : step.considered)
+        considered.append(py::make_tuple(algorithm_name(c.algorithm), c.serves, c.reason));
+      d["value"] = step.value;
+      d["task"] = step.task;
+      d["considered"] = std::move(considered);
+    }
     list.append(std::move(d));
   }
   return list;
@@ -243,6 +251,13 @@ void bind_network(py::module_& m) {
       .def("shape", [](const Graph& g, ValueId id) { return py::tuple(py::cast(g.shape(id))); })
       .def("set_name", &Graph::set_name)
       .def("set_outputs", &Graph::set_outputs)
+      .def_property_readonly("outputs", &Graph::outputs)
+      .def("optimized", [](const Graph& recorded, std::vector<ValueId> outputs) {
+        Graph graph = recorded;
+        graph.set_outputs(std::move(outputs));
+        const py::gil_scoped_release release;
+        return optimize(graph);
+      })
       .def("same_with_batch", [](const Graph& g, index_t batch, const Graph& other) {
         try {
           return g.with_batch(batch).same_as(other);
@@ -253,13 +268,16 @@ void bind_network(py::module_& m) {
 
   py::class_<Network, std::shared_ptr<Network>>(m, "Network")
       .def(py::init([](const Graph& recorded, std::vector<ValueId> outputs, const std::string& accuracy,
-                       std::optional<std::size_t> max_workspace, int threads) {
-        const NetworkOptions options{parse_accuracy(accuracy), max_workspace, threads};
+                       std::optional<std::size_t> max_workspace, int threads,
+                       const std::map<ValueId, std::string>& algorithms) {
+        NetworkOptions options{parse_accuracy(accuracy), max_workspace, threads, {}};
+        for (const auto& [value, algorithm] : algorithms) options.algorithms[value] = parse_algorithm(algorithm);
         Graph graph = recorded;
         graph.set_outputs(std::move(outputs));
         const py::gil_scoped_release release;
         return compile_network(graph, options);
-      }))
+      }), py::arg("graph"), py::arg("outputs"), py::arg("accuracy"), py::arg("max_workspace"), py::arg("threads"),
+           py::arg("algorithms") = std::map<ValueId, std::string>{})
       .def("with_batch", &Network::with_batch, py::call_guard<py::gil_scoped_release>())
       .def("run", [](const Network& n, const std::vector<py::array>& arrays) { return run_any(n, arrays); })
       .def("profile",
@@ -268,7 +286,18 @@ void bind_network(py::module_& m) {
              py::list results = run_any(n, arrays, &seconds);
              return std::pair(std::move(results), std::move(seconds));
            })
-      .def("steps", &steps)
+      .def("steps", [](const Network& n) { return step_dicts(n.steps()); })
+      .def_static("plan", [](const Graph& recorded, std::vector<ValueId> outputs, const std::string& accuracy,
+                             std::optional<std::size_t> max_workspace) {
+        Graph graph = recorded;
+        graph.set_outputs(std::move(outputs));
+        std::vector<StepInfo> steps;
+        {
+          const py::gil_scoped_release release;
+          steps = plan_network(graph, {parse_accuracy(accuracy), max_workspace, 0, {}});
+        }
+        return step_dicts(steps);
+      })
       .def_property_readonly("packed_bytes", &Network::packed_bytes)
       .def_property_readonly("arena_bytes", &Network::arena_bytes);
 

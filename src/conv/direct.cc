@@ -75,17 +75,14 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
            g.pad_left == 0 && g.pad_right == 0 && in_block_ == lanes_;
   }
 
-  void pair_rows(const TensorView<const T>& x, index_t n, index_t pair, index_t row, index_t rows, T* out,
-                 T* scratch) const override {
+  void pair_rows(const TensorView<const T>& x, index_t n, index_t pair, index_t row, index_t rows, T* out) const override {
     const ConvGeometry& g = this->geometry_;
     const Source<T> source{x.channel(n, 0) + row * x.sh, x.sb, x.sh, x.sw};
     TensorView<T> piece = blocked_view<T>(nullptr, 1, g.out_channels, rows, g.out_w, lanes_);
     piece.data = out - 2 * pair * piece.sb;
     const BandSums<T> band{nullptr, 0, 0, 0, 0, 0, 0, rows, 0, g.out_w};
-    multiply(g, source, borrowed_ ? nullptr : packed_.data(), scratch, 0, pair, pair + 1, band, nullptr, piece);
+    multiply(g, source, packed_.data(), nullptr, 0, pair, pair + 1, band, nullptr, piece);
   }
-
-  index_t pair_scratch() const override { return part_size(); }
 
   std::size_t packed_bytes() const override { return packed_.bytes(); }
   std::size_t workspace_bytes() const override { return workspace_bytes(this->geometry_, band_rows_, band_columns_, kPairs); }
@@ -376,7 +373,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       for (index_t i = 0; i < tiles; ++i) {
         const index_t begin = i * columns / tiles, end = (i + 1) * columns / tiles;
         at(row, begin);
-        tile.prefetch = next ? next + (row * tiles + i) * size / (rows * tiles) : tile.b;
+        tile.prefetch = next ? next + (row * tiles + i) * size / (rows * tiles) + (rows * tiles == 1 ? size : 0) : tile.b;
         kernels.tile[0][end - begin - 1][p.vectors - 1](tile);
       }
   }

@@ -38,7 +38,8 @@ inline bool spans_groups(const ConvGeometry& g, index_t lanes) {
   return g.groups > 1 && g.group_out() % lanes != 0 && g.group_out() < (lanes > 4 ? 2 * lanes : lanes);
 }
 
-// One for each algorithm. `weight` is contiguous (out, in / groups, kernel_h, kernel_w).
+// One for each algorithm. Weights that are borrowed (ConvOptions) and large are read by run() only, so that asking for
+// workspace_bytes() is cheap. `weight` is contiguous (out, in / groups, kernel_h, kernel_w).
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_reference(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 template <class T>

@@ -1,5 +1,7 @@
 // Chooses the algorithm, and says why.
 #include <algorithm>
+#include <cstdlib>
+#include <new>
 
 #include "conv/engine.h"
 #include "fastconv/error.h"
@@ -70,9 +72,10 @@ std::string obstacle(const ConvGeometry& g, Algorithm algorithm, Accuracy accura
   return "";
 }
 
-// The best tile for the shape.
-Algorithm winograd_tile(const ConvGeometry& g) {
-  return std::min(g.out_h, g.out_w) > 14 ? Algorithm::winograd4 : Algorithm::winograd2;
+// The best tile for the shape. Its weights, 4 times as large as those of the convolution, must repay their transformation in the call,
+// or at least their way from memory.
+Algorithm winograd_tile(const ConvGeometry& g, const ConvOptions& options) {
+  return std::min(g.out_h, g.out_w) > (options.borrow_weights ? 14 : 7) ? Algorithm::winograd4 : Algorithm::winograd2;
 }
 
 // The rule behind "auto"; docs/performance.md has the measurements it rests on.
@@ -87,7 +90,7 @@ Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
   const index_t least = options.borrow_weights ? 8 : 7;
   if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 &&
       std::min(g.out_h, g.out_w) >= least)
-    return {winograd_tile(g), "3x3, stride 1, 16 channels or more"};
+    return {winograd_tile(g, options), "3x3, stride 1, 16 channels or more"};
   if (options.nchw && pixels <= 4) return {Algorithm::im2col, "hardly any pixels: a product of matrix and vector"};
   if (options.nchw && g.groups == 1 && 2 * g.out_channels <= lanes && pixels >= lanes)
     return {Algorithm::im2col, "few output channels: vectors of pixels are fuller"};
@@ -101,7 +104,7 @@ Choice choose(const ConvGeometry& g, const ConvOptions& options, index_t lanes) 
   if (options.algorithm == Algorithm::automatic) return rule(g, options, lanes);
   const std::string why = obstacle(g, options.algorithm, options.accuracy);
   if (!why.empty()) fail("algorithm '", algorithm_name(options.algorithm), "' cannot serve here: it ", why);
-  if (options.algorithm == Algorithm::winograd) return {winograd_tile(g), "asked for: the best tile for the shape"};
+  if (options.algorithm == Algorithm::winograd) return {winograd_tile(g, options), "asked for: the best tile for the shape"};
   return {options.algorithm, "asked for"};
 }
 
@@ -123,7 +126,10 @@ template <class T>
 std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOptions& options) {
   const Choice best = rule(g, options, pack_kernels<T>().lanes);
   std::vector<AlgorithmInfo> list;
-  const std::vector<T> weight(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps()));
+  // Zeros that take no memory, since engines hardly read weights that they borrow before they run.
+  const std::unique_ptr<T, decltype(&std::free)> weight(
+      static_cast<T*>(std::calloc(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps()), sizeof(T))), &std::free);
+  if (!weight) throw std::bad_alloc();
   ConvOptions borrowed = options;
   borrowed.borrow_weights = true;
   for (const Algorithm a : {Algorithm::depthwise, Algorithm::winograd4, Algorithm::winograd2, Algorithm::direct, Algorithm::im2col,
@@ -131,8 +137,8 @@ std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOpti
     AlgorithmInfo info{a, true, obstacle(g, a, options.accuracy), 0, "exact"};
     info.available = info.reason.empty();
     if (info.available) {
-      info.workspace_bytes = make_engine<T>(a, g, borrowed, weight.data(), nullptr)->workspace_bytes();
-      info.reason = a == best.algorithm ? best.reason : "serves, but the rule prefers another";
+      info.workspace_bytes = make_engine<T>(a, g, borrowed, weight.get(), nullptr)->workspace_bytes();
+      info.reason = a == best.algorithm ? best.reason : std::string("the rule prefers ") + algorithm_name(best.algorithm);
     }
     if (!obstacle(g, a, Accuracy::exact).empty() && obstacle(g, a, Accuracy::fast).empty()) info.error_class = algorithm_name(a);
     list.push_back(std::move(info));
@@ -150,12 +156,19 @@ std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& g, DType dtype, c
   return dtype == DType::f32 ? list_algorithms<float>(g, options) : list_algorithms<double>(g, options);
 }
 
+bool same_bits(const ConvGeometry& g, Algorithm a, Algorithm b) {
+  if (a == b) return true;
+  const auto sums_in_order = [](Algorithm algorithm) { return algorithm == Algorithm::direct || algorithm == Algorithm::im2col; };
+  constexpr index_t kFewPixels = 4;  // im2col has another kernel for them
+  return sums_in_order(a) && sums_in_order(b) && g.taps() == 1 && g.groups == 1 && g.out_h * g.out_w > kFewPixels;
+}
+
 template <class T>
 Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias) {
   Choice choice = choose(geometry, options, pack_kernels<T>().lanes);
   auto engine = make_engine(choice.algorithm, geometry, options, weight, bias);
   // Weights that are used again are worth a look at what rounding does to them; calls that borrow them have no time for it.
-  while (options.algorithm == Algorithm::automatic && !options.borrow_weights) {
+  while ((options.algorithm == Algorithm::automatic || options.fall_back) && !options.borrow_weights) {
     const double error = engine->probe(weight);
     if (error <= kProbeLimit) break;
     choice = {choice.algorithm == Algorithm::winograd4 ? Algorithm::winograd2 : Algorithm::direct,

@@ -34,7 +34,7 @@ template <class T>
 std::size_t PointwiseDepthwise<T>::buffer_bytes(index_t rows) const {
   const ConvGeometry& g = geometry_;
   const index_t in_rows = std::min(g.in_h, (rows - 1) * g.stride_h + (g.kernel_h - 1) * g.dilation_h + 1);
-  return static_cast<std::size_t>(2 * in_rows * g.in_w * lanes_ + pointwise_.pair_scratch()) * sizeof(T);
+  return static_cast<std::size_t>(2 * in_rows * g.in_w * lanes_) * sizeof(T);
 }
 
 template <class T>
@@ -48,13 +48,13 @@ void PointwiseDepthwise<T>::run(const TensorView<const T>& x, const TensorView<c
   parallel(out.n * bands * pairs, [&](TaskQueue& queue) {
     const FlushDenormals flush(depthwise_.flush_denormals());
     const Scratch scratch(buffer_bytes(rows));
-    T* between = scratch.as<T>() + pointwise_.pair_scratch();
+    T* between = scratch.as<T>();
     for (index_t begin, end; queue.next(begin, end);)
       for (index_t task = begin; task < end; ++task) {
         const index_t n = task / pairs / bands, row = task / pairs % bands * rows, pair = task % pairs;
         const index_t count = std::min(rows, out.h - row);
         const InputBand held = depthwise_.input_of(row, count);
-        pointwise_.pair_rows(x, n, pair, held.y, held.rows, between, scratch.as<T>());
+        pointwise_.pair_rows(x, n, pair, held.y, held.rows, between);
         const index_t row_stride = held.columns * lanes_;
         for (index_t v = 0; v < 2 && 2 * pair + v < blocks_; ++v)
           depthwise_.rows(2 * pair + v, between + v * held.rows * row_stride, row_stride, held, n, row, count, residual, out);

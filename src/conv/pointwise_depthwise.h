@@ -17,10 +17,8 @@ class Pointwise {
   virtual bool computes_pieces() const = 0;
 
   // Computes rows [row, row + rows) of image n and of output blocks [2 * pair, 2 * pair + 2), as far as there are any, into
-  // out[block][row][column][lanes], with its bias and activation. `scratch` has room for pair_scratch() elements.
-  virtual void pair_rows(const TensorView<const T>& x, index_t n, index_t pair, index_t row, index_t rows, T* out,
-                         T* scratch) const = 0;
-  virtual index_t pair_scratch() const = 0;
+  // out[block][row][column][lanes], with its bias and activation. The weights must not be borrowed ones.
+  virtual void pair_rows(const TensorView<const T>& x, index_t n, index_t pair, index_t row, index_t rows, T* out) const = 0;
 };
 
 template <class T>

@@ -30,8 +30,10 @@ template <class T>
 class Reference final : public ConvEngine<T> {
  public:
   Reference(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
-      : ConvEngine<T>(g, options, bias), weight_(static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps())) {
-    std::copy(weight, weight + weight_.size(), weight_.data());
+      : ConvEngine<T>(g, options, bias),
+        copy_(options.borrow_weights ? 0 : static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps())),
+        weight_(options.borrow_weights ? weight : copy_.data()) {
+    std::copy(weight, weight + copy_.size(), copy_.data());
   }
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
@@ -42,7 +44,7 @@ class Reference final : public ConvEngine<T> {
       for (index_t oy = 0; oy < g.out_h; ++oy)
         for (index_t ox = 0; ox < g.out_w; ++ox) {
           double sum = 0;
-          const T* w = weight_.data() + oc * g.group_in() * g.taps();
+          const T* w = weight_ + oc * g.group_in() * g.taps();
           for (index_t c = 0; c < g.group_in(); ++c) {
             const T* plane = x.channel(n, first + c);
             for (index_t ky = 0; ky < g.kernel_h; ++ky)
@@ -59,11 +61,12 @@ class Reference final : public ConvEngine<T> {
         }
     });
   }
-  std::size_t packed_bytes() const override { return weight_.bytes(); }
+  std::size_t packed_bytes() const override { return copy_.bytes(); }
   std::size_t workspace_bytes() const override { return 0; }
 
  private:
-  AlignedArray<T> weight_;
+  AlignedArray<T> copy_;
+  const T* weight_;  // the copy's, or the caller's own
 };
 
 }  // namespace

@@ -45,10 +45,10 @@ class Winograd final : public ConvEngine<T> {
         tiles_h_(ceil_div(g.out_h, m_)),
         tiles_w_(ceil_div(g.out_w, m_)),
         packed_bytes_(static_cast<std::size_t>(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_) * sizeof(T)),
-        kept_(options.borrow_weights ? 0 : packed_bytes_ / sizeof(T), options.arena.get()),
-        recycled_(options.borrow_weights ? packed_bytes_ : 0),
-        packed_(options.borrow_weights ? recycled_.template as<T>() : kept_.data()) {
-    pack(weight);
+        borrowed_(options.borrow_weights ? weight : nullptr),
+        kept_(borrowed_ ? 0 : packed_bytes_ / sizeof(T), options.arena.get()),
+        packed_(kept_.data()) {
+    if (!borrowed_) pack(weight, kept_.data());
     choose_block();
   }
 
@@ -63,8 +63,8 @@ class Winograd final : public ConvEngine<T> {
         tiles_h_(ceil_div(g.out_h, m_)),
         tiles_w_(ceil_div(g.out_w, m_)),
         packed_bytes_(from.packed_bytes_),
+        borrowed_(nullptr),
         kept_(0),
-        recycled_(0),
         packed_(from.packed_) {
     choose_block();
   }
@@ -80,10 +80,13 @@ class Winograd final : public ConvEngine<T> {
     while (units() < wanted && block_h > 1 && block_h * block_w_ >= 4 * gemm_kernels<T>().max_rows) block_h = ceil_div(block_h, 2);
     const index_t down = ceil_div(tiles_h_, block_h);
     const index_t parts = units() >= wanted ? 1 : std::min(pairs, threads);
+    const Scratch transformed(borrowed_ ? packed_bytes_ : 0);
+    if (borrowed_) pack(borrowed_, transformed.as<T>());
     parallel(units() * parts, [&](TaskQueue& queue) {
       const FlushDenormals flush(this->flush_denormals());
       Scratch scratch(workspace_bytes());
       Buffers b{};
+      b.weights = borrowed_ ? transformed.as<T>() : packed_;
       b.v = scratch.as<T>();
       b.m = b.v + positions_ * v_stride(block_h * block_w_);
       b.y = b.m + positions_ * m_stride(block_h * block_w_);
@@ -198,6 +201,7 @@ class Winograd final : public ConvEngine<T> {
   // is transformed, its band and strip lie where m and y will be.
   struct Buffers {
     T *v, *m, *y;
+    const T* weights;  // transformed
   };
   // A few lines of padding keep the positions of a tile from falling into one set of the L1 cache.
   index_t v_stride(index_t tiles) const { return in_blocks_ * tiles * lanes_ + 3 * static_cast<index_t>(kAlignment / sizeof(T)); }
@@ -206,12 +210,12 @@ class Winograd final : public ConvEngine<T> {
   int pair_vectors(index_t pair) const { return 2 * pair + 1 < out_blocks_ ? 2 : 1; }
 
   // [group][pair][xi][channel][vectors of the pair]
-  void pack(const T* weight) {
+  void pack(const T* weight, T* packed) const {
     const ConvGeometry& g = this->geometry_;
     const index_t channels = g.group_in();
     parallel_for(g.groups * out_blocks_, [&](index_t task) {
       const index_t group = task / out_blocks_, block = task % out_blocks_, vectors = pair_vectors(block / 2);
-      T* to = packed_ + (group * out_blocks_ + block / 2 * 2) * lanes_ * channels * positions_ + block % 2 * lanes_;
+      T* to = packed + (group * out_blocks_ + block / 2 * 2) * lanes_ * channels * positions_ + block % 2 * lanes_;
       constexpr index_t kChannels = 16;  // at a time
       std::vector<T> nine(static_cast<std::size_t>(9 * kChannels * lanes_));
       std::vector<index_t> order(9 * kChannels);
@@ -247,7 +251,7 @@ class Winograd final : public ConvEngine<T> {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const index_t tiles = block.tiles(), channels = g.group_in();
     const int vectors = pair_vectors(pair);
-    const T* weights = packed_ + (block.group * out_blocks_ + 2 * pair) * lanes_ * channels * positions_;
+    const T* weights = b.weights + (block.group * out_blocks_ + 2 * pair) * lanes_ * channels * positions_;
     std::vector<index_t> offsets(static_cast<std::size_t>(in_blocks_));
     for (index_t cb = 0; cb < in_blocks_; ++cb) offsets[cb] = cb * tiles * lanes_;
     const index_t part = kChannelsAPart / lanes_, tail = channels - (in_blocks_ - 1) * lanes_;
@@ -291,9 +295,9 @@ class Winograd final : public ConvEngine<T> {
   const index_t lanes_, in_blocks_, out_blocks_;
   const index_t tiles_h_, tiles_w_;
   const std::size_t packed_bytes_;
+  const T* const borrowed_;  // the caller's weights, which each run transforms; or null: then they are transformed in packed_
   AlignedArray<T> kept_;
-  const Scratch recycled_;  // for a single call memory that was used before is cheaper
-  T* const packed_;         // in one of the two
+  const T* const packed_;  // in kept_, or another's
   index_t block_h_, block_w_;  // tiles of a block
 };
 

@@ -17,11 +17,19 @@
 
 namespace fastconv {
 
+// A convolution with its weights, and what was considered for it.
+template <class T>
+struct PackedConv {
+  std::vector<Candidate> considered;
+  std::shared_ptr<const Conv2d<T>> conv;
+  std::string reason;  // of its algorithm
+};
+
 // What every batch size shares, by the value's number in the optimised graph.
 template <class T>
 struct Packed {
   const std::shared_ptr<Arena> arena = std::make_shared<Arena>();
-  std::map<ValueId, std::shared_ptr<const Conv2d<T>>> convs;
+  std::map<ValueId, PackedConv<T>> convs;
   std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
   mutable std::mutex mutex;  // held while lowering
 
@@ -131,8 +139,8 @@ class Lowering {
   // Adds a step that reads and writes these operands.
   StepInfo& emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run);
   void touch(int buffer);
-  ConvOptions conv_options(const ConvGeometry& geometry, Activation activation, bool nchw) const;
-  std::shared_ptr<const Conv2d<T>> conv(ValueId id, bool nchw);  // prepared once
+  std::vector<Candidate> candidates(const ConvGeometry& geometry, const ConvOptions& options) const;
+  const PackedConv<T>& conv(ValueId id, bool nchw);  // made once
   bool joins_depthwise(ValueId id);
   void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);
 

@@ -1,4 +1,6 @@
 // Convolutions and linear layers.
+#include <sstream>
+
 #include "cpu/lower.h"
 #include "fastconv/cpu.h"
 #include "fastconv/error.h"
@@ -26,27 +28,52 @@ TensorView<T> channels_last(const Shape& shape) {
   return {nullptr, s[0], s[1], s[2], s[3], 1, s[1] * s[2] * s[3], 1, s[1] * s[3], s[1], 0};
 }
 
+// All that the time of a convolution depends on but its algorithm, the machine and the options of the network.
+template <class T>
+std::string task_text(const ConvGeometry& g, const std::string& op, const TensorView<T>& x, const TensorView<T>& y) {
+  std::ostringstream text;
+  text << op << " x=" << x.n << 'x' << g.in_channels << 'x' << g.in_h << 'x' << g.in_w << '/' << x.block << " w=" << g.out_channels
+       << 'x' << g.group_in() << 'x' << g.kernel_h << 'x' << g.kernel_w << '/' << y.block << " stride=" << g.stride_h << ','
+       << g.stride_w << " padding=" << g.pad_top << ',' << g.pad_bottom << ',' << g.pad_left << ',' << g.pad_right
+       << " dilation=" << g.dilation_h << ',' << g.dilation_w << " groups=" << g.groups;
+  return text.str();
+}
+
 }  // namespace
 
 template <class T>
-ConvOptions Lowering<T>::conv_options(const ConvGeometry& geometry, Activation activation, bool nchw) const {
-  ConvOptions options;
-  options.activation = activation;
-  options.accuracy = options_.accuracy;
-  options.nchw = nchw;
-  if (!options_.max_workspace) return options;
+std::vector<Candidate> Lowering<T>::candidates(const ConvGeometry& geometry, const ConvOptions& options) const {
+  std::vector<Candidate> list, others;
   std::size_t least = ~std::size_t{0};
   for (const AlgorithmInfo& info : conv_algorithms(geometry, dtype_of<T>, options)) {
-    // winograd6's error passes the bound, and the plain loops of the reference are no way to run a network.
-    if (!info.available || info.algorithm == Algorithm::winograd6 || info.algorithm == Algorithm::reference) continue;
-    if (info.workspace_bytes <= *options_.max_workspace) {
-      options.algorithm = info.algorithm;
-      return options;
+    std::string why;
+    if (!info.available) {
+      why = info.reason;
+    } else if (info.algorithm == Algorithm::reference) {
+      why = "plain loops, which run only when asked for";
+    } else if (info.algorithm == Algorithm::winograd6) {
+      why = "its error passes the bound, so that it runs only when asked for";
+    } else if (geometry.group_in() == 1 && info.error_class != "exact") {
+      why = "with one input channel a group, transforms cost more than they save";
+    } else if (options_.max_workspace && info.workspace_bytes > *options_.max_workspace) {
+      least = std::min(least, info.workspace_bytes);
+      why = "takes " + std::to_string(info.workspace_bytes) + " bytes of workspace, over max_workspace";
+    } else if (!list.empty() && options.accuracy == Accuracy::exact && !same_bits(geometry, list[0].algorithm, info.algorithm)) {
+      why = std::string("the rule prefers ") + algorithm_name(list[0].algorithm) + ", which rounds differently";
     }
-    least = std::min(least, info.workspace_bytes);
+    if (!why.empty()) {
+      others.push_back({info.algorithm, false, std::move(why)});
+    } else if (!list.empty()) {
+      list.push_back({info.algorithm, true, std::string("the rule prefers ") + algorithm_name(list[0].algorithm)});
+    } else {  // what the rule prefers has been left out where max_workspace forbids it
+      list.push_back({info.algorithm, true, others.empty() ? info.reason : "the first that max_workspace allows"});
+    }
   }
-  fail("max_workspace = ", *options_.max_workspace, " bytes is too small for a convolution of ", geometry.in_channels, " to ",
-       geometry.out_channels, " channels, which needs ", least);
+  if (list.empty())
+    fail("max_workspace = ", *options_.max_workspace, " bytes is too small for a convolution of ", geometry.in_channels, " to ",
+         geometry.out_channels, " channels, which needs ", least);
+  list.insert(list.end(), others.begin(), others.end());
+  return list;
 }
 
 template <class T>
@@ -66,17 +93,28 @@ const T* Lowering<T>::weights(ValueId id) {
 }
 
 template <class T>
-std::shared_ptr<const Conv2d<T>> Lowering<T>::conv(ValueId id, bool nchw) {
+const PackedConv<T>& Lowering<T>::conv(ValueId id, bool nchw) {
   const Node& node = graph_[id];
-  std::shared_ptr<const Conv2d<T>>& conv = packed_.convs[id];
-  if (!conv) {
-    const ConvGeometry geometry = geometry_of(graph_, node);
-    const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
-    ConvOptions options = conv_options(geometry, activation_of(node), nchw);
-    options.arena = packed_.arena;
-    conv = std::make_shared<const Conv2d<T>>(geometry, options, weights(node.inputs[1]), constant_data(bias).get());
-  }
-  return conv;
+  PackedConv<T>& packed = packed_.convs[id];
+  if (packed.conv) return packed;
+  const ConvGeometry geometry = geometry_of(graph_, node);
+  const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
+  ConvOptions options;
+  options.activation = activation_of(node);
+  options.accuracy = options_.accuracy;
+  options.nchw = nchw;
+  std::vector<Candidate> considered = candidates(geometry, options);
+  options.arena = packed_.arena;
+  options.borrow_weights = !options_.pack_weights;
+  const auto given = options_.algorithms.find(id);
+  options.algorithm = given != options_.algorithms.end() ? given->second : considered[0].algorithm;
+  options.fall_back = true;
+  // Scaled where they decide what joins: depthwise convolution looks whether they are finite.
+  const bool scaled = options_.pack_weights || geometry.group_in() == 1;
+  const T* weight = scaled ? weights(node.inputs[1]) : constant_data(node.inputs[1]).get();
+  auto conv = std::make_shared<const Conv2d<T>>(geometry, options, weight, constant_data(bias).get());
+  std::string reason = conv->algorithm() == considered[0].algorithm ? considered[0].reason : conv->reason();
+  return packed = {std::move(considered), std::move(conv), std::move(reason)};
 }
 
 template <class T>
@@ -84,7 +122,8 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   const Node& node = graph_[id];
   // Single pixels are better taken together over the batch, as direct convolution does.
   const bool nchw = x.view.block == 1 && y.view.block == 1 && y.view.h * y.view.w > 4 && node.as<op::Conv2d>();
-  const auto last = conv(id, nchw);
+  const PackedConv<T>& packed = conv(id, nchw);
+  const Conv2d<T>& last = *packed.conv;
   const auto step = [&](const auto& engine) -> StepInfo& {
     const auto run = [=](T* const* b) {
       if (!residual) return engine->run(x.at(b), nullptr, y.at(b));
@@ -96,30 +135,37 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
     return info;
   };
   const auto joined = joined_.find(id);
-  StepInfo& info = joined == joined_.end() ? step(last) : step(joined->second);
+  StepInfo& info = joined == joined_.end() ? step(packed.conv) : step(joined->second);
   if (residual) info.op += "+add";
   info.op += activation_suffix(activation_of(node));
-  info.algorithm = algorithm_name(last->algorithm());
-  info.reason = last->reason();
+  info.algorithm = algorithm_name(last.algorithm());
+  info.reason = packed.reason;
   info.error_class = info.algorithm.starts_with("winograd") ? info.algorithm : "exact";
-  info.macs = last->geometry().macs() * x.view.n;
-  info.bytes += last->packed_bytes();
-  if (joined == joined_.end()) return;
+  info.macs = last.geometry().macs() * x.view.n;
+  info.bytes += last.packed_bytes();
+  if (joined == joined_.end()) {
+    info.value = id;
+    info.task = task_text(last.geometry(), info.op, x.view, y.view);
+    info.considered = packed.considered;
+    return;
+  }
   const Node& before = graph_[node.inputs[0]];
-  const auto first = conv(node.inputs[0], false);
+  const Conv2d<T>& first = *conv(node.inputs[0], false).conv;
   info.name = before.name + ", " + info.name;
   info.op = operator_name(before.op) + std::string(activation_suffix(activation_of(before))) + ", " + info.op;
-  info.algorithm = std::string(algorithm_name(first->algorithm())) + ", " + info.algorithm;
+  info.algorithm = std::string(algorithm_name(first.algorithm())) + ", " + info.algorithm;
   info.reason = "what lies between the two stays in L2";
-  info.macs += first->geometry().macs() * x.view.n;
-  info.bytes += first->packed_bytes();
+  info.macs += first.geometry().macs() * x.view.n;
+  info.bytes += first.packed_bytes();
 }
 
 // A 1x1 convolution waits for the depthwise one that alone reads its result, where that would not stay in L2 between them.
+// Convolutions whose algorithms are given stay apart: steps are the same with any algorithms for those that the rule keeps apart.
 template <class T>
 bool Lowering<T>::joins_depthwise(ValueId id) {
   const ValueId x = graph_[id].inputs[0], next = last_use_[id];
   if (uses_[id] != 1 || next == graph_.size() || graph_.is_constant(x) || !places_[x].blocked) return false;
+  if (options_.algorithms.contains(id) || options_.algorithms.contains(next)) return false;
   const Node &node = graph_[id], &reader = graph_[next];
   const auto* depthwise = reader.as<op::Conv2d>();
   const auto residual_of = [](const Node& n) { return n.inputs.size() > 3 ? n.inputs[3] : kNone; };
@@ -127,7 +173,7 @@ bool Lowering<T>::joins_depthwise(ValueId id) {
   if (!depthwise || reader.inputs[0] != id || depthwise->groups != node.shape[1] || !is_blocked(next)) return false;
   if (residual_of(node) != kNone || (residual_of(reader) != kNone && !is_blocked(residual_of(reader)))) return false;
   if (static_cast<std::size_t>(checked_size(node.shape)) * sizeof(T) <= cache_sizes().l2) return false;
-  auto joined = PointwiseDepthwise<T>::make(conv(id, false), conv(next, false));
+  auto joined = PointwiseDepthwise<T>::make(conv(id, false).conv, conv(next, false).conv);
   if (!joined || (options_.max_workspace && joined->workspace_bytes() > *options_.max_workspace)) return false;
   joined_[next] = std::move(joined);
   last_use_[x] = std::max(last_use_[x], next);

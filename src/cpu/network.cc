@@ -146,6 +146,13 @@ std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOpt
   return std::make_shared<CpuNetwork<double>>(std::move(graph), options, std::make_shared<Packed<double>>());
 }
 
+std::vector<StepInfo> plan_network(const Graph& recorded, NetworkOptions options) {
+  options.pack_weights = false;
+  const Graph graph = optimize(recorded);
+  const auto steps = [&]<class T>(Packed<T> packed) { return Lowering<T>(graph, options, packed).run().info; };
+  return graph.dtype() == DType::f32 ? steps(Packed<float>()) : steps(Packed<double>());
+}
+
 void set_poison_arenas(bool poison) { poison_arenas = poison; }
 
 }  // namespace fastconv

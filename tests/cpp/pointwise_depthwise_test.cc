@@ -23,18 +23,15 @@ template <class T>
 using Pair = std::pair<std::shared_ptr<const Conv2d<T>>, std::shared_ptr<const Conv2d<T>>>;
 
 template <class T>
-Pair<T> convolutions(const Shape& x, index_t channels, index_t kernel, index_t stride, const Padding& padding, bool borrow,
-                     std::vector<T>& weight, Random& random) {
+Pair<T> convolutions(const Shape& x, index_t channels, index_t kernel, index_t stride, const Padding& padding, Random& random) {
   constexpr Activation activations[] = {Activation::none, Activation::relu, Activation::relu6, Activation::silu, Activation::hardswish};
   const ConvGeometry g = conv_geometry(x, {channels, x[1], 1, 1}, {1, 1}, {}, {1, 1}, 1);
   const ConvGeometry h =
       conv_geometry({x[0], channels, x[2], x[3]}, {channels, 1, kernel, kernel}, {stride, stride}, padding, {1, 1}, channels);
-  weight = noise<T>(channels * x[1], random);
   ConvOptions options;
-  options.borrow_weights = borrow;
   options.activation = activations[random.below(5)];
-  auto first = std::make_shared<const Conv2d<T>>(g, options, weight.data(), noise<T>(channels, random).data());
-  options.borrow_weights = false;
+  auto first = std::make_shared<const Conv2d<T>>(g, options, noise<T>(channels * x[1], random).data(),
+                                                 noise<T>(channels, random).data());
   options.activation = activations[random.below(5)];
   auto second = std::make_shared<const Conv2d<T>>(h, options, noise<T>(channels * kernel * kernel, random).data(),
                                                   noise<T>(channels, random).data());
@@ -44,8 +41,7 @@ Pair<T> convolutions(const Shape& x, index_t channels, index_t kernel, index_t s
 template <class T>
 void check(const Shape& x_shape, index_t channels, index_t kernel, index_t stride, const Padding& padding, Random& random) {
   const index_t n = x_shape[0], h = x_shape[2], w = x_shape[3], lanes = channel_block(dtype_of<T>);
-  std::vector<T> weight;
-  const auto [first, second] = convolutions<T>(x_shape, channels, kernel, stride, padding, random.below(4) == 0, weight, random);
+  const auto [first, second] = convolutions<T>(x_shape, channels, kernel, stride, padding, random);
   const ConvGeometry& g = second->geometry();
   const auto tensor = [&](index_t c, index_t rows, index_t columns) {
     return noise<T>(n * ceil_div(c, lanes) * lanes * rows * columns, random);

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastconv._version import __version__
-from fastconv.cli import _bench, _classify, _info, _summary
+from fastconv.cli import _bench, _classify, _explain, _info, _summary
 
 __all__ = ["main"]
 
@@ -77,6 +77,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _bench.add_parser(commands)
     _classify.add_parser(commands)
+    _explain.add_parser(commands)
     _info.add_parser(commands)
     _summary.add_parser(commands)
     return parser

@@ -78,6 +78,7 @@ struct Tile {
   __attribute__((always_inline)) void multiply(const GemmTile<T>& t) {
     constexpr int kUnroll = 4;
     constexpr int kLine = 64 / sizeof(T);
+    constexpr int kFetched = Halves * Rows <= kMaxRows / 2 ? kUnroll * Vectors * L / kLine : 2;  // few rows: all that they read
     const T* b = t.b;
     const index_t* offset = t.offsets;
     const T* next = t.prefetch;
@@ -91,9 +92,9 @@ struct Tile {
       RowPointers<T, Rows, Halves> a(t.a + *offset, t);
       index_t k = run;
       for (; k >= kUnroll; k -= kUnroll) {
-        __builtin_prefetch(next);
-        __builtin_prefetch(next + kLine);
-        next += 2 * kLine;
+#pragma GCC unroll 8
+        for (int i = 0; i < kFetched; ++i) __builtin_prefetch(next + i * kLine);
+        next += kFetched * kLine;
         multiply<kUnroll>(a, b, t.b_stride);
         a.advance(kUnroll);
         b += kUnroll * t.b_stride;

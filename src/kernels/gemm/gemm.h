@@ -23,7 +23,7 @@ struct GemmTile {
   index_t tail_runs, tail_run;  // then so many of `tail_run` (a last, partial channel block)
   const T* b;             // [k][vectors * lanes], b_stride elements from k to k
   index_t b_stride;
-  const T* prefetch;  // what later tiles will read: two cache lines of it are fetched for every four steps of the reduction
+  const T* prefetch;  // what later tiles will read: some cache lines of it are fetched every few steps of the reduction
 
   T* c;
   index_t c_stride, c_half_stride, c_vector_stride;

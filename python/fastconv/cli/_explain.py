@@ -1,0 +1,99 @@
+"""``fastconv explain``: what runs when a model does, step by step, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+
+import fastconv
+from fastconv.benchmark.session import positive
+
+_EXAMPLES = """\
+examples:
+  fastconv explain resnet50
+  fastconv explain mobilenet_v2 --profile --threads 1
+  fastconv explain vgg16 --batch 8 --accuracy exact --verbose
+  fastconv explain efficientnet_b0 --autotune --json
+
+The model's weights are random. MACs are the multiply-accumulates of the definition, of which
+Winograd algorithms do only a part: they may pass 100% of the peak.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command ``explain``."""
+    parser = commands.add_parser(
+        "explain",
+        help="list the steps of a model: algorithms, reasons, times",
+        description="List the steps that run when a model does, with their algorithms, and why.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model of fastconv, such as resnet50")
+    parser.add_argument(
+        "--batch", type=positive, default=1, metavar="N", help="images (default: 1)"
+    )
+    parser.add_argument(
+        "--size",
+        type=positive,
+        metavar="N",
+        help="rows and columns of an image (default: the model's)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="threads to use (default: all that are usable)",
+    )
+    parser.add_argument(
+        "--accuracy",
+        choices=("fast", "exact"),
+        default="fast",
+        help="whether algorithms may round differently from the definition (default: fast)",
+    )
+    parser.add_argument(
+        "--autotune", action="store_true", help="measure which algorithms are the fastest"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="run it on random numbers; print times"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="also say which algorithms were rejected, and why"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    model = fastconv.create_model(arguments.model)
+    channels, *size = model.default_cfg["input_size"]
+    if arguments.size is not None:
+        size = [arguments.size] * 2
+    network = model.compile(
+        (arguments.batch, channels, *size),
+        threads=arguments.threads,
+        accuracy=arguments.accuracy,
+        autotune=arguments.autotune,
+    )
+    if arguments.profile:
+        x = np.random.default_rng(0).standard_normal(network.input_shape).astype(network.dtype)
+        steps = network.profile(x)
+    else:
+        steps = network.explain()
+    steps.verbose = arguments.verbose
+    if not arguments.json:
+        print(steps)
+        return
+    result = {
+        "model": arguments.model,
+        "input_shape": network.input_shape,
+        "threads": arguments.threads or fastconv.get_num_threads(),
+        "accuracy": arguments.accuracy,
+        "autotune": arguments.autotune,
+        "total": steps.total,
+        "steps": steps,
+    }
+    print(json.dumps(result, indent=2))
