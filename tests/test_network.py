@@ -286,6 +286,83 @@ def test_steps_and_memory(module, x):
     assert "GFLOP/s" not in str(steps)
 
 
+class Expansion(nn.Module):
+    """A 1x1 and a depthwise convolution with far more between them than L2 holds."""
+
+    def __init__(self, kernel=3, stride=1, activation=nn.ReLU6):
+        c = 800
+        self.stem = nn.Conv2d(3, 16, 1)
+        self.expand = nn.Sequential(nn.Conv2d(16, c, 1), nn.BatchNorm2d(c), activation())
+        depthwise = nn.Conv2d(c, c, kernel, stride, kernel // 2, groups=c, bias=False)
+        self.depthwise = nn.Sequential(depthwise, nn.BatchNorm2d(c), activation())
+        self.project = nn.Conv2d(c, 16, 1)
+        self.reset_parameters(0)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = self.expand(x)
+        gate = fastconv.sigmoid(x)  # would take the place of x, if the expansion had run before it
+        y = self.project(self.depthwise(y))
+        return y * gate if y.shape == gate.shape else y
+
+
+def joined(network):
+    return [s for s in network.explain() if s["algorithm"] == "direct, depthwise"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", [nn.ReLU6, nn.SiLU])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 2), (7, 1)])
+def test_pointwise_and_depthwise_as_one(kernel, stride, activation, dtype):
+    module = Expansion(kernel, stride, activation).astype(dtype)
+    x = draw((3, 3, 37, 35), dtype)
+    network = module.compile(x.shape)
+    y = network(x)
+    check(y, module.eager(x))
+    (step,) = joined(network)
+    assert step["name"] == "expand.0, depthwise.0"
+    name = "relu6" if activation is nn.ReLU6 else "silu"
+    assert step["op"] == f"conv2d+{name}, conv2d+{name}"
+    pixels = step["shape"][2] * step["shape"][3]
+    assert step["macs"] == 3 * 800 * (37 * 35 * 16 + pixels * kernel**2)
+    for threads in (1, 2, 5):
+        assert np.array_equal(module.compile(x.shape, threads=threads)(x), y)
+    # One after the other, where what lies between them is wanted: the same bits.
+    tapped = module.compile(x.shape, taps=["expand"])
+    assert not joined(tapped)
+    assert tapped.memory["arena"] > network.memory["arena"]
+    assert np.array_equal(tapped(x)[0], y)
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_pointwise_and_depthwise_as_one_with_a_residual(blocked):
+    class Sum(Expansion):
+        def forward(self, x):
+            y = self.stem(x[:, :3])
+            residual = fastconv.relu(self.expand[0](y)) if blocked else x[:, 3:]
+            return self.project(self.depthwise[0](self.expand[0](y)) + residual)
+
+    module = Sum()
+    x = draw((1, 803, 37, 35))
+    network = module.compile(x.shape)
+    check(network(x), module.eager(x))
+    assert [s["op"] for s in joined(network)] == (["conv2d, conv2d+add"] if blocked else [])
+
+
+def test_pointwise_and_depthwise_stay_apart():
+    class Wide(Expansion):
+        def forward(self, x):
+            return fastconv.mean(self.depthwise(self.expand(self.stem(x))), (2, 3))
+
+    module = Wide(stride=2)
+    x = draw((1, 3, 60, 60))
+    network = module.compile(x.shape)
+    small = module.compile(x.shape, max_workspace=joined(network)[0]["workspace"] - 1)
+    assert not joined(small)
+    check(small(x), network(x))
+    assert not joined(module.compile((1, 3, 7, 7)))  # what lies between them stays in L2
+
+
 def test_calling_a_module_is_compiled_and_right(module, x):
     check(module(x), module.eager(x))
     check(module(x[:1]), module.eager(x[:1]))

@@ -446,6 +446,52 @@ def test_threads_tune_one_after_the_other(conv, monkeypatch):
     assert all(np.array_equal(results[0], y) for y in results)
 
 
+class Pair(nn.Module):
+    """A 1x1 and a depthwise convolution with more between them than L2 holds; 3x3 around them."""
+
+    def __init__(self):
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.expand = nn.Conv2d(16, 800, 1)
+        self.depthwise = nn.Conv2d(800, 800, 3, padding=1, groups=800, bias=False)
+        self.norm = nn.BatchNorm2d(800)
+        self.project = nn.Conv2d(800, 16, 1)
+        self.last = nn.Conv2d(16, 16, 3, padding=1)
+        self.reset_parameters(0)
+
+    def forward(self, x):
+        return self.last(self.project(self.norm(self.depthwise(self.expand(self.stem(x))))))
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd2"])
+def test_a_pair_that_is_one_step_stays_one(timer, algorithm):
+    module = Pair()
+    x = draw(3, 3, 37, 35)
+    rule = module.compile(x.shape).explain()
+    (joined,) = (step for step in rule if step["name"] == "expand, depthwise")
+    timer(**{algorithm: 0.5})
+    network = module.compile(x.shape, autotune=True)
+    steps = network.explain()
+    assert [step["name"] for step in steps] == [step["name"] for step in rule]
+    assert joined in steps
+    assert algorithm in [step["algorithm"] for step in steps]
+    assert all(
+        step["reason"].startswith("tuned") for step in convolutions(network) if step != joined
+    )
+    np.testing.assert_allclose(network(x), module.eager(x), rtol=0, atol=1e-4)
+    assert joined["rejected"] == {}
+
+
+def test_weights_that_keep_a_pair_apart(timer):
+    """Where normalization makes weights infinite the plan has two steps, as the network has."""
+    module = Pair()
+    module.norm.weight = np.full(800, 3e38, np.float32)
+    module.depthwise.weight = np.full((800, 1, 3, 3), 2, np.float32)
+    timer(direct=0.5)
+    steps = module.compile((3, 3, 37, 35), autotune=True).explain()
+    assert "expand, depthwise" not in [step["name"] for step in steps]
+    assert all(step["reason"].startswith("tuned") for step in steps if step["macs"])
+
+
 def test_the_rule_explains_what_it_rejects(block):
     steps = {step["name"]: step for step in convolutions(block.compile((1, 3, 33, 29)))}
     for step in steps.values():

@@ -72,6 +72,9 @@ std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, DType d
 // Whether two algorithms are known to round alike: 1x1, where each of these two sums channels in their order.
 bool same_bits(const ConvGeometry& geometry, Algorithm a, Algorithm b);
 
+template <class T>
+class ConvEngine;
+
 // A convolution that is decided and whose weights are packed: made once, run from any thread, on any batch size.
 template <class T>
 class Conv2d {
@@ -93,6 +96,7 @@ class Conv2d {
   const std::string& reason() const; // why
   std::size_t packed_bytes() const;
   std::size_t workspace_bytes() const;  // scratch that one thread takes during run()
+  const ConvEngine<T>& engine() const;  // what computes it (src/conv/engine.h)
 
  private:
   struct Impl;

@@ -118,6 +118,26 @@ bool Depthwise<T>::writes_in_place(const TensorView<const T>* residual, const Te
 }
 
 template <class T>
+void Depthwise<T>::rows(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t n, index_t row, index_t rows,
+                        const TensorView<const T>* residual, const TensorView<T>& out) const {
+  // Activations that are no clamp follow while the rows are in L1.
+  const Activation activation = this->options_.activation;
+  const index_t row_size = out.w * lanes_, step = is_clamp(activation) ? rows : 2 * ceil_div(kActivated, 2 * row_size);
+  for (index_t end = row + rows; row < end; row += step) {
+    DepthwiseBand<T> d = band(block, x, x_row_stride, held, row, std::min(step, end - row));
+    d.y = out.channel(n, block * lanes_) + row * out.sh;
+    d.y_row_stride = out.sh;
+    d.y_column_stride = out.sw;
+    d.residual = residual ? residual->channel(n, block * lanes_) + row * residual->sh : nullptr;
+    depthwise_kernels<T>().run(d);
+    if (is_clamp(activation)) continue;
+    const bool joined = out.sh == row_size;
+    for (index_t r = 0; r < (joined ? 1 : d.rows); ++r)
+      activate_in_place(activation, d.y + r * out.sh, joined ? d.rows * row_size : row_size);
+  }
+}
+
+template <class T>
 void Depthwise<T>::one_band(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out, index_t n,
                             index_t block, index_t row, index_t rows, T* scratch) const {
   const ConvGeometry& g = this->geometry_;
@@ -136,23 +156,8 @@ void Depthwise<T>::one_band(const TensorView<const T>& x, const TensorView<const
     input_row_stride = held.columns * lanes_;
     scratch += held.rows * input_row_stride;
   }
-  if (writes_in_place(residual, out)) {
-    // Activations that are no clamp follow while the rows are in L1.
-    const index_t row_size = g.out_w * lanes_, step = is_clamp(activation) ? rows : 2 * ceil_div(kActivated, 2 * row_size);
-    for (index_t end = row + rows; row < end; row += step) {
-      DepthwiseBand<T> d = band(block, input, input_row_stride, held, row, std::min(step, end - row));
-      d.y = out.channel(n, oc) + row * out.sh;
-      d.y_row_stride = out.sh;
-      d.y_column_stride = out.sw;
-      d.residual = residual ? residual->channel(n, oc) + row * residual->sh : nullptr;
-      depthwise_kernels<T>().run(d);
-      if (is_clamp(activation)) continue;
-      const bool joined = out.sh == row_size;
-      for (index_t r = 0; r < (joined ? 1 : d.rows); ++r)
-        activate_in_place(activation, d.y + r * out.sh, joined ? d.rows * row_size : row_size);
-    }
-    return;
-  }
+  if (writes_in_place(residual, out))
+    return this->rows(block, input, input_row_stride, held, n, row, rows, residual, out);
   DepthwiseBand<T> d = band(block, input, input_row_stride, held, row, rows);
   d.y = scratch;
   d.y_row_stride = g.out_w * lanes_;

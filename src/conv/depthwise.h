@@ -22,14 +22,19 @@ class Depthwise final : public ConvEngine<T> {
   // for weights that are not finite, as these make NaN of zeros.
   bool skips_outside() const { return skips_outside_; }
 
-  // What computes output rows [row, row + rows) of a channel block from `x`, which holds the rectangle `held` of the padded
-  // input; the kernel reads nothing outside of it. Bias and activation are set where the latter is a clamp; y and the
-  // residual are the caller's to set.
-  DepthwiseBand<T> band(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t row, index_t rows) const;
-
- private:
   // What [row, row + rows) of the output read, all columns; clipped to the image where the kernels skip the rest.
   InputBand input_of(index_t row, index_t rows) const;
+
+  // Computes rows [row, row + rows) of image n and of a channel block from `x`, which holds the rectangle `held` of the padded
+  // input; nothing outside of it is read. `residual`, which may be null, and `out` are blocked, their rows contiguous.
+  void rows(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t n, index_t row, index_t rows,
+            const TensorView<const T>* residual, const TensorView<T>& out) const;
+
+  using ConvEngine<T>::flush_denormals;
+
+ private:
+  // What computes them but for y and the residual; bias and activation are set where the latter is a clamp.
+  DepthwiseBand<T> band(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t row, index_t rows) const;
   index_t band_size(index_t rows) const;  // elements of packed input and sums
   void one_band(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out, index_t n,
                 index_t block, index_t row, index_t rows, T* scratch) const;

@@ -6,6 +6,7 @@
 
 #include "conv/band.h"
 #include "conv/engine.h"
+#include "conv/pointwise_depthwise.h"
 #include "fastconv/cpu.h"
 #include "fastconv/thread_pool.h"
 #include "kernels/gemm/gemm.h"
@@ -21,7 +22,7 @@ struct Source {
 };
 
 template <class T>
-class Direct final : public ConvEngine<T> {
+class Direct final : public ConvEngine<T>, public Pointwise<T> {
  public:
   Direct(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
       : ConvEngine<T>(g, options, bias),
@@ -66,6 +67,21 @@ class Direct final : public ConvEngine<T> {
       if (residual) fold(*residual);
     }
     execute(g, x, residual ? &*residual : nullptr, out);
+  }
+
+  bool computes_pieces() const override {
+    const ConvGeometry& g = this->geometry_;
+    return g.taps() == 1 && g.groups == 1 && g.stride_h == 1 && g.stride_w == 1 && g.pad_top == 0 && g.pad_bottom == 0 &&
+           g.pad_left == 0 && g.pad_right == 0 && in_block_ == lanes_;
+  }
+
+  void pair_rows(const TensorView<const T>& x, index_t n, index_t pair, index_t row, index_t rows, T* out) const override {
+    const ConvGeometry& g = this->geometry_;
+    const Source<T> source{x.channel(n, 0) + row * x.sh, x.sb, x.sh, x.sw};
+    TensorView<T> piece = blocked_view<T>(nullptr, 1, g.out_channels, rows, g.out_w, lanes_);
+    piece.data = out - 2 * pair * piece.sb;
+    const BandSums<T> band{nullptr, 0, 0, 0, 0, 0, 0, rows, 0, g.out_w};
+    multiply(g, source, packed_.data(), nullptr, 0, pair, pair + 1, band, nullptr, piece);
   }
 
   std::size_t packed_bytes() const override { return packed_.bytes(); }

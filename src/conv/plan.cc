@@ -222,6 +222,10 @@ template <class T>
 std::size_t Conv2d<T>::workspace_bytes() const {
   return impl_->engine->workspace_bytes();
 }
+template <class T>
+const ConvEngine<T>& Conv2d<T>::engine() const {
+  return *impl_->engine;
+}
 
 template class Conv2d<float>;
 template class Conv2d<double>;

@@ -41,7 +41,7 @@ template <class T>
 std::size_t Packed<T>::bytes() const {
   const std::lock_guard lock(mutex);
   std::size_t sum = 0;
-  for (const auto& [id, packed] : convs) sum += packed->conv.packed_bytes();
+  for (const auto& [id, packed] : convs) sum += packed.conv->packed_bytes();
   for (const auto& [id, array] : blocked_constants) sum += array->bytes();
   return sum;
 }

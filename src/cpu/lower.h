@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "conv/pointwise_depthwise.h"
 #include "cpu/layouts.h"
 #include "cpu/memory_plan.h"
 #include "fastconv/memory.h"
@@ -20,7 +21,7 @@ namespace fastconv {
 template <class T>
 struct PackedConv {
   std::vector<Candidate> considered;
-  Conv2d<T> conv;
+  std::shared_ptr<const Conv2d<T>> conv;
   std::string reason;  // of its algorithm
 };
 
@@ -28,7 +29,7 @@ struct PackedConv {
 template <class T>
 struct Packed {
   const std::shared_ptr<Arena> arena = std::make_shared<Arena>();
-  std::map<ValueId, std::shared_ptr<const PackedConv<T>>> convs;
+  std::map<ValueId, PackedConv<T>> convs;
   std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
   mutable std::mutex mutex;  // held while lowering
 
@@ -139,6 +140,8 @@ class Lowering {
   StepInfo& emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run);
   void touch(int buffer);
   std::vector<Candidate> candidates(const ConvGeometry& geometry, const ConvOptions& options) const;
+  const PackedConv<T>& conv(ValueId id, bool nchw);  // made once
+  bool joins_depthwise(ValueId id);
   void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);
 
   const Graph& graph_;
@@ -152,6 +155,8 @@ class Lowering {
   std::vector<int> output_of_;     // by value: the output that it is written to directly, or -1
   std::vector<Place> places_;      // by value
   std::map<std::pair<ValueId, bool>, Place> converted_;
+  // By the depthwise convolution: what computes it together with the 1x1 convolution before it, which has no place.
+  std::map<ValueId, std::shared_ptr<const PointwiseDepthwise<T>>> joined_;
   AlignedArray<T> scaled_;  // the weights that are being packed
   std::vector<std::vector<ValueId>> values_in_;  // by buffer
   Program<T> program_;

@@ -2,6 +2,7 @@
 #include <sstream>
 
 #include "cpu/lower.h"
+#include "fastconv/cpu.h"
 #include "fastconv/error.h"
 #include "fastconv/thread_pool.h"
 #include "kernels/pack/pack.h"
@@ -13,6 +14,11 @@ const char* activation_suffix(Activation activation) {
   constexpr const char* suffixes[] = {"",       "+relu",      "+relu6",       "+leaky_relu", "+gelu", "+gelu_tanh",
                                       "+silu", "+hardswish", "+hardsigmoid", "+sigmoid",    "+tanh"};
   return suffixes[static_cast<int>(activation)];
+}
+
+Activation activation_of(const Node& node) {
+  const auto* conv2d = node.as<op::Conv2d>();
+  return conv2d ? conv2d->activation : node.as<op::Linear>()->activation;
 }
 
 // A contiguous value whose last axis is channels, as the image that as_image() describes.
@@ -87,55 +93,99 @@ const T* Lowering<T>::weights(ValueId id) {
 }
 
 template <class T>
+const PackedConv<T>& Lowering<T>::conv(ValueId id, bool nchw) {
+  const Node& node = graph_[id];
+  PackedConv<T>& packed = packed_.convs[id];
+  if (packed.conv) return packed;
+  const ConvGeometry geometry = geometry_of(graph_, node);
+  const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
+  ConvOptions options;
+  options.activation = activation_of(node);
+  options.accuracy = options_.accuracy;
+  options.nchw = nchw;
+  std::vector<Candidate> considered = candidates(geometry, options);
+  options.arena = packed_.arena;
+  options.borrow_weights = !options_.pack_weights;
+  const auto given = options_.algorithms.find(id);
+  options.algorithm = given != options_.algorithms.end() ? given->second : considered[0].algorithm;
+  options.fall_back = true;
+  // Scaled where they decide what joins: depthwise convolution looks whether they are finite.
+  const bool scaled = options_.pack_weights || geometry.group_in() == 1;
+  const T* weight = scaled ? weights(node.inputs[1]) : constant_data(node.inputs[1]).get();
+  auto conv = std::make_shared<const Conv2d<T>>(geometry, options, weight, constant_data(bias).get());
+  std::string reason = conv->algorithm() == considered[0].algorithm ? considered[0].reason : conv->reason();
+  return packed = {std::move(considered), std::move(conv), std::move(reason)};
+}
+
+template <class T>
 void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual) {
   const Node& node = graph_[id];
-  const ConvGeometry geometry = geometry_of(graph_, node);
-  const auto* conv2d = node.as<op::Conv2d>();
-  const Activation activation = conv2d ? conv2d->activation : node.as<op::Linear>()->activation;
-  std::shared_ptr<const PackedConv<T>>& packed = packed_.convs[id];
-  if (!packed) {
-    const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
-    ConvOptions options;
-    options.activation = activation;
-    options.accuracy = options_.accuracy;
-    // Single pixels are better taken together over the batch, as direct convolution does.
-    options.nchw = x.view.block == 1 && y.view.block == 1 && geometry.out_h * geometry.out_w > 4 && conv2d;
-    std::vector<Candidate> considered = candidates(geometry, options);
-    options.arena = packed_.arena;
-    options.borrow_weights = !options_.pack_weights;
-    const auto given = options_.algorithms.find(id);
-    options.algorithm = given != options_.algorithms.end() ? given->second : considered[0].algorithm;
-    options.fall_back = true;
-    const T* weight = options_.pack_weights ? weights(node.inputs[1]) : constant_data(node.inputs[1]).get();
-    Conv2d<T> conv(geometry, options, weight, constant_data(bias).get());
-    std::string reason = conv.algorithm() == considered[0].algorithm ? considered[0].reason : conv.reason();
-    packed = std::make_shared<const PackedConv<T>>(PackedConv<T>{std::move(considered), std::move(conv), std::move(reason)});
-  }
-  const auto run = [=, packed = packed](T* const* b) {
-    if (!residual) return packed->conv.run(x.at(b), nullptr, y.at(b));
-    const TensorView<const T> r = residual->at(b);
-    packed->conv.run(x.at(b), &r, y.at(b));
+  // Single pixels are better taken together over the batch, as direct convolution does.
+  const bool nchw = x.view.block == 1 && y.view.block == 1 && y.view.h * y.view.w > 4 && node.as<op::Conv2d>();
+  const PackedConv<T>& packed = conv(id, nchw);
+  const Conv2d<T>& last = *packed.conv;
+  const auto step = [&](const auto& engine) -> StepInfo& {
+    const auto run = [=](T* const* b) {
+      if (!residual) return engine->run(x.at(b), nullptr, y.at(b));
+      const TensorView<const T> r = residual->at(b);
+      engine->run(x.at(b), &r, y.at(b));
+    };
+    StepInfo& info = residual ? emit(id, {x, y, *residual}, run) : emit(id, {x, y}, run);
+    info.workspace = engine->workspace_bytes();
+    return info;
   };
-  const Conv2d<T>& conv = packed->conv;
-  StepInfo& info = residual ? emit(id, {x, y, *residual}, run) : emit(id, {x, y}, run);
+  const auto joined = joined_.find(id);
+  StepInfo& info = joined == joined_.end() ? step(packed.conv) : step(joined->second);
   if (residual) info.op += "+add";
-  info.op += activation_suffix(activation);
-  info.algorithm = algorithm_name(conv.algorithm());
-  info.reason = packed->reason;
+  info.op += activation_suffix(activation_of(node));
+  info.algorithm = algorithm_name(last.algorithm());
+  info.reason = packed.reason;
   info.error_class = info.algorithm.starts_with("winograd") ? info.algorithm : "exact";
-  info.macs = geometry.macs() * x.view.n;
-  info.bytes += conv.packed_bytes();
-  info.workspace = conv.workspace_bytes();
-  info.value = id;
-  info.task = task_text(geometry, info.op, x.view, y.view);
-  info.considered = packed->considered;
+  info.macs = last.geometry().macs() * x.view.n;
+  info.bytes += last.packed_bytes();
+  if (joined == joined_.end()) {
+    info.value = id;
+    info.task = task_text(last.geometry(), info.op, x.view, y.view);
+    info.considered = packed.considered;
+    return;
+  }
+  const Node& before = graph_[node.inputs[0]];
+  const Conv2d<T>& first = *conv(node.inputs[0], false).conv;
+  info.name = before.name + ", " + info.name;
+  info.op = operator_name(before.op) + std::string(activation_suffix(activation_of(before))) + ", " + info.op;
+  info.algorithm = std::string(algorithm_name(first.algorithm())) + ", " + info.algorithm;
+  info.reason = "what lies between the two stays in L2";
+  info.macs += first.geometry().macs() * x.view.n;
+  info.bytes += first.packed_bytes();
+}
+
+// A 1x1 convolution waits for the depthwise one that alone reads its result, where that would not stay in L2 between them.
+// Convolutions whose algorithms are given stay apart: steps are the same with any algorithms for those that the rule keeps apart.
+template <class T>
+bool Lowering<T>::joins_depthwise(ValueId id) {
+  const ValueId x = graph_[id].inputs[0], next = last_use_[id];
+  if (uses_[id] != 1 || next == graph_.size() || graph_.is_constant(x) || !places_[x].blocked) return false;
+  if (options_.algorithms.contains(id) || options_.algorithms.contains(next)) return false;
+  const Node &node = graph_[id], &reader = graph_[next];
+  const auto* depthwise = reader.as<op::Conv2d>();
+  const auto residual_of = [](const Node& n) { return n.inputs.size() > 3 ? n.inputs[3] : kNone; };
+  const auto is_blocked = [&](ValueId value) { return !graph_.is_constant(value) && blocked_[value]; };
+  if (!depthwise || reader.inputs[0] != id || depthwise->groups != node.shape[1] || !is_blocked(next)) return false;
+  if (residual_of(node) != kNone || (residual_of(reader) != kNone && !is_blocked(residual_of(reader)))) return false;
+  if (static_cast<std::size_t>(checked_size(node.shape)) * sizeof(T) <= cache_sizes().l2) return false;
+  auto joined = PointwiseDepthwise<T>::make(conv(id, false).conv, conv(next, false).conv);
+  if (!joined || (options_.max_workspace && joined->workspace_bytes() > *options_.max_workspace)) return false;
+  joined_[next] = std::move(joined);
+  last_use_[x] = std::max(last_use_[x], next);
+  return true;
 }
 
 template <class T>
 void Lowering<T>::conv2d(ValueId id) {
   const Node& node = graph_[id];
   const ValueId residual = node.inputs.size() > 3 ? node.inputs[3] : kNone;
-  const Operand<T> x = image(node.inputs[0]);
+  if (joins_depthwise(id)) return;
+  const Operand<T> x = image(joined_.contains(id) ? graph_[node.inputs[0]].inputs[0] : node.inputs[0]);
   if (residual == kNone) {
     define(id);
     return run_conv(id, x, image(id), {});
