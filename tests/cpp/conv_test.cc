@@ -93,7 +93,8 @@ void check(const Case& test, Algorithm algorithm, Random& random) {
   ConvOptions options;
   options.activation = test.activation;
   options.algorithm = algorithm;
-  Conv2d<T>(g, options, weight.data(), test.has_bias ? bias.data() : nullptr).run(xv, rv ? &*rv : nullptr, out.view);
+  const Conv2d<T> conv(g, options, weight.data(), test.has_bias ? bias.data() : nullptr);
+  conv.run(xv, rv ? &*rv : nullptr, out.view);
 
   // The lanes after the last channel of a blocked output that begins with a block are free for the kernels to write.
   if (out.view.block > 1 && out.view.lane == 0)
@@ -101,7 +102,7 @@ void check(const Case& test, Algorithm algorithm, Random& random) {
       for (index_t c = g.out_channels; c % out.view.block != 0; ++c)
         for (index_t h = 0; h < g.out_h; ++h)
           for (index_t w = 0; w < g.out_w; ++w) expected.at(n, c, h, w) = out.at(n, c, h, w);
-  const bool rounds = algorithm >= Algorithm::winograd;
+  const bool rounds = conv.algorithm() >= Algorithm::winograd;
   const T tolerance = rounds ? T(1 + g.group_in()) * std::numeric_limits<T>::epsilon() * 2000 : T(0);
   for (std::size_t i = 0; i < out.memory.size(); ++i) CHECK(std::abs(out.memory[i] - expected.memory[i]) <= tolerance);
 }
