@@ -630,8 +630,9 @@ def algorithms(
 ) -> list[AlgorithmInfo]:
     """List the algorithms that can serve a convolution; ``"auto"`` takes the first.
 
-    So does `prepare_conv2d`. `conv2d` itself, which packs the weights in the call, does not take
-    Winograd where the output has only seven rows or columns, as there it would not pay.
+    So do `prepare_conv2d` and networks, unless the weights would make its rounding errors too
+    large. `conv2d` itself, which packs the weights in the call, takes the smaller Winograd tile
+    where the output has at most 14 rows or columns, and none at 7, as there it would not pay.
 
     Parameters
     ----------
