@@ -300,3 +300,11 @@ def test_machine():
     assert limits["memory_bandwidth"] > 1e8
     assert limits["peak_flops"] > 1e8
     assert {"cpu", "isa", "fastconv", "numpy", "commit"} <= machine.environment().keys()
+
+
+def test_every_algorithm_of_a_network_has_a_colour():
+    from fastconv.benchmark.plots import _layers
+
+    for name in ("mobilenet_v2", "resnet18"):
+        steps = fastconv.create_model(name).compile((1, 3, 224, 224)).explain()
+        assert {step["algorithm"] for step in steps} <= _layers._COLOURS.keys()

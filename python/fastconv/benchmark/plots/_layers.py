@@ -20,6 +20,7 @@ _COLOURS = {
     "winograd4": "tab:blue",
     "winograd6": "tab:purple",
     "direct": "tab:orange",
+    "direct, depthwise": "tab:olive",
     "depthwise": "tab:green",
     "im2col": "tab:red",
     "reference": "tab:brown",
