@@ -1,8 +1,6 @@
 // What a thread holds of neighbouring elements: kLanes floats, loaded and stored in accesses of up to 16 bytes.
 #pragma once
 
-#include <cstdint>
-
 #include "cuda/kernels/device.cuh"
 
 namespace fastconv::cuda {
@@ -62,13 +60,6 @@ __device__ __forceinline__ void activate(Activation kind, float (&x)[kLanes], fl
     case Activation::sigmoid: return activate_as<Activation::sigmoid>(x, negative_slope);
     case Activation::tanh: return activate_as<Activation::tanh>(x, negative_slope);
   }
-}
-
-// What an image kernel that gives each thread kLanes neighbouring channels of a pixel needs of a view.
-template <class T>
-bool lanes_fit(const Nhwc<T>& x, int lanes) {
-  return x.c % lanes == 0 && x.sw % lanes == 0 && x.sh % lanes == 0 && x.sn % lanes == 0 &&
-         reinterpret_cast<std::uintptr_t>(x.data) % (lanes * sizeof(T)) == 0;
 }
 
 }  // namespace fastconv::cuda
