@@ -258,13 +258,7 @@ typename Lowering<T>::Images Lowering<T>::images(const Place& place, const Shape
 
 template <class T>
 typename Lowering<T>::Array Lowering<T>::array(const Place& place, const Shape& shape) const {
-  if (shape.size() > static_cast<std::size_t>(kMaxRank))
-    fail("device='cuda' takes arrays of up to ", kMaxRank, " dimensions, got one of shape ", to_string(shape));
-  Array a{place.buffer, place.offset, {}};
-  a.view.rank = static_cast<int>(shape.size());
-  std::copy(shape.begin(), shape.end(), a.view.size);
-  std::copy(place.strides.begin(), place.strides.end(), a.view.stride);
-  return a;
+  return {place.buffer, place.offset, strided<T>(nullptr, shape, place.strides)};
 }
 
 template <class T>

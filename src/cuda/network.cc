@@ -15,15 +15,6 @@ namespace {
 std::atomic<bool> poison_arenas{false};
 
 template <class T>
-Strided<T> contiguous_array(T* data, const Shape& shape) {
-  Strided<T> a{data, static_cast<int>(shape.size())};
-  const Shape strides = contiguous_strides(shape);
-  std::copy(shape.begin(), shape.end(), a.size);
-  std::copy(strides.begin(), strides.end(), a.stride);
-  return a;
-}
-
-template <class T>
 class Executor final : public CudaNetwork {
  public:
   Executor(Graph graph, const CudaOptions& options, std::shared_ptr<Constants> constants)
@@ -41,23 +32,24 @@ class Executor final : public CudaNetwork {
     std::vector<Memory> memory;
     const auto staged = [&](ValueId id) {
       memory.emplace_back(std::max<std::size_t>(bytes(id), 1), options_.device, stream);
-      return memory.back().template as<>();
+      return strided(memory.back().template as<float>(), graph_.shape(id), contiguous_strides(graph_.shape(id)));
     };
-    std::vector<const void*> device_inputs;
-    std::vector<void*> device_outputs;
+    std::vector<Strided<const float>> device_inputs;
+    std::vector<Strided<float>> device_outputs;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      void* to = staged(graph_.inputs()[i]);
-      copy_to_device(to, inputs[i], bytes(graph_.inputs()[i]), stream);
+      const Strided<float> to = staged(graph_.inputs()[i]);
+      copy_to_device(to.data, inputs[i], bytes(graph_.inputs()[i]), stream);
       device_inputs.push_back(to);
     }
     for (const ValueId id : graph_.outputs()) device_outputs.push_back(staged(id));
     enqueue(*instance, device_inputs, device_outputs, stream, hooks.seconds);
     for (std::size_t i = 0; i < outputs.size(); ++i)
-      copy_to_host(outputs[i], device_outputs[i], bytes(graph_.outputs()[i]), stream);
+      copy_to_host(outputs[i], device_outputs[i].data, bytes(graph_.outputs()[i]), stream);
     give_back(std::move(instance));
   }
 
-  void run_on_device(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, cudaStream_t stream) const override {
+  void run_on_device(const std::vector<Strided<const float>>& inputs, const std::vector<Strided<float>>& outputs,
+                     cudaStream_t stream) const override {
     const DeviceGuard guard(options_.device);
     std::unique_ptr<Instance> instance = take();
     check(cudaStreamWaitEvent(stream, instance->done, 0), "cudaStreamWaitEvent");
@@ -120,8 +112,8 @@ class Executor final : public CudaNetwork {
     if (free_.size() < kKept) free_.push_back(std::move(instance));
   }
 
-  void enqueue(Instance& instance, const std::vector<const void*>& inputs, const std::vector<void*>& outputs, cudaStream_t stream,
-               std::vector<double>* seconds) const {
+  void enqueue(Instance& instance, const std::vector<Strided<const float>>& inputs, const std::vector<Strided<float>>& outputs,
+               cudaStream_t stream, std::vector<double>* seconds) const {
     if (poison_arenas)
       check(cudaMemsetAsync(instance.arena.template as<>(), 0xff, program_.arena_bytes, stream), "cudaMemsetAsync");
     std::vector<void*> buffers;
@@ -136,8 +128,7 @@ class Executor final : public CudaNetwork {
     };
     mark();
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const auto from = contiguous_array(static_cast<const float*>(inputs[i]), graph_.shape(graph_.inputs()[i]));
-      cuda::copy<float, T>(from, program_.inputs[i].at(buffers.data()), stream);
+      cuda::copy<float, T>(inputs[i], program_.inputs[i].at(buffers.data()), stream);
       mark();
     }
     const auto steps = [&](cudaStream_t on) {
@@ -155,8 +146,7 @@ class Executor final : public CudaNetwork {
       instance.captured.launch(stream);
     }
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const auto to = contiguous_array(static_cast<float*>(outputs[i]), graph_.shape(graph_.outputs()[i]));
-      cuda::copy<T, float>(program_.outputs[i].at(buffers.data()), to, stream);
+      cuda::copy<T, float>(program_.outputs[i].at(buffers.data()), outputs[i], stream);
       mark();
     }
     if (!seconds) return;
