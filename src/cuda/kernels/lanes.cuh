@@ -1,0 +1,65 @@
+// What a thread holds of neighbouring elements: kLanes floats, loaded and stored in accesses of up to 16 bytes.
+#pragma once
+
+#include "cuda/kernels/device.cuh"
+
+namespace fastconv::cuda {
+
+// Elements of 16 bytes.
+template <class T>
+inline constexpr int kFullLanes = 16 / static_cast<int>(sizeof(T));
+
+template <int kLanes, class T>
+__device__ __forceinline__ void load(const T* from, float (&to)[kLanes]) {
+  constexpr int kChunk = kLanes < kFullLanes<T> ? kLanes : kFullLanes<T>;
+#pragma unroll
+  for (int i = 0; i < kLanes; i += kChunk) {
+    const Vector<T, kChunk> chunk = *reinterpret_cast<const Vector<T, kChunk>*>(from + i);
+#pragma unroll
+    for (int j = 0; j < kChunk; ++j) to[i + j] = to_float(chunk.lane[j]);
+  }
+}
+
+template <int kLanes, class T>
+__device__ __forceinline__ void store(T* to, const float (&from)[kLanes]) {
+  constexpr int kChunk = kLanes < kFullLanes<T> ? kLanes : kFullLanes<T>;
+#pragma unroll
+  for (int i = 0; i < kLanes; i += kChunk) {
+    Vector<T, kChunk> chunk;
+#pragma unroll
+    for (int j = 0; j < kChunk; ++j) chunk.lane[j] = from_float<T>(from[i + j]);
+    *reinterpret_cast<Vector<T, kChunk>*>(to + i) = chunk;
+  }
+}
+
+template <int kLanes>
+__device__ __forceinline__ void set(float (&x)[kLanes], float value) {
+#pragma unroll
+  for (int i = 0; i < kLanes; ++i) x[i] = value;
+}
+
+template <Activation kKind, int kLanes>
+__device__ __forceinline__ void activate_as(float (&x)[kLanes], float negative_slope) {
+#pragma unroll
+  for (int i = 0; i < kLanes; ++i) x[i] = activate(kKind, x[i], negative_slope);
+}
+
+// One decision for all lanes.
+template <int kLanes>
+__device__ __forceinline__ void activate(Activation kind, float (&x)[kLanes], float negative_slope) {
+  switch (kind) {
+    case Activation::none: return;
+    case Activation::relu: return activate_as<Activation::relu>(x, negative_slope);
+    case Activation::relu6: return activate_as<Activation::relu6>(x, negative_slope);
+    case Activation::leaky_relu: return activate_as<Activation::leaky_relu>(x, negative_slope);
+    case Activation::gelu: return activate_as<Activation::gelu>(x, negative_slope);
+    case Activation::gelu_tanh: return activate_as<Activation::gelu_tanh>(x, negative_slope);
+    case Activation::silu: return activate_as<Activation::silu>(x, negative_slope);
+    case Activation::hardswish: return activate_as<Activation::hardswish>(x, negative_slope);
+    case Activation::hardsigmoid: return activate_as<Activation::hardsigmoid>(x, negative_slope);
+    case Activation::sigmoid: return activate_as<Activation::sigmoid>(x, negative_slope);
+    case Activation::tanh: return activate_as<Activation::tanh>(x, negative_slope);
+  }
+}
+
+}  // namespace fastconv::cuda
