@@ -20,17 +20,16 @@ std::string packed_form(const ConvPlan& plan) {
 template <class T>
 typename Lowering<T>::Choice Lowering<T>::choose(const ConvGeometry& geometry, index_t batch) const {
   const Precision precision = options_.precision;
-  std::optional<ConvAlgorithm> first = options_.algorithm;
+  const std::size_t limit = options_.max_workspace.value_or(~std::size_t{0});
+  std::optional<ConvAlgorithm> wanted = options_.algorithm;
   std::vector<Candidate> list, others;
-  std::size_t least = ~std::size_t{0};
   for (const CudaAlgorithmInfo& info : conv_algorithms(geometry, batch, precision, limits_, options_.accuracy)) {
     std::string why;
     if (!info.available) {
       why = info.reason;
     } else if (options_.algorithm && info.algorithm != *options_.algorithm) {
       why = std::string(algorithm_name(*options_.algorithm)) + " was asked for";
-    } else if (options_.max_workspace && info.workspace_bytes > *options_.max_workspace) {
-      least = std::min(least, info.workspace_bytes);
+    } else if (info.workspace_bytes > limit && info.algorithm != ConvAlgorithm::implicit_gemm) {  // which can do without
       why = "takes " + std::to_string(info.workspace_bytes) + " bytes of workspace, over max_workspace";
     }
     const std::string name = algorithm_name(info.algorithm);
@@ -39,14 +38,18 @@ typename Lowering<T>::Choice Lowering<T>::choose(const ConvGeometry& geometry, i
     } else if (!list.empty()) {
       list.push_back({name, true, "the rule prefers " + list[0].algorithm});
     } else {
-      first = info.algorithm;
+      if (!others.empty()) wanted = info.algorithm;
       list.push_back({name, true, info.reason});
     }
   }
-  if (list.empty() && !options_.algorithm)
-    fail("max_workspace = ", *options_.max_workspace, " bytes is too small for a convolution of ", geometry.in_channels, " to ",
-         geometry.out_channels, " channels, which needs ", least);
-  ConvPlan plan = plan_conv(geometry, batch, precision, limits_, first, options_.accuracy);
+  ConvPlan plan = plan_conv(geometry, batch, precision, limits_, wanted, options_.accuracy);
+  if (plan.workspace_bytes > limit && plan.algorithm == ConvAlgorithm::implicit_gemm) {
+    plan.split_k = 1;
+    plan.workspace_bytes = 0;
+    plan.reason += " (in one, as max_workspace asks)";
+  }
+  if (plan.workspace_bytes > limit)
+    fail("max_workspace = ", limit, " bytes is too small for ", algorithm_name(plan.algorithm), ", which needs ", plan.workspace_bytes);
   list.insert(list.end(), others.begin(), others.end());
   return {std::move(plan), std::move(list)};
 }
