@@ -13,6 +13,7 @@ namespace fastconv::bindings {
 namespace {
 
 using cuda::CudaNetwork;
+using cuda::Strided;
 
 cuda::Precision parse_precision(const std::string& word) {
   return parse_word<cuda::Precision>(word, "precision", std::array{"fp32", "tf32", "fp16", "bf16"});
@@ -54,12 +55,17 @@ py::list run(const CudaNetwork& network, const std::vector<py::array>& arrays, s
   return results;
 }
 
-std::vector<CudaArray> run_on_device(const CudaNetwork& network, const std::vector<CudaArray>& arrays) {
+// `unbatched`: the arrays given and returned have no batch axis, the network one of size 1.
+std::vector<CudaArray> run_on_device(const CudaNetwork& network, std::vector<CudaArray> arrays, bool unbatched) {
   const Graph& graph = network.graph();
   std::vector<Strided<const float>> inputs;
   std::vector<Strided<float>> outputs;
   std::vector<Shape> shapes;
-  for (const CudaArray& array : arrays) {
+  for (CudaArray& array : arrays) {
+    if (unbatched) {
+      array.shape.insert(array.shape.begin(), 1);
+      array.strides.insert(array.strides.begin(), 1);
+    }
     if (array.element != Element{'f', 4}) throw py::type_error("x must be float32 on the device");
     if (array.device != network.device()) throw std::invalid_argument("x is on another device than the network");
     shapes.push_back(array.shape);
@@ -75,6 +81,11 @@ std::vector<CudaArray> run_on_device(const CudaNetwork& network, const std::vect
   }
   for (const CudaArray& array : arrays) wait_for(array);
   network.run_on_device(inputs, outputs, current_stream());
+  for (CudaArray& result : results) {
+    if (!unbatched || result.shape.empty()) continue;
+    result.shape.erase(result.shape.begin());
+    result.strides.erase(result.strides.begin());
+  }
   return results;
 }
 
@@ -109,7 +120,7 @@ void bind_network(py::module_& m) {
       .def("with_batch", [](const CudaNetwork& n, index_t batch) { return std::static_pointer_cast<CudaNetwork>(n.with_batch(batch)); },
            py::call_guard<py::gil_scoped_release>())
       .def("run", [](const CudaNetwork& n, const std::vector<py::array>& arrays) { return run(n, arrays); })
-      .def("run_on_device", &run_on_device)
+      .def("run_on_device", &run_on_device, py::arg("arrays"), py::arg("unbatched") = false)
       .def("profile",
            [](const CudaNetwork& n, const std::vector<py::array>& arrays) {
              std::vector<double> seconds;
