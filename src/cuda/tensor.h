@@ -1,6 +1,8 @@
 // What CUDA kernels take: plain structs, passed by value. Pointers are to device memory.
 #pragma once
 
+#include <type_traits>
+
 #include "fastconv/types.h"
 
 namespace fastconv::cuda {
@@ -16,7 +18,11 @@ struct Nhwc {
   int n = 0, h = 0, w = 0, c = 0;
   index_t sn = 0, sh = 0, sw = 0;
 
-  operator Nhwc<const T>() const { return {data, n, h, w, c, sn, sh, sw}; }
+  template <class U>
+    requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
+  operator Nhwc<U>() const {
+    return {data, n, h, w, c, sn, sh, sw};
+  }
 };
 
 template <class T>

@@ -55,10 +55,11 @@ template <class T, int kLanes>
 void run_mean(const Rows& rows, bool along_count, const T* x, T* y, cudaStream_t stream) {
   const index_t vectors = rows.inner / kLanes;
   const auto tiles = [&](index_t across) { return (vectors + across - 1) / across; };
+  constexpr index_t kBytes = kLanes * sizeof(T);
   index_t across = 1;
   if (!along_count) {
-    across = std::max<index_t>(1, 128 / (kLanes * sizeof(T)));
-    while (across > 32 / (kLanes * sizeof(T)) && rows.outer * tiles(across) < 132) across /= 2;
+    across = 128 / kBytes;
+    while (across > 32 / kBytes && rows.outer * tiles(across) < 132) across /= 2;
   }
   index_t threads = 64;
   while (threads < kMaxThreads && threads / across * 8 < rows.count) threads *= 2;
