@@ -123,13 +123,13 @@ void mean(const Rows& rows, const T* x, T* y, cudaStream_t stream) {
 template <class T>
 void softmax(const Rows& rows, bool logarithm, const T* x, T* y, cudaStream_t stream) {
   if (rows.outer == 0 || rows.inner == 0 || rows.count == 0) return;
-  constexpr index_t kFewRows = 8 * 132;  // warps that would leave a large device idle
-  if (!along_count(rows))
-    run_softmax<T, 1>(rows, logarithm, x, y, stream);
-  else if (rows.outer * rows.inner < kFewRows && rows.count > 64)
+  constexpr index_t kFewRows = 8 * 132;  // a thread or warp for each would leave a large device idle
+  if (rows.outer * rows.inner < kFewRows && rows.count > 64)
     run_softmax<T, kSoftmaxThreads>(rows, logarithm, x, y, stream);
-  else
+  else if (along_count(rows))
     run_softmax<T, 32>(rows, logarithm, x, y, stream);
+  else
+    run_softmax<T, 1>(rows, logarithm, x, y, stream);
 }
 
 #define FASTCONV_INSTANTIATE(T)                                    \
