@@ -13,7 +13,7 @@
 namespace fastconv::cuda {
 namespace {
 
-constexpr int kColumns = kDepthwiseColumns, kMaxThreads = 256, kStages = 4;
+constexpr int kColumns = kDepthwiseColumns, kStages = 4;
 
 struct RowTask {
   DepthwiseTile tile;
@@ -55,7 +55,7 @@ __device__ __forceinline__ void finish(float (&sum)[kLanes], const float (&bias)
 }
 
 template <class T, int kKernel, int kStride>
-__global__ void __launch_bounds__(kMaxThreads, kKernel == 5 ? 1 : 2)
+__global__ void __launch_bounds__(kDepthwiseThreads, 2)
     depthwise_rows(RowTask task, Nhwc<const T> x, const T* weight, Epilogue<T> epilogue, Nhwc<T> y) {
   constexpr int kLanes = depthwise_lanes(kKernel);
   constexpr int kSums = (kKernel + kStride - 1) / kStride;  // output rows that one input row takes part in, at most

@@ -100,7 +100,7 @@ TEST(depthwise_tiles_fill_the_device) {
             if (channels % lanes != 0) continue;
             const DepthwiseTile t = depthwise_tile(n, size, size, channels, kernel, bytes);
             CHECK(t.rows >= 1 && t.rows <= size && t.groups >= 1 && t.channels >= 1 && t.channels <= channels);
-            CHECK(t.channels % lanes == 0 && t.threads(lanes) >= 1 && t.threads(lanes) <= 256);
+            CHECK(t.channels % lanes == 0 && t.threads(lanes) >= 1 && t.threads(lanes) <= kDepthwiseThreads);
             if (t.channels < channels) CHECK(t.channels * bytes % 32 == 0);
             // Four rows of the ring fit into the shared memory of any device.
             CHECK(4 * ((t.groups * kDepthwiseColumns - 1) * 2 + kernel) * t.channels * bytes <= 96 * 1024);
