@@ -15,18 +15,24 @@ function(fastconv_try_cuda result)
     set(${result} "no working nvcc was found (PATH, CUDACXX)" PARENT_SCOPE)
     return()
   endif()
-  try_compile(FASTCONV_CUDA_WORKS PROJECT cuda_trial SOURCE_DIR ${PROJECT_SOURCE_DIR}/cmake/cuda_trial
-              BINARY_DIR ${CMAKE_CURRENT_BINARY_DIR}/cuda_trial NO_CACHE OUTPUT_VARIABLE output CMAKE_FLAGS
-              "-DCMAKE_CUDA_COMPILER=${CMAKE_CUDA_COMPILER}" "-DCMAKE_CUDA_HOST_COMPILER=${CMAKE_CXX_COMPILER}"
-              "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}" "-DCMAKE_CUDA_ARCHITECTURES=${FASTCONV_CUDA_ARCHITECTURES}")
-  if(FASTCONV_CUDA_WORKS)
-    set(${result} "" PARENT_SCOPE)
-    return()
+  # As a project of its own: a failure, of enabling the language too, must not end this one.
+  set(build ${CMAKE_CURRENT_BINARY_DIR}/cuda_trial)
+  execute_process(
+    COMMAND ${CMAKE_COMMAND} -S ${PROJECT_SOURCE_DIR}/cmake/cuda_trial -B ${build} -G ${CMAKE_GENERATOR}
+            -DCMAKE_MAKE_PROGRAM=${CMAKE_MAKE_PROGRAM} -DCMAKE_CUDA_COMPILER=${CMAKE_CUDA_COMPILER}
+            -DCMAKE_CUDA_HOST_COMPILER=${CMAKE_CXX_COMPILER} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
+            "-DCMAKE_CUDA_ARCHITECTURES=${FASTCONV_CUDA_ARCHITECTURES}"
+    RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT failed)
+    execute_process(COMMAND ${CMAKE_COMMAND} --build ${build} RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
   endif()
-  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/cuda_trial.log "${output}")
-  string(REGEX MATCH "[^\n]*(error|Error|Unsupported)[^\n]*" line "${output}")
-  set(${result} "${CMAKE_CUDA_COMPILER} cannot compile for ${FASTCONV_CUDA_ARCHITECTURES}: ${line} (all of it: \
-${CMAKE_CURRENT_BINARY_DIR}/cuda_trial.log)" PARENT_SCOPE)
+  set(${result} "" PARENT_SCOPE)
+  if(failed)
+    file(WRITE ${build}.log "${output}")
+    string(REGEX MATCH "[^\n]*([Ee]rror|[Uu]nsupported)[^\n]*" line "${output}")
+    string(STRIP "${line}" line)
+    set(${result} "${CMAKE_CUDA_COMPILER} fails to compile for ${FASTCONV_CUDA_ARCHITECTURES}: ${line} (${build}.log)" PARENT_SCOPE)
+  endif()
 endfunction()
 
 set(FASTCONV_CUDA_LIBRARY "")
@@ -39,8 +45,10 @@ elseif(FASTCONV_CUDA)
   fastconv_try_cuda(problem)
   if(NOT problem)
     set(FASTCONV_CUDA_LIBRARY fastconv_cuda)
+  elseif(FASTCONV_CUDA STREQUAL "AUTO" AND NOT CMAKE_CUDA_COMPILER)
+    message(STATUS "fastconv is built without CUDA: ${problem}")
   elseif(FASTCONV_CUDA STREQUAL "AUTO")
-    message(STATUS "fastconv: without CUDA: ${problem}")
+    message(WARNING "fastconv is built without CUDA: ${problem}")
   else()
     message(FATAL_ERROR "FASTCONV_CUDA=${FASTCONV_CUDA}: ${problem}")
   endif()
