@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +68,8 @@ def test_random_graphs(seed):
     check(on_host(network(cuda.asarray(x))), expected)
 
 
-# The smallest of each family, and the size of its image. In the emulation those of more multiplications take minutes.
+# The smallest of each family, and the size of its image. In the emulation those of more
+# multiplications take up to two minutes each.
 MODELS = {
     "lenet5": 32, "squeezenet1_1": 32, "shufflenet_v2_x0_5": 32, "mobilenet_v2": 32,
     "mobilenet_v3_small": 32, "mnasnet0_5": 32, "googlenet": 32,
@@ -100,7 +102,7 @@ def test_low_precision_stays_within_its_bound(precision):
     sizes = (5, 16, 24, 8)
     weights = [
         rng.standard_normal((o, i, 3, 3)).astype(np.float32) / np.sqrt(9 * i)
-        for i, o in zip(sizes, sizes[1:], strict=False)
+        for i, o in itertools.pairwise(sizes)
     ]
 
     class Chain(nn.Module):
@@ -112,7 +114,7 @@ def test_low_precision_stays_within_its_bound(precision):
     x = draw((2, 5, 9, 9))
     y = Chain().compile(x.shape, device="cuda", precision=precision)(x)
     assert y.dtype == np.float32
-    # Every operand is off by `error` and rounded once more; sums of float32 add far less. tf32 stores float32.
+    # Every operand is off by `error` and rounded once more; sums of float32 add far less.
     u = UNIT_ROUNDOFF[precision]
     exact, error = x.astype(np.float64), np.zeros(x.shape)
     for weight in weights:
@@ -161,14 +163,15 @@ def test_networks_give_back_what_they_get():
     y = network(X)
     assert type(y) is np.ndarray
     there = network(cuda.asarray(X))
-    assert type(there) is cuda.Array and there.device == "cuda:0"
+    assert type(there) is cuda.Array
+    assert there.device == "cuda:0"
     np.testing.assert_array_equal(there.numpy(), y)
     # Any strides: channels last.
     swapped = cuda.asarray(np.ascontiguousarray(X.transpose(0, 2, 3, 1)))
 
     class ChannelsLast:
         n, h, w, c = swapped.strides
-        __cuda_array_interface__ = {
+        __cuda_array_interface__ = {  # noqa: RUF012
             **swapped.__cuda_array_interface__, "shape": X.shape, "strides": (n, c, h, w)
         }  # fmt: skip
 
@@ -247,8 +250,10 @@ def test_steps_say_what_runs():
     assert steps.total["macs"] == small().compile(X.shape).explain().total["macs"]
     profile = network.profile(X, 2)
     assert [step["op"] for step in profile] == [step["op"] for step in steps]
-    assert profile.total["seconds"] > 0 and "of_peak" not in profile.total
-    assert "ms" in str(profile) and "of peak" not in str(profile)
+    assert profile.total["seconds"] > 0
+    assert "of_peak" not in profile.total
+    assert "ms" in str(profile)
+    assert "of peak" not in str(profile)
     assert network.memory["arena"] > 0
 
 
@@ -256,7 +261,11 @@ class Joined(nn.Module):
     """Concatenations whose parts are written in place, one within another."""
 
     def __init__(self):
-        self.a, self.b, self.c = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 5, 3, padding=1), nn.Conv2d(13, 6, 1)
+        self.a, self.b, self.c = (
+            nn.Conv2d(4, 8, 1),
+            nn.Conv2d(8, 5, 3, padding=1),
+            nn.Conv2d(13, 6, 1),
+        )
 
     def forward(self, x):
         a = fastconv.relu(self.a(x))

@@ -92,7 +92,8 @@ CALLS = [
 
 def check(actual, expected, tolerance=2e-6):
     if isinstance(expected, tuple):
-        assert isinstance(actual, tuple) and len(actual) == len(expected)
+        assert isinstance(actual, tuple)
+        assert len(actual) == len(expected)
         for a, e in zip(actual, expected, strict=True):
             check(a, e, tolerance)
         return
@@ -154,9 +155,9 @@ def test_random_convolutions(seed):
     y = fastconv.conv2d(x, weight, bias, **options, residual=residual, algorithm="reference")
     # The bound of docs/accuracy.md, from the sums of absolute values.
     options["activation"] = None
-    sums = fastconv.conv2d(
-        abs(x), abs(weight), None if bias is None else abs(bias), **options
-    ) + (0 if residual is None else abs(residual))
+    sums = fastconv.conv2d(abs(x), abs(weight), None if bias is None else abs(bias), **options) + (
+        0 if residual is None else abs(residual)
+    )
     bound = 2e-6 * sums.max(axis=(0, 2, 3), keepdims=True)
     options["activation"] = activation
     place = cuda.asarray
@@ -183,7 +184,10 @@ def test_device_takes_numpy_arrays_there():
     x, residual = draw(*IMAGES), draw(2, 8, 7, 5)
     expected = fastconv.conv2d(x, W, residual=residual)
     check(fastconv.conv2d(x, W, residual=residual, device="cuda"), expected)
-    check(fastconv.conv1d(draw(6, 20), draw(4, 6, 5), device="cuda"), fastconv.conv1d(draw(6, 20), draw(4, 6, 5)))
+    check(
+        fastconv.conv1d(draw(6, 20), draw(4, 6, 5), device="cuda"),
+        fastconv.conv1d(draw(6, 20), draw(4, 6, 5)),
+    )
 
 
 @ON_DEVICE
@@ -274,9 +278,7 @@ def test_arrays_of_other_libraries(kind):
         ),
         (lambda x, d: fastconv.conv2d(d, W[:, :5]), ValueError, "weight has 5 input channels"),
         (
-            lambda x, d: fastconv.algorithms(
-                x.shape, W.shape, dtype="float64", device="cuda"
-            ),
+            lambda x, d: fastconv.algorithms(x.shape, W.shape, dtype="float64", device="cuda"),
             ValueError,
             "dtype must be float32",
         ),

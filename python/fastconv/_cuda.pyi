@@ -1,9 +1,12 @@
 """The extension module of the CUDA backend, where there is one; private as `_core` is."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastconv._core import Graph
 
 def device_count() -> int: ...
 def device_properties(device: int) -> dict[str, Any]: ...
@@ -48,3 +51,40 @@ class Array:
     def read_only(self) -> bool: ...
     @property
     def contiguous(self) -> bool: ...
+
+# Of graphs that _core has recorded; see fastconv._core.Network.
+class Network:
+    def __init__(
+        self,
+        graph: Graph,
+        outputs: Sequence[int],
+        accuracy: str = ...,
+        max_workspace: int | None = ...,
+        precision: str = ...,
+        device: int = ...,
+        algorithm: str = ...,  # of all convolutions
+        keep_constants: bool = ...,  # False: with_batch is not called
+    ) -> None: ...
+    def with_batch(self, batch: int) -> Network: ...
+    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]: ...
+    # With unbatched, arrays and results lack the first axis, which is 1 in the network.
+    def run_on_device(self, arrays: Sequence[Array], unbatched: bool = ...) -> list[Array]: ...
+    def profile(self, arrays: Sequence[NDArray[Any]]) -> tuple[list[NDArray[Any]], list[float]]: ...
+    def steps(self) -> list[dict[str, Any]]: ...
+    @property
+    def packed_bytes(self) -> int: ...
+    @property
+    def arena_bytes(self) -> int: ...
+
+def algorithms(
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: str | tuple[tuple[int, int], tuple[int, int]],
+    dilation: tuple[int, int],
+    groups: int,
+    accuracy: str,
+    precision: str,
+    device: int,
+) -> list[tuple[str, int, str, str]]: ...  # name, workspace bytes, error class, reason
+def set_poison_arenas(poison: bool) -> None: ...

@@ -306,15 +306,15 @@ class Network:
         TypeError
             If `x` has another dtype.
         """
-        x = self._checked(x)
+        array = self._checked(x)
         names = self._taps if taps is None else self._tap_names(taps)
         native = self._native
         if names != self._taps:
             native = self._variants.get(names, lambda: self._compile(names))
-        if isinstance(x, cuda.Array):
-            arrays = _run_on_device(native, [x], self._unbatched)
+        if isinstance(array, cuda.Array):
+            arrays = _run_on_device(native, [array], self._unbatched)
         else:
-            arrays = native.run([x[None] if self._unbatched else x])
+            arrays = native.run([array[None] if self._unbatched else array])
             if self._unbatched:
                 arrays = [array[0] for array in arrays]
         y = self._result(arrays)

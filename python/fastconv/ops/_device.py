@@ -1,7 +1,8 @@
-"""Ops on CUDA devices: a call is recorded as a graph, which is compiled for the device and run there.
+"""Ops on CUDA devices: a call is recorded as a graph, compiled for the device and run there.
 
-Arrays of data lie on the device, before and after. Weights, which are packed on the host, may lie anywhere; every call packs
-them anew, so that a network, which packs them once, is the way to be fast.
+Arrays of data lie on the device, before and after. Weights, which are packed on the host, may lie
+anywhere; every call packs them anew, so that a network, which packs them once, is the way to be
+fast.
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ def is_on_device(value: Any) -> bool:
     return hasattr(value, "__cuda_array_interface__")
 
 
-def takes_device_arrays(
-    *data: str, batched: int | None = None
-) -> Callable[[_Function], _Function]:
+def takes_device_arrays(*data: str, batched: int | None = None) -> Callable[[_Function], _Function]:
     """Let an op take arrays on a CUDA device, for which it then returns `fastconv.cuda.Array`.
 
     Parameters
@@ -96,8 +95,8 @@ def _run(
     def with_data(values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments, with these values in the place of the arrays on the device."""
         if "arrays" in data:
-            return given | {"arrays": list(values.values())}
-        return given | values
+            return {**given, "arrays": list(values.values())}
+        return {**given, **values}
 
     shapes = {name: array.shape for name, array in arrays.items()}
     unbatched = batched is not None and len(next(iter(shapes.values()))) == batched - 1
@@ -116,7 +115,9 @@ def _run(
     return compiled(list(arrays.values()))
 
 
-def _placed(operands: Mapping[str, Any], device: Any, given: Mapping[str, Any]) -> dict[str, cuda.Array]:
+def _placed(
+    operands: Mapping[str, Any], device: Any, given: Mapping[str, Any]
+) -> dict[str, cuda.Array]:
     """Return all data as arrays on one device: where they are, or where `device` asks for them."""
     there = [name for name, value in operands.items() if is_on_device(value)]
     index = device_index(device)
