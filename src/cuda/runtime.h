@@ -28,7 +28,8 @@ class OutOfMemory : public std::bad_alloc {
   std::string message_;
 };
 
-// Throws one of the above unless `status` is cudaSuccess; `what` names the call.
+// Throws one of the above unless `status` is cudaSuccess; `what` names the call or kernel. An error of a kernel is seen by a
+// later call, so the message also names the kernels launched last.
 void check(cudaError_t status, const char* what);
 
 int device_count();  // throws Unavailable, which says what is missing, where there is none
@@ -83,6 +84,12 @@ class Memory {
   int device_ = 0;
   cudaStream_t stream_ = nullptr;
 };
+
+// Gives what the memory pools and the pinned buffers keep back to the driver; waits for the devices.
+void trim();
+
+// Makes work issued to `stream` from now on wait for what has been issued to `before`.
+void wait_for(cudaStream_t stream, cudaStream_t before);
 
 // Between host memory of any kind and the device, through pinned buffers. The first returns when `from` may be reused, the
 // second when `to` is filled.

@@ -203,6 +203,11 @@ void revive() {
   state().detail.clear();
 }
 
+long launches() {
+  const std::lock_guard lock(state().mutex);
+  return state().launches;
+}
+
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> body) {
   FASTCONV_READY();
   const dim3 grid = config.gridDim, block = config.blockDim;
