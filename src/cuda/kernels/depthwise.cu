@@ -13,7 +13,7 @@
 namespace fastconv::cuda {
 namespace {
 
-constexpr int kColumns = kDepthwiseColumns, kMaxThreads = 256, kStages = 4;
+constexpr int kColumns = kDepthwiseColumns, kStages = 4;
 
 struct RowTask {
   DepthwiseTile tile;
@@ -30,6 +30,12 @@ __device__ __forceinline__ void copy_chunk(int bytes, T* shared, const T* global
     cp_async<8>(shared, global, valid);
   else
     cp_async<4>(shared, global, valid);
+}
+
+template <int kLanes, class T>
+__device__ __forceinline__ void load_bias(const Epilogue<T>& epilogue, int channel, bool exists, float (&bias)[kLanes]) {
+#pragma unroll
+  for (int v = 0; v < kLanes; ++v) bias[v] = exists && epilogue.bias ? epilogue.bias[channel + v] : 0.f;
 }
 
 // Adds bias and residual to the sums of kLanes channels of one pixel, activates and stores them.
@@ -49,7 +55,7 @@ __device__ __forceinline__ void finish(float (&sum)[kLanes], const float (&bias)
 }
 
 template <class T, int kKernel, int kStride>
-__global__ void __launch_bounds__(kMaxThreads)
+__global__ void __launch_bounds__(kDepthwiseThreads, 2)
     depthwise_rows(RowTask task, Nhwc<const T> x, const T* weight, Epilogue<T> epilogue, Nhwc<T> y) {
   constexpr int kLanes = depthwise_lanes(kKernel);
   constexpr int kSums = (kKernel + kStride - 1) / kStride;  // output rows that one input row takes part in, at most
@@ -102,14 +108,12 @@ __global__ void __launch_bounds__(kMaxThreads)
   const int group = static_cast<int>(threadIdx.x) / groups_of_lanes;
   const int own_channel = (static_cast<int>(threadIdx.x) % groups_of_lanes) * kLanes, channel = first_channel + own_channel;
   const bool writes = own_channel < channels;  // the others compute along, on anything
-  float taps[kKernel * kKernel][kLanes], bias[kLanes], sums[kSums][kColumns][kLanes];
+  float taps[kKernel * kKernel][kLanes], sums[kSums][kColumns][kLanes];
 #pragma unroll
   for (int t = 0; t < kKernel * kKernel; ++t) {
     set(taps[t], 0.f);
     if (writes) load(weight + index_t{t} * y.c + channel, taps[t]);
   }
-#pragma unroll
-  for (int v = 0; v < kLanes; ++v) bias[v] = writes && epilogue.bias ? epilogue.bias[channel + v] : 0.f;
 #pragma unroll
   for (int s = 0; s < kSums; ++s)
 #pragma unroll
@@ -142,6 +146,8 @@ __global__ void __launch_bounds__(kMaxThreads)
       }
       if ((phase - (kKernel - 1)) % kStride == 0 && i >= kKernel - 1) {  // the last row of a window
         const int out_row = first_row + (i - (kKernel - 1)) / kStride;
+        float bias[kLanes];
+        load_bias(epilogue, channel, writes, bias);
         float(&sum)[kColumns][kLanes] = sums[((phase - (kKernel - 1)) / kStride + kSums) % kSums];
 #pragma unroll
         for (int t = 0; t < kColumns; ++t) {
@@ -185,8 +191,7 @@ __global__ void __launch_bounds__(kImageThreads) depthwise_any(Window window, Pi
       for (int v = 0; v < kLanes; ++v) sum[v] += in[v] * tap[v];
     }
   }
-#pragma unroll
-  for (int v = 0; v < kLanes; ++v) bias[v] = epilogue.bias ? epilogue.bias[at.c + v] : 0.f;
+  load_bias(epilogue, at.c, true, bias);
   finish(sum, bias, epilogue, y, at.n, at.h, at.w, at.c);
 }
 

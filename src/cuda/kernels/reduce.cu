@@ -55,10 +55,11 @@ template <class T, int kLanes>
 void run_mean(const Rows& rows, bool along_count, const T* x, T* y, cudaStream_t stream) {
   const index_t vectors = rows.inner / kLanes;
   const auto tiles = [&](index_t across) { return (vectors + across - 1) / across; };
+  constexpr index_t kBytes = kLanes * sizeof(T);
   index_t across = 1;
   if (!along_count) {
-    across = std::max<index_t>(1, 128 / (kLanes * sizeof(T)));
-    while (across > 32 / (kLanes * sizeof(T)) && rows.outer * tiles(across) < 132) across /= 2;
+    across = 128 / kBytes;
+    while (across > 32 / kBytes && rows.outer * tiles(across) < 132) across /= 2;
   }
   index_t threads = 64;
   while (threads < kMaxThreads && threads / across * 8 < rows.count) threads *= 2;
@@ -122,13 +123,13 @@ void mean(const Rows& rows, const T* x, T* y, cudaStream_t stream) {
 template <class T>
 void softmax(const Rows& rows, bool logarithm, const T* x, T* y, cudaStream_t stream) {
   if (rows.outer == 0 || rows.inner == 0 || rows.count == 0) return;
-  constexpr index_t kFewRows = 8 * 132;  // warps that would leave a large device idle
-  if (!along_count(rows))
-    run_softmax<T, 1>(rows, logarithm, x, y, stream);
-  else if (rows.outer * rows.inner < kFewRows && rows.count > 64)
+  constexpr index_t kFewRows = 8 * 132;  // a thread or warp for each would leave a large device idle
+  if (rows.outer * rows.inner < kFewRows && rows.count > 64)
     run_softmax<T, kSoftmaxThreads>(rows, logarithm, x, y, stream);
-  else
+  else if (along_count(rows))
     run_softmax<T, 32>(rows, logarithm, x, y, stream);
+  else
+    run_softmax<T, 1>(rows, logarithm, x, y, stream);
 }
 
 #define FASTCONV_INSTANTIATE(T)                                    \
