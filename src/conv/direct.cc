@@ -137,10 +137,17 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     return (out - 1) * stride + (kernel - 1) * dilation + 1;
   }
 
+  // Bytes of the input that a band of output pixels reads. A stride of 1x1 kernels leaves pixels out.
+  static std::size_t band_bytes(const ConvGeometry& g, index_t rows, index_t columns) {
+    const index_t pixels = g.taps() == 1 ? rows * columns
+                                         : input_size(rows, g.stride_h, g.kernel_h, g.dilation_h) *
+                                               input_size(columns, g.stride_w, g.kernel_w, g.dilation_w);
+    return static_cast<std::size_t>(g.group_in() * pixels) * sizeof(T);
+  }
+
   // Where a band of x exceeds the cache, several pairs of output blocks take each part of the reduction before the next.
   static index_t pairs_together(const ConvGeometry& g, index_t rows, index_t columns) {
-    const std::size_t bytes = static_cast<std::size_t>(g.group_in() * rows * g.stride_h * columns * g.stride_w) * sizeof(T);
-    return bytes > cache_sizes().l2 / 2 ? kPairs : 1;
+    return band_bytes(g, rows, columns) > cache_sizes().l2 / 2 ? kPairs : 1;
   }
 
   std::size_t workspace_bytes(const ConvGeometry& g, index_t rows, index_t columns, index_t pairs) const {
@@ -151,14 +158,18 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
 
   index_t part_size() const { return borrowed_ ? 2 * lanes_ * std::min(part_begin(blocks_a_part_), reduction_) : 0; }
 
-  // The largest band whose input takes no more than about half of L2.
+  // The largest band that takes no more than about half of L2.
   void choose_band() {
     const ConvGeometry& g = this->geometry_;
     const std::size_t budget = cache_sizes().l2 / 2;
+    const auto too_large = [&] {
+      const std::size_t sums = static_cast<std::size_t>(2 * lanes_ * band_rows_ * band_columns_) * sizeof(T);
+      return band_bytes(g, band_rows_, band_columns_) + sums > budget;
+    };
     band_rows_ = g.out_h;
     band_columns_ = g.out_w;
-    while (band_rows_ > 1 && workspace_bytes(g, band_rows_, band_columns_, 1) > budget) band_rows_ = ceil_div(band_rows_, 2);
-    while (band_columns_ > 112 && workspace_bytes(g, band_rows_, band_columns_, 1) > budget) band_columns_ = ceil_div(band_columns_, 2);
+    while (band_rows_ > 1 && too_large()) band_rows_ = ceil_div(band_rows_, 2);
+    while (band_columns_ > 112 && too_large()) band_columns_ = ceil_div(band_columns_, 2);
   }
 
   void execute(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<const T>* residual,
