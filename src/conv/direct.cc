@@ -184,10 +184,12 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const index_t others = x.n * g.groups * across * (g.out_w >= kWide ? 1 : pairs);
     if (others * bands < wanted) bands = divide_rows(g.out_h, bands, ceil_div(wanted, others), threads);
     const index_t rows = ceil_div(g.out_h, bands), units = x.n * g.groups * bands * across;
-    const index_t parts = units >= wanted ? 1 : std::min(pairs, ceil_div(wanted, units));
+    const bool one_pixel = rows * columns == 1;
+    const index_t step = one_pixel ? GemmKernels<T>::kMaxPanels : 1, steps = ceil_div(pairs, step);  // of pairs, in tasks
+    const index_t parts = units >= wanted ? 1 : std::min(steps, ceil_div(wanted, units));
     const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
-    const index_t together = in_place ? pairs_together(g, rows, columns) : 1;
+    const index_t together = one_pixel ? step : in_place ? pairs_together(g, rows, columns) : 1;
     const std::size_t bytes = workspace_bytes(g, rows, columns, together);
     // Borrowed weights are packed first, unless each is used in one band or two: then part by part where they are used,
     // which spares the trip through memory.
@@ -220,8 +222,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
             source = {packed_input, band.rows * band.columns * in_block_, band.columns * in_block_, in_block_};
           }
           const BandSums<T> band{sums, 0, 0, n, 0, 0, row, band_rows, column, band_columns};
-          const index_t end_pair = (part + 1) * pairs / parts;
-          for (index_t pair = part * pairs / parts; pair < end_pair; pair += together)
+          const index_t end_pair = std::min(pairs, (part + 1) * steps / parts * step);
+          for (index_t pair = part * steps / parts * step; pair < end_pair; pair += together)
             multiply(g, source, weights, packed_part, group, pair, std::min(pair + together, end_pair), band, residual, out);
         }
     });
@@ -242,8 +244,23 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const index_t size = 2 * lanes_ * band.rows * band.columns;
     for (index_t i = begin; i < end; ++i) pairs[i - begin] = place(g, source, group, i, band, band.data + (i - begin) * size, residual, out);
     std::vector<index_t> offsets;
+    const bool stream = weights && band.rows * band.columns == 1 && pair_vectors(begin) == 2;
+    if (stream && pair_vectors(end - 1) == 1) {
+      multiply(g, source, weights, packed_part, group, end - 1, end, band, residual, out);
+      --end;
+    }
     for (index_t block = 0; block < in_blocks_; block += blocks_a_part_) {
       const index_t stop = std::min(block + blocks_a_part_, in_blocks_);
+      if (stream) {
+        GemmTile<T>& tile = pairs[0].tile;
+        set_runs(g, source, block, stop, offsets, tile);
+        tile.b = weights + ((group * out_blocks_ + 2 * begin) * reduction_ + part_begin(block) * 2) * lanes_;
+        tile.panel_stride = 2 * lanes_ * reduction_;
+        tile.accumulate = block > 0;
+        tile.finish = pairs[0].in_place && stop == in_blocks_;
+        gemm_kernels<T>().panels[end - begin - 1](tile);
+        continue;
+      }
       for (index_t i = begin; i < end; ++i) {
         Pair& p = pairs[i - begin];
         if (i == begin) set_runs(g, source, block, stop, offsets, p.tile);
