@@ -158,10 +158,11 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
 
   index_t part_size() const { return borrowed_ ? 2 * lanes_ * std::min(part_begin(blocks_a_part_), reduction_) : 0; }
 
-  // The largest band that takes no more than about half of L2.
+  // The largest band that takes no more than about half of L2. More of a 1x1 convolution that reads x where it is: then several
+  // pairs of output blocks take each part of the reduction, and only that part has to stay (see pairs_together).
   void choose_band() {
     const ConvGeometry& g = this->geometry_;
-    const std::size_t budget = cache_sizes().l2 / 2;
+    const std::size_t budget = g.taps() == 1 && !this->options_.nchw ? 2 * cache_sizes().l2 : cache_sizes().l2 / 2;
     const auto too_large = [&] {
       const std::size_t sums = static_cast<std::size_t>(2 * lanes_ * band_rows_ * band_columns_) * sizeof(T);
       return band_bytes(g, band_rows_, band_columns_) + sums > budget;
