@@ -48,6 +48,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if marked and not config.getoption(option):
             config.hook.pytest_deselected(items=marked)
             items[:] = [item for item in items if item not in marked]
+    on_device = [item for item in items if item.get_closest_marker("cuda") is not None]
+    if on_device and not fastconv.cuda.is_available():
+        config.hook.pytest_deselected(items=on_device)
+        items[:] = [item for item in items if item not in on_device]
     for item in items:
         in_oracle = ORACLE_TESTS in item.path.parents
         if in_oracle != (item.get_closest_marker("oracle") is not None):
@@ -81,6 +85,12 @@ def rng() -> np.random.Generator:
 def dtype(request: pytest.FixtureRequest) -> type[np.floating]:
     """Each native dtype in turn."""
     return request.param
+
+
+@pytest.fixture
+def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this build had no CUDA backend."""
+    monkeypatch.setitem(sys.modules, "fastconv._cuda", None)
 
 
 @pytest.fixture

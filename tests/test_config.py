@@ -31,7 +31,7 @@ def test_dict():
     assert 1 <= config["cores_available"] <= 1024
     assert 4096 <= config["cache_l1d"] <= config["cache_l2"]
     assert config["compiler"].split()[0] in ("GNU", "Clang", "AppleClang")
-    assert config["cuda"] is None
+    assert config["cuda"] is None or set(config["cuda"]) == {"toolkit", "architectures"}
 
 
 def test_print(capsys):

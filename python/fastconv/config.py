@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, overload
 
-from fastconv import _core, _threadpoolctl
+from fastconv import _core, _threadpoolctl, cuda
 from fastconv._version import __version__
 from fastconv.ops._args import as_int, choice
 
@@ -101,7 +102,7 @@ def num_threads(n: int) -> Iterator[None]:
 
 
 def trim() -> None:
-    """Give cached scratch memory back to the system.
+    """Give cached scratch memory back to the system, and cached device memory to the driver.
 
     Examples
     --------
@@ -109,6 +110,8 @@ def trim() -> None:
     >>> fastconv.trim()
     """
     _core.trim()
+    if native := sys.modules.get("fastconv._cuda"):
+        native.trim()
 
 
 @overload
@@ -128,7 +131,8 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     dict or None
         With ``mode="dict"``: ``version``, ``compiler``, ``cpu``, ``isa_found`` (weakest first),
         ``isa`` (in use), ``threads``, ``cores_available``, ``cache_l1d``, ``cache_l2``,
-        ``cache_l3`` and ``scratch_cached_bytes`` (bytes), ``cuda`` (``None``: this build has none).
+        ``cache_l3`` and ``scratch_cached_bytes`` (bytes), ``cuda`` (``None``: this build has none;
+        else a dict of ``toolkit`` and ``architectures``: the driver is not asked).
 
     Raises
     ------
@@ -142,7 +146,7 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     True
     """
     choice("mode", mode, ("print", "dict"))
-    config = {"version": __version__, **_core.config(), "cuda": None}
+    config = {"version": __version__, **_core.config(), "cuda": cuda.build_config()}
     if mode == "dict":
         return config
     for key, value in config.items():

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <vector>
 
-#include "fastconv/conv.h"
+#include "conv/transpose.h"
 #include "fastconv/error.h"
 
 namespace fastconv {
@@ -14,18 +14,18 @@ namespace {
 
 // One phase along one axis. Output positions first, first + stride, ... (`count` of them) are a convolution with the taps
 // last_tap, last_tap - tap_step, ... (`taps` of them), the kernel turned round.
-struct Phase {
+struct AxisPhase {
   index_t first, count;
   index_t taps, last_tap, tap_step;
   index_t dilation, pad;  // of the dense convolution
 };
 
 // `in` and `out` are the sizes of the transposed convolution's own input and output. Phases without taps have taps = 0.
-std::vector<Phase> phases(index_t out, index_t kernel, index_t stride, index_t padding, index_t dilation) {
-  std::vector<Phase> all;
+std::vector<AxisPhase> axis_phases(index_t out, index_t kernel, index_t stride, index_t padding, index_t dilation) {
+  std::vector<AxisPhase> all;
   const index_t common = std::gcd(stride, dilation), tap_step = stride / common;
   for (index_t first = 0; first < std::min(stride, out); ++first) {
-    Phase p{first, (out - first - 1) / stride + 1, 0, 0, tap_step, dilation / common, 0};
+    AxisPhase p{first, (out - first - 1) / stride + 1, 0, 0, tap_step, dilation / common, 0};
     index_t first_tap = 0;
     while (first_tap < std::min(tap_step, kernel) && (first + padding - first_tap * dilation) % stride != 0) ++first_tap;
     if (first_tap < std::min(tap_step, kernel)) {
@@ -95,6 +95,54 @@ ConvGeometry conv_transpose_geometry(const Shape& x, const Shape& weight, std::a
   return g;
 }
 
+std::vector<TransposePhase> transpose_phases(const ConvGeometry& g) {
+  std::vector<TransposePhase> all;
+  for (const AxisPhase& py : axis_phases(g.in_h, g.kernel_h, g.stride_h, g.pad_top, g.dilation_h))
+    for (const AxisPhase& px : axis_phases(g.in_w, g.kernel_w, g.stride_w, g.pad_left, g.dilation_w)) {
+      ConvGeometry dense;
+      dense.in_channels = g.out_channels;
+      dense.out_channels = g.in_channels;
+      dense.groups = g.groups;
+      dense.in_h = g.out_h;
+      dense.in_w = g.out_w;
+      dense.out_h = py.count;
+      dense.out_w = px.count;
+      const bool empty = py.taps == 0 || px.taps == 0;
+      dense.kernel_h = empty ? 1 : py.taps;
+      dense.kernel_w = empty ? 1 : px.taps;
+      dense.dilation_h = py.dilation;
+      dense.dilation_w = px.dilation;
+      dense.pad_top = empty ? py.count : py.pad;
+      dense.pad_left = empty ? px.count : px.pad;
+      dense.pad_bottom = dense.out_h - 1 + dense.dilation_h * (dense.kernel_h - 1) + 1 - dense.in_h - dense.pad_top;
+      dense.pad_right = dense.out_w - 1 + dense.dilation_w * (dense.kernel_w - 1) + 1 - dense.in_w - dense.pad_left;
+      TransposePhase phase{dense, py.first, px.first, {}};
+      if (!empty)
+        for (index_t ky = 0; ky < py.taps; ++ky)
+          for (index_t kx = 0; kx < px.taps; ++kx)
+            phase.taps.push_back((py.last_tap - ky * py.tap_step) * g.kernel_w + px.last_tap - kx * px.tap_step);
+      all.push_back(std::move(phase));
+    }
+  return all;
+}
+
+template <class T>
+std::vector<T> phase_weight(const ConvGeometry& g, const TransposePhase& phase, const T* weight) {
+  const index_t group_in = g.group_out(), group_out = g.group_in();
+  std::vector<T> turned(static_cast<std::size_t>(g.in_channels * group_in * phase.dense.taps()));
+  T* to = turned.data();
+  for (index_t o = 0; o < g.in_channels; ++o)
+    for (index_t c = 0; c < group_in; ++c) {
+      const index_t channel = o / group_out * group_in + c;
+      const T* from = weight + (channel * group_out + o % group_out) * g.taps();
+      for (const index_t tap : phase.taps) *to++ = from[tap];
+    }
+  return turned;
+}
+
+template std::vector<float> phase_weight(const ConvGeometry&, const TransposePhase&, const float*);
+template std::vector<double> phase_weight(const ConvGeometry&, const TransposePhase&, const double*);
+
 template <class T>
 void conv_transpose2d(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias,
                       const TensorView<const T>& x, const TensorView<T>& out) {
@@ -103,47 +151,16 @@ void conv_transpose2d(const ConvGeometry& g, const ConvOptions& options, const T
   if (out.n != x.n || out.c != g.in_channels || out.h != g.in_h || out.w != g.in_w)
     fail("out must have shape ", to_string({x.n, g.in_channels, g.in_h, g.in_w}), ", got ",
          to_string({out.n, out.c, out.h, out.w}));
-  const index_t in = g.out_channels, out_channels = g.in_channels, group_in = g.group_out(), group_out = g.group_in();
-  for (const Phase& py : phases(g.in_h, g.kernel_h, g.stride_h, g.pad_top, g.dilation_h))
-    for (const Phase& px : phases(g.in_w, g.kernel_w, g.stride_w, g.pad_left, g.dilation_w)) {
-      ConvGeometry dense;
-      dense.in_channels = in;
-      dense.out_channels = out_channels;
-      dense.groups = g.groups;
-      dense.in_h = x.h;
-      dense.in_w = x.w;
-      dense.out_h = py.count;
-      dense.out_w = px.count;
-      const bool empty = py.taps == 0 || px.taps == 0;
-      // A phase that no tap reaches holds only the bias: a convolution with one tap of weight zero, beside the image.
-      dense.kernel_h = empty ? 1 : py.taps;
-      dense.kernel_w = empty ? 1 : px.taps;
-      dense.dilation_h = py.dilation;
-      dense.dilation_w = px.dilation;
-      dense.pad_top = empty ? py.count : py.pad;
-      dense.pad_left = empty ? px.count : px.pad;
-      dense.pad_bottom = dense.out_h - 1 + dense.dilation_h * (dense.kernel_h - 1) + 1 - x.h - dense.pad_top;
-      dense.pad_right = dense.out_w - 1 + dense.dilation_w * (dense.kernel_w - 1) + 1 - x.w - dense.pad_left;
-      std::vector<T> turned(static_cast<std::size_t>(out_channels * group_in * dense.taps()));
-      if (!empty) {
-        T* to = turned.data();
-        for (index_t o = 0; o < out_channels; ++o)
-          for (index_t c = 0; c < group_in; ++c) {
-            const index_t channel = o / group_out * group_in + c;
-            const T* from = weight + (channel * group_out + o % group_out) * g.taps();
-            for (index_t ky = 0; ky < py.taps; ++ky)
-              for (index_t kx = 0; kx < px.taps; ++kx)
-                *to++ = from[(py.last_tap - ky * py.tap_step) * g.kernel_w + px.last_tap - kx * px.tap_step];
-          }
-      }
-      TensorView<T> phase_out = out;
-      phase_out.data += py.first * out.sh + px.first * out.sw;
-      phase_out.h = py.count;
-      phase_out.w = px.count;
-      phase_out.sh *= g.stride_h;
-      phase_out.sw *= g.stride_w;
-      Conv2d<T>(dense, options, turned.data(), bias).run(x, nullptr, phase_out);
-    }
+  for (const TransposePhase& phase : transpose_phases(g)) {
+    const std::vector<T> turned = phase_weight(g, phase, weight);
+    TensorView<T> phase_out = out;
+    phase_out.data += phase.row * out.sh + phase.column * out.sw;
+    phase_out.h = phase.dense.out_h;
+    phase_out.w = phase.dense.out_w;
+    phase_out.sh *= g.stride_h;
+    phase_out.sw *= g.stride_w;
+    Conv2d<T>(phase.dense, options, turned.data(), bias).run(x, nullptr, phase_out);
+  }
 }
 
 template void conv_transpose2d(const ConvGeometry&, const ConvOptions&, const float*, const float*,

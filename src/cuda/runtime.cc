@@ -119,6 +119,7 @@ int device_count() {
 }
 
 const Limits& device_limits(int device) {
+  use_driver();
   static std::mutex mutex;
   static std::map<int, Limits> known;
   const std::lock_guard lock(mutex);
@@ -368,7 +369,6 @@ void check_launch(const char* name, dim3 grid, dim3 block, std::size_t shared_by
 }
 
 void prepare_launch(const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes) {
-  use_driver();
   int device = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
   check_launch(name, grid, block, shared_bytes, device_limits(device));

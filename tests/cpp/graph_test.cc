@@ -2,7 +2,8 @@
 #include "fastconv/graph.h"
 
 #include "cpu/layouts.h"
-#include "cpu/memory_plan.h"
+#include "graph/concat_homes.h"
+#include "graph/memory_plan.h"
 #include "fastconv/memory.h"
 #include "graph/passes.h"
 #include "test.h"
@@ -131,7 +132,8 @@ TEST(features_live_in_the_last_concatenation) {
   const ValueId d = conv(graph, ab, c + 1);
   const ValueId abd = graph.add(op::Concat{1}, {a, b, d});
   graph.set_outputs({conv(graph, abd, 1)});
-  const auto homes = concat_homes(graph, choose_blocked(graph));
+  const std::vector<bool> blocked = choose_blocked(graph);
+  const auto homes = concat_homes(graph, blocked, writes_blocks(graph, blocked));
   CHECK(homes[a].parent == abd && homes[a].channel == 0);
   CHECK(homes[b].parent == abd && homes[b].channel == c);
   CHECK(homes[d].parent == abd && homes[d].channel == 3 * c);

@@ -18,6 +18,7 @@ struct Settings {
 };
 Settings& settings();  // at first from the environment (README.md)
 void revive();         // forgets a sticky error, as no process can
+long launches();       // until now
 
 // Runs `body` as each thread of each block; what went wrong, or nothing. block.cc.
 std::optional<std::string> run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);

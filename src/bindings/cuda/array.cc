@@ -145,7 +145,7 @@ struct Lent {
 };
 
 template <class Managed>
-py::capsule lend(const CudaArray& array, const char* name) {
+py::capsule lend(const CudaArray& array, const char* name, [[maybe_unused]] bool copied) {
   auto lent = std::make_unique<Lent<Managed>>();
   lent->array = array;
   lent->managed.tensor = {array.data,
@@ -162,7 +162,7 @@ py::capsule lend(const CudaArray& array, const char* name) {
   };
   if constexpr (std::is_same_v<Managed, dlpack::ManagedTensorVersioned>) {
     lent->managed.version = {1, 0};
-    lent->managed.flags = array.read_only ? dlpack::kReadOnly : 0;
+    lent->managed.flags = (array.read_only ? dlpack::kReadOnly : 0) | (copied ? dlpack::kIsCopied : 0);
   }
   PyObject* capsule = PyCapsule_New(&lent->managed, name, [](PyObject* self) {
     const char* current = PyCapsule_GetName(self);
@@ -180,7 +180,7 @@ void mark_lent(CudaArray& array) {
 }
 
 // `stream` is the consumer's: its work from now on sees the values. Less than 0 asks for nothing.
-py::capsule to_dlpack(CudaArray& array, std::intptr_t stream, bool versioned) {
+py::capsule to_dlpack(CudaArray& array, std::intptr_t stream, bool versioned, bool copied) {
   if (!versioned && array.read_only) throw py::buffer_error("a read-only array can only be lent by DLPack 1.0 or newer");
   const cuda::DeviceGuard guard(array.device);
   if (stream >= 0) {
@@ -190,7 +190,8 @@ py::capsule to_dlpack(CudaArray& array, std::intptr_t stream, bool versioned) {
   } else {
     mark_lent(array);
   }
-  return versioned ? lend<dlpack::ManagedTensorVersioned>(array, kVersionedName) : lend<dlpack::ManagedTensor>(array, kName);
+  return versioned ? lend<dlpack::ManagedTensorVersioned>(array, kVersionedName, copied)
+                   : lend<dlpack::ManagedTensor>(array, kName, copied);
 }
 
 template <class Managed>

@@ -1,0 +1,46 @@
+// From sums in float to the output: bias, residual, activation, conversion.
+#pragma once
+
+#include "cuda/kernels/device.cuh"
+
+namespace fastconv::cuda {
+
+// The lanes are passed round instead of unrolling the loop, so that the code of the activations exists once.
+template <int kLanes>
+__device__ __forceinline__ void activate_lanes(Activation kind, float negative_slope, float (&v)[kLanes]) {
+  if (kind == Activation::none) return;
+  if (kind == Activation::relu) {
+#pragma unroll
+    for (float& lane : v) lane = lane < 0.f ? 0.f : lane;
+    return;
+  }
+#pragma unroll 1
+  for (int count = 0; count < kLanes; ++count) {
+    const float y = activate(kind, v[0], negative_slope);
+#pragma unroll
+    for (int lane = 0; lane + 1 < kLanes; ++lane) v[lane] = v[lane + 1];
+    v[kLanes - 1] = y;
+  }
+}
+
+// kLanes channels of one pixel from `channel` on. With more than one lane, y and the residual there are aligned to them.
+template <int kLanes, class T>
+__device__ __forceinline__ void finish(const Epilogue<T>& epilogue, index_t channel, const T* residual, float (&v)[kLanes], T* y) {
+  using Lanes = Vector<T, kLanes>;
+  if (epilogue.bias) {
+#pragma unroll
+    for (int lane = 0; lane < kLanes; ++lane) v[lane] += __ldg(epilogue.bias + channel + lane);
+  }
+  if (epilogue.residual.data) {
+    const Lanes r = *reinterpret_cast<const Lanes*>(residual);  // may be y itself: not through the read-only cache
+#pragma unroll
+    for (int lane = 0; lane < kLanes; ++lane) v[lane] += to_float(r.lane[lane]);
+  }
+  activate_lanes(epilogue.activation, epilogue.negative_slope, v);
+  Lanes out;
+#pragma unroll
+  for (int lane = 0; lane < kLanes; ++lane) out.lane[lane] = from_float<T>(v[lane]);
+  *reinterpret_cast<Lanes*>(y) = out;
+}
+
+}  // namespace fastconv::cuda
