@@ -376,7 +376,8 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
     auto after = blocks.upper_bound(data);
     if (after == blocks.begin()) return nullptr;
     --after;
-    return static_cast<const char*>(data) < static_cast<const char*>(after->first) + after->second.bytes ? &after->second : nullptr;
+    const char* end = static_cast<const char*>(after->first) + after->second.bytes;
+    return static_cast<const char*>(data) < end ? &after->second : nullptr;
   };
   if (const Allocation* found = find(state().allocations))
     *attributes = {cudaMemoryTypeDevice, found->device, const_cast<void*>(data), nullptr};

@@ -68,9 +68,10 @@ TEST(emulation_errors_of_kernels) {
   const Memory memory(400, 0, nullptr);
   launch("first", add, dim3(1), dim3(1), 0, nullptr, memory.as<float>(), 1, 1);
   check_says<Error>([&] { launch("wild", add, dim3(1), dim3(128), 0, nullptr, memory.as<float>(), 1, 102); },
-                    "wild: emulated cudaErrorIllegalAddress: device memory was written 0 bytes after the end of an allocation of "
-                    "400 bytes (cudaErrorIllegalAddress). The kernels launched last, newest first: wild, first");
-  check_says<Error>([] { check(cudaDeviceSynchronize(), "cudaDeviceSynchronize"); }, "CUDA cannot be used in this process any more");
+                    "wild: emulated cudaErrorIllegalAddress: device memory was written 0 bytes after the end of an allocation "
+                    "of 400 bytes (cudaErrorIllegalAddress). The kernels launched last, newest first: wild, first");
+  check_says<Error>([] { check(cudaDeviceSynchronize(), "cudaDeviceSynchronize"); },
+                    "CUDA cannot be used in this process any more");
   emulation::revive();
   std::memset(memory.as<char>() + 400, 0xa5, 8);  // mends the guard zone
 }
