@@ -18,7 +18,7 @@ constexpr const char* kPrecisionNames[] = {"fp32", "tf32", "fp16", "bf16"};
 constexpr index_t kLargest = index_t{1} << 30;
 
 // Sums that are longer leave the bound of float32 with 3xTF32 on data of one sign (docs/accuracy.md).
-constexpr index_t kLongestSplitSum = 8192;
+constexpr index_t kLongestSplitSum = 4608;
 constexpr std::size_t kWinogradWorkspace = std::size_t{256} << 20;  // of several images together
 constexpr std::size_t kWinogradLargest = std::size_t{1} << 30;      // of one image
 

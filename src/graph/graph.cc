@@ -152,7 +152,7 @@ ValueId Rewriter::copy(ValueId id) {
 Graph optimize(const Graph& graph) {
   Graph g = remove_identities(remove_dead(graph));
   g = fold_padding(remove_identities(sink_permutes(g)));
-  return fuse_epilogues(fold_affine(g));
+  return fuse_epilogues(pool_first(fold_affine(g)));
 }
 
 }  // namespace fastconv

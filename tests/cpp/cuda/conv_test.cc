@@ -123,9 +123,9 @@ Bound bound(const Case& test) {
   const double k = static_cast<double>(test.geometry.group_in() * test.geometry.taps());
   switch (test.precision) {
     case Precision::fp32: return {2e-6, 0};
-    case Precision::tf32: return {0x1p-10 + (k + 32) * 0x1p-23, 0};
-    case Precision::fp16: return {0x1p-10 + (k + 32) * 0x1p-23, 0x1p-11};
-    case Precision::bf16: return {0x1p-7 + (k + 32) * 0x1p-23, 0x1p-8};
+    case Precision::tf32: return {0x1p-10 + (k / 8 + 4) * 0x1p-23, 0};
+    case Precision::fp16: return {0x1p-11 + (k / 16 + 4) * 0x1p-23, 0x1p-11};  // x is in fp16 already
+    case Precision::bf16: return {0x1p-8 + (k / 16 + 4) * 0x1p-23, 0x1p-8};
   }
   return {};
 }
