@@ -24,14 +24,16 @@ function(fastconv_try_cuda result)
             "-DCMAKE_CUDA_ARCHITECTURES=${FASTCONV_CUDA_ARCHITECTURES}"
     RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT failed)
-    execute_process(COMMAND ${CMAKE_COMMAND} --build ${build} RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
+    execute_process(COMMAND ${CMAKE_COMMAND} --build ${build} RESULT_VARIABLE failed OUTPUT_VARIABLE output
+                    ERROR_VARIABLE output)
   endif()
   set(${result} "" PARENT_SCOPE)
   if(failed)
     file(WRITE ${build}.log "${output}")
     string(REGEX MATCH "[^\n]*([Ee]rror|[Uu]nsupported)[^\n]*" line "${output}")
     string(STRIP "${line}" line)
-    set(${result} "${CMAKE_CUDA_COMPILER} fails to compile for ${FASTCONV_CUDA_ARCHITECTURES}: ${line} (${build}.log)" PARENT_SCOPE)
+    set(${result} "${CMAKE_CUDA_COMPILER} fails to compile for ${FASTCONV_CUDA_ARCHITECTURES}: ${line} (${build}.log)"
+        PARENT_SCOPE)
   endif()
 endfunction()
 

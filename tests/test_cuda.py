@@ -358,7 +358,6 @@ def test_out_of_memory():
 
 
 @on_device
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_says_that_it_cannot(run_source):
     source = """
         import os

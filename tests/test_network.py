@@ -520,7 +520,7 @@ def test_conv1d_with_residual_in_a_network():
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"device": "cuda"}, cuda.CudaUnavailable, "device='cuda' needs a build with CUDA"),
+        ({"device": "cuda"}, cuda.CudaUnavailable, "device='cuda' needs a CUDA device"),
         ({"device": "cuda:1"}, cuda.CudaUnavailable, "device='cuda:1' needs"),
         ({"device": "tpu"}, ValueError, "device must be one of"),
         ({"precision": "fp16"}, ValueError, "precision must be one of"),

@@ -145,7 +145,8 @@ using Operator =
                  op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax, op::Interpolate,
                  op::ChannelShuffle, op::PixelShuffle>;
 
-const char* operator_name(const Operator& op);  // "conv2d", "add", ...
+const char* operator_name(const Operator& op);          // "conv2d", "add", ...
+const char* activation_suffix(Activation activation);  // "+relu", ..., "" for none
 
 struct Node {
   Operator op;
@@ -181,6 +182,7 @@ class Graph {
   void set_outputs(std::vector<ValueId> outputs);
 
   std::vector<int> use_counts() const;  // by value; being an output is a use
+  std::vector<ValueId> last_uses() const;  // by value: the last node that reads it; size() for outputs
   // The same network for inputs whose first dimension is `batch`.
   Graph with_batch(index_t batch) const;
   bool same_as(const Graph& other) const;  // the same operators on the same constants; names may differ

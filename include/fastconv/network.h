@@ -23,7 +23,7 @@ struct NetworkOptions {
 
 // An algorithm that was considered for a convolution of a network.
 struct Candidate {
-  Algorithm algorithm;
+  std::string algorithm;
   bool serves;         // could be taken instead of the choice
   std::string reason;  // why it cannot, or what speaks for it or against it
 };

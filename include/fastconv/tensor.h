@@ -19,6 +19,13 @@ std::string to_string(const Shape& shape);
 // Product of non-negative sizes. Throws std::invalid_argument where it, times `item_bytes`, passes the address range.
 index_t checked_size(const Shape& shape, std::size_t item_bytes = 1);
 
+// Strides of a C-contiguous array, in elements.
+inline Shape contiguous_strides(const Shape& shape) {
+  Shape strides(shape.size(), 1);
+  for (std::size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  return strides;
+}
+
 // A 4-d tensor whose channels may be grouped in blocks: element (n, c, h, w) lies at
 //   data[n * sn + (c / block) * sb + (c % block) + h * sh + w * sw].
 // NCHW and every strided NumPy array is block = 1 (sb is then the channel stride); nChw16c is block = 16 with sw = 16.

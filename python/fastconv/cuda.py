@@ -91,12 +91,18 @@ def device_count() -> int:
     """
     try:
         native = _native()
-        count: int = native.device_count()
-        for device in range(count):
-            native.device_properties(device)
+        found: int = native.device_count()
     except RuntimeError:
         return 0
-    return count
+    return sum(_is_usable(native, device) for device in range(found))
+
+
+def _is_usable(native: ModuleType, device: int) -> bool:
+    try:
+        native.device_properties(device)
+    except RuntimeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastconv import _core
+from fastconv import _cache, _core, cuda
+from fastconv._cache import Bounded
 from fastconv._symbolic import Graph, Symbol
 from fastconv._tuning import Times, Tuner, explain
 from fastconv.config import get_num_threads
-from fastconv.ops._args import as_array, as_int, check_device, choice, is_sequence
+from fastconv.ops._args import as_array, as_int, choice, device_index, is_sequence
+from fastconv.ops._device import is_on_device
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
@@ -26,42 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Network", "Steps"]
 
 Array = NDArray[Any]
-_Value = TypeVar("_Value")
 
 _PRECISIONS: dict[str, np.dtype[Any]] = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}
-
-
-_making = threading.RLock()  # held while something is compiled; calls of what exists do not wait
-
-
-def _renew_lock() -> None:
-    """Forget in a forked child what threads of its parent, which it does not have, were making."""
-    global _making
-    _making = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
-
-
-class _Bounded(Generic[_Value]):
-    """A small cache that drops what was used least recently; each value is made once."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[Hashable, _Value] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
-        value = self._values.get(key)
-        if value is None:
-            with _making:
-                value = self._values.get(key)
-                if value is None:
-                    value = self._values[key] = make()
-                while len(self._values) > self._size:
-                    self._values.popitem(last=False)
-        with contextlib.suppress(KeyError):  # another thread may just have dropped it
-            self._values.move_to_end(key)
-        return value
+_CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")  # all take and return float32
 
 
 class _Recording:
@@ -127,7 +92,7 @@ class Steps(list[dict[str, Any]]):
     Attributes
     ----------
     peak_gflops : float or None
-        Of a profile: what multiply-adds in registers reach here on as many threads.
+        Of a profile on the CPU: what multiply-adds in registers reach here on as many threads.
     verbose : bool
         Whether the text also says what was rejected, and why.
     """
@@ -147,10 +112,14 @@ class Steps(list[dict[str, Any]]):
     def total(self) -> dict[str, Any]:
         """``macs`` of all steps; of a profile also ``seconds``, ``gflops`` and ``of_peak``."""
         total: dict[str, Any] = {"macs": sum(step["macs"] for step in self)}
-        if self.peak_gflops is not None:
+        if self._timed:
             total["seconds"] = sum(step["seconds"] for step in self)
             total |= _rates(total["macs"], total["seconds"], self.peak_gflops)
         return total
+
+    @property
+    def _timed(self) -> bool:
+        return bool(self) and "seconds" in self[0]
 
     def __str__(self) -> str:
         columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
@@ -167,9 +136,11 @@ class Steps(list[dict[str, Any]]):
             ("reason", lambda s: s["reason"]),
         ]
         lines: list[dict[str, Any]] = list(self)
-        if self.peak_gflops is None:
+        if not self._timed:
             columns = [*columns[:6], columns[-1]]
         else:
+            if self.peak_gflops is None:
+                del columns[-2]
             total = self.total | {"bytes": sum(step["bytes"] for step in self), "share": 1.0}
             total |= {"name": "total", "op": "", "shape": (), "algorithm": "", "reason": ""}
             lines.append(total)
@@ -194,9 +165,9 @@ class Steps(list[dict[str, Any]]):
         return "\n".join(text)
 
 
-def _rates(macs: int, seconds: float, peak_gflops: float) -> dict[str, float]:
+def _rates(macs: int, seconds: float, peak_gflops: float | None) -> dict[str, float]:
     gflops = 2e-9 * macs / seconds if seconds > 0 else 0.0
-    return {"gflops": gflops, "of_peak": gflops / peak_gflops}
+    return {"gflops": gflops} | ({} if peak_gflops is None else {"of_peak": gflops / peak_gflops})
 
 
 _peaks: dict[tuple[int, np.dtype[Any]], float] = {}
@@ -209,6 +180,11 @@ def _peak_gflops(threads: int, dtype: np.dtype[Any]) -> float:
     now = 1e-9 * peak_flops(threads, dtype, repeats=5)
     best = _peaks[threads, dtype] = max(now, _peaks.get((threads, dtype), 0.0))
     return best
+
+
+def _run_on_device(native: Any, arrays: Sequence[Any], unbatched: bool = False) -> list[Any]:
+    results = native.run_on_device([array._native for array in arrays], unbatched)
+    return [cuda.Array._wrap(result) for result in results]
 
 
 class Network:
@@ -249,10 +225,11 @@ class Network:
         self._options = options
         own = module.dtype
         precision = options["precision"]
+        self._device: int | None = device_index(options["device"])
         if precision is None:
             self.dtype = own if own is not None else np.dtype(np.float32)
         else:
-            self.dtype = _PRECISIONS[precision]
+            self.dtype = _PRECISIONS.get(precision, np.dtype(np.float32))
         self._unbatched = (
             module.input_ndim is not None and len(input_shape) == module.input_ndim - 1
         )
@@ -262,7 +239,7 @@ class Network:
         self._result = recording.result
         self._weights = sum(array.nbytes for array in module.state_dict().values())
         self._taps: tuple[str, ...] = tuple(options["taps"])
-        self._variants: _Bounded[Any] = _Bounded(4)
+        self._variants: Bounded[Any] = Bounded(4)
         self._tuner = None
         if options["autotune"]:
             threads = options["threads"] or get_num_threads()
@@ -287,9 +264,18 @@ class Network:
         outputs = recording.outputs + recording.tap_values(taps)
         threads = self._options["threads"] or 0
         limits = self._options["accuracy"], self._options["max_workspace"]
+        if self._device is not None:
+            return cuda._native().Network(
+                recording.native,
+                outputs,
+                *limits,
+                precision=self._options["precision"] or "fp32",
+                device=self._device,
+                keep_constants=self._options["keep_weights"],
+            )
         if self._tuner is None:
             return _core.Network(recording.native, outputs, *limits, threads)
-        with _making:  # what else is compiled or measured would disturb
+        with _cache.making:  # what else is compiled or measured would disturb
             graph = recording.native.optimized(outputs)  # once for all networks
             plan = _core.Network.plan(graph, graph.outputs, *limits)
             native = functools.partial(_core.Network, graph, graph.outputs, *limits, threads)
@@ -301,7 +287,8 @@ class Network:
         Parameters
         ----------
         x : array_like
-            Of the compiled shape and dtype.
+            Of the compiled shape and dtype. If the network is on a CUDA device, also an array there
+            (of fastconv, torch, CuPy...), with any strides.
         taps : sequence of str, optional
             Modules whose outputs are wanted too, by their names in `Module.named_modules`. The
             first use of a new set compiles a variant. Default: those named when compiling.
@@ -309,7 +296,8 @@ class Network:
         Returns
         -------
         ndarray or (ndarray, dict of str to ndarray)
-            The output; with taps, also the value that each of these modules returned last.
+            The output; with taps, also the value that each of these modules returned last. They are
+            `fastconv.cuda.Array` where `x` is on a device.
 
         Raises
         ------
@@ -323,9 +311,12 @@ class Network:
         native = self._native
         if names != self._taps:
             native = self._variants.get(names, lambda: self._compile(names))
-        arrays = native.run([x])
-        if self._unbatched:
-            arrays = [array[0] for array in arrays]
+        if isinstance(x, cuda.Array):
+            arrays = _run_on_device(native, [x], self._unbatched)
+        else:
+            arrays = native.run([x[None] if self._unbatched else x])
+            if self._unbatched:
+                arrays = [array[0] for array in arrays]
         y = self._result(arrays)
         if taps is None and not names:
             return y
@@ -339,8 +330,18 @@ class Network:
             )
         return tuple(dict.fromkeys(taps))
 
-    def _checked(self, value: ArrayLike) -> Array:
-        x = as_array("x", value)
+    def _checked(self, value: Any) -> Any:
+        """Return `value` as an array, contiguous where it is NumPy's, with the shape and dtype."""
+        x: Any
+        if not is_on_device(value):
+            x = as_array("x", value)
+        elif self._device is None:
+            raise TypeError(
+                "x is on a CUDA device, but the network was compiled for the CPU: compile it with "
+                "device='cuda', or pass x as a NumPy array"
+            )
+        else:
+            x = cuda.asarray(value, device=self._device)
         if x.dtype != self.dtype:
             raise TypeError(
                 f"x must be {self.dtype} as the network was compiled, got {x.dtype}: "
@@ -353,8 +354,7 @@ class Network:
             elif x.ndim == 4 and tuple(x.shape[i] for i in (0, 3, 1, 2)) == self.input_shape:
                 hint = "channels come first, x.transpose(0, 3, 1, 2)"
             raise ValueError(f"x must have shape {self.input_shape}, got {x.shape}: {hint}")
-        x = np.ascontiguousarray(x)
-        return x[None] if self._unbatched else x
+        return x if isinstance(x, cuda.Array) else np.asarray(x, order="C")
 
     def explain(self, verbose: bool = False) -> Steps:
         """Return what runs: the steps in order, with the algorithm of each and why it was chosen.
@@ -401,7 +401,8 @@ class Network:
             As `explain`, with ``seconds``, ``share`` (of all seconds), ``gflops`` (2 * ``macs`` /
             ``seconds`` / 1e9) and ``of_peak`` (the share of what multiply-adds in registers reach
             here on as many threads, measured in each call, the best of which counts; as ``macs``
-            are those of the definition, Winograd may pass 1). Its ``total`` has the sums.
+            are those of the definition, Winograd may pass 1; not on CUDA devices). Its ``total``
+            has the sums. On a device steps run one by one here, not as one captured graph.
 
         Examples
         --------
@@ -415,8 +416,14 @@ class Network:
         if as_int("repeats", repeats) < 1:
             raise ValueError(f"repeats must be at least 1, got {repeats}")
         array = self._checked(x)
+        if isinstance(array, cuda.Array):
+            array = array.numpy()
+        if self._unbatched:
+            array = array[None]
         seconds = np.min([self._native.profile([array])[1] for _ in range(repeats)], axis=0)
-        peak = _peak_gflops(self._options["threads"] or get_num_threads(), self.dtype)
+        peak = None
+        if self._device is None:
+            peak = _peak_gflops(self._options["threads"] or get_num_threads(), self.dtype)
         total = float(seconds.sum())
         steps = Steps(self.explain(), peak_gflops=peak)
         for step, time in zip(steps, seconds.tolist(), strict=True):
@@ -470,11 +477,15 @@ def compile_module(
     input_shape : sequence of int
         Usually (N, C, H, W).
     threads : int, optional
-        How many threads each call uses; by default as `fastconv.get_num_threads` says then.
-    device : {"cpu"}
-        Where it runs.
-    precision : {"fp32", "fp64"}, optional
-        What it computes in, takes and returns; by default the parameters' dtype.
+        How many threads each call uses on the CPU; by default as `fastconv.get_num_threads` says
+        then.
+    device : {"cpu", "cuda", "cuda:N"}
+        Where it runs. On a CUDA device calls give back what they get: NumPy arrays for NumPy
+        arrays, and `fastconv.cuda.Array` for arrays on the device.
+    precision : {"fp32", "fp64"} or, on a CUDA device, {"fp32", "tf32", "fp16", "bf16"}, optional
+        What it computes in. By default the parameters' dtype. On the CPU also what it takes and
+        returns; on a CUDA device that is always float32, sums are in float32, and `fp32` never is
+        TF32.
     accuracy : {"fast", "exact"}
         Whether algorithms may be used that round differently from the definition.
     autotune : bool
@@ -483,9 +494,9 @@ def compile_module(
         faster. Under ``accuracy="exact"`` only algorithms that give the same bits take part; under
         ``"fast"`` results may then differ by rounding from machine to machine and with the number
         of threads. What was measured is kept in a file, so that the next time is fast: see
-        docs/graph.md.
+        docs/graph.md. On the CPU only.
     max_workspace : int, optional
-        Bytes of scratch memory that one thread may take in an operator.
+        Bytes of scratch memory that an operator may take: of one thread, or of the CUDA device.
     taps : sequence of str
         Modules whose outputs every call returns too.
     keep_weights : bool
@@ -500,12 +511,18 @@ def compile_module(
     ValueError, TypeError
         If an argument has no such value, or `forward` cannot take this shape.
     fastconv.cuda.CudaUnavailable
-        If `device` is a CUDA device.
+        If `device` is a CUDA device and there is none that this build can use.
     """
-    check_device(device)
+    on_device = device_index(device) is not None
     choice("accuracy", accuracy, ("fast", "exact"))
     if precision is not None:
-        choice("precision", precision, tuple(_PRECISIONS))
+        if not on_device and precision in _CUDA_PRECISIONS[1:]:
+            raise ValueError(f"precision={precision!r} needs device='cuda'")
+        choice("precision", precision, _CUDA_PRECISIONS if on_device else tuple(_PRECISIONS))
+    if on_device and autotune:
+        raise ValueError("autotune measures kernels of the CPU: leave it False on device='cuda'")
+    if on_device and threads is not None:
+        raise ValueError("threads are those of the CPU: leave it None on device='cuda'")
     if threads is not None and not 1 <= as_int("threads", threads) <= 1024:
         raise ValueError(f"threads must be from 1 to 1024, got {threads}")
     if max_workspace is not None and as_int("max_workspace", max_workspace) < 0:
@@ -519,6 +536,7 @@ def compile_module(
         raise ValueError(f"input_shape must be sizes such as (1, 3, 224, 224), got {shape}")
     options = {
         "threads": threads,
+        "device": device,
         "precision": precision,
         "accuracy": accuracy,
         "autotune": bool(autotune),
@@ -533,26 +551,31 @@ class _Compiled:
     """What a module that is called on arrays has compiled so far."""
 
     def __init__(self) -> None:
-        self._shapes: _Bounded[_Shape] = _Bounded(8)
+        self._shapes: Bounded[_Shape] = Bounded(8)
 
-    def run(self, module: Module, arrays: Sequence[Array]) -> Any:
-        dtype = arrays[0].dtype
+    def run(self, module: Module, arrays: Sequence[Any]) -> Any:
+        dtype, device = arrays[0].dtype, None
+        if isinstance(arrays[0], cuda.Array):
+            device = arrays[0]._native.device
         shapes = tuple(array.shape for array in arrays)
         batches = {shape[0] for shape in shapes if shape}
         # Any batch size shares what the first one packed, unless the inputs disagree about it.
         shared = len(batches) == 1 and all(shapes)
         key = tuple(shape[1:] for shape in shapes) if shared else shapes
-        entry = self._shapes.get((shared, key, dtype), _Shape)
+        entry = self._shapes.get((shared, key, dtype, device), lambda: _Shape(device))
         recording, native = entry.get(module, shapes, dtype)
+        if device is not None:
+            return recording.result(_run_on_device(native, arrays))
         return recording.result(native.run(list(arrays)))
 
 
 class _Shape:
     """The networks for one shape of an image, one a batch size, with the same packed weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: int | None) -> None:
+        self._device = device
         self._first: tuple[_Recording, Any] | None = None
-        self._batches: _Bounded[tuple[_Recording, Any]] = _Bounded(8)
+        self._batches: Bounded[tuple[_Recording, Any]] = Bounded(8)
 
     def get(
         self, module: Module, shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]
@@ -563,7 +586,13 @@ class _Shape:
                 first, native = self._first
                 if first.native.same_with_batch(shapes[0][0], recording.native):
                     return first, native.with_batch(shapes[0][0])
-            made = recording, _core.Network(recording.native, recording.outputs, "fast", None, 0)
+            if self._device is None:
+                native = _core.Network(recording.native, recording.outputs, "fast", None, 0)
+            else:
+                native = cuda._native().Network(
+                    recording.native, recording.outputs, device=self._device
+                )
+            made = recording, native
             if self._first is None:
                 self._first = made
             return made
@@ -582,7 +611,11 @@ def run_compiled(module: Module, *arrays: ArrayLike) -> Any:
     *arrays : array_like
         The inputs, of one floating dtype.
     """
-    inputs = [as_array("x", array) for array in arrays]
+    inputs: list[Any]
+    if on_device := any(map(is_on_device, arrays)):
+        inputs = [cuda.asarray(array) for array in arrays]
+    else:
+        inputs = [as_array("x", array) for array in arrays]
     if len({array.dtype for array in inputs}) != 1:
         raise TypeError(
             "the inputs must have one dtype, got " + ", ".join(str(array.dtype) for array in inputs)
@@ -591,10 +624,14 @@ def run_compiled(module: Module, *arrays: ArrayLike) -> Any:
     compute = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
     compiled = module._compiled
     if compiled is None:
-        with _making:
+        with _cache.making:
             compiled = module._compiled
             if compiled is None:
                 compiled = module._compiled = _Compiled()
+    if on_device:
+        if dtype != np.float32:
+            raise TypeError(f"x must be float32 on a CUDA device, got {dtype}: convert it first")
+        return compiled.run(module, inputs)
     y = compiled.run(module, [np.asarray(array, compute, order="C") for array in inputs])
     if dtype == compute:
         return y

@@ -10,6 +10,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/options.h"
+#include "bindings/steps.h"
 #include "fastconv/error.h"
 
 namespace fastconv::bindings {
@@ -212,32 +213,6 @@ py::list run(const Network& network, const std::vector<py::array>& arrays, std::
 
 py::list run_any(const Network& network, const std::vector<py::array>& arrays, std::vector<double>* seconds = nullptr) {
   return network.graph().dtype() == DType::f32 ? run<float>(network, arrays, seconds) : run<double>(network, arrays, seconds);
-}
-
-py::list step_dicts(const std::vector<StepInfo>& steps) {
-  py::list list;
-  for (const StepInfo& step : steps) {
-    py::dict d;
-    d["name"] = step.name;
-    d["op"] = step.op;
-    d["shape"] = py::tuple(py::cast(step.shape));
-    d["algorithm"] = step.algorithm;
-    d["reason"] = step.reason;
-    d["error_class"] = step.error_class;
-    d["macs"] = step.macs;
-    d["bytes"] = step.bytes;
-    d["workspace"] = step.workspace;
-    if (step.value != kNone) {
-      py::list considered;
-      for (const Candidate& c : step.considered)
-        considered.append(py::make_tuple(algorithm_name(c.algorithm), c.serves, c.reason));
-      d["value"] = step.value;
-      d["task"] = step.task;
-      d["considered"] = std::move(considered);
-    }
-    list.append(std::move(d));
-  }
-  return list;
 }
 
 }  // namespace

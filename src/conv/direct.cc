@@ -137,10 +137,17 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     return (out - 1) * stride + (kernel - 1) * dilation + 1;
   }
 
+  // Bytes of the input that a band of output pixels reads. A stride of 1x1 kernels leaves pixels out.
+  static std::size_t band_bytes(const ConvGeometry& g, index_t rows, index_t columns) {
+    const index_t pixels = g.taps() == 1 ? rows * columns
+                                         : input_size(rows, g.stride_h, g.kernel_h, g.dilation_h) *
+                                               input_size(columns, g.stride_w, g.kernel_w, g.dilation_w);
+    return static_cast<std::size_t>(g.group_in() * pixels) * sizeof(T);
+  }
+
   // Where a band of x exceeds the cache, several pairs of output blocks take each part of the reduction before the next.
   static index_t pairs_together(const ConvGeometry& g, index_t rows, index_t columns) {
-    const std::size_t bytes = static_cast<std::size_t>(g.group_in() * rows * g.stride_h * columns * g.stride_w) * sizeof(T);
-    return bytes > cache_sizes().l2 / 2 ? kPairs : 1;
+    return band_bytes(g, rows, columns) > cache_sizes().l2 / 2 ? kPairs : 1;
   }
 
   std::size_t workspace_bytes(const ConvGeometry& g, index_t rows, index_t columns, index_t pairs) const {
@@ -151,14 +158,19 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
 
   index_t part_size() const { return borrowed_ ? 2 * lanes_ * std::min(part_begin(blocks_a_part_), reduction_) : 0; }
 
-  // The largest band whose input takes no more than about half of L2.
+  // The largest band that takes no more than about half of L2. More of a 1x1 convolution that reads x where it is: then several
+  // pairs of output blocks take each part of the reduction, and only that part has to stay (see pairs_together).
   void choose_band() {
     const ConvGeometry& g = this->geometry_;
-    const std::size_t budget = cache_sizes().l2 / 2;
+    const std::size_t budget = g.taps() == 1 && !this->options_.nchw ? 2 * cache_sizes().l2 : cache_sizes().l2 / 2;
+    const auto too_large = [&] {
+      const std::size_t sums = static_cast<std::size_t>(2 * lanes_ * band_rows_ * band_columns_) * sizeof(T);
+      return band_bytes(g, band_rows_, band_columns_) + sums > budget;
+    };
     band_rows_ = g.out_h;
     band_columns_ = g.out_w;
-    while (band_rows_ > 1 && workspace_bytes(g, band_rows_, band_columns_, 1) > budget) band_rows_ = ceil_div(band_rows_, 2);
-    while (band_columns_ > 112 && workspace_bytes(g, band_rows_, band_columns_, 1) > budget) band_columns_ = ceil_div(band_columns_, 2);
+    while (band_rows_ > 1 && too_large()) band_rows_ = ceil_div(band_rows_, 2);
+    while (band_columns_ > 112 && too_large()) band_columns_ = ceil_div(band_columns_, 2);
   }
 
   void execute(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<const T>* residual,
@@ -173,10 +185,12 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const index_t others = x.n * g.groups * across * (g.out_w >= kWide ? 1 : pairs);
     if (others * bands < wanted) bands = divide_rows(g.out_h, bands, ceil_div(wanted, others), threads);
     const index_t rows = ceil_div(g.out_h, bands), units = x.n * g.groups * bands * across;
-    const index_t parts = units >= wanted ? 1 : std::min(pairs, ceil_div(wanted, units));
+    const bool one_pixel = rows * columns == 1;
+    const index_t step = one_pixel ? GemmKernels<T>::kMaxPanels : 1, steps = ceil_div(pairs, step);  // of pairs, in tasks
+    const index_t parts = units >= wanted ? 1 : std::min(steps, ceil_div(wanted, units));
     const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
-    const index_t together = in_place ? pairs_together(g, rows, columns) : 1;
+    const index_t together = one_pixel ? step : in_place ? pairs_together(g, rows, columns) : 1;
     const std::size_t bytes = workspace_bytes(g, rows, columns, together);
     // Borrowed weights are packed first, unless each is used in one band or two: then part by part where they are used,
     // which spares the trip through memory.
@@ -209,8 +223,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
             source = {packed_input, band.rows * band.columns * in_block_, band.columns * in_block_, in_block_};
           }
           const BandSums<T> band{sums, 0, 0, n, 0, 0, row, band_rows, column, band_columns};
-          const index_t end_pair = (part + 1) * pairs / parts;
-          for (index_t pair = part * pairs / parts; pair < end_pair; pair += together)
+          const index_t end_pair = std::min(pairs, (part + 1) * steps / parts * step);
+          for (index_t pair = part * steps / parts * step; pair < end_pair; pair += together)
             multiply(g, source, weights, packed_part, group, pair, std::min(pair + together, end_pair), band, residual, out);
         }
     });
@@ -231,8 +245,23 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const index_t size = 2 * lanes_ * band.rows * band.columns;
     for (index_t i = begin; i < end; ++i) pairs[i - begin] = place(g, source, group, i, band, band.data + (i - begin) * size, residual, out);
     std::vector<index_t> offsets;
+    const bool stream = weights && band.rows * band.columns == 1 && pair_vectors(begin) == 2;
+    if (stream && pair_vectors(end - 1) == 1) {
+      multiply(g, source, weights, packed_part, group, end - 1, end, band, residual, out);
+      --end;
+    }
     for (index_t block = 0; block < in_blocks_; block += blocks_a_part_) {
       const index_t stop = std::min(block + blocks_a_part_, in_blocks_);
+      if (stream) {
+        GemmTile<T>& tile = pairs[0].tile;
+        set_runs(g, source, block, stop, offsets, tile);
+        tile.b = weights + ((group * out_blocks_ + 2 * begin) * reduction_ + part_begin(block) * 2) * lanes_;
+        tile.panel_stride = 2 * lanes_ * reduction_;
+        tile.accumulate = block > 0;
+        tile.finish = pairs[0].in_place && stop == in_blocks_;
+        gemm_kernels<T>().panels[end - begin - 1](tile);
+        continue;
+      }
       for (index_t i = begin; i < end; ++i) {
         Pair& p = pairs[i - begin];
         if (i == begin) set_runs(g, source, block, stop, offsets, p.tile);

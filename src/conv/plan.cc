@@ -94,7 +94,9 @@ Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
   if (options.nchw && pixels <= 4) return {Algorithm::im2col, "hardly any pixels: a product of matrix and vector"};
   if (options.nchw && g.groups == 1 && 2 * g.out_channels <= lanes && pixels >= lanes)
     return {Algorithm::im2col, "few output channels: vectors of pixels are fuller"};
-  if (options.nchw && g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && pixels >= 8 * lanes)
+  // With many channels a block of x is used often enough to repay its conversion, which puts it into fewer cache lines.
+  const bool worth_conversion = !options.borrow_weights && g.group_in() >= 256;
+  if (options.nchw && g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && pixels >= 8 * lanes && !worth_conversion)
     return {Algorithm::im2col, "1x1 on NCHW: neither input nor weights need repacking"};
   if (spans_groups(g, lanes)) return {Algorithm::direct, "few output channels a group: vectors span several groups"};
   return {Algorithm::direct, "serves every shape at a high share of the peak"};

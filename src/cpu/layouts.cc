@@ -75,34 +75,10 @@ bool is_view(const Graph& graph, ValueId id, const std::vector<bool>& blocked) {
   return true;  // whole images, or whole blocks of channels
 }
 
-std::vector<Home> concat_homes(const Graph& graph, const std::vector<bool>& blocked) {
-  std::vector<Home> homes(graph.size());
-  for (ValueId id = graph.size() - 1; id >= 0; --id) {
-    const auto* concat = graph[id].as<op::Concat>();
-    if (!concat || !blocked[id]) continue;
-    const std::vector<ValueId>& parts = graph[id].inputs;
-    const Home first = homes[parts[0]];
-    if (first.parent != kNone && homes[id].parent == kNone) {
-      index_t channel = first.channel;
-      bool in_order = true;
-      for (const ValueId part : parts) {
-        in_order = in_order && homes[part].parent == first.parent && homes[part].channel == channel;
-        channel += graph.shape(part)[1];
-      }
-      if (in_order) {
-        homes[id] = first;
-        continue;
-      }
-    }
-    index_t channel = 0;
-    for (const ValueId part : parts) {
-      const bool once = std::count(parts.begin(), parts.end(), part) == 1;
-      if (once && blocked[part] && homes[part].parent == kNone && !is_view(graph, part, blocked))
-        homes[part] = {id, channel};
-      channel += graph.shape(part)[1];
-    }
-  }
-  return homes;
+std::vector<bool> writes_blocks(const Graph& graph, const std::vector<bool>& blocked) {
+  std::vector<bool> writes(graph.size());
+  for (ValueId id = 0; id < graph.size(); ++id) writes[id] = blocked[id] && !is_view(graph, id, blocked);
+  return writes;
 }
 
 }  // namespace fastconv

@@ -9,15 +9,6 @@
 namespace fastconv {
 namespace {
 
-std::vector<ValueId> last_uses(const Graph& graph) {
-  std::vector<ValueId> last(graph.size(), kNone);
-  for (ValueId id = 0; id < graph.size(); ++id)
-    for (const ValueId input : graph[id].inputs)
-      if (input != kNone) last[input] = id;
-  for (const ValueId id : graph.outputs()) last[id] = graph.size();
-  return last;
-}
-
 // Which values their producer writes into the caller's array.
 std::vector<int> direct_outputs(const Graph& graph, const std::vector<bool>& blocked) {
   std::vector<int> output_of(graph.size(), -1);
@@ -54,8 +45,8 @@ Lowering<T>::Lowering(const Graph& graph, const NetworkOptions& options, Packed<
       block_(channel_block(dtype_of<T>)),
       uses_(graph.use_counts()),
       blocked_(choose_blocked(graph)),
-      homes_(concat_homes(graph, blocked_)),
-      last_use_(last_uses(graph)),
+      homes_(concat_homes(graph, blocked_, writes_blocks(graph, blocked_))),
+      last_use_(graph.last_uses()),
       output_of_(direct_outputs(graph, blocked_)),
       places_(graph.size()) {}
 

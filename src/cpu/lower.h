@@ -10,10 +10,11 @@
 
 #include "conv/pointwise_depthwise.h"
 #include "cpu/layouts.h"
-#include "cpu/memory_plan.h"
+#include "graph/memory_plan.h"
 #include "fastconv/memory.h"
 #include "fastconv/network.h"
 #include "fastconv/ops.h"
+#include "graph/concat_homes.h"
 
 namespace fastconv {
 
@@ -139,7 +140,8 @@ class Lowering {
   // Adds a step that reads and writes these operands.
   StepInfo& emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run);
   void touch(int buffer);
-  std::vector<Candidate> candidates(const ConvGeometry& geometry, const ConvOptions& options) const;
+  // What the rule takes, and all that was considered.
+  std::pair<Algorithm, std::vector<Candidate>> candidates(const ConvGeometry& geometry, const ConvOptions& options) const;
   const PackedConv<T>& conv(ValueId id, bool nchw);  // made once
   bool joins_depthwise(ValueId id);
   void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);

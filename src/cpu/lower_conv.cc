@@ -10,12 +10,6 @@
 namespace fastconv {
 namespace {
 
-const char* activation_suffix(Activation activation) {
-  constexpr const char* suffixes[] = {"",       "+relu",      "+relu6",       "+leaky_relu", "+gelu", "+gelu_tanh",
-                                      "+silu", "+hardswish", "+hardsigmoid", "+sigmoid",    "+tanh"};
-  return suffixes[static_cast<int>(activation)];
-}
-
 Activation activation_of(const Node& node) {
   const auto* conv2d = node.as<op::Conv2d>();
   return conv2d ? conv2d->activation : node.as<op::Linear>()->activation;
@@ -42,7 +36,9 @@ std::string task_text(const ConvGeometry& g, const std::string& op, const Tensor
 }  // namespace
 
 template <class T>
-std::vector<Candidate> Lowering<T>::candidates(const ConvGeometry& geometry, const ConvOptions& options) const {
+std::pair<Algorithm, std::vector<Candidate>> Lowering<T>::candidates(const ConvGeometry& geometry,
+                                                                   const ConvOptions& options) const {
+  Algorithm first = Algorithm::automatic;
   std::vector<Candidate> list, others;
   std::size_t least = ~std::size_t{0};
   for (const AlgorithmInfo& info : conv_algorithms(geometry, dtype_of<T>, options)) {
@@ -58,22 +54,23 @@ std::vector<Candidate> Lowering<T>::candidates(const ConvGeometry& geometry, con
     } else if (options_.max_workspace && info.workspace_bytes > *options_.max_workspace) {
       least = std::min(least, info.workspace_bytes);
       why = "takes " + std::to_string(info.workspace_bytes) + " bytes of workspace, over max_workspace";
-    } else if (!list.empty() && options.accuracy == Accuracy::exact && !same_bits(geometry, list[0].algorithm, info.algorithm)) {
-      why = std::string("the rule prefers ") + algorithm_name(list[0].algorithm) + ", which rounds differently";
+    } else if (!list.empty() && options.accuracy == Accuracy::exact && !same_bits(geometry, first, info.algorithm)) {
+      why = "the rule prefers " + list[0].algorithm + ", which rounds differently";
     }
     if (!why.empty()) {
-      others.push_back({info.algorithm, false, std::move(why)});
+      others.push_back({algorithm_name(info.algorithm), false, std::move(why)});
     } else if (!list.empty()) {
-      list.push_back({info.algorithm, true, std::string("the rule prefers ") + algorithm_name(list[0].algorithm)});
+      list.push_back({algorithm_name(info.algorithm), true, "the rule prefers " + list[0].algorithm});
     } else {  // what the rule prefers has been left out where max_workspace forbids it
-      list.push_back({info.algorithm, true, others.empty() ? info.reason : "the first that max_workspace allows"});
+      first = info.algorithm;
+      list.push_back({algorithm_name(first), true, others.empty() ? info.reason : "the first that max_workspace allows"});
     }
   }
   if (list.empty())
     fail("max_workspace = ", *options_.max_workspace, " bytes is too small for a convolution of ", geometry.in_channels, " to ",
          geometry.out_channels, " channels, which needs ", least);
   list.insert(list.end(), others.begin(), others.end());
-  return list;
+  return {first, std::move(list)};
 }
 
 template <class T>
@@ -103,17 +100,17 @@ const PackedConv<T>& Lowering<T>::conv(ValueId id, bool nchw) {
   options.activation = activation_of(node);
   options.accuracy = options_.accuracy;
   options.nchw = nchw;
-  std::vector<Candidate> considered = candidates(geometry, options);
+  auto [first, considered] = candidates(geometry, options);
   options.arena = packed_.arena;
   options.borrow_weights = !options_.pack_weights;
   const auto given = options_.algorithms.find(id);
-  options.algorithm = given != options_.algorithms.end() ? given->second : considered[0].algorithm;
+  options.algorithm = given != options_.algorithms.end() ? given->second : first;
   options.fall_back = true;
   // Scaled where they decide what joins: depthwise convolution looks whether they are finite.
   const bool scaled = options_.pack_weights || geometry.group_in() == 1;
   const T* weight = scaled ? weights(node.inputs[1]) : constant_data(node.inputs[1]).get();
   auto conv = std::make_shared<const Conv2d<T>>(geometry, options, weight, constant_data(bias).get());
-  std::string reason = conv->algorithm() == considered[0].algorithm ? considered[0].reason : conv->reason();
+  std::string reason = conv->algorithm() == first ? considered[0].reason : conv->reason();
   return packed = {std::move(considered), std::move(conv), std::move(reason)};
 }
 

@@ -8,13 +8,6 @@
 
 namespace fastconv {
 
-// Strides of a C-contiguous array, in elements.
-inline Shape contiguous_strides(const Shape& shape) {
-  Shape strides(shape.size(), 1);
-  for (std::size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
-  return strides;
-}
-
 // The copy y[i, j, ...] = x[i, j, ...], its axes merged where they lie together, so that few remain.
 class StridedCopy {
  public:

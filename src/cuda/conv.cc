@@ -41,7 +41,7 @@ bool wants_split_tf32(const ConvGeometry& g) {
   return channels % 4 == 0 && k >= 64 && k <= kLongestSplitSum && combined * g.group_out() >= 32;
 }
 
-Verdict judge(const ConvGeometry& g, Precision precision, ConvAlgorithm algorithm) {
+Verdict judge(const ConvGeometry& g, Precision precision, ConvAlgorithm algorithm, Accuracy accuracy) {
   switch (algorithm) {
     case ConvAlgorithm::implicit_gemm: return {true, 1, "serves any convolution"};
     case ConvAlgorithm::depthwise:
@@ -50,6 +50,7 @@ Verdict judge(const ConvGeometry& g, Precision precision, ConvAlgorithm algorith
       return {true, 3, "each output channel reads one input channel: bound by memory"};
     case ConvAlgorithm::winograd4: break;
   }
+  if (accuracy == Accuracy::exact) return {false, 0, "rounds more than accuracy='exact' allows"};
   if (precision != Precision::fp32) return {false, 0, "is for precision fp32 only: tensor cores do without"};
   if (g.kernel_h != 3 || g.kernel_w != 3) return {false, 0, "needs a 3x3 kernel"};
   if (g.stride_h != 1 || g.stride_w != 1) return {false, 0, "needs stride 1"};
@@ -164,21 +165,21 @@ index_t winograd_images(const ConvPlan& plan) {
 }
 
 ConvPlan plan_conv(const ConvGeometry& geometry, index_t batch, Precision precision, const Limits& limits,
-                   std::optional<ConvAlgorithm> wanted) {
+                   std::optional<ConvAlgorithm> wanted, Accuracy accuracy) {
   ConvPlan plan;
   plan.geometry = checked_geometry(geometry);
   plan.batch = batch;
   plan.precision = precision;
   const ConvGeometry& g = plan.geometry;
-  Verdict verdict = judge(g, precision, ConvAlgorithm::implicit_gemm);
+  Verdict verdict = judge(g, precision, ConvAlgorithm::implicit_gemm, accuracy);
   if (wanted) {
-    verdict = judge(g, precision, *wanted);
+    verdict = judge(g, precision, *wanted, accuracy);
     if (!verdict.available) fail("algorithm '", algorithm_name(*wanted), "' cannot serve this convolution on a CUDA device: ", verdict.reason);
     plan.algorithm = *wanted;
     verdict.reason = "asked for";
   } else {
     for (const ConvAlgorithm algorithm : {ConvAlgorithm::depthwise, ConvAlgorithm::winograd4}) {
-      const Verdict other = judge(g, precision, algorithm);
+      const Verdict other = judge(g, precision, algorithm, accuracy);
       if (!other.available || other.rank <= verdict.rank) continue;
       plan.algorithm = algorithm;
       verdict = other;
@@ -191,7 +192,7 @@ ConvPlan plan_conv(const ConvGeometry& geometry, index_t batch, Precision precis
     return plan;
   }
   const bool winograd = plan.algorithm == ConvAlgorithm::winograd4;
-  plan.split_tf32 = precision == Precision::fp32 && !winograd && wants_split_tf32(g);
+  plan.split_tf32 = precision == Precision::fp32 && accuracy == Accuracy::fast && !winograd && wants_split_tf32(g);
   plan.error_class = error_class(precision, plan.algorithm, plan.split_tf32);
   const GemmShape shape = gemm_shape(plan);
   plan.packed_bytes = shape.bytes();
@@ -214,7 +215,8 @@ ConvPlan plan_conv(const ConvGeometry& geometry, index_t batch, Precision precis
   return plan;
 }
 
-std::vector<CudaAlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, index_t batch, Precision precision, const Limits& limits) {
+std::vector<CudaAlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, index_t batch, Precision precision, const Limits& limits,
+                                               Accuracy accuracy) {
   struct Ranked {
     double rank;
     CudaAlgorithmInfo info;
@@ -222,10 +224,10 @@ std::vector<CudaAlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, ind
   const ConvGeometry g = checked_geometry(geometry);
   std::vector<Ranked> all;
   for (const ConvAlgorithm algorithm : {ConvAlgorithm::implicit_gemm, ConvAlgorithm::depthwise, ConvAlgorithm::winograd4}) {
-    const Verdict verdict = judge(g, precision, algorithm);
+    const Verdict verdict = judge(g, precision, algorithm, accuracy);
     Ranked ranked{verdict.available ? verdict.rank : -1, {algorithm, verdict.available, verdict.reason, 0, ""}};
     if (verdict.available) {
-      const ConvPlan plan = plan_conv(g, batch, precision, limits, algorithm);
+      const ConvPlan plan = plan_conv(g, batch, precision, limits, algorithm, accuracy);
       ranked.info.workspace_bytes = plan.workspace_bytes;
       ranked.info.error_class = plan.error_class;
     }
@@ -237,13 +239,14 @@ std::vector<CudaAlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, ind
   return infos;
 }
 
-ConvTransposePlan plan_conv_transpose(const ConvGeometry& geometry, index_t batch, Precision precision, const Limits& limits) {
+ConvTransposePlan plan_conv_transpose(const ConvGeometry& geometry, index_t batch, Precision precision, const Limits& limits,
+                                      Accuracy accuracy) {
   constexpr std::size_t kAlignment = 256;
   ConvTransposePlan plan;
   plan.geometry = geometry;
   for (TransposePhase& phase : transpose_phases(geometry)) {
     ConvTransposePlan::Phase part;
-    part.plan = plan_conv(phase.dense, batch, precision, limits);
+    part.plan = plan_conv(phase.dense, batch, precision, limits, std::nullopt, accuracy);
     part.row = phase.row;
     part.column = phase.column;
     part.taps = std::move(phase.taps);

@@ -31,9 +31,9 @@ struct ConvPlan {
   std::string error_class = "exact";  // or what rounds more: "winograd4", "tf32", "fp16", "bf16"
 };
 
-// Throws std::invalid_argument that says why where `wanted` cannot serve.
+// Throws std::invalid_argument that says why where `wanted` cannot serve. With Accuracy::exact, neither Winograd nor 3xTF32.
 ConvPlan plan_conv(const ConvGeometry& geometry, index_t batch, Precision precision, const Limits& limits,
-                   std::optional<ConvAlgorithm> wanted = std::nullopt);
+                   std::optional<ConvAlgorithm> wanted = std::nullopt, Accuracy accuracy = Accuracy::fast);
 
 struct CudaAlgorithmInfo {
   ConvAlgorithm algorithm;
@@ -44,7 +44,7 @@ struct CudaAlgorithmInfo {
 };
 // Those that can serve first, in the order of preference.
 std::vector<CudaAlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, index_t batch, Precision precision,
-                                               const Limits& limits);
+                                               const Limits& limits, Accuracy accuracy = Accuracy::fast);
 
 // On the host: what the kernel of `plan` reads, from contiguous (out, in / groups, kernel_h, kernel_w) weights. `scale` is a
 // factor for each output channel, or null. The layout does not depend on the batch.
@@ -67,7 +67,8 @@ struct ConvTransposePlan {
   std::vector<Phase> phases;
   std::size_t packed_bytes = 0, workspace_bytes = 0;
 };
-ConvTransposePlan plan_conv_transpose(const ConvGeometry& geometry, index_t batch, Precision precision, const Limits& limits);
+ConvTransposePlan plan_conv_transpose(const ConvGeometry& geometry, index_t batch, Precision precision, const Limits& limits,
+                                      Accuracy accuracy = Accuracy::fast);
 // From (in, out / groups, kernel_h, kernel_w) weights.
 std::vector<std::byte> pack_weights(const ConvTransposePlan& plan, const float* weight);
 template <class T>

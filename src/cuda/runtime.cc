@@ -25,8 +25,8 @@ std::atomic<bool> driver_used{false}, forked{false};
 // Before the first call of the run-time in each function below.
 void use_driver() {
   if (forked)
-    throw Unavailable("this process was forked from one that had used CUDA, which cannot be used in the child; start processes with "
-                      "multiprocessing's method 'spawn', or fork before CUDA is used");
+    throw Unavailable("this process was forked from one that had used CUDA, which cannot be used in the child; start processes "
+                      "with multiprocessing's method 'spawn', or fork before CUDA is used");
   static const int registered = pthread_atfork(nullptr, nullptr, [] { forked = driver_used.load(); });
   (void)registered;
   driver_used = true;
@@ -103,8 +103,8 @@ void check(cudaError_t status, const char* what) {
   if (status == cudaErrorMemoryAllocation) throw OutOfMemory(message);
   if (is_sticky(status))
     message += ". The kernels launched last, newest first: " + kernels_launched_last() +
-               ". CUDA cannot be used in this process any more: start it again (with CUDA_LAUNCH_BLOCKING=1 the kernel at fault is "
-               "the newest)";
+               ". CUDA cannot be used in this process any more: start it again (with CUDA_LAUNCH_BLOCKING=1 the kernel at fault "
+               "is the newest)";
   throw Error(message);
 }
 
@@ -145,8 +145,8 @@ const Limits& device_limits(int device) {
   limits.max_grid[2] = static_cast<unsigned>(get(cudaDevAttrMaxGridDimZ));
   limits.max_threads_per_block = get(cudaDevAttrMaxThreadsPerBlock);
   if (limits.major < 8)
-    throw Unavailable("CUDA device " + std::to_string(device) + " has compute capability " + std::to_string(limits.major) + "." +
-                      std::to_string(limits.minor) + ", this build needs 8.0 or newer");
+    throw Unavailable("CUDA device " + std::to_string(device) + " has compute capability " + std::to_string(limits.major) +
+                      "." + std::to_string(limits.minor) + ", this build needs 8.0 or newer");
   return known.emplace(device, limits).first->second;
 }
 

@@ -37,6 +37,15 @@ struct Strided {
   T* data = nullptr;
   int rank = 0;
   index_t size[kMaxRank] = {}, stride[kMaxRank] = {};
+
+  operator Strided<const T>() const {
+    Strided<const T> s{data, rank};
+    for (int i = 0; i < kMaxRank; ++i) {
+      s.size[i] = size[i];
+      s.stride[i] = stride[i];
+    }
+    return s;
+  }
 };
 
 // What follows a sum over taps and channels: activation(sum + bias + residual).

@@ -42,6 +42,12 @@ const char* operator_name(const Operator& op) {
   return std::visit(Name{}, op);
 }
 
+const char* activation_suffix(Activation activation) {
+  constexpr const char* suffixes[] = {"",       "+relu",      "+relu6",       "+leaky_relu", "+gelu", "+gelu_tanh",
+                                      "+silu", "+hardswish", "+hardsigmoid", "+sigmoid",    "+tanh"};
+  return suffixes[static_cast<int>(activation)];
+}
+
 ValueId Graph::add_input(const Shape& shape) {
   checked_size(shape, sizeof(double));
   nodes_.push_back({op::Input{}, {}, shape, ""});
@@ -76,6 +82,15 @@ std::vector<int> Graph::use_counts() const {
       if (id != kNone) ++uses[id];
   for (const ValueId id : outputs_) ++uses[id];
   return uses;
+}
+
+std::vector<ValueId> Graph::last_uses() const {
+  std::vector<ValueId> last(nodes_.size(), kNone);
+  for (ValueId id = 0; id < size(); ++id)
+    for (const ValueId input : nodes_[id].inputs)
+      if (input != kNone) last[input] = id;
+  for (const ValueId id : outputs_) last[id] = size();
+  return last;
 }
 
 Graph Graph::with_batch(index_t batch) const {
@@ -137,7 +152,7 @@ ValueId Rewriter::copy(ValueId id) {
 Graph optimize(const Graph& graph) {
   Graph g = remove_identities(remove_dead(graph));
   g = fold_padding(remove_identities(sink_permutes(g)));
-  return fuse_epilogues(fold_affine(g));
+  return fuse_epilogues(pool_first(fold_affine(g)));
 }
 
 }  // namespace fastconv

@@ -11,6 +11,7 @@ Graph remove_identities(const Graph& graph);    // reshapes to the same shape, p
 Graph sink_permutes(const Graph& graph);        // channels-last sections compute on the NCHW value instead
 Graph fold_padding(const Graph& graph);         // zero padding before a convolution becomes its own
 Graph fold_affine(const Graph& graph);          // batch norms, products and sums with constants go into weights
+Graph pool_first(const Graph& graph);           // averages of 1x1 convolutions become 1x1 convolutions of averages
 Graph fuse_epilogues(const Graph& graph);       // activations and residual sums go into the operator before them
 
 // Copies a graph node by node in order; a pass emits something else for some of them.

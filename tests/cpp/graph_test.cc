@@ -2,7 +2,8 @@
 #include "fastconv/graph.h"
 
 #include "cpu/layouts.h"
-#include "cpu/memory_plan.h"
+#include "graph/concat_homes.h"
+#include "graph/memory_plan.h"
 #include "fastconv/memory.h"
 #include "graph/passes.h"
 #include "test.h"
@@ -95,6 +96,28 @@ TEST(affine_maps_fold_into_weights) {
   CHECK(first(2) == -0.75f + 1.0f);                                    // -3 / 2 * 0.5 + 1
 }
 
+TEST(averages_of_pointwise_convolutions_are_taken_first) {
+  const auto first_operator = [](const op::Pool& pool, bool activated = false, bool tapped = false) {
+    Graph graph(DType::f32);
+    const ValueId x = graph.add_input({1, 2, 4, 4}), mixed = conv(graph, x, 3);
+    const ValueId y = graph.add(pool, {activated ? graph.add(op::Activate{}, {mixed}) : mixed});
+    graph.set_outputs(tapped ? std::vector{y, mixed} : std::vector{y});
+    const Graph g = optimize(graph);
+    CHECK(g.shape(g.outputs()[0]) == graph.shape(y));
+    for (ValueId id = 0; id < g.size(); ++id)
+      if (!g[id].inputs.empty()) return std::string(operator_name(g[id].op));
+    return std::string();
+  };
+  const op::Pool halves{op::Pool::Kind::average, {2, 2}, {2, 2}};
+  CHECK(first_operator(halves) == "avg_pool2d");
+  CHECK(first_operator(halves, true) == "conv2d");
+  CHECK(first_operator(halves, false, true) == "conv2d");
+  CHECK(first_operator({op::Pool::Kind::max, {2, 2}, {2, 2}}) == "conv2d");
+  CHECK(first_operator({op::Pool::Kind::average, {3, 3}, {2, 2}, {1, 1}}) == "conv2d");         // zeros count
+  CHECK(first_operator({op::Pool::Kind::average, {3, 3}, {1, 1}, {0, 0}}) == "avg_pool2d");     // 4 pixels of 16
+  CHECK(first_operator({op::Pool::Kind::average, {2, 2}, {1, 1}, {0, 0}}) == "conv2d");         // 9 of 16
+}
+
 TEST(graphs_with_other_scales_differ) {
   const auto data = numbers(2, 1);
   const auto graph = [&](std::shared_ptr<const std::vector<double>> scale) {
@@ -131,7 +154,8 @@ TEST(features_live_in_the_last_concatenation) {
   const ValueId d = conv(graph, ab, c + 1);
   const ValueId abd = graph.add(op::Concat{1}, {a, b, d});
   graph.set_outputs({conv(graph, abd, 1)});
-  const auto homes = concat_homes(graph, choose_blocked(graph));
+  const std::vector<bool> blocked = choose_blocked(graph);
+  const auto homes = concat_homes(graph, blocked, writes_blocks(graph, blocked));
   CHECK(homes[a].parent == abd && homes[a].channel == 0);
   CHECK(homes[b].parent == abd && homes[b].channel == c);
   CHECK(homes[d].parent == abd && homes[d].channel == 3 * c);

@@ -11,8 +11,9 @@ using namespace fastconv;
 
 namespace {
 
+// With `panels` of two vectors each instead of a tile where that is not 0.
 template <class T>
-void check_gemm_tile(const Kernels<T>& kernels, int halves, int rows, int vectors, Random& random) {
+void check_gemm_tile(const Kernels<T>& kernels, int halves, int rows, int vectors, int panels, Random& random) {
   const index_t width = vectors * kernels.lanes, run = random.between(1, 9), tail_run = random.between(1, 5);
   GemmTile<T> tile{};
   tile.runs = random.between(0, 3);
@@ -27,19 +28,21 @@ void check_gemm_tile(const Kernels<T>& kernels, int halves, int rows, int vector
   const auto a = random.integers<T>(tile.a_half_stride + rows * tile.a_stride + 30 + 9);
   tile.a = a.data();
   const index_t k_total = tile.runs * run + tile.tail_runs * tail_run;
-  tile.b_stride = width + random.below(3);
-  const auto b = random.integers<T>(k_total * tile.b_stride + width);
+  const index_t panel = panels ? 2 * kernels.lanes : width;
+  tile.b_stride = panels ? panel : width + random.below(3);
+  tile.panel_stride = k_total * tile.b_stride + random.below(9);
+  const auto b = random.integers<T>(std::max(panels, 1) * tile.panel_stride + panel);
   tile.b = b.data();
 
   tile.c_vector_stride = random.coin() ? kernels.lanes : 1000;
   tile.c_stride = random.coin() ? 2 * kernels.lanes : 3 * kernels.lanes + 1;
   tile.c_half_stride = rows * tile.c_stride + 5;
-  const index_t c_size = 1000 + 2 * tile.c_half_stride + 4 * kernels.lanes;
+  const index_t c_size = 8 * 1000 + 2 * tile.c_half_stride + 4 * kernels.lanes;
   auto c = random.integers<T>(c_size);
   const auto residual = random.integers<T>(c_size);
   tile.accumulate = random.coin();
   tile.finish = random.coin();
-  tile.bias_of_rows = random.coin();
+  tile.bias_of_rows = !panels && random.coin();
   const auto bias = random.integers<T>(std::max<index_t>(width, halves * rows));
   tile.bias = bias.data();
   tile.residual = random.coin() ? residual.data() : nullptr;
@@ -56,7 +59,7 @@ void check_gemm_tile(const Kernels<T>& kernels, int halves, int rows, int vector
         index_t k = 0;
         for (index_t i = 0; i < static_cast<index_t>(offsets.size()); ++i)
           for (index_t s = 0; s < (i < tile.runs ? run : tail_run); ++s, ++k)
-            sum += a[h * tile.a_half_stride + r * tile.a_stride + offsets[i] + s] * b[k * tile.b_stride + j];
+            sum += a[h * tile.a_half_stride + r * tile.a_stride + offsets[i] + s] * b[j / panel * tile.panel_stride + k * tile.b_stride + j % panel];
         if (tile.finish) {
           sum += bias[tile.bias_of_rows ? h * rows + r : j];
           if (tile.residual) sum += residual[at];
@@ -65,7 +68,7 @@ void check_gemm_tile(const Kernels<T>& kernels, int halves, int rows, int vector
         expected[at] = sum;
       }
   tile.c = c.data();
-  kernels.gemm.tile[halves - 1][rows - 1][vectors - 1](tile);
+  (panels ? kernels.gemm.panels[panels - 1] : kernels.gemm.tile[halves - 1][rows - 1][vectors - 1])(tile);
   CHECK(c == expected);  // all of it: nothing beside the tile was written
 }
 
@@ -78,7 +81,15 @@ TEST(gemm_tiles_of_every_size_equal_plain_loops) {
     for (int halves = 1; halves <= 2; ++halves)
       for (int rows = 1; rows <= kernels.gemm.max_rows / halves; ++rows)
         for (int vectors = 1; vectors <= 2; ++vectors)
-          for (int repeat = 0; repeat < 8; ++repeat) check_gemm_tile(kernels, halves, rows, vectors, random);
+          for (int repeat = 0; repeat < 8; ++repeat) check_gemm_tile(kernels, halves, rows, vectors, 0, random);
+  });
+}
+
+TEST(gemm_panels_equal_plain_loops) {
+  Random random(2);
+  for_each_isa([&]<class T>(const Kernels<T>& kernels) {
+    for (int panels = 1; panels <= GemmKernels<T>::kMaxPanels; ++panels)
+      for (int repeat = 0; repeat < 8; ++repeat) check_gemm_tile(kernels, 1, 1, 2 * panels, panels, random);
   });
 }
 

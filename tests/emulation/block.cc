@@ -261,7 +261,9 @@ std::string Block::waiting() const {
   std::string message = std::to_string(finished) + " of " + std::to_string(count_) + " threads have ended";
   if (first[0]) message.append(", ").append(std::to_string(at_barrier)).append(" wait at the barrier at " + at(first[0]->site));
   if (first[1])
-    message.append(", ").append(std::to_string(in_exchange)).append(" wait for the other lanes of their warp at " + at(first[1]->site));
+    message.append(", ")
+        .append(std::to_string(in_exchange))
+        .append(" wait for the other lanes of their warp at " + at(first[1]->site));
   return message;
 }
 
@@ -341,7 +343,8 @@ std::optional<std::string> run_grid(dim3 grid, dim3 size, std::size_t shared_byt
     std::optional<std::string> failure = block.run(size, body);
     for (std::size_t byte = shared_bytes; !failure && byte < shared_bytes + kGuard; ++byte)
       if (block.shared[byte] != kPoison)
-        failure = "dynamic shared memory of " + std::to_string(shared_bytes) + " bytes was written at byte " + std::to_string(byte);
+        failure = "dynamic shared memory of " + std::to_string(shared_bytes) + " bytes was written at byte " +
+                  std::to_string(byte);
     if (failure)
       return "block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " + std::to_string(blockIdx.z) +
              "): " + *failure;

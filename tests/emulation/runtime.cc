@@ -9,6 +9,13 @@
 
 #include "emulation.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(data, bytes)
+#define ASAN_UNPOISON_MEMORY_REGION(data, bytes)
+#endif
+
 namespace emulation {
 
 using Work = std::function<cudaError_t()>;
@@ -36,12 +43,7 @@ struct Pool {
 namespace {
 
 constexpr int kPoison = 0xff, kGuardByte = 0xa5;
-constexpr std::size_t kAlign = 256;
-#if defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t kGuard = 0;  // the sanitizer has its own
-#else
-constexpr std::size_t kGuard = 256;
-#endif
+constexpr std::size_t kGuard = 256;  // bytes on either side; also the alignment
 
 struct Allocation {
   std::size_t bytes;
@@ -120,10 +122,9 @@ cudaError_t fault(std::string detail, cudaError_t error) {
   return state().sticky = error;
 }
 
-unsigned char* begin_of(const void* data) { return static_cast<unsigned char*>(const_cast<void*>(data)) - (kGuard ? kAlign : 0); }
-
 // Whether nothing has written around an allocation. With the lock held.
-std::optional<std::string> overwritten(const void* data, const Allocation& allocation) {
+std::optional<std::string> overwritten([[maybe_unused]] const void* data, [[maybe_unused]] const Allocation& allocation) {
+#if !defined(__SANITIZE_ADDRESS__)  // which finds it itself
   const auto* bytes = static_cast<const unsigned char*>(data);
   const auto message = [&](const char* side, std::size_t distance) {
     return "device memory was written " + std::to_string(distance) + " bytes " + side + " an allocation of " +
@@ -133,6 +134,7 @@ std::optional<std::string> overwritten(const void* data, const Allocation& alloc
     if (bytes[allocation.bytes + i] != kGuardByte) return message("after the end of", i);
     if (*(bytes - 1 - i) != kGuardByte) return message("before the begin of", i + 1);
   }
+#endif
   return std::nullopt;
 }
 std::optional<std::string> overwritten() {
@@ -148,13 +150,14 @@ cudaError_t allocate(void** data, std::size_t bytes) {
   const std::lock_guard lock(state().mutex);
   std::size_t& used = state().used[current_device];
   if (bytes > settings().memory - used) return cudaErrorMemoryAllocation;
-  const std::size_t front = kGuard ? kAlign : 0;
-  auto* storage = static_cast<unsigned char*>(std::aligned_alloc(kAlign, (front + bytes + kGuard + kAlign - 1) / kAlign * kAlign));
+  const std::size_t padded = (kGuard + bytes + kGuard + kGuard - 1) / kGuard * kGuard;
+  auto* storage = static_cast<unsigned char*>(std::aligned_alloc(kGuard, padded));
   if (!storage) return cudaErrorMemoryAllocation;
-  std::memset(storage, kGuardByte, front);
-  std::memset(storage + front, kPoison, bytes);
-  std::memset(storage + front + bytes, kGuardByte, kGuard);
-  *data = storage + front;
+  std::memset(storage, kGuardByte, padded);
+  std::memset(storage + kGuard, kPoison, bytes);
+  ASAN_POISON_MEMORY_REGION(storage, kGuard);
+  ASAN_POISON_MEMORY_REGION(storage + kGuard + bytes, kGuard);
+  *data = storage + kGuard;
   used += bytes;
   state().allocations[*data] = {bytes, current_device};
   return cudaSuccess;
@@ -167,8 +170,10 @@ cudaError_t release(void* data) {
   if (found == state().allocations.end()) return cudaErrorInvalidValue;
   const auto message = overwritten(data, found->second);
   state().used[found->second.device] -= found->second.bytes;
+  unsigned char* storage = static_cast<unsigned char*>(data) - kGuard;
   std::memset(data, kPoison, found->second.bytes);
-  std::free(begin_of(data));
+  ASAN_UNPOISON_MEMORY_REGION(storage, kGuard + found->second.bytes + kGuard);
+  std::free(storage);
   state().allocations.erase(found);
   if (!message) return cudaSuccess;
   state().detail = *message;
@@ -371,7 +376,8 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
     auto after = blocks.upper_bound(data);
     if (after == blocks.begin()) return nullptr;
     --after;
-    return static_cast<const char*>(data) < static_cast<const char*>(after->first) + after->second.bytes ? &after->second : nullptr;
+    const char* end = static_cast<const char*>(after->first) + after->second.bytes;
+    return static_cast<const char*>(data) < end ? &after->second : nullptr;
   };
   if (const Allocation* found = find(state().allocations))
     *attributes = {cudaMemoryTypeDevice, found->device, const_cast<void*>(data), nullptr};

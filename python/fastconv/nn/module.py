@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fastconv import cuda
 from fastconv._symbolic import Symbol
+from fastconv.ops import reshape
 from fastconv.ops._args import as_array
+from fastconv.ops._device import is_on_device
 
 if TYPE_CHECKING:
     from fastconv.network import Network
@@ -165,7 +168,16 @@ class Module:
 
     def _batched(self, function: Any, args: Sequence[Value]) -> Value:
         """Check the inputs' dtype, then call `function` with a batch dimension where one lacks."""
-        arrays = [as_array("x", arg) for arg in args]
+        arrays: list[Any]
+        if on_device := any(map(is_on_device, args)):
+            if not all(map(is_on_device, args)):
+                raise TypeError(
+                    "some inputs are on a CUDA device and some are not: "
+                    "pass all of them there, with fastconv.cuda.asarray"
+                )
+            arrays = [cuda.asarray(arg) for arg in args]
+        else:
+            arrays = [as_array("x", arg) for arg in args]
         dtype = self.dtype
         for array in arrays:
             if dtype is not None and array.dtype != dtype:
@@ -176,6 +188,9 @@ class Module:
                 )
         ndim = self.input_ndim
         if ndim is not None and arrays and all(array.ndim == ndim - 1 for array in arrays):
+            if on_device:
+                y = function(*(reshape(array, (1, *array.shape)) for array in arrays))
+                return reshape(y, y.shape[1:])
             return function(*(array[None] for array in arrays))[0]
         return function(*arrays)
 

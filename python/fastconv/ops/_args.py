@@ -381,19 +381,28 @@ def activation_name(value: Any, name: str = "activation") -> str:
     return "none" if value is None else choice(name, value, ACTIVATIONS)
 
 
-def check_device(device: Any) -> None:
-    """Check a `device` argument.
+def device_index(device: Any) -> int | None:
+    """The number of the CUDA device that a `device` argument names, `None` for the CPU.
 
     Raises
     ------
     fastconv.cuda.CudaUnavailable
-        If it is ``"cuda"`` or ``"cuda:N"``: this build has the CPU only.
+        If it is ``"cuda"`` or ``"cuda:N"`` and there is no device that this build can use.
+    TypeError, ValueError
+        If it is no string, or another one.
     """
-    if device is None:
-        return
-    kind = device.split(":")[0] if isinstance(device, str) else device
-    if choice("device", kind if kind == "cuda" else device, ("cpu", "cuda")) == "cpu":
-        return
-    from fastconv.cuda import CudaUnavailable
+    if device is None or (type(device) is str and device == "cpu"):
+        return None
+    kind, _, number = device.partition(":") if isinstance(device, str) else (device, "", "")
+    choice("device", kind if number.isdecimal() or device == kind else device, ("cpu", "cuda"))
+    if device == "cpu":
+        return None
+    if kind == "cpu":
+        raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+    from fastconv import cuda
 
-    raise CudaUnavailable(f"device={device!r} needs a build with CUDA: this one has the CPU only")
+    try:
+        cuda.get_device_properties(int(number or 0))
+    except cuda.CudaUnavailable as error:
+        raise cuda.CudaUnavailable(f"device={device!r} needs a CUDA device: {error}") from None
+    return int(number or 0)

@@ -16,6 +16,7 @@ from fastconv.ops._args import (
     is_symbolic,
     record,
 )
+from fastconv.ops._device import takes_device_arrays
 
 
 def _activate(kind: str, x: ArrayLike, out: Array | None, negative_slope: float = 0.01) -> Array:
@@ -32,6 +33,7 @@ def _activate(kind: str, x: ArrayLike, out: Array | None, negative_slope: float 
     )
 
 
+@takes_device_arrays("x")
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Rectified linear unit: ``max(x, 0)``.
 
@@ -61,6 +63,7 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("relu", x, out)
 
 
+@takes_device_arrays("x")
 def relu6(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Rectified linear unit that ends at 6: ``min(max(x, 0), 6)``.
 
@@ -90,6 +93,7 @@ def relu6(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("relu6", x, out)
 
 
+@takes_device_arrays("x")
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
     """Leaky rectified linear unit: ``x`` where positive, else ``negative_slope * x``.
 
@@ -121,6 +125,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None 
     return _activate("leaky_relu", x, out, as_float("negative_slope", negative_slope))
 
 
+@takes_device_arrays("x")
 def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -> Array:
     """Gaussian error linear unit: ``x * Phi(x)``, Phi being the standard normal distribution.
 
@@ -157,6 +162,7 @@ def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -
     return _activate("gelu_tanh" if tanh_form else "gelu", x, out)
 
 
+@takes_device_arrays("x")
 def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Sigmoid linear unit, also called swish: ``x * sigmoid(x)``.
 
@@ -186,6 +192,7 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("silu", x, out)
 
 
+@takes_device_arrays("x")
 def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Piecewise approximation of `silu`: ``x * relu6(x + 3) / 6``.
 
@@ -219,6 +226,7 @@ def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("hardswish", x, out)
 
 
+@takes_device_arrays("x")
 def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Piecewise linear approximation of `sigmoid`: ``relu6(x + 3) / 6``.
 
@@ -248,6 +256,7 @@ def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("hardsigmoid", x, out)
 
 
+@takes_device_arrays("x")
 def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Logistic function: ``1 / (1 + exp(-x))``.
 
@@ -277,6 +286,7 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("sigmoid", x, out)
 
 
+@takes_device_arrays("x")
 def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Hyperbolic tangent.
 
@@ -325,6 +335,7 @@ def _softmax(x: ArrayLike, axis: int, logarithm: bool, out: Array | None) -> Arr
     )
 
 
+@takes_device_arrays("x")
 def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     """Exponentials divided by their sum along an axis: ``exp(x) / sum(exp(x))``.
 
@@ -356,6 +367,7 @@ def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     return _softmax(x, axis, False, out)
 
 
+@takes_device_arrays("x")
 def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     """Logarithm of `softmax`, computed without cancellation: ``x - log(sum(exp(x)))``.
 

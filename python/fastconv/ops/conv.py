@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _core
+from fastconv import _core, cuda
 from fastconv.ops._args import (
     Array,
     Operands,
@@ -16,12 +16,13 @@ from fastconv.ops._args import (
     as_int,
     as_pair,
     as_shape,
-    check_device,
+    device_index,
     choice,
     is_sequence,
     is_symbolic,
     record,
 )
+from fastconv.ops._device import takes_device_arrays
 from fastconv.ops.shape import flatten, reshape
 
 ALGORITHMS = (
@@ -108,6 +109,7 @@ def _residual(operands: Operands) -> Array | None:
     return _batch(residual)
 
 
+@takes_device_arrays("x", "residual", batched=4)
 def conv2d(
     x: ArrayLike,
     weight: ArrayLike,
@@ -155,12 +157,13 @@ def conv2d(
         batch.
     out : ndarray, optional
         Where to put the result; may be `residual` itself.
-    device : {"cpu", "cuda"}, optional
-        Where to compute.
+    device : {"cpu", "cuda", "cuda:N"}, optional
+        Where to compute; by default where the arrays are. On a CUDA device in float32, and `out`
+        cannot be given. Weights are packed on the host in every call: a compiled network is faster.
 
     Returns
     -------
-    ndarray, shape (N, O, H_out, W_out) or (O, H_out, W_out)
+    ndarray or fastconv.cuda.Array, shape (N, O, H_out, W_out) or (O, H_out, W_out)
         ``H_out = floor((H + top + bottom - dilation * (KH - 1) - 1) / stride + 1)``.
 
     Raises
@@ -170,6 +173,8 @@ def conv2d(
     ValueError
         Shapes and options that do not fit together; an algorithm that cannot serve. Inside a
         network, an `algorithm` or `accuracy` other than the default: `Module.compile` decides.
+    fastconv.cuda.CudaUnavailable
+        If `device` is a CUDA device and there is none that this build can use.
 
     Examples
     --------
@@ -181,7 +186,6 @@ def conv2d(
     ((1, 2, 5, 5), 12.0, 27.0)
     """
     options = _options(stride, padding, dilation, groups, activation, algorithm, accuracy)
-    check_device(device)
     if is_symbolic(x, residual):
         _check_recordable(algorithm, accuracy)
         attributes = {name: getattr(options, name) for name in _RECORDED}
@@ -223,6 +227,7 @@ def _check_recordable(algorithm: str, accuracy: str) -> None:
         )
 
 
+@takes_device_arrays("x", "residual", batched=3)
 def conv1d(
     x: ArrayLike,
     weight: ArrayLike,
@@ -344,6 +349,7 @@ def _padding1d(value: Any) -> Any:
     return 0, _single("padding", value)
 
 
+@takes_device_arrays("x", batched=4)
 def conv_transpose2d(
     x: ArrayLike,
     weight: ArrayLike,
@@ -425,6 +431,7 @@ def conv_transpose2d(
     return operands.finish(result if operands["x"].ndim == 4 else result[0], out)
 
 
+@takes_device_arrays("x", batched=4)
 def depthwise_separable_conv2d(
     x: ArrayLike,
     depthwise_weight: ArrayLike,
@@ -515,6 +522,7 @@ def depthwise_separable_conv2d(
     return conv2d(hidden, mixing, pointwise_bias, activation=activation, out=out)
 
 
+@takes_device_arrays("x", "residual")
 def linear(
     x: ArrayLike,
     weight: ArrayLike,
@@ -595,10 +603,10 @@ class AlgorithmInfo(NamedTuple):
     name : str
         What ``algorithm=`` takes.
     workspace_bytes : int
-        Scratch memory of each thread while it runs.
+        Scratch memory of each thread while it runs, or of the device.
     error_class : str
-        ``"exact"`` (integer-valued data give exact results), ``"winograd2"``, ``"winograd4"`` or
-        ``"winograd6"`` (see docs/accuracy.md).
+        ``"exact"`` (integer-valued data give exact results), ``"winograd2"``, ``"winograd4"``,
+        ``"winograd6"`` or ``"3xtf32"`` (see docs/accuracy.md).
     reason : str
         What speaks for it, or where it stands in the order.
 
@@ -659,11 +667,16 @@ def algorithms(
     'winograd4'
     """
     options = _options(stride, padding, dilation, groups, None, "auto", accuracy)
-    check_device(device)
+    index = device_index(device)
     shape, kernel = as_shape("x_shape", x_shape), as_shape("weight_shape", weight_shape)
     double = choice("dtype", str(dtype), ("float32", "float64")) == "float64"
     if len(shape) == 3:
         shape = (1, *shape)
+    if index is not None:
+        if double:
+            raise ValueError("dtype must be float32 on a CUDA device, got float64")
+        rows = cuda._native().algorithms(shape, kernel, *options[:4], accuracy, "fp32", index)
+        return [AlgorithmInfo(*row) for row in rows]
     return [AlgorithmInfo(*row) for row in _core.algorithms(shape, kernel, double, *options)]
 
 

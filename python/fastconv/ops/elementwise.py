@@ -20,6 +20,7 @@ from fastconv.ops._args import (
     is_symbolic,
     record,
 )
+from fastconv.ops._device import takes_device_arrays
 
 
 def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
@@ -46,6 +47,7 @@ def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
     )
 
 
+@takes_device_arrays("a", "b")
 def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     """Sum, element by element.
 
@@ -75,6 +77,7 @@ def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     return _binary("add", a, b, out)
 
 
+@takes_device_arrays("a", "b")
 def multiply(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     """Product, element by element.
 
@@ -114,6 +117,7 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
     return axes if ndim else ()
 
 
+@takes_device_arrays("x")
 def mean(
     x: ArrayLike,
     axis: int | Sequence[int] | None = None,

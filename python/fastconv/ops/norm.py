@@ -18,8 +18,10 @@ from fastconv.ops._args import (
     is_symbolic,
     record,
 )
+from fastconv.ops._device import takes_device_arrays
 
 
+@takes_device_arrays("x", batched=4)
 def batch_norm(
     x: ArrayLike,
     running_mean: ArrayLike,
@@ -99,6 +101,7 @@ def batch_norm(
     )
 
 
+@takes_device_arrays("x")
 def layer_norm(
     x: ArrayLike,
     normalized_shape: int | Sequence[int],
@@ -177,6 +180,7 @@ def layer_norm(
     )
 
 
+@takes_device_arrays("x", batched=4)
 def local_response_norm(
     x: ArrayLike,
     size: int,

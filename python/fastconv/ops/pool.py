@@ -21,6 +21,7 @@ from fastconv.ops._args import (
     is_symbolic,
     record,
 )
+from fastconv.ops._device import takes_device_arrays
 
 Pair = int | tuple[int, int]
 
@@ -46,6 +47,7 @@ def _run_images(
     )
 
 
+@takes_device_arrays("x", batched=4)
 def max_pool2d(
     x: ArrayLike,
     kernel_size: Pair,
@@ -113,6 +115,7 @@ def max_pool2d(
     return _run_images(operands, size, lambda x, y: _core.max_pool2d(x, y, *arguments), out)
 
 
+@takes_device_arrays("x", batched=4)
 def avg_pool2d(
     x: ArrayLike,
     kernel_size: Pair,
@@ -197,6 +200,7 @@ def _output_size(output_size: Any, shape: Sequence[int]) -> tuple[int, int]:
     return size
 
 
+@takes_device_arrays("x", batched=4)
 def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = None) -> Array:
     """Mean over windows that divide `x` into an output of a given size.
 
@@ -232,6 +236,7 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = N
     return _run_images(operands, size, _core.adaptive_avg_pool2d, out, contiguous=size == (1, 1))
 
 
+@takes_device_arrays("x", batched=4)
 def adaptive_max_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = None) -> Array:
     """Maximum over windows that divide `x` into an output of a given size.
 
@@ -267,6 +272,7 @@ def adaptive_max_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = N
     return _run_images(operands, size, _core.adaptive_max_pool2d, out)
 
 
+@takes_device_arrays("x", batched=4)
 def global_avg_pool2d(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Mean of each channel.
 
@@ -315,6 +321,7 @@ def _interpolation_size(
     return (height, width), (1 / factors[0], 1 / factors[1])
 
 
+@takes_device_arrays("x", batched=4)
 def interpolate(
     x: ArrayLike,
     size: Pair | None = None,
@@ -377,6 +384,7 @@ def interpolate(
     )
 
 
+@takes_device_arrays("x", batched=4)
 def channel_shuffle(x: ArrayLike, groups: int, *, out: Array | None = None) -> Array:
     """Interleave the groups of channels: channel ``g * C / groups + i`` goes to ``i * groups + g``.
 
@@ -420,6 +428,7 @@ def channel_shuffle(x: ArrayLike, groups: int, *, out: Array | None = None) -> A
     return operands.move(view.reshape(source.shape), out)
 
 
+@takes_device_arrays("x", batched=4)
 def pixel_shuffle(x: ArrayLike, upscale_factor: int, *, out: Array | None = None) -> Array:
     """Turn groups of ``upscale_factor**2`` channels into pixels.
 

@@ -20,6 +20,7 @@ from fastconv.ops._args import (
     is_symbolic,
     record,
 )
+from fastconv.ops._device import takes_device_arrays
 
 
 def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
@@ -33,6 +34,7 @@ def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
     return tuple(size // known if n == -1 else n for n in shape)
 
 
+@takes_device_arrays("x")
 def reshape(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = None) -> Array:
     """Give the elements, in row-major order, another shape.
 
@@ -72,6 +74,7 @@ def reshape(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = Non
     return operands.move(source.reshape(sizes), out)
 
 
+@takes_device_arrays("x")
 def flatten(
     x: ArrayLike, start_dim: int = 0, end_dim: int = -1, *, out: Array | None = None
 ) -> Array:
@@ -112,6 +115,7 @@ def flatten(
     return reshape(x, shape, out=out)
 
 
+@takes_device_arrays("x")
 def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> Array:
     """Reorder the dimensions.
 
@@ -151,6 +155,7 @@ def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> A
     return operands.move(operands.source("x").transpose(order), out)
 
 
+@takes_device_arrays("x")
 def split(
     x: ArrayLike,
     split_size_or_sections: int | Sequence[int],
@@ -215,6 +220,7 @@ def split(
     return tuple(operands.move(p, t) for p, t in zip(parts, targets, strict=True))
 
 
+@takes_device_arrays("arrays")
 def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = None) -> Array:
     """Join arrays along an axis.
 
@@ -286,6 +292,7 @@ def _pairs(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
     return [(0, 0)] * (ndim - len(pairs)) + pairs
 
 
+@takes_device_arrays("x")
 def pad(
     x: ArrayLike,
     pad: Sequence[int],

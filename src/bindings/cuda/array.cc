@@ -99,7 +99,8 @@ py::array to_numpy(const CudaArray& array) {
   }
   std::vector<py::ssize_t> shape(array.shape.begin(), array.shape.end()), strides;
   for (const index_t stride : array.strides) strides.push_back(stride * array.element.bytes);
-  return py::array(array.element.dtype(), shape, strides, static_cast<char*>(to) - extent(array).first * array.element.bytes, memory);
+  const void* data = static_cast<char*>(to) - extent(array).first * array.element.bytes;
+  return py::array(array.element.dtype(), shape, strides, data, memory);
 }
 
 // The same strides, in memory of its own.
@@ -134,7 +135,8 @@ Element element_of(dlpack::DataType type) {
   if (type.code == dlpack::kBfloat)
     throw py::type_error("arrays of bfloat16 cannot be taken, for NumPy has no such dtype: convert it to float16 or float32");
   throw py::type_error("the array's dtype (DLPack code " + std::to_string(type.code) + ", " + std::to_string(type.bits) +
-                       " bits, " + std::to_string(type.lanes) + " lanes) is none of float16, float32, float64, bool and integers");
+                       " bits, " + std::to_string(type.lanes) +
+                       " lanes) is none of float16, float32, float64, bool and integers");
 }
 
 // What a capsule points to, with what it must keep.
@@ -206,7 +208,8 @@ CudaArray borrow(const py::capsule& capsule, const char* name, const char* used_
     array.read_only = managed->flags & dlpack::kReadOnly;
   }
   if (tensor.device.type != dlpack::kCuda && tensor.device.type != dlpack::kCudaManaged)
-    throw py::buffer_error("the array is not in CUDA device memory (DLPack device type " + std::to_string(tensor.device.type) + ")");
+    throw py::buffer_error("the array is not in CUDA device memory (DLPack device type " +
+                           std::to_string(tensor.device.type) + ")");
   array.element = element_of(tensor.dtype);
   array.shape.assign(tensor.shape, tensor.shape + tensor.ndim);
   array.strides = tensor.strides ? Shape(tensor.strides, tensor.strides + tensor.ndim) : c_strides(array.shape);
@@ -233,7 +236,8 @@ CudaArray from_dlpack(const py::capsule& capsule) {
 // ---- __cuda_array_interface__, version 3 ----
 
 CudaArray from_interface(const py::object& owner, std::uintptr_t data, bool read_only, const Shape& shape,
-                         const std::optional<Shape>& strides_bytes, const py::dtype& dtype, std::optional<std::uintptr_t> stream) {
+                         const std::optional<Shape>& strides_bytes, const py::dtype& dtype,
+                         std::optional<std::uintptr_t> stream) {
   CudaArray array;
   array.element = {dtype.kind(), static_cast<int>(dtype.itemsize())};
   array.shape = shape;

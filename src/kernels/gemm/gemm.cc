@@ -140,6 +140,54 @@ struct Tile {
   }
 };
 
+template <class T, int Panels>
+void multiply_panels(const GemmTile<T>& t) {
+  constexpr int L = lanes<T>, kUnroll = 4, kLine = 64 / sizeof(T);
+  constexpr ptrdiff_t kAhead = 1024 / sizeof(T);  // elements; hides the latency of memory
+  Vec<T> acc[Panels][2];
+#pragma GCC unroll 4
+  for (int p = 0; p < Panels; ++p) acc[p][0] = acc[p][1] = Vec<T>{};
+  const T* b = t.b;
+  const auto step = [&](const T* x) __attribute__((always_inline)) {
+    const Vec<T> s = broadcast(*x);
+#pragma GCC unroll 4
+    for (int p = 0; p < Panels; ++p)
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; ++v) {
+        acc[p][v] += s * load(b + p * t.panel_stride + v * L);
+        keep_in_register(acc[p][v]);
+      }
+    b += 2 * L;
+  };
+  for (index_t r = 0; r < t.runs + t.tail_runs; ++r) {
+    const T* x = t.a + t.offsets[r];
+    index_t k = r < t.runs ? t.run : t.tail_run;
+    for (; k >= kUnroll; k -= kUnroll, x += kUnroll) {
+#pragma GCC unroll 4
+      for (int p = 0; p < Panels; ++p)
+#pragma GCC unroll 8
+        for (int i = 0; i < kUnroll * 2 * L / kLine; ++i) __builtin_prefetch(b + p * t.panel_stride + kAhead + i * kLine);
+#pragma GCC unroll 4
+      for (int i = 0; i < kUnroll; ++i) step(x + i);
+    }
+    for (; k > 0; --k, ++x) step(x);
+  }
+#pragma GCC unroll 4
+  for (int p = 0; p < Panels; ++p)
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      const index_t at = (2 * p + v) * t.c_vector_stride;
+      Vec<T> c = acc[p][v];
+      if (t.accumulate) c += load(t.c + at);
+      if (t.finish) {
+        c += load(t.bias + (2 * p + v) * L);
+        if (t.residual) c += load(t.residual + at);
+        c = at_most(at_least(c, broadcast(t.low)), broadcast(t.high));
+      }
+      store(t.c + at, c);
+    }
+}
+
 // Each lane sums a part of the products, two vectors at a time.
 template <class T, int Rows>
 FASTCONV_INLINE void dot_rows(const MatrixVector<T>& m, index_t row) {
@@ -194,6 +242,10 @@ constexpr GemmKernels<T> make_table() {
   k.max_rows = kMaxRows;
   fill_rows<T, 1, kMaxRows>(k);
   fill_rows<T, 2, kMaxRows / 2>(k);
+  k.panels[0] = multiply_panels<T, 1>;
+  k.panels[1] = multiply_panels<T, 2>;
+  k.panels[2] = multiply_panels<T, 3>;
+  k.panels[3] = multiply_panels<T, 4>;
   k.matrix_vector = matrix_vector<T>;
   return k;
 }

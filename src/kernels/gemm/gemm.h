@@ -23,6 +23,7 @@ struct GemmTile {
   index_t tail_runs, tail_run;  // then so many of `tail_run` (a last, partial channel block)
   const T* b;             // [k][vectors * lanes], b_stride elements from k to k
   index_t b_stride;
+  index_t panel_stride;  // products of one row with several panels of B: from panel to panel
   const T* prefetch;  // what later tiles will read: some cache lines of it are fetched every few steps of the reduction
 
   T* c;
@@ -55,6 +56,10 @@ struct GemmKernels {
   int max_rows;  // of one half; a tile of two halves has at most max_rows rows in all
   // [halves - 1][rows of a half - 1][vectors - 1]
   Function tile[2][kMaxRows][kMaxVectors];
+  // [panels - 1]: one row of A and several panels of B of two vectors each; C of a panel follows that of the one before. Reads
+  // from several places at once, and far ahead: for weights that come from memory and are used once.
+  static constexpr int kMaxPanels = 4;
+  Function panels[kMaxPanels];
   void (*matrix_vector)(const MatrixVector<T>&);
 };
 

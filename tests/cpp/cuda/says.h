@@ -9,7 +9,8 @@ void check_says(F call, const char* text) {
   try {
     call();
   } catch (const Error& error) {
-    if (std::string(error.what()).find(text) == std::string::npos) throw std::runtime_error(std::string("says: ") + error.what());
+    const std::string message = error.what();
+    if (message.find(text) == std::string::npos) throw std::runtime_error("says: " + message);
     return;
   }
   throw std::runtime_error(std::string("did not throw: ") + text);

@@ -1,0 +1,181 @@
+"""Ops on CUDA devices: a call is recorded as a graph, which is compiled for the device and run there.
+
+Arrays of data lie on the device, before and after. Weights, which are packed on the host, may lie anywhere; every call packs
+them anew, so that a network, which packs them once, is the way to be fast.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastconv import cuda
+from fastconv._cache import Bounded
+from fastconv.ops._args import as_array, device_index, is_number
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_ON_HOST = frozenset({np.ndarray, int, float, bool, str, type(None)})
+_ATTRIBUTES = (int, float, str, tuple, list, type(None))
+_CUDA_DEVICES = (2, 13)  # as DLPack numbers them: device memory, managed memory
+
+
+def is_on_device(value: Any) -> bool:
+    """Whether `value` is an array in the memory of a CUDA device, or a list or tuple with one."""
+    if type(value) in _ON_HOST:
+        return False
+    if isinstance(value, (list, tuple)):
+        return any(is_on_device(item) for item in value)
+    device = getattr(value, "__dlpack_device__", None)
+    if device is not None:
+        return device()[0] in _CUDA_DEVICES
+    return hasattr(value, "__cuda_array_interface__")
+
+
+def takes_device_arrays(
+    *data: str, batched: int | None = None
+) -> Callable[[_Function], _Function]:
+    """Let an op take arrays on a CUDA device, for which it then returns `fastconv.cuda.Array`.
+
+    Parameters
+    ----------
+    *data : str
+        Its arguments that are data, the first of which it always has; other arrays are weights.
+    batched : int, optional
+        How many dimensions they have, where one of them is a batch that they may also lack.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for value in args:
+                if type(value) not in _ON_HOST and is_on_device(value):
+                    return _run(function, data, batched, args, kwargs)
+            if kwargs:
+                if device_index(kwargs.get("device")) is not None:
+                    return _run(function, data, batched, args, kwargs)
+                for value in kwargs.values():
+                    if type(value) not in _ON_HOST and is_on_device(value):
+                        return _run(function, data, batched, args, kwargs)
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def _run(
+    function: Callable[..., Any],
+    data: Sequence[str],
+    batched: int | None,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Any:
+    given = inspect.signature(function).bind(*args, **kwargs).arguments
+    if given.pop("out", None) is not None:
+        raise TypeError("out cannot be given for arrays on a device: results are new arrays")
+    device = given.pop("device", None)
+    options = {name: given.pop(name) for name in ("accuracy", "algorithm") if name in given}
+
+    operands: dict[str, Any] = {}
+    for name in data:
+        value = given.get(name)
+        if name == "arrays" and isinstance(value, (list, tuple)):
+            operands |= {f"arrays[{i}]": item for i, item in enumerate(value)}
+        elif value is not None and not is_number(value):
+            operands[name] = value
+    arrays = _placed(operands, device, given)
+    for name, value in given.items():
+        if name not in data and is_on_device(value):
+            given[name] = cuda.asarray(value).numpy()
+
+    def with_data(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments, with these values in the place of the arrays on the device."""
+        if "arrays" in data:
+            return given | {"arrays": list(values.values())}
+        return given | values
+
+    shapes = {name: array.shape for name, array in arrays.items()}
+    unbatched = batched is not None and len(next(iter(shapes.values()))) == batched - 1
+    index = next(iter(arrays.values()))._native.device
+
+    def make() -> _Compiled:
+        return _Compiled(function, with_data, shapes, unbatched, options | {"device": index})
+
+    attributes = {name: value for name, value in given.items() if name not in data}
+    if all(isinstance(value, _ATTRIBUTES) for value in attributes.values()):
+        numbers = {name: given[name] for name in data if is_number(given.get(name))}
+        key = (function.__name__, index, repr((shapes, attributes, numbers, options)))
+        compiled = _cache.get(key, make)
+    else:
+        compiled = make()
+    return compiled(list(arrays.values()))
+
+
+def _placed(operands: Mapping[str, Any], device: Any, given: Mapping[str, Any]) -> dict[str, cuda.Array]:
+    """Return all data as arrays on one device: where they are, or where `device` asks for them."""
+    there = [name for name, value in operands.items() if is_on_device(value)]
+    index = device_index(device)
+    if not there and index is None:  # some weight has brought us here
+        weight = next(name for name, value in given.items() if is_on_device(value))
+        raise TypeError(
+            f"{weight} is on a CUDA device, but {next(iter(operands))} is not: "
+            f"pass both there, with fastconv.cuda.asarray, or neither"
+        )
+    if device is not None and index is None:
+        raise TypeError(f"device={device!r}, but {there[0]} is on a CUDA device")
+    arrays: dict[str, cuda.Array] = {}
+    for name, value in operands.items():
+        if there and name not in there:
+            raise TypeError(
+                f"{there[0]} is on a CUDA device, but {name} is {type(value).__name__} in host "
+                f"memory: pass fastconv.cuda.asarray({name})"
+            )
+        array = cuda.asarray(value if there else as_array(name, value), device=index)
+        if array.dtype != np.float32:
+            raise TypeError(
+                f"{name} must be float32 on a CUDA device, got {array.dtype}: convert it first, "
+                f"for example {name}.astype(np.float32)"
+            )
+        arrays[name] = array
+    first, *others = arrays.items()
+    for name, array in others:
+        if array.device != first[1].device:
+            raise ValueError(f"{first[0]} is on {first[1].device}, but {name} on {array.device}")
+    return arrays
+
+
+class _Compiled:
+    """One call of an op as a network, for arrays of these shapes."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        with_data: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        shapes: Mapping[str, tuple[int, ...]],
+        unbatched: bool,
+        options: dict[str, Any],
+    ) -> None:
+        from fastconv._symbolic import Graph
+
+        graph = Graph(np.dtype(np.float32))
+        values = {
+            name: graph.input((1, *shape) if unbatched else shape) for name, shape in shapes.items()
+        }
+        y = function(**with_data(values))
+        self._several = isinstance(y, tuple)
+        self._unbatched = unbatched
+        outputs = [value.id for value in (y if self._several else (y,))]
+        self._native = cuda._native().Network(graph.native, outputs, **options)
+
+    def __call__(self, arrays: Sequence[cuda.Array]) -> Any:
+        natives = self._native.run_on_device([a._native for a in arrays], self._unbatched)
+        results = tuple(cuda.Array._wrap(native) for native in natives)
+        return results if self._several else results[0]
+
+
+_cache: Bounded[_Compiled] = Bounded(32)  # of ops without weights

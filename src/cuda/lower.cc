@@ -1,0 +1,307 @@
+// The order of lowering, and where values lie.
+#include "cuda/lower.h"
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <algorithm>
+
+#include "fastconv/error.h"
+
+namespace fastconv::cuda {
+namespace {
+
+bool is_concat_of_channels(const Node& node) {
+  const auto* concat = node.as<op::Concat>();
+  return concat && concat->axis == 1 && node.shape.size() == 4;
+}
+
+// Which values a step can write into a part of the channels of another.
+std::vector<bool> writes_channels(const Graph& graph) {
+  std::vector<bool> writes(graph.size());
+  for (ValueId id = 0; id < graph.size(); ++id) {
+    const Node& node = graph[id];
+    const auto* norm = node.as<op::LayerNorm>();
+    const bool strided = node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>() || node.as<op::Pool>() ||
+                         node.as<op::AdaptivePool>() || node.as<op::Interpolate>() || node.as<op::LocalResponseNorm>() ||
+                         node.as<op::Activate>() || node.as<op::ScaleShift>() || node.as<op::Binary>() || node.as<op::Pad>() ||
+                         node.as<op::ChannelShuffle>() || node.as<op::PixelShuffle>() || (norm && norm->end == 2) ||
+                         is_concat_of_channels(node);
+    writes[id] = strided && node.shape.size() == 4 && checked_size(node.shape) > 0;
+  }
+  return writes;
+}
+
+std::vector<bool> joins_channels(const Graph& graph) {
+  std::vector<bool> joins(graph.size());
+  for (ValueId id = 0; id < graph.size(); ++id) joins[id] = is_concat_of_channels(graph[id]);
+  return joins;
+}
+
+// One element as the device stores it.
+template <class T>
+T rounded(float value) {
+  if constexpr (std::is_same_v<T, float>) return value;
+  else if constexpr (std::is_same_v<T, __half>) return __float2half_rn(value);
+  else return __float2bfloat16_rn(value);
+}
+
+Order preferred_order(const Shape& shape) { return shape.size() == 4 ? kChannelsLast : logical_order(shape.size()); }
+
+}  // namespace
+
+template <class T>
+Lowering<T>::Lowering(const Graph& graph, const CudaOptions& options, Constants& constants)
+    : graph_(graph),
+      options_(options),
+      limits_(device_limits(options.device)),
+      constants_(constants),
+      homes_(concat_homes(graph, joins_channels(graph), writes_channels(graph))),
+      last_use_(graph.last_uses()),
+      places_(graph.size()) {}
+
+template <class T>
+Program<T> Lowering<T>::run() {
+  add_inputs();
+  for (ValueId id = 0; id < graph_.size(); ++id)
+    if (!graph_[id].inputs.empty()) lower(id);
+  add_outputs();
+  std::vector<Lifetime> lifetimes;
+  for (const Buffer& b : program_.buffers) lifetimes.push_back({b.bytes, b.first, b.last});
+  MemoryPlan plan = plan_memory(lifetimes);
+  program_.offsets = std::move(plan.offsets);
+  program_.arena_bytes = plan.bytes;
+  return std::move(program_);
+}
+
+// Steps are numbered as in `info`: the inputs' copies come first, the outputs' last.
+template <class T>
+void Lowering<T>::add_inputs() {
+  for (const ValueId id : graph_.inputs()) {
+    const Shape& shape = graph_.shape(id);
+    define(id, preferred_order(shape));
+    touch(place(id).buffer);
+    program_.inputs.push_back(array(id));
+    program_.info.push_back(info_of(id));
+    StepInfo& info = program_.info.back();
+    info.op = "copy";
+    info.reason = shape.size() == 4 ? "to channels last" : "from the caller's array";
+    info.bytes = static_cast<std::size_t>(checked_size(shape)) * (sizeof(float) + sizeof(T));
+  }
+}
+
+template <class T>
+void Lowering<T>::add_outputs() {
+  for (const ValueId id : graph_.outputs()) {
+    touch(place(id).buffer);
+    program_.outputs.push_back(array(id));
+    program_.info.push_back(info_of(id));
+    StepInfo& info = program_.info.back();
+    info.op = "copy";
+    info.reason = "to the output";
+    info.bytes = static_cast<std::size_t>(checked_size(info.shape)) * (sizeof(float) + sizeof(T));
+  }
+}
+
+template <class T>
+void Lowering<T>::lower(ValueId id) {
+  const Node& node = graph_[id];
+  if (checked_size(node.shape) == 0) return define(id, preferred_order(node.shape));  // nothing to compute
+  std::visit(
+      [&]<class Op>(const Op& o) {
+        if constexpr (std::is_same_v<Op, op::Conv2d>) return conv2d(id);
+        else if constexpr (std::is_same_v<Op, op::Linear>) return linear(id);
+        else if constexpr (std::is_same_v<Op, op::ConvTranspose2d>) return conv_transpose2d(id);
+        else if constexpr (std::is_same_v<Op, op::ScaleShift>) return scale_shift(id, o);
+        else if constexpr (std::is_same_v<Op, op::LayerNorm>) return layer_norm(id, o);
+        else if constexpr (std::is_same_v<Op, op::LocalResponseNorm>) return local_response_norm(id, o);
+        else if constexpr (std::is_same_v<Op, op::Activate>) return activate(id, o);
+        else if constexpr (std::is_same_v<Op, op::Binary>) return binary(id, o);
+        else if constexpr (std::is_same_v<Op, op::Pool>) return pool(id, o);
+        else if constexpr (std::is_same_v<Op, op::AdaptivePool>) return adaptive_pool(id, o);
+        else if constexpr (std::is_same_v<Op, op::Mean>) return mean(id, o.axes, o.keepdims);
+        else if constexpr (std::is_same_v<Op, op::Reshape>) return reshape(id);
+        else if constexpr (std::is_same_v<Op, op::Permute>) return permute(id, o);
+        else if constexpr (std::is_same_v<Op, op::Slice>) return slice(id, o);
+        else if constexpr (std::is_same_v<Op, op::Concat>) return concat(id, o);
+        else if constexpr (std::is_same_v<Op, op::Pad>) return pad(id, o);
+        else if constexpr (std::is_same_v<Op, op::Softmax>) return softmax(id, o);
+        else if constexpr (std::is_same_v<Op, op::Interpolate>) return interpolate(id, o);
+        else if constexpr (std::is_same_v<Op, op::ChannelShuffle>) return channel_shuffle(id, o);
+        else if constexpr (std::is_same_v<Op, op::PixelShuffle>) return pixel_shuffle(id, o);
+        else throw std::logic_error(std::string("lowering: no step computes ") + operator_name(node.op));
+      },
+      node.op);
+}
+
+// ---- Places ----
+
+template <class T>
+int Lowering<T>::new_buffer(index_t elements, std::size_t element_bytes) {
+  const int now = static_cast<int>(program_.info.size());
+  program_.buffers.push_back({static_cast<std::size_t>(elements) * element_bytes, now, now - 1, nullptr});
+  values_in_.emplace_back();
+  return static_cast<int>(program_.buffers.size()) - 1;
+}
+
+template <class T>
+typename Lowering<T>::Place Lowering<T>::new_place(const Shape& shape, const Order& order) {
+  return {new_buffer(checked_size(shape, sizeof(T))), 0, dense_strides(shape, order)};
+}
+
+template <class T>
+void Lowering<T>::define(ValueId id, const Order& order) {
+  if (places_[id].buffer >= 0) return;  // a concatenation that its parts have placed
+  if (const Home& home = homes_[id]; home.parent != kNone) {
+    define(home.parent, kChannelsLast);
+    Place part = places_[home.parent];
+    part.offset += home.channel;
+    return define_as(id, std::move(part));
+  }
+  define_as(id, new_place(graph_.shape(id), order));
+}
+
+template <class T>
+void Lowering<T>::define_like(ValueId id, ValueId x) {
+  define(id, memory_order(graph_.shape(x), place(x).strides));
+}
+
+template <class T>
+void Lowering<T>::define_as(ValueId id, Place view) {
+  values_in_[view.buffer].push_back(id);
+  places_[id] = std::move(view);
+}
+
+template <class T>
+bool Lowering<T>::dies_at(ValueId x, ValueId id) const {
+  const int buffer = places_[x].buffer;
+  if (program_.buffers[buffer].constant) return false;
+  const std::vector<ValueId>& values = values_in_[buffer];
+  return std::all_of(values.begin(), values.end(), [&](ValueId value) { return last_use_[value] <= id; });
+}
+
+template <class T>
+bool Lowering<T>::reuse(ValueId id, ValueId x) {
+  if (places_[id].buffer >= 0 || homes_[id].parent != kNone || graph_.shape(x) != graph_.shape(id) || !dies_at(x, id)) return false;
+  define_as(id, places_[x]);
+  return true;
+}
+
+template <class T>
+const float* Lowering<T>::constant_data(ValueId id) const {
+  return id == kNone ? nullptr : static_cast<const float*>(graph_[id].as<op::Constant>()->data.get());
+}
+
+template <class T>
+const float* Lowering<T>::floats(ValueId id) {
+  if (id == kNone) return nullptr;
+  return static_cast<const float*>(constants_.get(id, "float32", [&] {
+    const float* data = constant_data(id);
+    return std::vector<float>(data, data + checked_size(graph_.shape(id)));
+  }));
+}
+
+template <class T>
+const typename Lowering<T>::Place& Lowering<T>::place(ValueId id) {
+  Place& place = places_[id];
+  if (place.buffer >= 0 || !graph_.is_constant(id)) return place;
+  const Shape& shape = graph_.shape(id);
+  const void* memory = constants_.get(id, "operand", [&] {
+    const float* data = constant_data(id);
+    std::vector<T> values(static_cast<std::size_t>(checked_size(shape)));
+    std::transform(data, data + values.size(), values.begin(), rounded<T>);
+    return values;
+  });
+  place = new_place(shape, logical_order(shape.size()));
+  program_.buffers[place.buffer] = {0, 0, -1, const_cast<void*>(memory)};  // steps only read it
+  return place;
+}
+
+template <class T>
+const typename Lowering<T>::Place& Lowering<T>::ordered(ValueId id, const Order& order, const char* why) {
+  const Place& own = place(id);
+  const Shape& shape = graph_.shape(id);
+  const Shape dense = dense_strides(shape, order);
+  bool there = true;
+  for (std::size_t i = 0; i < shape.size(); ++i) there = there && (shape[i] <= 1 || own.strides[i] == dense[i]);
+  if (there) return own;
+  const auto [it, fresh] = copies_.try_emplace({id, order});
+  if (fresh) {
+    it->second = new_place(shape, order);
+    values_in_[it->second.buffer].push_back(id);
+    StepInfo& info = copy(id, array(own, shape), array(it->second, shape));
+    info.op = "copy";
+    info.reason = why;
+  }
+  return it->second;
+}
+
+template <class T>
+const typename Lowering<T>::Place& Lowering<T>::channels_last(ValueId id) {
+  const Place& own = place(id);
+  if (own.strides[1] == 1 || graph_.shape(id)[1] == 1) return own;
+  return ordered(id, kChannelsLast, "to channels last");
+}
+
+// ---- Views ----
+
+template <class T>
+typename Lowering<T>::Images Lowering<T>::images(const Place& place, const Shape& shape) const {
+  for (const index_t size : shape)
+    if (size > INT32_MAX) fail("device='cuda': an array of shape ", to_string(shape), " has an axis of more than 2**31 - 1 elements");
+  const Shape& s = place.strides;
+  return {place.buffer,
+          place.offset,
+          {nullptr, static_cast<int>(shape[0]), static_cast<int>(shape[2]), static_cast<int>(shape[3]), static_cast<int>(shape[1]),
+           s[0], s[2], s[3]}};
+}
+
+template <class T>
+typename Lowering<T>::Array Lowering<T>::array(const Place& place, const Shape& shape) const {
+  return {place.buffer, place.offset, strided<T>(nullptr, shape, place.strides)};
+}
+
+template <class T>
+typename Lowering<T>::Images Lowering<T>::pixels(ValueId id) {
+  const Shape& shape = graph_.shape(id);
+  const Place* from = &place(id);
+  if (from->strides.back() != 1 && shape.back() != 1) from = &contiguous(id);
+  const Shape& s = from->strides;
+  const Place image{from->buffer, from->offset,  // its strides as as_image() has the axes
+                    shape.size() == 1   ? Shape{shape[0], 1, shape[0], shape[0]}
+                    : shape.size() == 2 ? Shape{s[0], 1, s[0], s[0]}
+                    : shape.size() == 3 ? Shape{s[0], 1, s[0], s[1]}
+                                        : Shape{s[0], 1, s[1], s[2]}};
+  return images(image, as_image(shape));
+}
+
+// ---- Steps ----
+
+template <class T>
+void Lowering<T>::touch(int buffer) {
+  Buffer& b = program_.buffers[buffer];
+  const int now = static_cast<int>(program_.info.size());
+  if (b.last < b.first) b.first = now;
+  b.last = now;
+}
+
+template <class T>
+StepInfo Lowering<T>::info_of(ValueId id) const {
+  const Node& node = graph_[id];
+  StepInfo info;
+  info.name = node.name;
+  info.op = operator_name(node.op);
+  info.shape = node.shape;
+  return info;
+}
+
+template <class T>
+StepInfo& Lowering<T>::copy(ValueId id, const Array& x, const Array& y) {
+  return emit(id, [=](void* const* b, cudaStream_t stream) { cuda::copy<T, T>(x.at(b), y.at(b), stream); }, x, y);
+}
+
+template class Lowering<float>;
+template class Lowering<__half>;
+template class Lowering<__nv_bfloat16>;
+
+}  // namespace fastconv::cuda

@@ -1,0 +1,220 @@
+// Operators that compute: elementwise, pools, norms, reductions.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <array>
+#include <cmath>
+
+#include "cuda/lower.h"
+
+namespace fastconv::cuda {
+
+template <class T>
+void Lowering<T>::scale_shift(ValueId id, const op::ScaleShift& o) {
+  const std::vector<ValueId>& inputs = graph_[id].inputs;
+  const float *scale = floats(inputs[1]), *shift = floats(inputs[2]);
+  const Array x = array(inputs[0]);
+  if (!reuse(id, inputs[0])) define_like(id, inputs[0]);
+  const Array y = array(id);
+  const auto run = [=](void* const* b, cudaStream_t stream) {
+    cuda::scale_shift<T>(x.at(b), scale, shift, o.axis, o.activation, y.at(b), stream);
+  };
+  emit(id, run, x, y);
+}
+
+template <class T>
+void Lowering<T>::layer_norm(ValueId id, const op::LayerNorm& o) {
+  const Node& node = graph_[id];
+  const ValueId x = node.inputs[0];
+  const Shape& shape = node.shape;
+  const float* weight = floats(node.inputs.size() > 1 ? node.inputs[1] : kNone);
+  const float* bias = floats(node.inputs.size() > 2 ? node.inputs[2] : kNone);
+  Order before = logical_order(shape.size());
+  const Order inside(before.begin() + o.begin, before.begin() + o.end);
+  before.erase(before.begin() + o.begin, before.begin() + o.end);
+  Order order = before;
+  order.insert(order.end(), inside.begin(), inside.end());
+
+  // Rows of neighbouring elements, at equal distances.
+  const auto as_rows = [&](const Place& place) -> std::optional<std::pair<Run, Run>> {
+    const auto rows = merged(shape, place.strides, before), elements = merged(shape, place.strides, inside);
+    if (!rows || !elements || (elements->size != 1 && elements->stride != 1)) return {};
+    return std::pair{*rows, *elements};
+  };
+  Place from = place(x);
+  if (!as_rows(from)) from = ordered(x, order, "to rows");
+  const auto [rows, row] = *as_rows(from);
+  if (!(places_[x].strides == from.strides && places_[x].buffer == from.buffer && reuse(id, x))) define(id, order);
+  const index_t y_stride = as_rows(places_[id])->first.stride;
+  const Array a = array(from, shape), y = array(id);
+  const auto run = [=, rows = rows, row = row, eps = static_cast<float>(o.eps)](void* const* b, cudaStream_t stream) {
+    cuda::layer_norm<T>(rows.size, row.size, a.at(b).data, rows.stride, weight, bias, eps, y.at(b).data, y_stride, stream);
+  };
+  emit(id, run, a, y);
+}
+
+template <class T>
+void Lowering<T>::local_response_norm(ValueId id, const op::LocalResponseNorm& o) {
+  const Shape& shape = graph_.shape(id);
+  const Images x = images(channels_last(graph_[id].inputs[0]), shape);
+  define(id, kChannelsLast);
+  const Images y = images(id);
+  const auto run = [=](void* const* b, cudaStream_t stream) {
+    cuda::local_response_norm<T>(o.size, static_cast<float>(o.alpha), static_cast<float>(o.beta), static_cast<float>(o.k), x.at(b), y.at(b), stream);
+  };
+  emit(id, run, x, y);
+}
+
+template <class T>
+void Lowering<T>::activate(ValueId id, const op::Activate& o) {
+  const ValueId x = graph_[id].inputs[0];
+  const Array a = array(x);
+  if (!reuse(id, x)) define_like(id, x);
+  const Array y = array(id);
+  const auto run = [=](void* const* b, cudaStream_t stream) {
+    cuda::activate<T>(o.kind, static_cast<float>(o.negative_slope), a.at(b), y.at(b), stream);
+  };
+  emit(id, run, a, y);
+}
+
+template <class T>
+void Lowering<T>::binary(ValueId id, const op::Binary& o) {
+  const Shape& shape = graph_.shape(id);
+  const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
+  const auto repeated = [&](ValueId value) {
+    const Shape& own = graph_.shape(value);
+    Place from = place(value);
+    for (std::size_t i = 0; i < own.size(); ++i)
+      if (own[i] == 1) from.strides[i] = 0;
+    from.strides.insert(from.strides.begin(), shape.size() - own.size(), 0);
+    return array(from, shape);
+  };
+  const Array a = repeated(inputs[0]), b = repeated(inputs[1]);
+  // In the place of operand i, in which the other one must not lie otherwise.
+  const auto takes = [&](int i) {
+    return (inputs[0] == inputs[1] || a.buffer != b.buffer) && reuse(id, inputs[i]);
+  };
+  if (!takes(0) && !takes(1)) {
+    const auto whole = [&](int i) { return graph_.shape(inputs[i]) == shape && !graph_.is_constant(inputs[i]); };
+    if (whole(0) || whole(1))
+      define_like(id, inputs[whole(0) ? 0 : 1]);
+    else
+      define(id, shape.size() == 4 ? kChannelsLast : logical_order(shape.size()));
+  }
+  const Array y = array(id);
+  const auto run = [=, kind = o.kind](void* const* at, cudaStream_t stream) {
+    cuda::binary<T>(kind, a.at(at), b.at(at), y.at(at), stream);
+  };
+  emit(id, run, a, b, y);
+}
+
+template <class T>
+void Lowering<T>::pool(ValueId id, const op::Pool& o) {
+  const ValueId x = graph_[id].inputs[0];
+  PoolParameters parameters{.maximum = o.kind == op::Pool::Kind::max, .count_include_pad = o.count_include_pad};
+  for (int i = 0; i < 2; ++i) {
+    parameters.kernel[i] = static_cast<int>(o.kernel[i]);
+    parameters.stride[i] = static_cast<int>(o.stride[i]);
+    parameters.padding[i] = static_cast<int>(o.padding[i]);
+    parameters.dilation[i] = static_cast<int>(o.dilation[i]);
+  }
+  const Images a = images(channels_last(x), graph_.shape(x));
+  define(id, kChannelsLast);
+  const Images y = images(id);
+  emit(id, [=](void* const* b, cudaStream_t stream) { pool2d<T>(parameters, a.at(b), y.at(b), stream); }, a, y);
+}
+
+template <class T>
+void Lowering<T>::adaptive_pool(ValueId id, const op::AdaptivePool& o) {
+  const ValueId x = graph_[id].inputs[0];
+  const bool maximum = o.kind == op::Pool::Kind::max;
+  if (!maximum && o.size == op::Pair{1, 1} && homes_[id].parent == kNone) return mean(id, {2, 3}, true);
+  const Images a = images(channels_last(x), graph_.shape(x));
+  define(id, kChannelsLast);
+  const Images y = images(id);
+  emit(id, [=](void* const* b, cudaStream_t stream) { adaptive_pool2d<T>(maximum, a.at(b), y.at(b), stream); }, a, y);
+}
+
+template <class T>
+void Lowering<T>::mean(ValueId id, const std::vector<int>& axes, bool keepdims) {
+  const ValueId x = graph_[id].inputs[0];
+  const Shape& shape = graph_.shape(x);
+  if (checked_size(shape) == 0) {
+    define(id, logical_order(graph_.shape(id).size()));
+    const Array y = array(id);
+    emit(id, [=](void* const* b, cudaStream_t stream) { fill<T>(y.at(b), NAN, stream); }, y);
+    return;
+  }
+  const auto is_reduced = [&](int axis) { return std::find(axes.begin(), axes.end(), axis) != axes.end(); };
+  Place from = place(x);
+  std::optional<Around> parts = around(shape, from.strides, axes);
+  if (!parts) {  // the axes that stay first
+    Order order = logical_order(shape.size());
+    std::stable_partition(order.begin(), order.end(), [&](int axis) { return !is_reduced(axis); });
+    from = ordered(x, order, "to rows");
+    parts = around(shape, from.strides, axes);
+  }
+  // The result's axes lie as those of x that stay.
+  Shape strides(shape.size(), 1);
+  index_t stride = 1;
+  for (const Order& part : {parts->inner_axes, parts->outer_axes})
+    for (auto axis = part.rbegin(); axis != part.rend(); ++axis) {
+      strides[*axis] = stride;
+      stride *= shape[*axis];
+    }
+  Place to{new_buffer(stride), 0, {}};
+  for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
+    if (keepdims || !is_reduced(axis)) to.strides.push_back(strides[axis]);
+  define_as(id, std::move(to));
+  const Rows rows{parts->outer.size,   parts->count.size,   parts->inner.size,
+                  parts->outer.stride, parts->count.stride, parts->inner.stride};
+  const Array a = array(from, shape), y = array(id);
+  emit(id, [=](void* const* b, cudaStream_t stream) { cuda::mean<T>(rows, a.at(b).data, y.at(b).data, stream); }, a, y);
+}
+
+template <class T>
+void Lowering<T>::softmax(ValueId id, const op::Softmax& o) {
+  const ValueId x = graph_[id].inputs[0];
+  const Shape& shape = graph_.shape(id);
+  Place from = place(x);
+  if (!is_dense(shape, from.strides) || !around(shape, from.strides, {o.axis})) from = contiguous(x);
+  const Around parts = *around(shape, from.strides, {o.axis});
+  define_as(id, {new_buffer(checked_size(shape)), 0, from.strides});
+  const Rows rows{parts.outer.size,   parts.count.size,   parts.inner.size,
+                  parts.outer.stride, parts.count.stride, parts.inner.stride};
+  const Array a = array(from, shape), y = array(id);
+  const auto run = [=, logarithm = o.log](void* const* b, cudaStream_t stream) {
+    cuda::softmax<T>(rows, logarithm, a.at(b).data, y.at(b).data, stream);
+  };
+  emit(id, run, a, y);
+}
+
+template <class T>
+void Lowering<T>::interpolate(ValueId id, const op::Interpolate& o) {
+  const ValueId x = graph_[id].inputs[0];
+  const Images a = images(channels_last(x), graph_.shape(x));
+  define(id, kChannelsLast);
+  const Images y = images(id);
+  const auto run = [=, bilinear = o.mode == op::Interpolate::Mode::bilinear](void* const* b, cudaStream_t stream) {
+    const double scale[2] = {o.scale[0], o.scale[1]};
+    cuda::interpolate<T>(bilinear, o.align_corners, scale, a.at(b), y.at(b), stream);
+  };
+  emit(id, run, a, y);
+}
+
+#define INSTANTIATE(T)                                                                   \
+  template void Lowering<T>::scale_shift(ValueId, const op::ScaleShift&);                \
+  template void Lowering<T>::layer_norm(ValueId, const op::LayerNorm&);                  \
+  template void Lowering<T>::local_response_norm(ValueId, const op::LocalResponseNorm&); \
+  template void Lowering<T>::activate(ValueId, const op::Activate&);                     \
+  template void Lowering<T>::binary(ValueId, const op::Binary&);                         \
+  template void Lowering<T>::pool(ValueId, const op::Pool&);                             \
+  template void Lowering<T>::adaptive_pool(ValueId, const op::AdaptivePool&);            \
+  template void Lowering<T>::mean(ValueId, const std::vector<int>&, bool);               \
+  template void Lowering<T>::softmax(ValueId, const op::Softmax&);                       \
+  template void Lowering<T>::interpolate(ValueId, const op::Interpolate&);
+INSTANTIATE(float)
+INSTANTIATE(__half)
+INSTANTIATE(__nv_bfloat16)
+
+}  // namespace fastconv::cuda

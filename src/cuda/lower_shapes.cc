@@ -1,0 +1,142 @@
+// Operators that only move elements: most of them change strides and nothing else.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <array>
+
+#include "cuda/lower.h"
+
+namespace fastconv::cuda {
+
+template <class T>
+void Lowering<T>::reshape(ValueId id) {
+  const ValueId x = graph_[id].inputs[0];
+  const Shape &shape = graph_.shape(x), &wanted = graph_.shape(id);
+  Place view = place(x);
+  std::optional<Shape> strides = reshaped_strides(shape, view.strides, wanted);
+  if (!strides) {
+    view = contiguous(x);
+    strides = reshaped_strides(shape, view.strides, wanted);
+  }
+  view.strides = *strides;
+  define_as(id, std::move(view));
+}
+
+template <class T>
+void Lowering<T>::permute(ValueId id, const op::Permute& o) {
+  const Place& from = place(graph_[id].inputs[0]);
+  Place view = from;
+  for (std::size_t i = 0; i < o.order.size(); ++i) view.strides[i] = from.strides[o.order[i]];
+  define_as(id, std::move(view));
+}
+
+template <class T>
+void Lowering<T>::slice(ValueId id, const op::Slice& o) {
+  Place view = place(graph_[id].inputs[0]);
+  bool forward = true;
+  for (std::size_t i = 0; i < o.start.size(); ++i) {
+    view.offset += o.start[i] * view.strides[i];
+    view.strides[i] *= o.step[i];
+    forward = forward && (o.step[i] > 0 || graph_.shape(id)[i] == 1);
+  }
+  if (forward) return define_as(id, std::move(view));
+  define_like(id, graph_[id].inputs[0]);
+  copy(id, array(view, graph_.shape(id)), array(id));
+}
+
+template <class T>
+void Lowering<T>::concat(ValueId id, const op::Concat& o) {
+  const Shape& shape = graph_.shape(id);
+  if (shape.size() == 4 && o.axis == 1)
+    define(id, kChannelsLast);
+  else
+    define_like(id, graph_[id].inputs[0]);
+  Place to = places_[id];
+  for (const ValueId part : graph_[id].inputs) {
+    const Shape& own = graph_.shape(part);
+    const Place& at = place(part);
+    const bool is_there = homes_[part].parent != kNone && at.buffer == to.buffer && at.offset == to.offset;
+    if (!is_there && checked_size(own) > 0) copy(id, array(at, own), array(to, own));
+    to.offset += own[o.axis] * to.strides[o.axis];
+  }
+}
+
+template <class T>
+void Lowering<T>::pad(ValueId id, const op::Pad& o) {
+  constexpr PadMode modes[] = {PadMode::constant, PadMode::reflect, PadMode::replicate};
+  const Array x = array(graph_[id].inputs[0]);
+  define_like(id, graph_[id].inputs[0]);
+  const Array y = array(id);
+  if (elements(x.view) == 0) {
+    emit(id, [=, value = static_cast<float>(o.value)](void* const* b, cudaStream_t stream) { fill<T>(y.at(b), value, stream); }, y);
+    return;
+  }
+  std::array<index_t, kMaxRank> before{};
+  std::copy(o.before.begin(), o.before.end(), before.begin());
+  const auto run = [=, mode = modes[static_cast<int>(o.mode)], value = static_cast<float>(o.value)](void* const* b, cudaStream_t stream) {
+    cuda::pad<T>(mode, value, before.data(), x.at(b), y.at(b), stream);
+  };
+  emit(id, run, x, y);
+}
+
+namespace {
+
+// A view with one axis in place of which there are several, of these sizes and strides.
+template <class View>
+View split(const View& view, int axis, std::initializer_list<std::pair<index_t, index_t>> parts) {
+  View result = view;
+  auto& v = result.view;
+  const int more = static_cast<int>(parts.size()) - 1;
+  v.rank += more;
+  for (int i = v.rank - 1; i > axis + more; --i) {
+    v.size[i] = v.size[i - more];
+    v.stride[i] = v.stride[i - more];
+  }
+  for (const auto& [size, stride] : parts) {
+    v.size[axis] = size;
+    v.stride[axis++] = stride;
+  }
+  return result;
+}
+
+}  // namespace
+
+template <class T>
+void Lowering<T>::channel_shuffle(ValueId id, const op::ChannelShuffle& o) {
+  const Array x = array(graph_[id].inputs[0]);
+  define(id, kChannelsLast);
+  const Array y = array(id);
+  const index_t groups = o.groups, depth = graph_.shape(id)[1] / groups, from = x.view.stride[1], to = y.view.stride[1];
+  copy(id, split(x, 1, {{groups, depth * from}, {depth, from}}), split(y, 1, {{groups, to}, {depth, groups * to}}));
+}
+
+template <class T>
+void Lowering<T>::pixel_shuffle(ValueId id, const op::PixelShuffle& o) {
+  const Array x = array(graph_[id].inputs[0]);
+  define(id, kChannelsLast);
+  const Array y = array(id);
+  const Shape& s = graph_.shape(id);
+  const index_t r = o.upscale, from = x.view.stride[1];
+  Array a = split(x, 1, {{s[1], r * r * from}, {r, r * from}, {r, from}});  // (n, c, r, r, h, w)
+  Array b = a;
+  b.buffer = y.buffer;
+  b.offset = y.offset;
+  const index_t(&ys)[kMaxRank] = y.view.stride;
+  const index_t strides[] = {ys[0], ys[1], ys[2], ys[3], r * ys[2], r * ys[3]};
+  std::copy(strides, strides + 6, b.view.stride);
+  copy(id, a, b);
+}
+
+#define INSTANTIATE(T)                                                            \
+  template void Lowering<T>::reshape(ValueId);                                    \
+  template void Lowering<T>::permute(ValueId, const op::Permute&);                \
+  template void Lowering<T>::slice(ValueId, const op::Slice&);                    \
+  template void Lowering<T>::concat(ValueId, const op::Concat&);                  \
+  template void Lowering<T>::pad(ValueId, const op::Pad&);                        \
+  template void Lowering<T>::channel_shuffle(ValueId, const op::ChannelShuffle&); \
+  template void Lowering<T>::pixel_shuffle(ValueId, const op::PixelShuffle&);
+INSTANTIATE(float)
+INSTANTIATE(__half)
+INSTANTIATE(__nv_bfloat16)
+
+}  // namespace fastconv::cuda
