@@ -14,7 +14,7 @@ struct GemmTile {
   double efficiency;  // of the arithmetic, as predicted; not timed
 };
 // By ConvPlan::tile. The kernels instantiate exactly these.
-inline constexpr GemmTile kFp32Tiles[] = {{128, 128, 256, 1, 0.80}, {128, 64, 128, 2, 0.78}, {64, 64, 128, 4, 0.65}, {128, 32, 128, 3, 0.60}};
+inline constexpr GemmTile kFp32Tiles[] = {{128, 128, 256, 1, 0.80}, {128, 64, 128, 2, 0.78}, {64, 64, 128, 3, 0.65}, {128, 32, 128, 3, 0.60}};
 inline constexpr GemmTile kMmaTiles[] = {{128, 128, 256, 2, 1.00}, {128, 64, 128, 2, 0.85}, {64, 64, 128, 3, 0.65}, {128, 32, 128, 3, 0.55}};
 inline constexpr int kTiles = 4;
 // Those that also exist for channels that cannot be copied 16 bytes at a time.

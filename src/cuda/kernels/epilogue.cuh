@@ -23,24 +23,33 @@ __device__ __forceinline__ void activate_lanes(Activation kind, float negative_s
   }
 }
 
-// kLanes channels of one pixel from `channel` on. With more than one lane, y and the residual there are aligned to them.
+// kLanes channels of one pixel from `channel` on. With more than one lane, y is aligned to them. `residual` counts only where
+// the epilogue has one.
 template <int kLanes, class T>
-__device__ __forceinline__ void finish(const Epilogue<T>& epilogue, index_t channel, const T* residual, float (&v)[kLanes], T* y) {
-  using Lanes = Vector<T, kLanes>;
+__device__ __forceinline__ void finish(const Epilogue<T>& epilogue, index_t channel, const Vector<T, kLanes>& residual,
+                                       float (&v)[kLanes], T* y) {
   if (epilogue.bias) {
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) v[lane] += __ldg(epilogue.bias + channel + lane);
   }
   if (epilogue.residual.data) {
-    const Lanes r = *reinterpret_cast<const Lanes*>(residual);  // may be y itself: not through the read-only cache
 #pragma unroll
-    for (int lane = 0; lane < kLanes; ++lane) v[lane] += to_float(r.lane[lane]);
+    for (int lane = 0; lane < kLanes; ++lane) v[lane] += to_float(residual.lane[lane]);
   }
   activate_lanes(epilogue.activation, epilogue.negative_slope, v);
-  Lanes out;
+  Vector<T, kLanes> out;
 #pragma unroll
   for (int lane = 0; lane < kLanes; ++lane) out.lane[lane] = from_float<T>(v[lane]);
-  *reinterpret_cast<Lanes*>(y) = out;
+  *reinterpret_cast<Vector<T, kLanes>*>(y) = out;
+}
+
+// The residual's channels there, if there is one. It may be y itself: not through the read-only cache.
+template <int kLanes, class T>
+__device__ __forceinline__ Vector<T, kLanes> load_residual(const Epilogue<T>& epilogue, int n, int h, int w, index_t channel) {
+  Vector<T, kLanes> lanes{};
+  const Nhwc<const T>& r = epilogue.residual;
+  if (r.data) lanes = *reinterpret_cast<const Vector<T, kLanes>*>(r.data + n * r.sn + h * r.sh + w * r.sw + channel);
+  return lanes;
 }
 
 }  // namespace fastconv::cuda

@@ -69,30 +69,44 @@ class PixelLoader {
 template <int kN>
 inline constexpr int kTileStride = kN + 8;
 
+// Runs of kLanes channels, kRuns at a time, so that as many loads of the residual are under way (which may be y: the compiler
+// cannot move them before a store).
 template <int kLanes, int kM, int kN, int kThreads, class T>
 __device__ __forceinline__ void store_lanes(const GemmArguments<T>& a, const BlockTile& block, const float* tile) {
-  constexpr int kAcross = kN / kLanes;
+  constexpr int kAcross = kN / kLanes, kRuns = 4;
+  static_assert(kM * kAcross % (kRuns * kThreads) == 0);
   const index_t width = static_cast<index_t>(a.index.n) * static_cast<int>(a.index.groups.divisor);
+  const index_t first_channel = static_cast<index_t>(block.group) * a.index.n;
 #pragma unroll 1
-  for (int i = threadIdx.x; i < kM * kAcross; i += kThreads) {
-    const int row = block.m * kM + i / kAcross, column = block.n * kN + i % kAcross * kLanes;
-    if (row >= a.index.m || column >= a.index.n) continue;
-    using Part = Vector<float, kLanes < 4 ? kLanes : 4>;
-    const Part* const from = reinterpret_cast<const Part*>(tile + i / kAcross * kTileStride<kN> + i % kAcross * kLanes);
-    float v[kLanes];
+  for (int first = threadIdx.x; first < kM * kAcross; first += kRuns * kThreads) {
+    T* to[kRuns] = {};
+    Vector<T, kLanes> residual[kRuns];
 #pragma unroll
-    for (int lane = 0; lane < kLanes; ++lane) v[lane] = from[lane / 4].lane[lane % 4];
-    const index_t channel = static_cast<index_t>(block.group) * a.index.n + column;
-    if (a.index.parts > 1) {
-      float* to = a.partial + (static_cast<index_t>(block.part) * a.index.m + row) * width + channel;
-#pragma unroll
-      for (int lane = 0; lane < kLanes; ++lane) reinterpret_cast<Part*>(to)[lane / 4].lane[lane % 4] = v[lane];
-      continue;
+    for (int run = 0; run < kRuns; ++run) {
+      const int i = first + run * kThreads, row = block.m * kM + i / kAcross, column = block.n * kN + i % kAcross * kLanes;
+      if (a.index.parts > 1 || row >= a.index.m || column >= a.index.n) continue;
+      const Pixel pixel = a.index.pixel(row);
+      to[run] = a.y.data + pixel.n * a.y.sn + pixel.h * a.y.sh + pixel.w * a.y.sw + block.group * a.y_group + column;
+      residual[run] = load_residual<kLanes>(a.epilogue, pixel.n, pixel.h, pixel.w, first_channel + column);
     }
-    const Pixel pixel = a.index.pixel(row);
-    const Nhwc<const T>& r = a.epilogue.residual;
-    finish<kLanes>(a.epilogue, channel, r.data + pixel.n * r.sn + pixel.h * r.sh + pixel.w * r.sw + channel, v,
-                   a.y.data + pixel.n * a.y.sn + pixel.h * a.y.sh + pixel.w * a.y.sw + block.group * a.y_group + column);
+#pragma unroll
+    for (int run = 0; run < kRuns; ++run) {
+      using Part = Vector<float, kLanes < 4 ? kLanes : 4>;
+      const int i = first + run * kThreads, row = block.m * kM + i / kAcross, column = block.n * kN + i % kAcross * kLanes;
+      if (row >= a.index.m || column >= a.index.n) continue;
+      const Part* const from = reinterpret_cast<const Part*>(tile + i / kAcross * kTileStride<kN> + i % kAcross * kLanes);
+      float v[kLanes];
+#pragma unroll
+      for (int lane = 0; lane < kLanes; ++lane) v[lane] = from[lane / 4].lane[lane % 4];
+      if (a.index.parts == 1) {
+        finish(a.epilogue, first_channel + column, residual[run], v, to[run]);
+        continue;
+      }
+      Part* const part = reinterpret_cast<Part*>(a.partial + (static_cast<index_t>(block.part) * a.index.m + row) * width +
+                                                 first_channel + column);
+#pragma unroll
+      for (int lane = 0; lane < kLanes; ++lane) part[lane / 4].lane[lane % 4] = v[lane];
+    }
   }
 }
 

@@ -25,9 +25,8 @@ __global__ void __launch_bounds__(kThreads)
     for (int lane = 0; lane < kLanes; ++lane) v[lane] += p.lane[lane];
   }
   const Pixel pixel = a.index.pixel(row);
-  const Nhwc<const T>& r = a.epilogue.residual;
-  finish<kLanes>(a.epilogue, channel, r.data + pixel.n * r.sn + pixel.h * r.sh + pixel.w * r.sw + channel, v,
-                 a.y.data + pixel.n * a.y.sn + pixel.h * a.y.sh + pixel.w * a.y.sw + channel);
+  finish(a.epilogue, channel, load_residual<kLanes>(a.epilogue, pixel.n, pixel.h, pixel.w, channel), v,
+         a.y.data + pixel.n * a.y.sn + pixel.h * a.y.sh + pixel.w * a.y.sw + channel);
 }
 
 }  // namespace
