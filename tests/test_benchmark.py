@@ -205,7 +205,8 @@ def test_peer_that_cannot_start():
         raced([CASE], other="NotInstalled")
 
 
-def test_no_device(capsys, monkeypatch):
+@pytest.mark.usefixtures("without_cuda")
+def test_no_device(capsys):
     assert session.usable_devices(["cpu", "cpu"]) == ["cpu"]
     assert capsys.readouterr().err == ""
     assert session.usable_devices(["cpu", "cuda"]) == ["cpu"]
