@@ -206,7 +206,7 @@ def test_peer_that_cannot_start():
 
 
 @pytest.mark.usefixtures("without_cuda")
-def test_no_device(capsys):
+def test_no_device(capsys, monkeypatch):
     assert session.usable_devices(["cpu", "cpu"]) == ["cpu"]
     assert capsys.readouterr().err == ""
     assert session.usable_devices(["cpu", "cuda"]) == ["cpu"]
