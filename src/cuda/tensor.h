@@ -38,8 +38,10 @@ struct Strided {
   int rank = 0;
   index_t size[kMaxRank] = {}, stride[kMaxRank] = {};
 
-  operator Strided<const T>() const {
-    Strided<const T> s{data, rank};
+  template <class U>
+    requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
+  operator Strided<U>() const {
+    Strided<U> s{data, rank};
     for (int i = 0; i < kMaxRank; ++i) {
       s.size[i] = size[i];
       s.stride[i] = stride[i];
