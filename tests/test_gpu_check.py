@@ -56,7 +56,7 @@ def run_items(tmp_path, monkeypatch):
     """Run the stage above; return the results, what did not run, and what was printed."""
     folder = tmp_path / "bench/gpu"
     folder.mkdir(parents=True)
-    for name in ("__init__.py", "gpu/__init__.py", "gpu/items.py"):
+    for name in ("__init__.py", "gpu/__init__.py", "gpu/__main__.py", "gpu/items.py"):
         (tmp_path / "bench" / name).write_bytes((ROOT / "bench" / name).read_bytes())
     (folder / "fake.py").write_text(STAGE)
     monkeypatch.chdir(tmp_path)  # which comes first in the path of python -m

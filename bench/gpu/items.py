@@ -1,6 +1,6 @@
 """Items of a stage, one after the other in a process of its own, which a device error may end.
 
-``python -m bench.gpu.items STAGE`` reads JSON from its standard input: ``quick``, and ``skip``, the
+``python -m bench.gpu STAGE`` reads JSON from its standard input: ``quick``, and ``skip``, the
 names that are done. It answers with a JSON line each: the names of all items; a name that begins;
 its result.
 """
@@ -111,7 +111,7 @@ def run(
     while True:
         asked = json.dumps({"quick": quick, "skip": sorted(done)})
         with subprocess.Popen(
-            [sys.executable, "-u", "-m", "bench.gpu.items", stage],
+            [sys.executable, "-u", "-m", "bench.gpu", stage],
             env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -185,7 +185,3 @@ def main() -> None:
     os.dup2(2, 1)
     stage = cast(Stage, importlib.import_module(f"bench.gpu.{sys.argv[1]}"))
     serve(stage, json.load(sys.stdin), out)
-
-
-if __name__ == "__main__":
-    main()
