@@ -70,6 +70,7 @@ if(FASTCONV_CUDA_LIBRARY STREQUAL "fastconv_cuda")
   target_compile_options(fastconv_cuda PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:${FASTCONV_WARNINGS}>
     $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${host_warnings}>
-    $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${FASTCONV_WERROR}>>:-Werror=all-warnings>)
+    # With local memory and spilled registers counted as warnings.
+    "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${FASTCONV_WERROR}>>:-Werror=all-warnings;-Xptxas=-warn-spills,-warn-lmem-usage,-Werror>")
   target_link_libraries(fastconv_cuda PUBLIC CUDA::cudart_static)
 endif()

@@ -205,6 +205,7 @@ def test_peer_that_cannot_start():
         raced([CASE], other="NotInstalled")
 
 
+@pytest.mark.usefixtures("without_cuda")
 def test_no_device(capsys, monkeypatch):
     assert session.usable_devices(["cpu", "cpu"]) == ["cpu"]
     assert capsys.readouterr().err == ""

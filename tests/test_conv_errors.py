@@ -136,6 +136,7 @@ ARRAYS = [
 ]
 
 
+@pytest.mark.usefixtures("without_cuda")
 @pytest.mark.parametrize(("call", "error", "message"), [*GEOMETRY, *WORDS, *ARRAYS])
 def test_conv2d(call: Callable[[], Any], error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
@@ -382,6 +383,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.usefixtures("without_cuda")
 @pytest.mark.parametrize(
     ("op", "arguments", "options", "error", "message"),
     [(op, *case) for op, cases in OTHERS.items() for case in cases],

@@ -517,13 +517,15 @@ def test_conv1d_with_residual_in_a_network():
         Block()(draw((6, 9)))
 
 
+@pytest.mark.usefixtures("without_cuda")
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
         ({"device": "cuda"}, cuda.CudaUnavailable, "device='cuda' needs a CUDA device"),
         ({"device": "cuda:1"}, cuda.CudaUnavailable, "device='cuda:1' needs"),
         ({"device": "tpu"}, ValueError, "device must be one of"),
-        ({"precision": "fp16"}, ValueError, "precision must be one of"),
+        ({"precision": "fp8"}, ValueError, "precision must be one of fp32, fp64"),
+        ({"precision": "fp16"}, ValueError, "precision='fp16' needs device='cuda'"),
         ({"accuracy": "best"}, ValueError, "accuracy must be one of"),
         ({"taps": 3}, TypeError, "taps must be a sequence of module names"),
         ({"threads": 0}, ValueError, "threads must be from 1"),
