@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from bench.gpu.items import TAIL
+from bench.gpu.items import SPENT, TAIL
 from bench.gpu.record import ROOT
 
 REFUSED = 86
@@ -89,6 +89,9 @@ def call(
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
             raise TimeOut(output[-TAIL:]) from None
+        except BaseException:  # such as Ctrl-C
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     return process.returncode, output
 
 
@@ -133,7 +136,7 @@ def build(place: Workplace, add: Add, done: Collection[str]) -> dict[str, str]:
         try:
             status, output = call(command, place.environment, place.left)
         except TimeOut as over:
-            add(name, {"status": "failed", "why": f"the budget was spent: {over}"})
+            add(name, {"status": "failed", "why": f"{SPENT}: {over}"})
             return {}
         place.log.write(output)
         place.log.flush()
@@ -212,7 +215,7 @@ def _side_by_side(
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for name, result in zip(jobs, pool.map(job, jobs), strict=True):
             if result is None:
-                not_run[name] = "the budget was spent"
+                not_run[name] = SPENT
             else:
                 add(name, result)
     return not_run
@@ -231,12 +234,13 @@ def pytest(place: Workplace, add: Add, done: Collection[str]) -> dict[str, str]:
     junit.unlink(missing_ok=True)
     slow = () if place.quick or place.emulated else ("--slow",)
     command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", *slow]
+    environment = {**place.environment, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command += ["-p", "no:cacheprovider", f"--junitxml={junit}", *map(str, marked)]
     try:
-        status, output = call(command, place.environment, place.left)
+        status, output = call(command, environment, place.left)
     except TimeOut as over:
         place.log.write(str(over))
-        return {"pytest -m cuda": "the budget was spent"}
+        return {"pytest -m cuda": SPENT}
     place.log.write(output)
     result: dict[str, Any] = {"status": "passed" if status == 0 else "failed"}
     if junit.exists():

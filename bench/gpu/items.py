@@ -11,16 +11,20 @@ import importlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, NamedTuple, Protocol, TextIO, cast
 
 TAIL = 3000
 """Characters of an error that are kept: its end says most."""
+
+
+SPENT = "the budget was spent"
 
 
 class Missing(Exception):
@@ -107,36 +111,67 @@ def run(
         Why, by the item's name.
     """
     done = set(done)
-    names: list[str] | None = None
-    while True:
-        asked = json.dumps({"quick": quick, "skip": sorted(done)})
-        with subprocess.Popen(
-            [sys.executable, "-u", "-m", "bench.gpu", stage],
-            env=dict(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            lines: queue.Queue[str | None] = queue.Queue()
-            reader = threading.Thread(target=_read, args=(process.stdout, lines))
-            reader.start()
-            process.stdin.write(asked)
+    names: list[str] = []
+    while time.monotonic() < deadline:
+        ending = _process(stage, environment, quick, done, limit, deadline, begin, add, log)
+        names = ending.names or names
+        left = [name for name in names if name not in done]
+        if ending.why is None and not left:
+            return {}
+        if ending.why == SPENT:
+            break
+        if ending.why is not None:  # the fault of the item that ran, or of the next one
+            guilty = ending.running or next(iter(left), "start")
+            add(guilty, {"status": "failed", "why": ending.why})
+            done.add(guilty)
+            if not names or left == [guilty]:
+                return {}
+    left = [name for name in names or ["all"] if name not in done]
+    return dict.fromkeys(left, SPENT)
+
+
+class _Ending(NamedTuple):
+    """How a process of items ended."""
+
+    names: list[str]
+    running: str | None
+    """The item that had begun."""
+    why: str | None
+    """Nothing where the process ended by itself, and well."""
+
+
+def _process(
+    stage: str,
+    environment: Mapping[str, str],
+    quick: bool,
+    done: set[str],
+    limit: float,
+    deadline: float,
+    begin: Callable[[str], object],
+    add: Callable[[str, dict[str, Any]], object],
+    log: TextIO,
+) -> _Ending:
+    """Run a process until it ends or must end; add what it has done to `done`."""
+    names: list[str] = []
+    running: str | None = None
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "bench.gpu", stage],
+        env=dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        lines: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+        try:
+            json.dump({"quick": quick, "skip": sorted(done)}, process.stdin)
             process.stdin.close()
-            running, why = None, ""
             until = min(deadline, time.monotonic() + limit)
-            while True:
-                try:
-                    line = lines.get(timeout=max(0.0, until - time.monotonic()))
-                except queue.Empty:
-                    why = "budget" if until == deadline else f"took more than {limit:.0f} s"
-                    _kill(process)
-                    break
-                if line is None:
-                    break
+            while line := lines.get(timeout=max(0.0, until - time.monotonic())):
                 answer = json.loads(line)
                 if "names" in answer:
                     names = answer["names"]
@@ -148,35 +183,22 @@ def run(
                     add(answer["name"], answer["result"])
                     done.add(answer["name"])
                     running = None
-            reader.join()
             status = process.wait()
-        if names is None:
-            why = why or f"the process ended with status {status} before any item: see the log"
-            add("start", {"status": "failed", "why": why})
-            return {}
-        if running is not None and why != "budget":
-            why = why or f"the process ended with status {status}: see the log"
-            add(running, {"status": "failed", "why": why})
-            done.add(running)
-        left = [name for name in names if name not in done]
-        if not left:
-            return {}
-        if why == "budget" or time.monotonic() >= deadline:
-            return dict.fromkeys(left, "the budget was spent")
-        if running is None and status != 0 and not why:
-            add(left[0], {"status": "failed", "why": f"the process ended with status {status}"})
-            done.add(left[0])
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)  # and those it started
+            if not isinstance(error, queue.Empty):
+                raise
+            return _Ending(
+                names, running, SPENT if until == deadline else f"took more than {limit:.0f} s"
+            )
+    why = None if status == 0 else f"the process ended with status {status}: see the log"
+    return _Ending(names, running, why)
 
 
 def _read(file: TextIO, lines: queue.Queue[str | None]) -> None:
     for line in file:
         lines.put(line)
     lines.put(None)
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """End a process and those it started, which are a session of their own."""
-    os.killpg(process.pid, 9)
 
 
 def main() -> None:
