@@ -1,0 +1,5 @@
+"""The process that runs the items of one stage."""
+
+from bench.gpu.items import main
+
+main()
