@@ -62,7 +62,7 @@ def test_json_and_what_is_refused(capsys, tmp_path):
     output = capsys.readouterr()
     (result,) = json.loads(output.out)["results"]
     assert result["case"]["name"] == "lenet5@36"
-    assert "precision must be one of fp32, fp64" in result["contenders"][0]["refused"]
+    assert "precision='fp16' needs device='cuda'" in result["contenders"][0]["refused"]
     assert result["stopped"] == "refused"
     assert "going on with the CPU" in output.err
     (tmp_path / "a.json").write_text(output.out)
