@@ -34,8 +34,9 @@ class Constants {
     if (!memory.as<>()) {
       const auto bytes = make();
       const std::size_t size = bytes.size() * sizeof(bytes[0]);
-      memory = Memory(std::max<std::size_t>(size, 1), device_, stream_);
-      copy_to_device(memory.as<>(), bytes.data(), size, stream_);
+      Memory made(std::max<std::size_t>(size, 1), device_, stream_);
+      copy_to_device(made.as<>(), bytes.data(), size, stream_);
+      memory = std::move(made);
       bytes_ += size;
     }
     return memory.as<>();

@@ -28,6 +28,7 @@ class Executor final : public CudaNetwork {
     const DeviceGuard guard(options_.device);
     std::unique_ptr<Instance> instance = take();
     const cudaStream_t stream = instance->stream;
+    check(cudaStreamWaitEvent(stream, instance->done, 0), "cudaStreamWaitEvent");  // a run_on_device may be under way
     // Arrays on the device beside those of the caller.
     std::vector<Memory> memory;
     const auto staged = [&](ValueId id) {
@@ -45,6 +46,7 @@ class Executor final : public CudaNetwork {
     enqueue(*instance, device_inputs, device_outputs, stream, hooks.seconds);
     for (std::size_t i = 0; i < outputs.size(); ++i)
       copy_to_host(outputs[i], device_outputs[i].data, bytes(graph_.outputs()[i]), stream);
+    memory.clear();  // freed on this stream, while it is ours
     give_back(std::move(instance));
   }
 
@@ -53,7 +55,12 @@ class Executor final : public CudaNetwork {
     const DeviceGuard guard(options_.device);
     std::unique_ptr<Instance> instance = take();
     check(cudaStreamWaitEvent(stream, instance->done, 0), "cudaStreamWaitEvent");
-    enqueue(*instance, inputs, outputs, stream, nullptr);
+    try {
+      enqueue(*instance, inputs, outputs, stream, nullptr);
+    } catch (...) {
+      (void)cudaEventRecord(instance->done, stream);  // ~Instance waits for what has been issued
+      throw;
+    }
     instance->done.record(stream);
     give_back(std::move(instance));
   }

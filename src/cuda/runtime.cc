@@ -309,7 +309,14 @@ void wait_for(cudaStream_t stream, cudaStream_t before) {
 void copy_to_device(void* to, const void* from, std::size_t bytes, cudaStream_t stream) {
   if (bytes == 0) return;
   use_driver();
-  if (bytes <= kSmall) return check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream), "copy to the device");
+  if (bytes <= kSmall) {
+    cudaPointerAttributes attributes{};
+    check(cudaPointerGetAttributes(&attributes, from), "cudaPointerGetAttributes");
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream), "copy to the device");
+    if (attributes.type != cudaMemoryTypeUnregistered)  // pinned: the driver stages only pageable memory
+      check(cudaStreamSynchronize(stream), "copy to the device");
+    return;
+  }
   const StagingLease staging;
   int slot = 0;
   for (std::size_t at = 0; at < bytes; at += Staging::kBytes, slot ^= 1) {

@@ -69,6 +69,7 @@ CudaArray allocate(const Shape& shape, const Shape& strides, Element element, in
   CudaArray array{nullptr, nullptr, shape, strides, element, device, current_stream()};
   const auto bytes = static_cast<std::size_t>(checked_size(shape, static_cast<std::size_t>(element.bytes)) * element.bytes);
   auto owner = std::make_shared<Owner>();
+  owner->lent = array.stream == cudaStreamPerThread;  // another thread may let go, where this means another stream
   owner->memory = cuda::Memory(std::max(bytes, reach_bytes(array)), device, array.stream);
   array.data = owner->memory.as<char>() - extent(array).first * element.bytes;
   array.owner = std::shared_ptr<void>(owner, owner.get());
@@ -110,6 +111,7 @@ CudaArray copy(const CudaArray& array) {
   wait_for(array);
   if (const std::size_t bytes = reach_bytes(array))
     check(cudaMemcpyAsync(first_byte(result), first_byte(array), bytes, cudaMemcpyDeviceToDevice, result.stream), "copy");
+  read_by(result.stream, array);
   return result;
 }
 
@@ -187,7 +189,7 @@ py::capsule to_dlpack(CudaArray& array, std::intptr_t stream, bool versioned, bo
   const cuda::DeviceGuard guard(array.device);
   if (stream >= 0) {
     const cudaStream_t consumer = stream_from(static_cast<std::uintptr_t>(stream));
-    cuda::wait_for(consumer, array.stream);
+    wait_for(consumer, array);
     if (consumer != array.stream) mark_lent(array);
   } else {
     mark_lent(array);
@@ -293,7 +295,16 @@ CudaArray new_cuda_array(const Shape& shape, const Shape& strides, Element eleme
   return allocate(shape, strides, element, device);
 }
 
-void wait_for(const CudaArray& array) { cuda::wait_for(current_stream(), array.stream); }
+void wait_for(cudaStream_t stream, const CudaArray& array) {
+  if (array.stream == cudaStreamPerThread && array.maker != std::this_thread::get_id())
+    return check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");  // that thread's stream has no name here
+  cuda::wait_for(stream, array.stream);
+}
+void wait_for(const CudaArray& array) { wait_for(current_stream(), array); }
+
+void read_by(cudaStream_t stream, const CudaArray& array) {
+  if (array.stream != cudaStreamPerThread) cuda::wait_for(array.stream, stream);  // else its owner waits for the device
+}
 
 void bind_array(py::module_& m) {
   py::class_<CudaArray>(m, "Array")

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "cuda/runtime.h"
@@ -30,6 +31,7 @@ struct CudaArray {
   Element element;
   int device = 0;
   cudaStream_t stream = nullptr;  // what has been issued to it until now makes the values
+  std::thread::id maker = std::this_thread::get_id();  // whose stream it is, where that is cudaStreamPerThread
   bool read_only = false;
   bool foreign = false;  // another library's memory
 
@@ -47,7 +49,10 @@ cudaStream_t current_stream();
 CudaArray new_cuda_array(const Shape& shape, Element element, int device);
 CudaArray new_cuda_array(const Shape& shape, const Shape& strides, Element element, int device);
 
-// Makes the current stream wait for the values of `array`, if they come from another one.
+// Makes a stream, or the current one, wait for the values of `array`, if they come from another.
+void wait_for(cudaStream_t stream, const CudaArray& array);
 void wait_for(const CudaArray& array);
+// Says that what is issued to `stream` until now reads `array`, whose memory is not to be used again before.
+void read_by(cudaStream_t stream, const CudaArray& array);
 
 }  // namespace fastconv::bindings

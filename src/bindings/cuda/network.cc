@@ -81,6 +81,7 @@ std::vector<CudaArray> run_on_device(const CudaNetwork& network, std::vector<Cud
   }
   for (const CudaArray& array : arrays) wait_for(array);
   network.run_on_device(inputs, outputs, current_stream());
+  for (const CudaArray& array : arrays) read_by(current_stream(), array);
   for (CudaArray& result : results) {
     if (!unbatched || result.shape.empty()) continue;
     result.shape.erase(result.shape.begin());
