@@ -268,7 +268,7 @@ def test_a_failing_stage_stops_no_other_and_the_exit_code_says_so(tmp_path, monk
 
 def test_commands_are_ended_with_what_they_started(tmp_path):
     commands = load("commands")
-    place = commands.Workplace(tmp_path, True, True, time.monotonic() + 60, io.StringIO(), {})
+    place = commands.BuildPlace(tmp_path, True, True, time.monotonic() + 60, io.StringIO(), {})
     assert commands._test([sys.executable, "-c", "pass"], place, 30) == {"status": "passed"}
     wrong = commands._test([sys.executable, "-c", "import sys; sys.exit('bad')"], place, 30)
     assert (wrong["status"], wrong["exit_status"], wrong["why"]) == ("failed", 1, "bad\n")
@@ -283,7 +283,7 @@ def test_commands_are_ended_with_what_they_started(tmp_path):
 def test_a_sanitizer_that_is_not_there_is_missing(tmp_path):
     commands, results = load("commands"), {}
     environment = {"PATH": str(tmp_path), "CUDA_HOME": str(tmp_path)}
-    place = commands.Workplace(
+    place = commands.BuildPlace(
         tmp_path, False, True, time.monotonic() + 60, io.StringIO(), environment
     )
     assert commands.sanitizer(place, results.__setitem__, set()) == {}

@@ -27,7 +27,7 @@ TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 
 
 @dataclass
-class Workplace:
+class BuildPlace:
     """Where things are built, and what commands get."""
 
     build: Path
@@ -98,7 +98,7 @@ def call(
 Add = Callable[[str, dict[str, Any]], object]
 
 
-def build(place: Workplace, add: Add, done: Collection[str]) -> dict[str, str]:
+def build(place: BuildPlace, add: Add, done: Collection[str]) -> dict[str, str]:
     """Configure and build: the package in a folder of its own, the C++ tests, the timer.
 
     Also where it was done: what was built may be gone.
@@ -150,7 +150,7 @@ def build(place: Workplace, add: Add, done: Collection[str]) -> dict[str, str]:
     return {}
 
 
-def _architecture(place: Workplace) -> list[str]:
+def _architecture(place: BuildPlace) -> list[str]:
     """Return this device's own, for a short build; nothing where unknown, which means all."""
     program = shutil.which("nvidia-smi", path=place.environment["PATH"])
     if program is None or place.emulated:
@@ -173,7 +173,7 @@ def test_names() -> list[str]:
     return names
 
 
-def cpp(place: Workplace, add: Add, done: Collection[str]) -> dict[str, str]:
+def cpp(place: BuildPlace, add: Add, done: Collection[str]) -> dict[str, str]:
     """Run each C++ test in a process of its own: an error of the device ends with it."""
 
     jobs = {
@@ -184,7 +184,7 @@ def cpp(place: Workplace, add: Add, done: Collection[str]) -> dict[str, str]:
     return _side_by_side(jobs, place, add)
 
 
-def _test(command: Sequence[str | Path], place: Workplace, seconds: float) -> dict[str, Any]:
+def _test(command: Sequence[str | Path], place: BuildPlace, seconds: float) -> dict[str, Any]:
     # The tests run again in the other order unless this is set, which means nothing to a device.
     environment = {**place.environment, "FASTCONV_EMULATION_REVERSE": "1"}
     try:
@@ -199,7 +199,7 @@ def _test(command: Sequence[str | Path], place: Workplace, seconds: float) -> di
 
 
 def _side_by_side(
-    jobs: Mapping[str, Callable[[], dict[str, Any]]], place: Workplace, add: Add
+    jobs: Mapping[str, Callable[[], dict[str, Any]]], place: BuildPlace, add: Add
 ) -> dict[str, str]:
     """Run jobs on a few threads until the budget is spent; return those that did not run."""
     not_run = {}
@@ -221,7 +221,7 @@ def _side_by_side(
     return not_run
 
 
-def pytest(place: Workplace, add: Add, done: Collection[str]) -> dict[str, str]:
+def pytest(place: BuildPlace, add: Add, done: Collection[str]) -> dict[str, str]:
     """Run the Python tests that are marked ``cuda``."""
     if "pytest -m cuda" in done:
         return {}
@@ -256,7 +256,7 @@ def pytest(place: Workplace, add: Add, done: Collection[str]) -> dict[str, str]:
     return {}
 
 
-def sanitizer(place: Workplace, add: Add, done: Collection[str]) -> dict[str, str]:
+def sanitizer(place: BuildPlace, add: Add, done: Collection[str]) -> dict[str, str]:
     """Run the C++ tests of kernels under each tool of compute-sanitizer."""
     program = shutil.which("compute-sanitizer", path=place.environment["PATH"])
     cuda = Path(place.environment.get("CUDA_HOME", "/usr/local/cuda"))
@@ -280,7 +280,7 @@ def sanitizer(place: Workplace, add: Add, done: Collection[str]) -> dict[str, st
     return _side_by_side(jobs, place, add)
 
 
-def _sanitized(program: str, tool: str, test: str, place: Workplace) -> dict[str, Any]:
+def _sanitized(program: str, tool: str, test: str, place: BuildPlace) -> dict[str, Any]:
     # Failing calls of the API are no errors here: tests provoke them.
     command = [program, "--tool", tool, "--error-exitcode", str(REFUSED), "--print-limit", "10"]
     if tool == "memcheck":

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"[{time.monotonic() - start:6.1f} s] {text}", flush=True)
 
     with log_path.open("a", encoding="utf-8") as log:
-        place = commands.Workplace(
+        place = commands.BuildPlace(
             options.build,
             options.emulated,
             options.quick,
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _environment(place: commands.Workplace) -> dict[str, str]:
+def _environment(place: commands.BuildPlace) -> dict[str, str]:
     """Return what commands get: the package just built, and this Python's programs first."""
     kept = {
         name: value
@@ -175,7 +175,7 @@ def machine(commit: str | None) -> dict[str, Any]:
     }
 
 
-def _run(stage: str, place: commands.Workplace, record: Record, again: bool, say: Any) -> None:
+def _run(stage: str, place: commands.BuildPlace, record: Record, again: bool, say: Any) -> None:
     """Run one stage; an error of the script's own is a failure of the stage and no more."""
     entry = record.stage(stage)
     entry["results"].pop("script", None)

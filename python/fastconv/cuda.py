@@ -59,11 +59,12 @@ def _device_index(device: Any) -> int:
     """Number of a device given as 1, "cuda:1" or "cuda"."""
     if isinstance(device, str):
         kind, separator, number = device.partition(":")
-        if kind == "cuda" and (number.isdecimal() if separator else True):
+        if kind == "cuda" and (number.isdecimal() and len(number) < 10 if separator else True):
             return int(number or 0)
-    elif isinstance(device, (int, np.integer)) and not isinstance(device, bool) and device >= 0:
-        return int(device)
-    elif not isinstance(device, int):
+    elif isinstance(device, (int, np.integer)):
+        if 0 <= device < 2**31 and not isinstance(device, bool):
+            return int(device)
+    else:
         raise TypeError(f"device must be a number or 'cuda:N', got {type(device).__name__}")
     raise ValueError(f"device must be a number from 0 or 'cuda:N', got {device!r}")
 
@@ -426,5 +427,8 @@ def build_config() -> dict[str, Any] | None:
     """What this build has for CUDA, for `fastconv.show_config`; does not touch the driver."""
     if importlib.util.find_spec("fastconv._cuda") is None:
         return None
-    config: dict[str, Any] = _native().config()
+    try:
+        config: dict[str, Any] = _native().config()
+    except CudaUnavailable as error:  # it is there, but cannot be loaded
+        return {"toolkit": None, "architectures": None, "error": str(error)}
     return config

@@ -35,7 +35,6 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
         blocks_a_part_(std::max<index_t>(1, kReductionPart / (in_block_ * g.taps()))),
         borrowed_(options.borrow_weights ? weight : nullptr) {
     order_reduction();
-    choose_band();
     if (borrowed_) return;
     packed_ = AlignedArray<T>(packed_size(), options.arena.get());
     pack_all(weight, packed_.data());
@@ -86,7 +85,10 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
 
   std::size_t packed_bytes() const override { return packed_.bytes(); }
   std::size_t workspace_bytes() const override {
-    return workspace_bytes(this->geometry_, band_rows_, band_columns_, pairs_together(this->geometry_, band_rows_, band_columns_));
+    const ConvGeometry& g = this->geometry_;
+    const Extent packed = largest_band(false), read = largest_band(true);
+    return std::max(workspace_bytes(g, packed.rows, packed.columns, false),
+                    workspace_bytes(g, read.rows, read.columns, true));
   }
 
  private:
@@ -145,53 +147,60 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     return static_cast<std::size_t>(g.group_in() * pixels) * sizeof(T);
   }
 
-  // Where a band of x exceeds the cache, several pairs of output blocks take each part of the reduction before the next.
-  static index_t pairs_together(const ConvGeometry& g, index_t rows, index_t columns) {
-    return band_bytes(g, rows, columns) > cache_sizes().l2 / 2 ? kPairs : 1;
+  // Pairs of output blocks that take a part of the reduction before the next one's turn: several where a band of x, read in
+  // place, exceeds the cache, and where the weights of one pixel are streamed.
+  static index_t pairs_together(const ConvGeometry& g, index_t rows, index_t columns, bool in_place) {
+    if (rows * columns == 1) return GemmKernels<T>::kMaxPanels;
+    return in_place && band_bytes(g, rows, columns) > cache_sizes().l2 / 2 ? kPairs : 1;
   }
 
-  std::size_t workspace_bytes(const ConvGeometry& g, index_t rows, index_t columns, index_t pairs) const {
-    const index_t in = in_blocks_ * in_block_ * input_size(rows, g.stride_h, g.kernel_h, g.dilation_h) *
-                       input_size(columns, g.stride_w, g.kernel_w, g.dilation_w);
+  std::size_t workspace_bytes(const ConvGeometry& g, index_t rows, index_t columns, bool in_place) const {
+    const index_t pairs = pairs_together(g, rows, columns, in_place);
+    const index_t in = in_place ? 0 : in_blocks_ * in_block_ * input_size(rows, g.stride_h, g.kernel_h, g.dilation_h) *
+                                          input_size(columns, g.stride_w, g.kernel_w, g.dilation_w);
     return static_cast<std::size_t>(ceil_div(in, lanes_) * lanes_ + part_size() + pairs * 2 * lanes_ * rows * columns + lanes_) * sizeof(T);
   }
 
   index_t part_size() const { return borrowed_ ? 2 * lanes_ * std::min(part_begin(blocks_a_part_), reduction_) : 0; }
 
+  struct Extent {
+    index_t rows, columns;
+  };
+
   // The largest band that takes no more than about half of L2. More of a 1x1 convolution that reads x where it is: then several
   // pairs of output blocks take each part of the reduction, and only that part has to stay (see pairs_together).
-  void choose_band() {
+  Extent largest_band(bool in_place) const {
     const ConvGeometry& g = this->geometry_;
-    const std::size_t budget = g.taps() == 1 && !this->options_.nchw ? 2 * cache_sizes().l2 : cache_sizes().l2 / 2;
+    const std::size_t budget = in_place && g.taps() == 1 ? 2 * cache_sizes().l2 : cache_sizes().l2 / 2;
+    Extent band{g.out_h, g.out_w};
     const auto too_large = [&] {
-      const std::size_t sums = static_cast<std::size_t>(2 * lanes_ * band_rows_ * band_columns_) * sizeof(T);
-      return band_bytes(g, band_rows_, band_columns_) + sums > budget;
+      const std::size_t sums = static_cast<std::size_t>(2 * lanes_ * band.rows * band.columns) * sizeof(T);
+      return band_bytes(g, band.rows, band.columns) + sums > budget;
     };
-    band_rows_ = g.out_h;
-    band_columns_ = g.out_w;
-    while (band_rows_ > 1 && too_large()) band_rows_ = ceil_div(band_rows_, 2);
-    while (band_columns_ > 112 && too_large()) band_columns_ = ceil_div(band_columns_, 2);
+    while (band.rows > 1 && too_large()) band.rows = ceil_div(band.rows, 2);
+    while (band.columns > 112 && too_large()) band.columns = ceil_div(band.columns, 2);
+    return band;
   }
 
   void execute(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<const T>* residual,
                const TensorView<T>& out) const {
     const index_t threads = num_threads(), pairs = ceil_div(out_blocks_, 2);
-    const index_t columns = g.out_w == this->geometry_.out_w ? band_columns_ : std::min<index_t>(g.out_w, 256);
+    const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
+                          x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
+    const Extent most = largest_band(in_place);
+    const index_t columns = g.out_w == this->geometry_.out_w ? most.columns : std::min<index_t>(g.out_w, 256);
     const index_t across = ceil_div(g.out_w, columns);
     // Enough tasks for every thread: rows are divided first where images are wide, output channels where they are small; both
     // where that leaves too few.
     const index_t wanted = threads == 1 ? 1 : 3 * threads;
-    index_t bands = ceil_div(g.out_h, std::min(band_rows_, g.out_h));
+    index_t bands = ceil_div(g.out_h, std::min(most.rows, g.out_h));
     const index_t others = x.n * g.groups * across * (g.out_w >= kWide ? 1 : pairs);
     if (others * bands < wanted) bands = divide_rows(g.out_h, bands, ceil_div(wanted, others), threads);
     const index_t rows = ceil_div(g.out_h, bands), units = x.n * g.groups * bands * across;
-    const bool one_pixel = rows * columns == 1;
-    const index_t step = one_pixel ? GemmKernels<T>::kMaxPanels : 1, steps = ceil_div(pairs, step);  // of pairs, in tasks
+    const index_t together = pairs_together(g, rows, columns, in_place);
+    const index_t step = rows * columns == 1 ? together : 1, steps = ceil_div(pairs, step);  // of pairs, in tasks
     const index_t parts = units >= wanted ? 1 : std::min(steps, ceil_div(wanted, units));
-    const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
-                          x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
-    const index_t together = one_pixel ? step : in_place ? pairs_together(g, rows, columns) : 1;
-    const std::size_t bytes = workspace_bytes(g, rows, columns, together);
+    const std::size_t bytes = workspace_bytes(g, rows, columns, in_place);
     // Borrowed weights are packed first, unless each is used in one band or two: then part by part where they are used,
     // which spares the trip through memory.
     const bool pack_ahead = borrowed_ && x.n * bands * across > 2;
@@ -422,7 +431,6 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   const T* borrowed_;            // the caller's weights, or null: then packed_ has them
   AlignedArray<T> packed_;
   std::vector<index_t> position_;  // of weight k within its packed part
-  index_t band_rows_ = 1, band_columns_ = 1;
 };
 
 }  // namespace

@@ -132,7 +132,19 @@ void Lowering<T>::conv_transpose2d(ValueId id) {
   const Node& node = graph_[id];
   const ValueId input = node.inputs[0], weight = node.inputs[1];
   const Images x = images(channels_last(input), graph_.shape(input));
-  const ConvTransposePlan plan = plan_conv_transpose(geometry_of(graph_, node), x.view.n, options_.precision, limits_, options_.accuracy);
+  ConvTransposePlan plan = plan_conv_transpose(geometry_of(graph_, node), x.view.n, options_.precision, limits_, options_.accuracy);
+  plan.workspace_bytes = 0;
+  for (ConvTransposePlan::Phase& phase : plan.phases) {
+    ConvPlan& p = phase.plan;
+    if (options_.max_workspace && p.workspace_bytes > *options_.max_workspace) {
+      if (p.algorithm != ConvAlgorithm::implicit_gemm)
+        fail("max_workspace = ", *options_.max_workspace, " bytes is too small for a transposed convolution by ",
+             algorithm_name(p.algorithm), ", which needs ", p.workspace_bytes);
+      p.split_k = 1;
+      p.workspace_bytes = 0;
+    }
+    plan.workspace_bytes = std::max(plan.workspace_bytes, p.workspace_bytes);
+  }
   std::string form = "packed, transposed";
   for (const ConvTransposePlan::Phase& phase : plan.phases) form += ", " + packed_form(phase.plan);
   const void* weights = constants_.get(weight, form, [&] { return pack_weights(plan, constant_data(weight)); });

@@ -394,7 +394,8 @@ def device_index(device: Any) -> int | None:
     if device is None or (type(device) is str and device == "cpu"):
         return None
     kind, _, number = device.partition(":") if isinstance(device, str) else (device, "", "")
-    choice("device", kind if number.isdecimal() or device == kind else device, ("cpu", "cuda"))
+    named = device == kind or (number.isdecimal() and len(number) < 10)
+    choice("device", kind if named else device, ("cpu", "cuda"))
     if device == "cpu":
         return None
     if kind == "cpu":

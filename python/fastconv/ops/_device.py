@@ -21,7 +21,6 @@ from fastconv.ops._args import as_array, device_index, is_number
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _ON_HOST = frozenset({np.ndarray, int, float, bool, str, type(None)})
-_ATTRIBUTES = (int, float, str, tuple, list, type(None))
 _CUDA_DEVICES = (2, 13)  # as DLPack numbers them: device memory, managed memory
 
 
@@ -35,6 +34,13 @@ def is_on_device(value: Any) -> bool:
     if device is not None:
         return device()[0] in _CUDA_DEVICES
     return hasattr(value, "__cuda_array_interface__")
+
+
+def _is_attribute(value: Any) -> bool:
+    """Whether `repr` says all of a value, unlike that of an array."""
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_attribute, value))
+    return value is None or isinstance(value, (int, float, str, np.integer))
 
 
 def takes_device_arrays(*data: str, batched: int | None = None) -> Callable[[_Function], _Function]:
@@ -87,10 +93,21 @@ def _run(
             operands |= {f"arrays[{i}]": item for i, item in enumerate(value)}
         elif value is not None and not is_number(value):
             operands[name] = value
+    if not operands:
+        came = type(given.get(data[0])).__name__
+        raise TypeError(f"{data[0]} must be an array, got {came}")
     arrays = _placed(operands, device, given)
     for name, value in given.items():
-        if name not in data and is_on_device(value):
-            given[name] = cuda.asarray(value).numpy()
+        if name in data:
+            continue
+        if is_on_device(value):
+            given[name] = value = cuda.asarray(value).numpy()
+        is_weight = isinstance(value, np.ndarray) and value.ndim > 0 and value.dtype.kind == "f"
+        if is_weight and value.dtype != np.float32:
+            raise TypeError(
+                f"{name} is {value.dtype}, but {data[0]} is float32: convert it, for example "
+                f"{name}.astype(np.float32)"
+            )
 
     def with_data(values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments, with these values in the place of the arrays on the device."""
@@ -106,7 +123,7 @@ def _run(
         return _Compiled(function, with_data, shapes, unbatched, options | {"device": index})
 
     attributes = {name: value for name, value in given.items() if name not in data}
-    if all(isinstance(value, _ATTRIBUTES) for value in attributes.values()):
+    if all(map(_is_attribute, attributes.values())):
         numbers = {name: given[name] for name in data if is_number(given.get(name))}
         key = (function.__name__, index, repr((shapes, attributes, numbers, options)))
         compiled = _cache.get(key, make)

@@ -640,7 +640,8 @@ def algorithms(
 
     So do `prepare_conv2d` and networks, unless the weights would make its rounding errors too
     large. `conv2d` itself, which packs the weights in the call, takes the smaller Winograd tile
-    where the output has at most 14 rows or columns, and none at 7, as there it would not pay.
+    where the output has at most 14 rows or columns, and none at 7, as there it would not pay; and
+    ``"im2col"`` for 1x1 of stride 1 with 256 channels or more, where the others take ``"direct"``.
 
     Parameters
     ----------
