@@ -402,8 +402,9 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       tile.c = c + out;
       tile.residual = residual ? residual + out : nullptr;
     };
+    const index_t max_rows = p.vectors == 1 ? kernels.max_single_rows : kernels.max_rows;
     index_t row = 0;
-    if (2 * columns <= kernels.max_rows) {
+    if (2 * columns <= max_rows) {
       tile.a_half_stride = p.a_row_stride;
       tile.c_half_stride = p.c_row_stride;
       for (; row + 2 <= rows; row += 2) {
@@ -412,7 +413,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
         kernels.tile[1][columns - 1][p.vectors - 1](tile);
       }
     }
-    const index_t tiles = ceil_div(columns, kernels.max_rows);
+    const index_t tiles = ceil_div(columns, max_rows);
     for (; row < rows; ++row)
       for (index_t i = 0; i < tiles; ++i) {
         const index_t begin = i * columns / tiles, end = (i + 1) * columns / tiles;

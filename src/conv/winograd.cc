@@ -255,7 +255,7 @@ class Winograd final : public ConvEngine<T> {
     std::vector<index_t> offsets(static_cast<std::size_t>(in_blocks_));
     for (index_t cb = 0; cb < in_blocks_; ++cb) offsets[cb] = cb * tiles * lanes_;
     const index_t part = kChannelsAPart / lanes_, tail = channels - (in_blocks_ - 1) * lanes_;
-    const index_t row_tiles = ceil_div(tiles, kernels.max_rows);
+    const index_t row_tiles = ceil_div(tiles, index_t(vectors == 1 ? kernels.max_single_rows : kernels.max_rows));
     GemmTile<T> tile{};
     tile.a_stride = lanes_;
     tile.b_stride = tile.c_stride = vectors * lanes_;

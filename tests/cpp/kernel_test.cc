@@ -79,8 +79,8 @@ TEST(gemm_tiles_of_every_size_equal_plain_loops) {
   for_each_isa([&](const auto& kernels) {
     CHECK(kernels.gemm.max_rows >= 2);
     for (int halves = 1; halves <= 2; ++halves)
-      for (int rows = 1; rows <= kernels.gemm.max_rows / halves; ++rows)
-        for (int vectors = 1; vectors <= 2; ++vectors)
+      for (int vectors = 1; vectors <= 2; ++vectors)
+        for (int rows = 1; rows <= (vectors == 1 ? kernels.gemm.max_single_rows : kernels.gemm.max_rows) / halves; ++rows)
           for (int repeat = 0; repeat < 8; ++repeat) check_gemm_tile(kernels, halves, rows, vectors, 0, random);
   });
 }

@@ -14,34 +14,42 @@ constexpr int kMaxRows = 6;
 #else
 constexpr int kMaxRows = 4;  // without FMA a product needs a register of its own
 #endif
+constexpr int kMaxSingleRows = kMaxRows == 6 ? 10 : kMaxRows == 4 ? 8 : kMaxRows;
+// Where a step has few products, each instruction beside them counts: such tiles come once more with the distance of B's rows built in.
+constexpr bool kPackedTiles = kMaxRows < 14;
 
-// Rows are addressed as one of four base pointers plus 0, 1, 2 or 3 strides: x86 has that as an addressing mode, and the
-// compiler need not keep a pointer for each row.
+// Rows are addressed as a base pointer, one for every six, plus 0 to 5 strides: x86 multiplies an index by 1, 2, 4 or 8 in the address,
+// so that three registers with strides serve all rows, and one addition takes six of them a step further.
 template <class T, int Rows, int Halves>
 struct RowPointers {
-  static constexpr int kGroups = (Rows + 3) / 4;
+  static constexpr int kRows = Rows == 5 || Rows == 6 ? 6 : 4, kGroups = (Rows + kRows - 1) / kRows;
   const char* base[Halves][kGroups];
-  ptrdiff_t stride, stride3;
+  const ptrdiff_t half_stride;
+  ptrdiff_t stride, stride3, stride5;
 
-  __attribute__((always_inline)) RowPointers(const T* a, const GemmTile<T>& t)
-      : stride(t.a_stride * ptrdiff_t(sizeof(T))), stride3(3 * stride) {
+  explicit FASTCONV_MEMBER RowPointers(const GemmTile<T>& t)
+      : half_stride(t.a_half_stride), stride(t.a_stride * ptrdiff_t(sizeof(T))), stride3(3 * stride), stride5(5 * stride) {
+    if (kRows == 6) asm("" : "+r"(stride), "+r"(stride3), "+r"(stride5));  // the compiler would compute them again and again from a_stride
+  }
+  FASTCONV_MEMBER void start(const T* a) {
 #pragma GCC unroll 2
     for (int h = 0; h < Halves; ++h)
 #pragma GCC unroll 4
-      for (int g = 0; g < kGroups; ++g)
-        base[h][g] = reinterpret_cast<const char*>(a + h * t.a_half_stride) + 4 * g * stride;
+      for (int g = 0; g < kGroups; ++g) base[h][g] = reinterpret_cast<const char*>(a + h * half_stride) + kRows * g * stride;
   }
-  __attribute__((always_inline)) T at(int half, int row, ptrdiff_t k) const {
-    const char* p = base[half][row / 4];
-    switch (row % 4) {
+  FASTCONV_MEMBER T at(int half, int row, ptrdiff_t k) const {
+    const char* p = base[half][row / kRows];
+    switch (row % kRows) {
       case 1: p += stride; break;
       case 2: p += 2 * stride; break;
       case 3: p += stride3; break;
+      case 4: p += 4 * stride; break;
+      case 5: p += stride5; break;
       default: break;
     }
     return reinterpret_cast<const T*>(p)[k];
   }
-  __attribute__((always_inline)) void advance(ptrdiff_t k) {
+  FASTCONV_MEMBER void advance(ptrdiff_t k) {
 #pragma GCC unroll 2
     for (int h = 0; h < Halves; ++h)
 #pragma GCC unroll 4
@@ -55,12 +63,12 @@ struct Tile {
   Vec<T> acc[Halves * Rows][Vectors];
 
   template <int Steps>
-  __attribute__((always_inline)) void multiply(const RowPointers<T, Rows, Halves>& a, const T* b, index_t b_stride) {
+  FASTCONV_MEMBER void multiply(RowPointers<T, Rows, Halves>& a, const T*& b, index_t b_stride) {
 #pragma GCC unroll 8
-    for (int k = 0; k < Steps; ++k) {
+    for (int k = 0; k < Steps; ++k, b += b_stride) {
       Vec<T> bv[Vectors];
 #pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) bv[v] = load(b + k * b_stride + v * L);
+      for (int v = 0; v < Vectors; ++v) bv[v] = load(b + v * L);
 #pragma GCC unroll 2
       for (int h = 0; h < Halves; ++h)
 #pragma GCC unroll 14
@@ -72,39 +80,38 @@ struct Tile {
             keep_in_register(acc[h * Rows + r][v]);
           }
         }
+      if (!__builtin_constant_p(b_stride)) asm("" : "+r"(b));  // one addition a step: multiples of b_stride would be kept on the stack
     }
+    a.advance(Steps);
   }
 
-  __attribute__((always_inline)) void multiply(const GemmTile<T>& t) {
+  // Everything is read from t before the first step: it would be read again after each.
+  template <bool Packed>
+  FASTCONV_MEMBER void multiply(const GemmTile<T>& t) {
     constexpr int kUnroll = 4;
     constexpr int kLine = 64 / sizeof(T);
-    constexpr int kFetched = Halves * Rows <= kMaxRows / 2 ? kUnroll * Vectors * L / kLine : 2;  // few rows: all that they read
+    constexpr int kRead = kUnroll * Vectors * L / kLine;  // lines of B
+    constexpr int kMost = Vectors == 1 ? kMaxSingleRows : kMaxRows;
+    constexpr int kFetched = Halves * Rows <= kMost / 2 ? kRead : kRead > 4 ? kRead / 4 : 1;  // few rows: all that they read
+    const T* const first = t.a;
     const T* b = t.b;
-    const index_t* offset = t.offsets;
     const T* next = t.prefetch;
-    index_t run = t.run;
-    for (index_t runs = t.runs, tail = t.tail_runs; runs + tail > 0; --runs, ++offset) {
-      if (runs == 0) {
-        runs = tail;
-        run = t.tail_run;
-        tail = 0;
-      }
-      RowPointers<T, Rows, Halves> a(t.a + *offset, t);
-      index_t k = run;
-      for (; k >= kUnroll; k -= kUnroll) {
+    const index_t b_stride = Packed ? Vectors * L : t.b_stride;
+    const index_t* offset = t.offsets;
+    RowPointers<T, Rows, Halves> a(t);
+    index_t runs = t.runs, run = t.run;
+    for (int part = 0; part < 2; ++part, runs = t.tail_runs, run = t.tail_run)
+      for (; runs > 0; --runs, ++offset) {
+        a.start(first + *offset);
+        index_t k = run;
+        for (; k >= kUnroll; k -= kUnroll) {
 #pragma GCC unroll 8
-        for (int i = 0; i < kFetched; ++i) __builtin_prefetch(next + i * kLine);
-        next += kFetched * kLine;
-        multiply<kUnroll>(a, b, t.b_stride);
-        a.advance(kUnroll);
-        b += kUnroll * t.b_stride;
+          for (int i = 0; i < kFetched; ++i) __builtin_prefetch(next + i * kLine);
+          next += kFetched * kLine;
+          multiply<kUnroll>(a, b, b_stride);
+        }
+        for (; k > 0; --k) multiply<1>(a, b, b_stride);
       }
-      for (; k > 0; --k) {
-        multiply<1>(a, b, t.b_stride);
-        a.advance(1);
-        b += t.b_stride;
-      }
-    }
   }
 
   static void run(const GemmTile<T>& t) {
@@ -113,30 +120,37 @@ struct Tile {
     for (int r = 0; r < Halves * Rows; ++r)
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) tile.acc[r][v] = Vec<T>{};
-    tile.multiply(t);
+    if (kPackedTiles && t.b_stride == Vectors * L) tile.template multiply<kPackedTiles>(t);
+    else tile.template multiply<false>(t);
     tile.finish(t);
   }
 
-  __attribute__((always_inline)) void finish(const GemmTile<T>& t) {
+  // f(sum, where it belongs in C, row, vector) for each sum.
+  template <class F>
+  FASTCONV_MEMBER void for_each(const GemmTile<T>& t, F f) {
+    const index_t half_stride = t.c_half_stride, row_stride = t.c_stride, vector_stride = t.c_vector_stride;
 #pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      const Vec<T> bias = t.finish && !t.bias_of_rows ? load(t.bias + v * L) : Vec<T>{};
-      const Vec<T> low = broadcast(t.low), high = broadcast(t.high);
+    for (int v = 0; v < Vectors; ++v)
 #pragma GCC unroll 2
       for (int h = 0; h < Halves; ++h)
 #pragma GCC unroll 14
-        for (int r = 0; r < Rows; ++r) {
-          const index_t at = h * t.c_half_stride + r * t.c_stride + v * t.c_vector_stride;
-          Vec<T> c = acc[h * Rows + r][v];
-          if (t.accumulate) c += load(t.c + at);
-          if (t.finish) {
-            c += t.bias_of_rows ? broadcast(t.bias[h * Rows + r]) : bias;
-            if (t.residual) c += load(t.residual + at);
-            c = at_most(at_least(c, low), high);
-          }
-          store(t.c + at, c);
-        }
+        for (int r = 0; r < Rows; ++r)
+          f(acc[h * Rows + r][v], h * half_stride + r * row_stride + v * vector_stride, h * Rows + r, v), keep_in_register(acc[h * Rows + r][v]);
+  }
+
+  FASTCONV_MEMBER void finish(const GemmTile<T>& t) {
+    T* const c = t.c;
+    if (t.accumulate) for_each(t, [&](Vec<T>& sum, index_t at, int, int) __attribute__((always_inline)) { sum += load(c + at); });
+    if (t.finish) {
+      const T* const bias = t.bias;
+      const T* const residual = t.residual;
+      if (t.bias_of_rows) for_each(t, [&](Vec<T>& sum, index_t, int row, int) __attribute__((always_inline)) { sum += broadcast(bias[row]); });
+      else for_each(t, [&](Vec<T>& sum, index_t, int, int v) __attribute__((always_inline)) { sum += load(bias + v * L); });
+      if (residual) for_each(t, [&](Vec<T>& sum, index_t at, int, int) __attribute__((always_inline)) { sum += load(residual + at); });
+      const Vec<T> low = broadcast(t.low), high = broadcast(t.high);
+      for_each(t, [&](Vec<T>& sum, index_t, int, int) __attribute__((always_inline)) { sum = at_most(at_least(sum, low), high); });
     }
+    for_each(t, [&](Vec<T>& sum, index_t at, int, int) __attribute__((always_inline)) { store(c + at, sum); });
   }
 };
 
@@ -227,12 +241,11 @@ void matrix_vector(const MatrixVector<T>& m) {
   for (; row < m.rows; ++row) dot_rows<T, 1>(m, row);
 }
 
-template <class T, int Halves, int Rows>
+template <class T, int Halves, int Vectors, int Rows>
 constexpr void fill_rows(GemmKernels<T>& k) {
   if constexpr (Rows > 0) {
-    k.tile[Halves - 1][Rows - 1][0] = Tile<T, Rows, Halves, 1>::run;
-    k.tile[Halves - 1][Rows - 1][1] = Tile<T, Rows, Halves, 2>::run;
-    fill_rows<T, Halves, Rows - 1>(k);
+    k.tile[Halves - 1][Rows - 1][Vectors - 1] = Tile<T, Rows, Halves, Vectors>::run;
+    fill_rows<T, Halves, Vectors, Rows - 1>(k);
   }
 }
 
@@ -240,8 +253,11 @@ template <class T>
 constexpr GemmKernels<T> make_table() {
   GemmKernels<T> k{};
   k.max_rows = kMaxRows;
-  fill_rows<T, 1, kMaxRows>(k);
-  fill_rows<T, 2, kMaxRows / 2>(k);
+  k.max_single_rows = kMaxSingleRows;
+  fill_rows<T, 1, 1, kMaxSingleRows>(k);
+  fill_rows<T, 1, 2, kMaxRows>(k);
+  fill_rows<T, 2, 1, kMaxSingleRows / 2>(k);
+  fill_rows<T, 2, 2, kMaxRows / 2>(k);
   k.panels[0] = multiply_panels<T, 1>;
   k.panels[1] = multiply_panels<T, 2>;
   k.panels[2] = multiply_panels<T, 3>;

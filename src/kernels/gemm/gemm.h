@@ -53,7 +53,8 @@ struct GemmKernels {
   static constexpr int kMaxRows = 14, kMaxVectors = 2;
   using Function = void (*)(const GemmTile<T>&);
 
-  int max_rows;  // of one half; a tile of two halves has at most max_rows rows in all
+  int max_rows;         // of tiles with two vectors; a tile of two halves has at most so many rows in all
+  int max_single_rows;  // of tiles with one vector
   // [halves - 1][rows of a half - 1][vectors - 1]
   Function tile[2][kMaxRows][kMaxVectors];
   // [panels - 1]: one row of A and several panels of B of two vectors each; C of a panel follows that of the one before. Reads
