@@ -52,6 +52,11 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       x.h = g.in_h = g.out_h;
       g.stride_h = 1;
     }
+    if (g.kernel_w == 1 && g.pad_left == 0 && g.pad_right == 0 && g.stride_w > 1) {
+      x.sw *= g.stride_w;
+      x.w = g.in_w = g.out_w;
+      g.stride_w = 1;
+    }
     const bool pointwise = g.taps() == 1 && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0;
     if (pointwise && g.in_h == 1 && g.in_w == 1 && x.n > 1) {  // a linear layer: samples are the pixels
       const auto fold = [](auto& view) {
@@ -185,7 +190,9 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   void execute(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<const T>* residual,
                const TensorView<T>& out) const {
     const index_t threads = num_threads(), pairs = ceil_div(out_blocks_, 2);
-    const bool in_place = g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
+    // Of pixels that are not neighbours only a part of each cache line would be used, in the sweep of each pair.
+    const bool apart = x.sw != lanes_ && g.taps() == 1 && pairs >= kWorthPacking && sizeof(T) * lanes_ < 64;
+    const bool in_place = !apart && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
     const Extent most = largest_band(in_place);
     const index_t columns = g.out_w == this->geometry_.out_w ? most.columns : std::min<index_t>(g.out_w, 256);
@@ -423,6 +430,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       }
   }
 
+  static constexpr index_t kWorthPacking = 8;  // pairs
   static constexpr index_t kPairs = 4;  // at most, that take a part of the reduction together
 
   const index_t lanes_, reduction_;

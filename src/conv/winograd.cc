@@ -269,11 +269,15 @@ class Winograd final : public ConvEngine<T> {
         tile.run = lanes_;
         tile.tail_runs = has_tail;
         tile.tail_run = tail;
-        tile.prefetch = tile.b = weights + (xi * channels + cb * lanes_) * vectors * lanes_;
+        tile.b = weights + (xi * channels + cb * lanes_) * vectors * lanes_;
+        const index_t size = (tile.runs * lanes_ + tile.tail_runs * tail) * vectors * lanes_;
+        // The weights of the next part follow; fetched ahead they must leave room in L1 for these and the tiles.
+        const bool ahead = 4 * size * static_cast<index_t>(sizeof(T)) <= static_cast<index_t>(cache_sizes().l1d);
         tile.accumulate = cb > 0;
         for (index_t i = 0; i < row_tiles; ++i) {
           const index_t begin = i * tiles / row_tiles, stop = (i + 1) * tiles / row_tiles;
           tile.a = b.v + xi * v_stride(tiles) + begin * lanes_;
+          tile.prefetch = tile.b + (ahead ? size + i * size / row_tiles : 0);
           tile.c = b.m + xi * m_stride(tiles) + begin * vectors * lanes_;
           kernels.tile[0][stop - begin - 1][vectors - 1](tile);
         }
