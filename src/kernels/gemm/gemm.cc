@@ -1,5 +1,6 @@
 // Register tiles: 14 rows x 2 vectors of 32 registers, or 6 x 2 (4 x 2 without FMA) of 16: enough independent chains to hide the latency of
-// an FMA, and fewer loads than FMAs. As BLIS's micro-kernel, but with A by offsets instead of packed.
+// an FMA, and fewer loads than FMAs. As BLIS's micro-kernel, but with A by offsets instead of packed. A step of a small tile has few
+// products, so that each instruction beside them costs time: addresses, what is decided for each sum, prefetches.
 #include "kernels/gemm/gemm.h"
 
 #include "simd/vec.h"
@@ -14,12 +15,11 @@ constexpr int kMaxRows = 6;
 #else
 constexpr int kMaxRows = 4;  // without FMA a product needs a register of its own
 #endif
-constexpr int kMaxSingleRows = kMaxRows == 6 ? 10 : kMaxRows == 4 ? 8 : kMaxRows;
-// Where a step has few products, each instruction beside them counts: such tiles come once more with the distance of B's rows built in.
-constexpr bool kPackedTiles = kMaxRows < 14;
+constexpr int kMaxSingleRows = kMaxRows == 14 ? 14 : kMaxRows + 4;  // of tiles with one vector, which need as many chains
 
-// Rows are addressed as a base pointer, one for every six, plus 0 to 5 strides: x86 multiplies an index by 1, 2, 4 or 8 in the address,
-// so that three registers with strides serve all rows, and one addition takes six of them a step further.
+// Rows are addressed as a base pointer plus 0 to 3 strides, or to 5: x86 multiplies an index by 1, 2 or 4 in the address, so that two or
+// three registers with strides serve all rows. Tiles of six rows take one base, which is one addition less a step; with larger ones
+// the third stride would not find a register.
 template <class T, int Rows, int Halves>
 struct RowPointers {
   static constexpr int kRows = Rows == 5 || Rows == 6 ? 6 : 4, kGroups = (Rows + kRows - 1) / kRows;
@@ -29,7 +29,7 @@ struct RowPointers {
 
   explicit FASTCONV_MEMBER RowPointers(const GemmTile<T>& t)
       : half_stride(t.a_half_stride), stride(t.a_stride * ptrdiff_t(sizeof(T))), stride3(3 * stride), stride5(5 * stride) {
-    if (kRows == 6) asm("" : "+r"(stride), "+r"(stride3), "+r"(stride5));  // the compiler would compute them again and again from a_stride
+    if (kRows == 6) asm("" : "+r"(stride), "+r"(stride3), "+r"(stride5));  // or the compiler computes each row's address from a_stride
   }
   FASTCONV_MEMBER void start(const T* a) {
 #pragma GCC unroll 2
@@ -80,23 +80,22 @@ struct Tile {
             keep_in_register(acc[h * Rows + r][v]);
           }
         }
-      if (!__builtin_constant_p(b_stride)) asm("" : "+r"(b));  // one addition a step: multiples of b_stride would be kept on the stack
+      asm("" : "+r"(b));  // one addition a step: the compiler would keep multiples of b_stride on the stack
     }
     a.advance(Steps);
   }
 
-  // Everything is read from t before the first step: it would be read again after each.
-  template <bool Packed>
   FASTCONV_MEMBER void multiply(const GemmTile<T>& t) {
     constexpr int kUnroll = 4;
     constexpr int kLine = 64 / sizeof(T);
     constexpr int kRead = kUnroll * Vectors * L / kLine;  // lines of B
     constexpr int kMost = Vectors == 1 ? kMaxSingleRows : kMaxRows;
     constexpr int kFetched = Halves * Rows <= kMost / 2 ? kRead : kRead > 4 ? kRead / 4 : 1;  // few rows: all that they read
+    // Copies: the compiler would read t again after every product.
     const T* const first = t.a;
     const T* b = t.b;
     const T* next = t.prefetch;
-    const index_t b_stride = Packed ? Vectors * L : t.b_stride;
+    const index_t b_stride = t.b_stride;
     const index_t* offset = t.offsets;
     RowPointers<T, Rows, Halves> a(t);
     index_t runs = t.runs, run = t.run;
@@ -120,12 +119,11 @@ struct Tile {
     for (int r = 0; r < Halves * Rows; ++r)
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) tile.acc[r][v] = Vec<T>{};
-    if (kPackedTiles && t.b_stride == Vectors * L) tile.template multiply<kPackedTiles>(t);
-    else tile.template multiply<false>(t);
+    tile.multiply(t);
     tile.finish(t);
   }
 
-  // f(sum, where it belongs in C, row, vector) for each sum.
+  // f(sum, where it belongs in C, row, vector) for each sum: what is done to all of them is decided once.
   template <class F>
   FASTCONV_MEMBER void for_each(const GemmTile<T>& t, F f) {
     const index_t half_stride = t.c_half_stride, row_stride = t.c_stride, vector_stride = t.c_vector_stride;
@@ -134,23 +132,25 @@ struct Tile {
 #pragma GCC unroll 2
       for (int h = 0; h < Halves; ++h)
 #pragma GCC unroll 14
-        for (int r = 0; r < Rows; ++r)
-          f(acc[h * Rows + r][v], h * half_stride + r * row_stride + v * vector_stride, h * Rows + r, v), keep_in_register(acc[h * Rows + r][v]);
+        for (int r = 0; r < Rows; ++r) {
+          f(acc[h * Rows + r][v], h * half_stride + r * row_stride + v * vector_stride, h * Rows + r, v);
+          keep_in_register(acc[h * Rows + r][v]);
+        }
   }
 
   FASTCONV_MEMBER void finish(const GemmTile<T>& t) {
     T* const c = t.c;
-    if (t.accumulate) for_each(t, [&](Vec<T>& sum, index_t at, int, int) __attribute__((always_inline)) { sum += load(c + at); });
+    if (t.accumulate) for_each(t, [&](Vec<T>& sum, index_t at, int, int) { sum += load(c + at); });
     if (t.finish) {
       const T* const bias = t.bias;
       const T* const residual = t.residual;
-      if (t.bias_of_rows) for_each(t, [&](Vec<T>& sum, index_t, int row, int) __attribute__((always_inline)) { sum += broadcast(bias[row]); });
-      else for_each(t, [&](Vec<T>& sum, index_t, int, int v) __attribute__((always_inline)) { sum += load(bias + v * L); });
-      if (residual) for_each(t, [&](Vec<T>& sum, index_t at, int, int) __attribute__((always_inline)) { sum += load(residual + at); });
+      if (t.bias_of_rows) for_each(t, [&](Vec<T>& sum, index_t, int row, int) { sum += broadcast(bias[row]); });
+      else for_each(t, [&](Vec<T>& sum, index_t, int, int v) { sum += load(bias + v * L); });
+      if (residual) for_each(t, [&](Vec<T>& sum, index_t at, int, int) { sum += load(residual + at); });
       const Vec<T> low = broadcast(t.low), high = broadcast(t.high);
-      for_each(t, [&](Vec<T>& sum, index_t, int, int) __attribute__((always_inline)) { sum = at_most(at_least(sum, low), high); });
+      for_each(t, [&](Vec<T>& sum, index_t, int, int) { sum = at_most(at_least(sum, low), high); });
     }
-    for_each(t, [&](Vec<T>& sum, index_t at, int, int) __attribute__((always_inline)) { store(c + at, sum); });
+    for_each(t, [&](Vec<T>& sum, index_t at, int, int) { store(c + at, sum); });
   }
 };
 
