@@ -190,7 +190,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   void execute(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<const T>* residual,
                const TensorView<T>& out) const {
     const index_t threads = num_threads(), pairs = ceil_div(out_blocks_, 2);
-    // Of pixels that are not neighbours only a part of each cache line would be used, in the sweep of each pair.
+    // Pixels that are less than a cache line and no neighbours are packed: each pair would fetch the lines, and use a part of them.
     const bool apart = x.sw != lanes_ && g.taps() == 1 && pairs >= kWorthPacking && sizeof(T) * lanes_ < 64;
     const bool in_place = !apart && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
@@ -430,8 +430,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       }
   }
 
-  static constexpr index_t kWorthPacking = 8;  // pairs
-  static constexpr index_t kPairs = 4;  // at most, that take a part of the reduction together
+  static constexpr index_t kPairs = 4;         // at most, that take a part of the reduction together
+  static constexpr index_t kWorthPacking = 8;  // pairs that read the same input
 
   const index_t lanes_, reduction_;
   const index_t in_block_, in_blocks_, tail_;  // channels a block, blocks, channels of the last block
