@@ -31,6 +31,7 @@ ALGORITHMS = (
     "im2col",
     "direct",
     "depthwise",
+    "strassen",
     "winograd",
     "winograd2",
     "winograd4",
@@ -605,8 +606,8 @@ class AlgorithmInfo(NamedTuple):
     workspace_bytes : int
         Scratch memory of each thread while it runs, or of the device.
     error_class : str
-        ``"exact"`` (integer-valued data give exact results), ``"winograd2"``, ``"winograd4"``,
-        ``"winograd6"`` or ``"3xtf32"`` (see docs/accuracy.md).
+        ``"exact"`` (integer-valued data give exact results), ``"strassen"``, ``"winograd2"``,
+        ``"winograd4"``, ``"winograd6"`` or ``"3xtf32"`` (see docs/accuracy.md).
     reason : str
         What speaks for it, or where it stands in the order.
 

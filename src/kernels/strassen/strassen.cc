@@ -1,0 +1,71 @@
+#include "kernels/strassen/strassen.h"
+
+#include "simd/vec.h"
+
+namespace fastconv::FASTCONV_ISA {
+namespace {
+
+template <class T>
+void input(const StrassenInput<T>& s) {
+  constexpr int L = lanes<T>;
+  const auto pair = [&](index_t p, Vec<T> x12, Vec<T> x22) __attribute__((always_inline)) {
+    const T* x = s.x + p * s.x_stride;
+    const Vec<T> x11 = load(x), x21 = load(x + s.x_half);
+    T* v = s.v + p / 2 * L;
+    store(v, x11 + x22);
+    store(v + s.v_stride, x11);
+    store(v + 2 * s.v_stride, x12 - x22);
+    store(v + 3 * s.v_stride, x21 - x11);
+    store(v + 4 * s.v_stride, x22);
+    store(v + 5 * s.v_stride, x11 + x12);
+    store(v + 6 * s.v_stride, x21 + x22);
+  };
+  index_t p = 0;
+  for (; p + 2 <= s.pixels; p += 2) {
+    const T* right = s.x + (p + 1) * s.x_stride;
+    pair(p, load(right), load(right + s.x_half));
+  }
+  if (p < s.pixels) pair(p, Vec<T>{}, Vec<T>{});
+}
+
+template <class T>
+void weight(const StrassenWeight<T>& s) {
+  constexpr int L = lanes<T>;
+  for (index_t k = 0; k < s.count; ++k) {
+    const Vec<T> w11 = load(s.w11 + k * L), w12 = load(s.w12 + k * L), w21 = load(s.w21 + k * L), w22 = load(s.w22 + k * L);
+    T* u = s.u + k * s.u_row;
+    store(u, w11 + w22);
+    store(u + s.u_stride, w21 + w22);
+    store(u + 2 * s.u_stride, w11);
+    store(u + 3 * s.u_stride, w22);
+    store(u + 4 * s.u_stride, w11 + w12);
+    store(u + 5 * s.u_stride, w21 - w11);
+    store(u + 6 * s.u_stride, w12 - w22);
+  }
+}
+
+template <class T>
+void output(const StrassenOutput<T>& s) {
+  constexpr int L = lanes<T>;
+  const Vec<T> bias1 = load(s.bias), bias2 = load(s.bias_half), low = broadcast(s.low), high = broadcast(s.high);
+  const auto finish = [&](index_t at, Vec<T> y) __attribute__((always_inline)) {
+    if (s.residual) y += load(s.residual + at);
+    store(s.y + at, at_most(at_least(y, low), high));
+  };
+  for (index_t p = 0; p < s.pixels; p += 2) {
+    const T* m = s.m + p / 2 * L;
+    const auto product = [&](int i) __attribute__((always_inline)) { return load(m + i * s.m_stride); };
+    const Vec<T> m0 = product(0), m1 = product(1), m2 = product(2), m3 = product(3), m4 = product(4);
+    const index_t at = p * s.y_stride;
+    finish(at, bias1 + ((m0 + product(6)) + (m3 - m4)));
+    finish(at + s.y_half, bias2 + (m1 + m3));
+    if (p + 1 == s.pixels) break;
+    finish(at + s.y_stride, bias1 + (m2 + m4));
+    finish(at + s.y_half + s.y_stride, bias2 + ((m0 + product(5)) + (m2 - m1)));
+  }
+}
+
+}  // namespace
+}  // namespace fastconv::FASTCONV_ISA
+
+FASTCONV_DEFINE_KERNELS(StrassenKernels, strassen_kernels, {input<T>, weight<T>, output<T>})
