@@ -85,11 +85,12 @@ Algorithm winograd_tile(const ConvGeometry& g, const ConvOptions& options) {
   return std::min(g.out_h, g.out_w) > (options.borrow_weights ? 14 : 7) ? Algorithm::winograd4 : Algorithm::winograd2;
 }
 
-// The additions cost as much for each channel as a few multiplications.
+// Its additions grow with the channels of input and of output, what they save with their product; its weights, 7/4 as large,
+// must repay their transformation.
 bool strassen_pays(const ConvGeometry& g, const ConvOptions& options) {
-  static const auto env = [](const char* n, int d) { const char* v = std::getenv(n); return v ? std::atoi(v) : d; };
-  static const int in = env("ST_IN", 128), out = env("ST_OUT", 128), px = env("ST_PX", 49);
-  return obstacle(g, Algorithm::strassen, options.accuracy).empty() && g.in_channels >= in && g.out_channels >= out && g.out_h * g.out_w >= px && !options.nchw;
+  constexpr index_t kHarmonicMean = 192, kPixels = 49;
+  return obstacle(g, Algorithm::strassen, options.accuracy).empty() && !options.borrow_weights && g.out_h * g.out_w >= kPixels &&
+         2 * g.in_channels * g.out_channels >= kHarmonicMean * (g.in_channels + g.out_channels);
 }
 
 // The rule behind "auto"; docs/performance.md has the measurements it rests on.

@@ -3,7 +3,6 @@
 // seven products and their sums follow one another in L2. The left factors are made of the weights ahead. After Strassen
 // 1969, "Gaussian elimination is not optimal"; Huang et al. 2016, "Strassen's algorithm reloaded".
 #include <algorithm>
-#include <cstdlib>
 #include <numeric>
 #include <vector>
 
@@ -38,7 +37,7 @@ class Strassen final : public ConvEngine<T> {
         lanes_(pack_kernels<T>().lanes),
         in_half_(g.in_channels / 2),
         out_half_(g.out_channels / 2),
-        pairs_(ceil_div(out_half_, 2 * lanes_)),
+        vectors_(out_half_ / lanes_),
         borrowed_(options.borrow_weights ? weight : nullptr),
         kept_(borrowed_ ? 0 : packed_size(), options.arena.get()),
         packed_(kept_.data()) {
@@ -51,7 +50,7 @@ class Strassen final : public ConvEngine<T> {
         lanes_(from.lanes_),
         in_half_(from.in_half_),
         out_half_(from.out_half_),
-        pairs_(from.pairs_),
+        vectors_(from.vectors_),
         borrowed_(from.borrowed_),
         packed_(from.packed_) {}
 
@@ -76,13 +75,16 @@ class Strassen final : public ConvEngine<T> {
     t.out_in_place = in_blocks(t.out) && t.out.h == 1 && (!t.residual || (in_blocks(residual) && residual.h == 1 &&
                      residual.sb == t.out.sb && residual.sw == t.out.sw));
 
-    const index_t threads = num_threads(), wanted = threads == 1 ? 1 : 3 * threads, images = t.x.n;
-    const index_t pairs = ceil_div(g.out_h * g.out_w, 2), tiles = ceil_div(pairs, gemm_kernels<T>().max_rows);
+    const index_t threads = num_threads(), wanted = threads == 1 ? 1 : 3 * threads, pixels = g.out_h * g.out_w;
+    const index_t pairs = ceil_div(pixels, 2), tiles = ceil_div(pairs, gemm_kernels<T>().max_rows);
     index_t bands = ceil_div(pairs, band_pairs());
     // Enough tasks for every thread, as in direct convolution: bands of wide images, output channels of small ones.
-    if (images * bands < wanted && g.out_w >= kWide)
-      bands = std::max(bands, std::min(tiles, ceil_div(ceil_div(wanted, images), threads) * threads));
-    const index_t units = images * bands, parts = units >= wanted ? 1 : std::min(pairs_, ceil_div(wanted, units));
+    if (t.x.n * bands < wanted && g.out_w >= kWide)
+      bands = std::max(bands, std::min(tiles, ceil_div(ceil_div(wanted, t.x.n), threads) * threads));
+    const index_t images = bands > 1 ? 1 : std::min(band_pairs() / pairs, ceil_div(t.x.n, threads));  // of one task
+    const index_t units = ceil_div(t.x.n, images) * bands;
+    index_t parts = units >= wanted ? 1 : std::min(ceil_div(vectors_, 2), ceil_div(wanted, units));
+    if (parts > threads) parts = parts / threads * threads;
     const Scratch ahead(borrowed_ ? packed_size() * sizeof(T) : 0);
     if (borrowed_) pack(borrowed_, ahead.as<T>());
     t.weights = borrowed_ ? ahead.as<T>() : packed_;
@@ -95,21 +97,25 @@ class Strassen final : public ConvEngine<T> {
         for (index_t task = begin; task < end; ++task) {
           const index_t unit = task / parts, part = task % parts, index = unit % bands;
           if (unit != split) {
-            const index_t first = 2 * (index * pairs / bands), stop = 2 * ((index + 1) * pairs / bands);
-            band = {unit / bands, first, std::min(stop, g.out_h * g.out_w) - first, scratch.as<T>()};
+            const index_t first = 2 * (index * pairs / bands), stop = 2 * ((index + 1) * pairs / bands), n = unit / bands * images;
+            band = {n, std::min(images, t.x.n - n), first, std::min(stop, pixels) - first, scratch.as<T>()};
             split_input(t, band);
           }
           split = unit;
-          for (index_t pair = part * pairs_ / parts; pair < (part + 1) * pairs_ / parts; ++pair) multiply(t, band, pair);
+          for (index_t v = part * vectors_ / parts, end_v = (part + 1) * vectors_ / parts; v < end_v;) {
+            const int count = v % 2 == 0 && v + 1 < end_v ? 2 : 1;
+            multiply(t, band, v, count);
+            v += count;
+          }
         }
     });
   }
 
   std::size_t packed_bytes() const override { return packed_size() * sizeof(T); }
   std::size_t workspace_bytes() const override {
-    const index_t pairs = std::min(band_pairs(), ceil_div(this->geometry_.out_h * this->geometry_.out_w, 2));
+    const index_t pairs = band_pairs();
     // While the input is split, the packed pixels of two blocks lie where products and sums will be.
-    const index_t input_phase = 4 * pairs * lanes_, output_phase = kStrassenProducts * m_stride(pairs) + 8 * pairs * lanes_;
+    const index_t input_phase = 4 * pairs * lanes_, output_phase = kStrassenProducts * m_stride(pairs) + 4 * pairs * lanes_;
     return static_cast<std::size_t>(kStrassenProducts * v_stride(pairs) + std::max(input_phase, output_phase)) * sizeof(T);
   }
 
@@ -127,37 +133,40 @@ class Strassen final : public ConvEngine<T> {
     bool in_place, out_in_place;  // blocked, in one row
     const T* weights;
   };
-  // Pixels [first, first + pixels) of image n. Of scratch: the right factors, v[product][channel block][pair][lanes]; the
-  // products of a pair of output blocks, m[product][vector][pair][lanes]; its sums where they are not written in place.
+  // Pixels [first, first + pixels) of the images from n on. Of scratch: the right factors, v[product][channel block][pair][lanes];
+  // the products of one or two vectors of output channels, m[product][vector][pair][lanes]; the sums of one image where
+  // they are not written in place.
   struct Band {
-    index_t n, first, pixels;
+    index_t n, images, first, pixels;
     T* v;
-    index_t pairs() const { return ceil_div(pixels, 2); }
+    index_t image_pairs() const { return ceil_div(pixels, 2); }
+    index_t pairs() const { return images * image_pairs(); }
   };
 
   // A few lines of padding keep the products of a tile from falling into one set of the L1 cache.
   index_t v_stride(index_t pairs) const { return in_half_ * pairs + 3 * static_cast<index_t>(kAlignment / sizeof(T)); }
   index_t m_stride(index_t pairs) const { return 2 * pairs * lanes_ + static_cast<index_t>(kAlignment / sizeof(T)); }
 
-  // Of a band: factors and products in about half of L2, but no fewer than fill the registers.
+  // Of a band: so many that factors and products stay in L2; more where each band would fetch the weights from beyond L2 once
+  // more, for the factors are read in order. No fewer than fill the registers.
   index_t band_pairs() const {
+    const std::size_t l2 = cache_sizes().l2, budget = packed_bytes() > l2 ? 2 * l2 : l2 / 10 * 8;
     const index_t rows = gemm_kernels<T>().max_rows;
-    static const int kk = std::getenv("ST_K") ? std::atoi(std::getenv("ST_K")) : 5;
     const index_t bytes = kStrassenProducts * (in_half_ + 2 * lanes_) * static_cast<index_t>(sizeof(T));
-    return std::max<index_t>(1, static_cast<index_t>(cache_sizes().l2 * kk / 10) / bytes / rows) * rows;
+    return std::max<index_t>(1, static_cast<index_t>(budget) / bytes / rows) * rows;
   }
 
-  int pair_vectors(index_t pair) const { return (2 * pair + 1) * lanes_ < out_half_ ? 2 : 1; }
-
-  // [pair][product][input channel of a half][vectors of the pair]
+  // [pair of vectors][product][input channel of a half][vectors of the pair]
   std::size_t packed_size() const { return static_cast<std::size_t>(kStrassenProducts * in_half_ * out_half_); }
+
+  int pair_vectors(index_t vector) const { return (vector | 1) < vectors_ ? 2 : 1; }
 
   void pack(const T* weight, T* packed) const {
     const index_t channels = 2 * in_half_;
     std::vector<index_t> order(static_cast<std::size_t>(in_half_));
     std::iota(order.begin(), order.end(), index_t{0});
-    parallel_for(out_half_ / lanes_, [&](index_t block) {
-      const index_t vectors = pair_vectors(block / 2);
+    parallel_for(vectors_, [&](index_t block) {
+      const index_t vectors = pair_vectors(block);
       const Scratch scratch(static_cast<std::size_t>(4 * in_half_ * lanes_) * sizeof(T));
       T* quarters = scratch.as<T>();  // w11, w12, w21, w22
       for (index_t q = 0; q < 4; ++q)
@@ -169,7 +178,7 @@ class Strassen final : public ConvEngine<T> {
     });
   }
 
-  // Calls f(row, column, pixels, those before) for the stretches of rows of `width` pixels that make up the band.
+  // Calls f(row, column, pixels, those before) for the stretches of rows of `width` pixels that make up the band in each image.
   template <class F>
   static void for_each_stretch(const Band& band, index_t width, const F& f) {
     for (index_t done = 0; done < band.pixels;) {
@@ -183,35 +192,37 @@ class Strassen final : public ConvEngine<T> {
   void split_input(const Task& t, const Band& band) const {
     const index_t blocks = in_half_ / lanes_, pairs = band.pairs();
     T* packed = band.v + kStrassenProducts * v_stride(pairs);
-    for (index_t block = 0; block < blocks; ++block) {
-      StrassenInput<T> input{packed, band.pixels * lanes_, lanes_, band.pixels, band.v + block * pairs * lanes_, v_stride(pairs)};
-      if (t.in_place) {
-        input.x = t.x.channel(band.n, block * lanes_) + band.first * t.x.sw;
-        input.x_half = blocks * t.x.sb;
-        input.x_stride = t.x.sw;
-      } else {
-        for (index_t half = 0; half < 2; ++half)
-          for_each_stretch(band, t.x.w, [&](index_t row, index_t column, index_t pixels, index_t before) {
-            pack_band(t.x, band.n, half * in_half_ + block * lanes_, lanes_, {row, 1, column, pixels}, lanes_,
-                      packed + (half * band.pixels + before) * lanes_);
-          });
+    for (index_t image = 0; image < band.images; ++image)
+      for (index_t block = 0; block < blocks; ++block) {
+        T* v = band.v + (block * pairs + image * band.image_pairs()) * lanes_;
+        StrassenInput<T> input{packed, band.pixels * lanes_, lanes_, band.pixels, v, v_stride(pairs)};
+        if (t.in_place) {
+          input.x = t.x.channel(band.n + image, block * lanes_) + band.first * t.x.sw;
+          input.x_half = blocks * t.x.sb;
+          input.x_stride = t.x.sw;
+        } else {
+          for (index_t half = 0; half < 2; ++half)
+            for_each_stretch(band, t.x.w, [&](index_t row, index_t column, index_t pixels, index_t before) {
+              pack_band(t.x, band.n + image, half * in_half_ + block * lanes_, lanes_, {row, 1, column, pixels}, lanes_,
+                        packed + (half * band.pixels + before) * lanes_);
+            });
+        }
+        strassen_kernels<T>().input(input);
       }
-      strassen_kernels<T>().input(input);
-    }
   }
 
-  void multiply(const Task& t, const Band& band, index_t pair) const {
+  // One or two vectors of output channels of either half, from `first` on.
+  void multiply(const Task& t, const Band& band, index_t first, int count) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const index_t pairs = band.pairs(), blocks = in_half_ / lanes_, tiles = ceil_div(pairs, kernels.max_rows);
-    const int vectors = pair_vectors(pair);
-    const T* weights = t.weights + 2 * pair * kStrassenProducts * in_half_ * lanes_;
+    const T* weights = t.weights + (first / 2 * 2 * kStrassenProducts * in_half_ + first % 2) * lanes_;
     T* m = band.v + kStrassenProducts * v_stride(pairs);
     std::vector<index_t> offsets(static_cast<std::size_t>(blocks));
     for (index_t block = 0; block < blocks; ++block) offsets[block] = block * pairs * lanes_;
     const index_t part = kReductionPart / lanes_;
     GemmTile<T> tile{};
     tile.a_stride = tile.c_stride = lanes_;
-    tile.b_stride = vectors * lanes_;
+    tile.b_stride = pair_vectors(first) * lanes_;
     tile.c_vector_stride = pairs * lanes_;
     tile.run = lanes_;
     for (index_t product = 0; product < kStrassenProducts; ++product)
@@ -226,14 +237,16 @@ class Strassen final : public ConvEngine<T> {
           tile.a = band.v + product * v_stride(pairs) + begin * lanes_;
           tile.c = m + product * m_stride(pairs) + begin * lanes_;
           tile.prefetch = tile.b + size + i * size / tiles;  // the next part's weights, in equal shares
-          kernels.tile[0][end - begin - 1][vectors - 1](tile);
+          kernels.tile[0][end - begin - 1][count - 1](tile);
         }
       }
-    for (int v = 0; v < vectors; ++v) add_up(t, band, (2 * pair + v) * lanes_, m + v * pairs * lanes_);
+    for (index_t image = 0; image < band.images; ++image)
+      for (int v = 0; v < count; ++v)
+        add_up(t, band, band.n + image, (first + v) * lanes_, m + (v * pairs + image * band.image_pairs()) * lanes_);
   }
 
-  // From the products to the output channels [oc, oc + lanes) of either half.
-  void add_up(const Task& t, const Band& band, index_t oc, const T* m) const {
+  // From the products of image n to the output channels [oc, oc + lanes) of either half.
+  void add_up(const Task& t, const Band& band, index_t n, index_t oc, const T* m) const {
     const Activation activation = this->options_.activation;
     const index_t pairs = band.pairs();
     StrassenOutput<T> output{};
@@ -241,10 +254,10 @@ class Strassen final : public ConvEngine<T> {
     output.m_stride = m_stride(pairs);
     output.pixels = band.pixels;
     if (t.out_in_place) {
-      output.y = t.out.channel(band.n, oc) + band.first * t.out.sw;
+      output.y = t.out.channel(n, oc) + band.first * t.out.sw;
       output.y_half = out_half_ / lanes_ * t.out.sb;
       output.y_stride = t.out.sw;
-      if (t.residual) output.residual = t.residual->channel(band.n, oc) + band.first * t.residual->sw;
+      if (t.residual) output.residual = t.residual->channel(n, oc) + band.first * t.residual->sw;
       output.bias = this->bias_.data() + oc;
       output.bias_half = output.bias + out_half_;
       output.low = clamp_of<T>(activation).low;
@@ -260,7 +273,7 @@ class Strassen final : public ConvEngine<T> {
     const T* zeros = this->bias_.data() + this->geometry_.out_channels;
     T* sums = band.v + kStrassenProducts * (v_stride(pairs) + m_stride(pairs));
     output.y = sums;
-    output.y_half = 2 * pairs * lanes_;
+    output.y_half = band.pixels * lanes_;
     output.y_stride = lanes_;
     output.bias = output.bias_half = zeros;
     output.low = clamp_of<T>(Activation::none).low;
@@ -268,7 +281,7 @@ class Strassen final : public ConvEngine<T> {
     strassen_kernels<T>().output(output);
     for (index_t half = 0; half < 2; ++half)
       for_each_stretch(band, t.out.w, [&](index_t row, index_t column, index_t pixels, index_t before) {
-        const BandSums<T> stretch{sums + half * output.y_half + before * lanes_, pixels * lanes_, lanes_, band.n,
+        const BandSums<T> stretch{sums + half * output.y_half + before * lanes_, pixels * lanes_, lanes_, n,
                                   half * out_half_ + oc, lanes_, row, 1, column, pixels};
         finish_band(stretch, this->bias_.data(), t.residual, activation, t.out);
       });
@@ -276,7 +289,7 @@ class Strassen final : public ConvEngine<T> {
 
   const index_t lanes_;
   const index_t in_half_, out_half_;  // channels
-  const index_t pairs_;               // of output blocks, in a half
+  const index_t vectors_;             // of output channels, in a half
   const T* const borrowed_;           // the caller's weights, which each run transforms; or null: then they are transformed in packed_
   AlignedArray<T> kept_;
   const T* const packed_;  // in kept_, or another's
