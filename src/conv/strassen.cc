@@ -3,6 +3,8 @@
 // seven products and their sums follow one another in L2. The left factors are made of the weights ahead. After Strassen
 // 1969, "Gaussian elimination is not optimal"; Huang et al. 2016, "Strassen's algorithm reloaded".
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -120,6 +122,9 @@ class Strassen final : public ConvEngine<T> {
   }
 
   double probe(const T* weight) const override {
+    // An infinite weight would spoil the output channel that it is added to.
+    const auto is_finite = [](T w) { return std::isfinite(w); };
+    if (!std::all_of(weight, weight + 4 * in_half_ * out_half_, is_finite)) return std::numeric_limits<double>::infinity();
     return probe_error<T>(this->geometry_, 2, weight, [&](const ConvGeometry& g, const auto& x, const auto& y) {
       Strassen(*this, g).run(x, nullptr, y);
     });
@@ -156,8 +161,9 @@ class Strassen final : public ConvEngine<T> {
     return std::max<index_t>(1, static_cast<index_t>(budget) / bytes / rows) * rows;
   }
 
-  // [pair of vectors][product][input channel of a half][vectors of the pair]
-  std::size_t packed_size() const { return static_cast<std::size_t>(kStrassenProducts * in_half_ * out_half_); }
+  // [pair of vectors][product][input channel of a half][vectors of the pair], then what each output channel was divided by.
+  index_t factors_size() const { return kStrassenProducts * in_half_ * out_half_; }
+  std::size_t packed_size() const { return static_cast<std::size_t>(factors_size() + 2 * out_half_); }
 
   int pair_vectors(index_t vector) const { return (vector | 1) < vectors_ ? 2 : 1; }
 
@@ -174,7 +180,9 @@ class Strassen final : public ConvEngine<T> {
                                        in_half_, order.data(), quarters + q * in_half_ * lanes_, lanes_);
       const auto quarter = [&](index_t q) { return quarters + q * in_half_ * lanes_; };
       T* to = packed + block / 2 * 2 * kStrassenProducts * in_half_ * lanes_ + block % 2 * lanes_;
-      strassen_kernels<T>().weight({quarter(0), quarter(1), quarter(2), quarter(3), in_half_, to, in_half_ * vectors * lanes_, vectors * lanes_});
+      T* scale = packed + factors_size() + block * lanes_;
+      strassen_kernels<T>().weight({quarter(0), quarter(1), quarter(2), quarter(3), in_half_, to, in_half_ * vectors * lanes_,
+                                    vectors * lanes_, scale, scale + out_half_});
     });
   }
 
@@ -253,6 +261,8 @@ class Strassen final : public ConvEngine<T> {
     output.m = m;
     output.m_stride = m_stride(pairs);
     output.pixels = band.pixels;
+    output.scale = t.weights + factors_size() + oc;
+    output.scale_half = output.scale + out_half_;
     if (t.out_in_place) {
       output.y = t.out.channel(n, oc) + band.first * t.out.sw;
       output.y_half = out_half_ / lanes_ * t.out.sb;

@@ -6,6 +6,10 @@
 //   m2 = w11 (x12 - x22)
 //
 //   y11 = m0 + m3 - m4 + m6    y12 = m2 + m4    y21 = m1 + m3    y22 = m0 - m1 + m2 + m5
+//
+// Weights of different output channels meet, so those of each are first divided by a power of two near the sum of their
+// absolute values: otherwise a channel would get rounding errors in proportion to its partner. After Ballard et al. 2016,
+// "Improving the numerical stability of fast matrix multiplication".
 #pragma once
 
 #include "simd/dispatch.h"
@@ -24,16 +28,17 @@ struct StrassenInput {
   index_t v_stride;  // from product to product; pairs are `lanes` apart
 };
 
-// The left factors, for `count` input channels of each half and one vector of output channels of each half.
+// The left factors, for one vector of output channels of each half.
 template <class T>
 struct StrassenWeight {
-  const T *w11, *w12, *w21, *w22;  // [count][lanes]
-  index_t count;
-  T* u;  // [product][count][u_row]
+  const T *w11, *w12, *w21, *w22;  // [channel][lanes]
+  index_t channels;                // of input, in each half
+  T* u;                            // [product][channel][u_row]
   index_t u_stride, u_row;
+  T *scale, *scale_half;  // what the weights were divided by
 };
 
-// The sums, for one vector of output channels of each half: y = min(max(sum + bias + residual, low), high).
+// The sums, for one vector of output channels of each half: y = min(max(sum * scale + bias + residual, low), high).
 template <class T>
 struct StrassenOutput {
   const T* m;  // [product][pair]
@@ -42,7 +47,7 @@ struct StrassenOutput {
   T* y;  // a vector of the upper half
   index_t y_half, y_stride;
   const T* residual;  // strides as y; null for none
-  const T *bias, *bias_half;  // a vector each
+  const T *scale, *scale_half, *bias, *bias_half;  // a vector each
   T low, high;
 };
 
