@@ -4,24 +4,25 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
-#include <numeric>
 #include <random>
 #include <vector>
 
 #include "fastconv/thread_pool.h"
+#include "kernels/gemm/gemm.h"
 
 namespace fastconv {
 namespace {
 
-template <class T>
-double dot(const T* x, const double* y, index_t count) {
-  constexpr index_t kSums = 8;  // side by side
-  double sums[kSums] = {};
-  index_t k = 0;
-  for (; k + kSums <= count; k += kSums)
-    for (index_t i = 0; i < kSums; ++i) sums[i] += double(x[k + i]) * y[k + i];
-  for (; k < count; ++k) sums[0] += double(x[k]) * y[k];
-  return std::accumulate(sums, sums + kSums, 0.0);
+// By the central limit: the same with every library.
+const std::vector<double>& gaussian_numbers() {
+  static const std::vector<double> numbers = [] {
+    std::minstd_rand random(1);
+    std::vector<double> sums(8191, -6.0);  // a prime, so that no size of image repeats them in step
+    for (double& sum : sums)
+      for (int i = 0; i < 12; ++i) sum += double(random()) / double(std::minstd_rand::max());
+    return sums;
+  }();
+  return numbers;
 }
 
 }  // namespace
@@ -34,7 +35,6 @@ template <class T>
 double probe_error(const ConvGeometry& given, index_t side, const T* weight,
                    const std::function<void(const ConvGeometry&, const TensorView<const T>&, const TensorView<T>&)>& run) {
   constexpr index_t kImages = 3;
-  constexpr index_t kGrain = 1024;
   constexpr double kConstant = 1.1, kTail = 2.5;
   ConvGeometry g = given;
   const index_t channels = g.group_in(), taps = g.taps(), products = channels * taps;
@@ -43,16 +43,28 @@ double probe_error(const ConvGeometry& given, index_t side, const T* weight,
   g.out_h = g.out_w = side;
   g.in_h = side + g.kernel_h - 1;
   g.in_w = side + g.kernel_w - 1;
-  // Sums of the absolute weights: of each pair of channels, of each input channel.
-  std::vector<double> pair_size(static_cast<std::size_t>(g.out_channels * channels)), size(static_cast<std::size_t>(g.in_channels));
-  parallel_for(
-      g.out_channels * channels,
-      [&](index_t pair) {
-        for (index_t tap = 0; tap < taps; ++tap) pair_size[pair] += std::abs(double(weight[pair * taps + tap]));
-      },
-      kGrain);
-  for (index_t oc = 0; oc < g.out_channels; ++oc)
-    for (index_t c = 0; c < channels; ++c) size[oc / g.group_out() * channels + c] += pair_size[oc * channels + c];
+  // Sums of the absolute weights of each input channel: of one output channel, of all.
+  const auto add_sizes = [&](index_t oc, index_t first, index_t end, double* sums) {
+    const T* w = weight + (oc * channels + first) * taps;
+    const index_t count = end - first;
+    if (taps == 1) {  // a loop that compilers vectorise
+      for (index_t i = 0; i < count; ++i) sums[i] += double(std::abs(w[i]));
+      return;
+    }
+    for (index_t i = 0; i < count; ++i) {
+      T sum = 0;
+      for (index_t tap = 0; tap < taps; ++tap) sum += std::abs(*w++);
+      sums[i] += double(sum);
+    }
+  };
+  std::vector<double> size(static_cast<std::size_t>(g.in_channels));
+  constexpr index_t kChannels = 64;  // of a task
+  const index_t chunks = ceil_div(channels, kChannels);
+  parallel_for(g.groups * chunks, [&](index_t task) {
+    const index_t group = task / chunks, first = task % chunks * kChannels, end = std::min(first + kChannels, channels);
+    for (index_t oc = group * g.group_out(); oc < (group + 1) * g.group_out(); ++oc)
+      add_sizes(oc, first, end, size.data() + group * channels + first);
+  });
   const auto deviation = [&](index_t image, index_t c) { return image == 0 ? 1 : size[c] > 0 ? 1 / size[c] : 0; };
   std::vector<double> mean(static_cast<std::size_t>(kImages * g.in_channels));  // of absolute values
   for (index_t image = 0; image < kImages; ++image)
@@ -62,16 +74,12 @@ double probe_error(const ConvGeometry& given, index_t side, const T* weight,
   std::vector<T> outputs(static_cast<std::size_t>(kImages * g.out_channels * g.out_h * g.out_w));
   const auto x = nchw_view(inputs.data(), kImages, g.in_channels, g.in_h, g.in_w);
   const auto y = nchw_view(outputs.data(), kImages, g.out_channels, g.out_h, g.out_w);
-  std::minstd_rand random(1);
-  const auto gaussian = [&] {  // by the central limit: the same numbers with every library
-    double sum = -6;
-    for (int i = 0; i < 12; ++i) sum += double(random()) / double(std::minstd_rand::max());
-    return sum;
-  };
+  const std::vector<double>& gaussian = gaussian_numbers();
+  std::size_t next = 0;
   for (index_t image = 0; image < kImages; ++image)
     for (index_t c = 0; c < g.in_channels; ++c)
-      for (index_t i = 0; i < g.in_h * g.in_w; ++i)
-        x.channel(image, c)[i] = static_cast<T>(image == 2 ? kConstant : gaussian() * deviation(image, c));
+      for (index_t i = 0; i < g.in_h * g.in_w; ++i, ++next)
+        x.channel(image, c)[i] = static_cast<T>(image == 2 ? kConstant : gaussian[next % gaussian.size()] * deviation(image, c));
   run(g, x, y);
 
   // What the diagonal sees of the images: [image][pixel][channel][tap].
@@ -85,16 +93,20 @@ double probe_error(const ConvGeometry& given, index_t side, const T* weight,
   std::vector<double> worst(static_cast<std::size_t>(g.out_channels));
   parallel_for(g.out_channels, [&](index_t oc) {
     const index_t first = oc / g.group_out() * channels;
+    std::vector<double> own_size(static_cast<std::size_t>(channels)), exact(static_cast<std::size_t>(kImages * side));
+    add_sizes(oc, 0, channels, own_size.data());
+    const std::vector<double> row(weight + oc * products, weight + (oc + 1) * products);
+    double scales[kImages];
+    gemm_kernels<double>().matrix_vector({mean.data() + first, g.in_channels, kImages, channels, own_size.data(), scales, 1});
+    gemm_kernels<double>().matrix_vector(
+        {windows.data() + first * taps, g.in_channels * taps, kImages * side, products, row.data(), exact.data(), 1});
     for (index_t image = 0; image < kImages; ++image) {
-      const double* means = mean.data() + image * g.in_channels + first;
-      const double scale = std::inner_product(means, means + channels, pair_size.data() + oc * channels, 0.0);
+      const double scale = scales[image];
       double error = 0;
-      for (index_t i = 0; i < side; ++i) {
-        const double* window = windows.data() + ((image * side + i) * g.in_channels + first) * taps;
-        const double exact = dot(weight + oc * products, window, products);
-        error = std::max(error, std::abs(y.channel(image, oc)[i * y.sh + i] - exact));
-      }
-      if (scale > 0) worst[oc] = std::max(worst[oc], (image == 2 ? 1 : kTail) * error / scale);
+      for (index_t i = 0; i < side; ++i)
+        error = std::max(error, std::abs(y.channel(image, oc)[i * y.sh + i] - exact[image * side + i]));
+      if (!std::isfinite(scale)) worst[oc] = std::numeric_limits<double>::infinity();  // weights that would spoil other outputs
+      else if (scale > 0) worst[oc] = std::max(worst[oc], (image == 2 ? 1 : kTail) * error / scale);
     }
   });
   return *std::max_element(worst.begin(), worst.end()) / (std::numeric_limits<T>::epsilon() / 2);
