@@ -77,13 +77,18 @@ class Strassen final : public ConvEngine<T> {
 
     const index_t threads = num_threads(), wanted = threads == 1 ? 1 : 3 * threads, pixels = g.out_h * g.out_w;
     const index_t pairs = ceil_div(pixels, 2), tiles = ceil_div(pairs, gemm_kernels<T>().max_rows);
+    const index_t most_parts = ceil_div(vectors_, 2);
     index_t bands = ceil_div(pairs, band_pairs());
-    // Enough tasks for every thread, as in direct convolution: bands of wide images, output channels of small ones.
-    if (t.x.n * bands < wanted && g.out_w >= kWide)
-      bands = std::max(bands, std::min(tiles, ceil_div(ceil_div(wanted, t.x.n), threads) * threads));
+    // Enough tasks for every thread, as in direct convolution: bands of wide images, output channels of small ones; both where
+    // that leaves too few.
+    const auto divide = [&](index_t others, index_t least) {
+      if (others * bands < least) bands = std::max(bands, std::min(tiles, ceil_div(ceil_div(least, others), threads) * threads));
+    };
+    if (g.out_w >= kWide) divide(t.x.n, wanted);
+    else divide(t.x.n * most_parts, threads);
     const index_t images = bands > 1 ? 1 : std::min(band_pairs() / pairs, ceil_div(t.x.n, threads));  // of one task
     const index_t units = ceil_div(t.x.n, images) * bands;
-    index_t parts = units >= wanted ? 1 : std::min(ceil_div(vectors_, 2), ceil_div(wanted, units));
+    index_t parts = units >= wanted ? 1 : std::min(most_parts, ceil_div(wanted, units));
     if (parts > threads) parts = parts / threads * threads;
     const Scratch ahead(borrowed_ ? packed_size() * sizeof(T) : 0);
     if (borrowed_) pack(borrowed_, ahead.as<T>());
