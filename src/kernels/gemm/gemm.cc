@@ -90,7 +90,7 @@ struct Tile {
     constexpr int kLine = 64 / sizeof(T);
     constexpr int kRead = kUnroll * Vectors * L / kLine;  // lines of B
     constexpr int kMost = Vectors == 1 ? kMaxSingleRows : kMaxRows;
-    constexpr int kFetched = Halves * Rows <= kMost / 2 ? kRead : kRead > 4 ? kRead / 4 : 1;  // few rows: all that they read
+    constexpr int kFetched = Halves * Rows <= kMost / 2 ? kRead : kRead > 2 ? kRead / 2 : 1;  // few rows: all that they read
     // Copies: the compiler would read t again after every product.
     const T* const first = t.a;
     const T* b = t.b;
