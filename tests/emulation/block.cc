@@ -4,13 +4,13 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <array>
 #include <bit>
 #include <cstdio>
 #include <deque>
 #include <memory>
 #include <set>
 #include <stdexcept>
-#include <utility>
 #include <vector>
 
 #include "emulation.h"
@@ -129,7 +129,7 @@ class Block {
 
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
-  std::vector<std::vector<std::pair<std::uint64_t, std::uint64_t>>> products_;  // descriptors, by warpgroup
+  std::vector<std::vector<std::array<std::uint64_t, 2>>> products_;  // descriptors, by warpgroup
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> free_;
   std::deque<Thread*> ready_;
@@ -327,8 +327,8 @@ void Block::wake(const std::uint64_t* mbarrier) {
 
 // The lanes of a warp, and the four warps of a warpgroup, give the same descriptors in the same order.
 void Block::check_warpgroup(std::uint64_t a, std::uint64_t b, const Site& site) {
-  const std::pair<std::uint64_t, std::uint64_t> mine(a, b);
-  const Gathered<std::pair<std::uint64_t, std::uint64_t>> all(0xffffffffu, mine, site);
+  const std::array<std::uint64_t, 2> mine{a, b};
+  const Gathered<std::array<std::uint64_t, 2>> all(0xffffffffu, mine, site);
   for (unsigned i = 0; i < kWarp; ++i)
     if (all[i] != mine) fail("wgmma: the lanes of a warp give different descriptors, at " + at(site));
   const unsigned group = current->number / (4 * kWarp);
