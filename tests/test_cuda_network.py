@@ -246,7 +246,7 @@ def test_steps_say_what_runs():
     assert [step["algorithm"] for step in steps if step["macs"]] == [
         "implicit_gemm", "implicit_gemm", "depthwise", "implicit_gemm"
     ]  # fmt: skip
-    assert set(steps[3]["rejected"]) == {"implicit_gemm", "winograd4"}
+    assert set(steps[3]["rejected"]) == {"implicit_gemm", "winograd4", "wgmma"}
     assert steps.total["macs"] == small().compile(X.shape).explain().total["macs"]
     profile = network.profile(X, 2)
     assert [step["op"] for step in profile] == [step["op"] for step in steps]

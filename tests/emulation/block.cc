@@ -518,10 +518,10 @@ void read_row(std::uint64_t descriptor, unsigned row, double* values, unsigned e
   if (swizzle != 1) trap("wgmma: only the 128-byte swizzle is emulated", site);
   if (base_offset != (start >> 7 & 7)) trap("wgmma: the swizzled pattern does not begin where the descriptor says", site);
   const unsigned origin = fastconv::cuda::shared_address(block.shared);
-  for (unsigned k = 0; k < 32; k += element_bytes) {
-    const unsigned linear = start + row / 8 * stride + row % 8 * 128 + k, address = linear ^ (linear >> 7 & 7) << 4;
-    if (address < origin || address + element_bytes > origin + block.shared_bytes) trap("wgmma: reads outside of the shared memory", site);
-    values[k / element_bytes] = convert(block.shared + (address - origin));
+  for (unsigned chunk = 0; chunk < 32; chunk += 16) {
+    const unsigned linear = start + row / 8 * stride + row % 8 * 128 + chunk, address = linear ^ (linear >> 7 & 7) << 4;
+    if (address < origin || address + 16 > origin + block.shared_bytes) trap("wgmma: reads outside of the shared memory", site);
+    for (unsigned i = 0; i < 16; i += element_bytes) *values++ = convert(block.shared + (address - origin) + i);
   }
 }
 
