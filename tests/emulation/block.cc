@@ -510,7 +510,7 @@ namespace {
 
 // A row's 32 bytes of a K-major operand with 128-byte swizzle: "Matrix descriptor format", "Canonical layouts".
 template <class Convert>
-void read_row(std::uint64_t descriptor, unsigned row, double* values, unsigned element_bytes, const Convert& convert, const Site& site) {
+void read_row(const Block& block, std::uint64_t descriptor, unsigned row, double* values, unsigned element_bytes, const Convert& convert, const Site& site) {
   const unsigned start = static_cast<unsigned>(descriptor & 0x3fff) << 4;  // bits 13 to 0
   const unsigned stride = static_cast<unsigned>(descriptor >> 32 & 0x3fff) << 4;            // 45 to 32: of groups of eight rows
   const unsigned base_offset = static_cast<unsigned>(descriptor >> 49 & 7);                 // 51 to 49
@@ -529,11 +529,12 @@ void read_row(std::uint64_t descriptor, unsigned row, double* values, unsigned e
 template <class Convert>
 void add_product(const Product& product, unsigned thread, float* d, unsigned element_bytes, const Convert& convert, const Site& site) {
   const unsigned row = thread / kWarp * 16 + thread % kWarp / 4, t = thread % 4, count = 32 / element_bytes;
+  const Block& here = block;
   double a[2][16], b[16];
-  for (unsigned half = 0; half < 2; ++half) read_row(product.a, row + 8 * half, a[half], element_bytes, convert, site);
+  for (unsigned half = 0; half < 2; ++half) read_row(here, product.a, row + 8 * half, a[half], element_bytes, convert, site);
   for (unsigned j = 0; j < static_cast<unsigned>(product.columns) / 8; ++j)
     for (unsigned i = 0; i < 2; ++i) {
-      read_row(product.b, 8 * j + 2 * t + i, b, element_bytes, convert, site);
+      read_row(here, product.b, 8 * j + 2 * t + i, b, element_bytes, convert, site);
       for (unsigned half = 0; half < 2; ++half) {
         double sum = d[4 * j + 2 * half + i];
         for (unsigned k = 0; k < count; ++k) sum += a[half][k] * b[k];

@@ -89,6 +89,7 @@ TEST(conv_fast_divide) {
     for (int i = 0; i < 500; ++i) values.push_back(static_cast<int>(random.below(kMax)));
     for (const int n : values) {
       CHECK(by.quotient(n) == n / divisor);
+      CHECK(by.quotient(static_cast<std::uint32_t>(n)) == static_cast<std::uint32_t>(n / divisor));
       CHECK(by.remainder(n, by.quotient(n)) == n % divisor);
     }
   }
