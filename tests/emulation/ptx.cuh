@@ -174,10 +174,13 @@ inline void tma_load_im2col(void* shared, const CUtensorMap* map, std::uint64_t*
   emulation::load_im2col(shared, map, barrier, {channel, w, h, n}, {column, row}, site);
 }
 
-inline void wgmma_fence(const emulation::Site site = emulation::Site::current()) { emulation::wgmma_fence(site); }
+template <int kSums>
+void wgmma_fence(float (&)[kSums], const emulation::Site site = emulation::Site::current()) {
+  emulation::wgmma_fence(site);
+}
 inline void wgmma_commit(const emulation::Site site = emulation::Site::current()) { emulation::wgmma_commit(site); }
-template <int kPending>
-void wgmma_wait(const emulation::Site site = emulation::Site::current()) {
+template <int kPending, int kSums>
+void wgmma_wait(float (&)[kSums], const emulation::Site site = emulation::Site::current()) {
   emulation::wgmma_wait(kPending, site);
 }
 template <int kSums>

@@ -78,6 +78,7 @@ __global__ void __launch_bounds__(kConsumers + 32, 2)
           if (++column == columns) column = 0, ++row;
         }
       }
+      __syncwarp();
     } else {
       const std::uint64_t x = matrix_descriptor(shared_address(shared) + warp / 4 * 64 * kSwizzleBytes);
       const std::uint64_t weights = matrix_descriptor(shared_address(shared) + kXBytes);
@@ -86,19 +87,19 @@ __global__ void __launch_bounds__(kConsumers + 32, 2)
 #pragma unroll 1
       for (int i = 0; i < a.index.k_tiles; ++i) {
         mbarrier_wait(&full[stage], parity);
-        wgmma_fence();
+        wgmma_fence(sum);
 #pragma unroll
         for (int step = 0; step < kSwizzleBytes / kStepBytes; ++step) {
           const int offset = (stage * kStageBytes<kN> + step * kStepBytes) >> 4;
           wgmma(T(), sum, x + offset, weights + offset);
         }
         wgmma_commit();
-        wgmma_wait<1>();  // the stage before has been read
+        wgmma_wait<1>(sum);  // the stage before has been read
         if (i > 0 && lane == 0) mbarrier_arrive(&empty[before]);
         before = stage;
         if (++stage == kStages<kN>) stage = 0, parity ^= 1;
       }
-      wgmma_wait<0>();
+      wgmma_wait<0>(sum);
     }
 
     __syncthreads();  // no stage is needed any more

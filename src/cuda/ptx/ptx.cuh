@@ -137,13 +137,24 @@ __device__ __forceinline__ void tma_load_im2col(void* shared, const CUtensorMap*
                : "memory");
 }
 
-// Before a warpgroup's first product, and after anything else has touched its sums.
-__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory"); }
+// No instruction, but the compiler moves nothing that touches d across.
+template <int kSums>
+__device__ __forceinline__ void pin(float (&d)[kSums]) {
+#pragma unroll
+  for (float& sum : d) asm volatile("" : "+f"(sum)::"memory");
+}
+// Before a warpgroup's first product, and after anything else has touched its sums d.
+template <int kSums>
+__device__ __forceinline__ void wgmma_fence(float (&d)[kSums]) {
+  pin(d);
+  asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory");
+}
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;\n" ::: "memory"); }
-// Waits until at most kPending of the committed groups are under way.
-template <int kPending>
-__device__ __forceinline__ void wgmma_wait() {
+// Waits until at most kPending of the committed groups, which add to d, are under way.
+template <int kPending, int kSums>
+__device__ __forceinline__ void wgmma_wait(float (&d)[kSums]) {
   asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(kPending) : "memory");
+  pin(d);
 }
 
 // d += a * b by a warpgroup: 64 x 2 kSums, from 32 bytes of each row of a and of each column of b, which descriptors place in

@@ -90,12 +90,12 @@ __global__ void multiply(const unsigned char* operands, float* y, Slip slip) {
   __syncthreads();
   float d[32];
   for (float& sum : d) sum = 1;
-  if (slip != Slip::fence) wgmma_fence();
+  if (slip != Slip::fence) wgmma_fence(d);
   const std::uint64_t a = kDescriptor | shared_address(shared) >> 4, b = a + (8192 >> 4);
   for (unsigned step = 0; step < 4; ++step) wgmma(__half(), d, a + 2 * step, b + 2 * step + (slip == Slip::descriptor ? threadIdx.x / 64 : 0));
   wgmma_commit();
   if (slip == Slip::touched) d[0] = 0;
-  if (slip != Slip::commit) wgmma_wait<0>();
+  if (slip != Slip::commit) wgmma_wait<0>(d);
   const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   for (unsigned i = 0; i < 32; ++i)
     y[(16 * warp + lane / 4 + 8 * (i / 2 % 2)) * 64 + 8 * (i / 4) + 2 * (lane % 4) + i % 2] = d[i];
