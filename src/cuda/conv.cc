@@ -1,6 +1,6 @@
 // Which kernel computes a convolution, in which tiles, and why. The layout of the weights depends on the shape of one image
-// alone, so that weights serve any batch; whether wgmma serves, tiles and parts of the sum depend on the batch as well. All of it
-// is predicted from counts of operations and bytes; nothing was timed.
+// alone, so that weights serve any batch; tiles, parts of the sum and the choice of wgmma depend on the batch as well. All of
+// it is predicted from counts of operations and bytes; nothing was timed.
 #include "cuda/conv.h"
 
 #include <algorithm>

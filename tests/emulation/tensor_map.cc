@@ -60,8 +60,8 @@ Content decode(const CUtensorMap* map, bool im2col, const Site& site) {
   return content;
 }
 
-// Rows of kRowBytes, one after the other, in shared memory. Swizzling exchanges bits 4 to 6 of an address for their sum, without
-// carries, with bits 7 to 9.
+// Rows of kRowBytes, one after the other, in shared memory. Swizzling adds bits 7 to 9 of an address to bits 4 to 6, without
+// carries.
 class Target {
  public:
   Target(const Content& content, void* shared, unsigned rows, std::uint64_t* barrier, const Site& site)

@@ -23,9 +23,9 @@ constexpr int kStages = 98304 / kStageBytes<kN>;
 template <int kN>
 constexpr std::size_t kSharedBytes = std::size_t{kStages<kN>} * kStageBytes<kN> + kPatternBytes - 128;
 
-// Rows of kSwizzleBytes from a shared address on, a multiple of kPatternBytes but for the steps along the rows. PTX ISA, "Matrix
-// descriptor format": the address, 1 where swizzled rows need no leading dimension, the distance of groups of eight rows, all
-// without their lowest four bits, and the swizzle of 128 bytes.
+// Rows of kSwizzleBytes from a shared address on, a multiple of kPatternBytes but for the steps along the rows. PTX ISA,
+// "Matrix descriptor format": the address and the distance of groups of eight rows, both without their lowest four bits; 1 for
+// the leading dimension, which swizzled rows do not need; 1 for the swizzle of 128 bytes.
 __device__ __forceinline__ std::uint64_t matrix_descriptor(unsigned address) {
   return (address & 0x3ffffu) >> 4 | std::uint64_t{1} << 16 | std::uint64_t{kPatternBytes >> 4} << 32 | std::uint64_t{1} << 62;
 }
