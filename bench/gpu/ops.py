@@ -145,7 +145,7 @@ def _differential(seeds: range) -> None:
         differential: Any = importlib.import_module("differential")
     except ImportError as error:
         raise Missing(str(error)) from error
-    differential.ALGORITHMS = ("implicit_gemm", "depthwise", "winograd4", "wgmma", "auto")
+    differential.ALGORITHMS = ("implicit_gemm", "depthwise", "winograd4", "auto")
     differential.EXACT_ALGORITHMS = ("implicit_gemm", "depthwise")
 
     def convolve(x: Any, *operands: Any, residual: Any, out: None, **options: Any) -> Any:
