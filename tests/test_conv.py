@@ -466,6 +466,7 @@ def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> Non
         ((1, 32, 20, 20), (32, 1, 3, 3), {"groups": 32}),
         ((1, 1, 20, 20), (4, 1, 5, 5), {}),
         ((3, 20, 20), (4, 3, 1, 1), {}),
+        ((2, 256, 9, 9), (192, 256, 1, 1), {"stride": 2}),
         ((2, 3, 20, 20), (4, 3, 3, 5), {"padding": "same"}),
     ]
     everything = {
@@ -473,6 +474,7 @@ def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> Non
         "im2col",
         "direct",
         "depthwise",
+        "strassen",
         "winograd2",
         "winograd4",
         "winograd6",
@@ -488,7 +490,8 @@ def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> Non
         for info in infos:
             assert info.workspace_bytes >= 0
             assert info.reason
-            expected = info.name if info.name.startswith("winograd") else "exact"
+            rounds_more = info.name.startswith(("winograd", "strassen"))
+            expected = info.name if rounds_more else "exact"
             assert info.error_class == expected
             y = fastconv.conv2d(x, weight, algorithm=info.name, accuracy=accuracy, **options)
             assert y.shape[-3] == weight_shape[0]
@@ -502,6 +505,7 @@ def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> Non
         if accuracy == "exact":
             assert all(info.error_class == "exact" for info in infos)
     assert fastconv.algorithms((1, 64, 56, 56), (64, 64, 3, 3), padding=1)[0].name == "winograd4"
+    assert fastconv.algorithms((1, 512, 14, 14), (256, 512, 1, 1))[0].name == "strassen"
     assert fastconv.algorithms((1, 64, 56, 56), (64, 1, 3, 3), groups=64)[0].name == "depthwise"
     assert fastconv.algorithms((1, 6, 56, 56), (6, 3, 3, 3), groups=2)[0].name == "direct"
 

@@ -49,6 +49,7 @@ HARD_DATA = {
         ((1, 64, 40, 40), (20, 64, 3, 3), {"padding": 1}),
         ((2, 512, 7, 7), (33, 512, 7, 7), {}),  # 25,088 products, a pixel
         ((1, 25088, 3, 3), (20, 25088, 1, 1), {}),
+        ((1, 512, 9, 9), (96, 512, 1, 1), {}),
         ((1, 40, 30, 30), (40, 1, 7, 7), {"groups": 40}),
     ],
 )
@@ -58,6 +59,11 @@ def test_error_bound(data: str, x_shape: Any, weight_shape: Any, options: Any) -
     exact, magnitude = exact_and_magnitude(x, weight, **options)
     for algorithm in served(x, weight, **options):
         error = np.abs(fastconv.conv2d(x, weight, algorithm=algorithm, **options) - exact)
+        if data == "many magnitudes" and algorithm == "strassen":
+            # It mixes channels: relative to the largest channel of all, as weights are scaled.
+            size = np.abs(weight).sum(axis=(1, 2, 3), dtype=np.float64).reshape(1, -1, 1, 1)
+            assert (error / size).max() <= 2e-6 * (magnitude / size).max()
+            continue
         allowed = 2e-5 if algorithm == "winograd6" else 2e-6
         # Where one product outweighs all others of its tile, F(4) amplifies its rounding beyond the
         # general bound, as its transforms are conditioned.
@@ -100,6 +106,53 @@ def test_prepared_convolutions_probe_their_weights(weights: str, channels: int, 
         assert repr(relu) == repr(prepared)
     exact, magnitude = exact_and_magnitude(x, weight, padding=1)
     assert (np.abs(prepared(x) - exact) / magnitude).max() <= 2e-6
+
+
+@pytest.mark.parametrize("weights", [name for name in FOLDED_WEIGHTS if "taps" not in name])
+@pytest.mark.parametrize(("channels", "out_channels"), [(128, 512), (512, 256)])
+def test_prepared_1x1_convolutions_probe_their_weights(
+    weights: str, channels: int, out_channels: int
+) -> None:
+    rng = np.random.default_rng(0)
+    shape = (out_channels, channels, 1, 1)
+    weight = FOLDED_WEIGHTS[weights](rng, shape).astype(np.float32)
+    for x in (rng.standard_normal((1, channels, 9, 9)), 3 + rng.random((1, channels, 9, 9))):
+        x = x.astype(np.float32)
+        prepared = fastconv.prepare_conv2d(weight, input_shape=x.shape)
+        if weights in ("output channels over six orders", "constant"):
+            assert "strassen" in repr(prepared)
+        if weights == "input channels over six orders":
+            assert "direct" in repr(prepared)
+        exact, magnitude = exact_and_magnitude(x, weight)
+        assert (np.abs(prepared(x) - exact) / magnitude).max() <= 2e-6
+
+
+def test_strassen_refuses_infinite_weights() -> None:
+    """They would spoil the output channel whose weights they are added to."""
+    weight = np.ones((256, 256, 1, 1), np.float32)
+    x = np.ones((1, 256, 8, 8), np.float32)
+    assert "strassen" in repr(fastconv.prepare_conv2d(weight, input_shape=x.shape))
+    weight[3, 5] = np.inf
+    prepared = fastconv.prepare_conv2d(weight, input_shape=x.shape)
+    assert "direct" in repr(prepared)
+    expected = fastconv.conv2d(x, weight, algorithm="reference")
+    np.testing.assert_array_equal(prepared(x), expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nonfinite_inputs_of_strassen(value: float) -> None:
+    """They reach the outputs that see them, and at most those of the neighbouring pixel."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 64, 7, 9)).astype(np.float32)
+    weight = rng.standard_normal((96, 64, 1, 1)).astype(np.float32)
+    for at in (0, 31, 62):  # the last pixel has no neighbour
+        spoilt = x.copy()
+        spoilt[1].reshape(64, -1)[40, at] = value
+        y = fastconv.conv2d(spoilt, weight, algorithm="strassen").reshape(2, 96, -1)
+        assert not np.isfinite(y[1, :, at]).any()
+        others = np.delete(y[1], [at, at ^ 1] if at < 62 else [at], axis=1)
+        assert np.isfinite(others).all()
+        assert np.isfinite(y[0]).all()
 
 
 def test_probe_rejects_winograd4() -> None:
@@ -257,6 +310,8 @@ def test_the_callers_mode_is_restored() -> None:
                 fastconv.conv2d(x, weight, algorithm=algorithm)
                 assert environment_is_intact(), algorithm
             fastconv.conv2d(x, depthwise, groups=32)
+            assert environment_is_intact()
+            fastconv.conv2d(x, weight[:, :, :1, :1], algorithm="strassen")
             assert environment_is_intact()
             fastconv.conv_transpose2d(x, weight, stride=2)
             fastconv.linear(x, weight[:, :30, 0, :1].repeat(10, 2)[:, 0].repeat(3, 1))

@@ -18,11 +18,12 @@ CORES = sorted(os.sched_getaffinity(0))
 LAYERS = {
     "3x3": {"x": (3, 48, 29, 31), "weight": (56, 48, 3, 3), "padding": 1},
     "1x1": {"x": (3, 120, 28, 28), "weight": (72, 120, 1, 1)},
+    "1x1, whole vectors": {"x": (3, 128, 30, 27), "weight": (160, 128, 1, 1)},
     "strided": {"x": (2, 24, 57, 55), "weight": (40, 24, 5, 5), "stride": 2, "padding": 2},
     "depthwise": {"x": (2, 90, 45, 47), "weight": (90, 1, 5, 5), "padding": 2, "groups": 90},
     "grouped": {"x": (2, 64, 29, 30), "weight": (96, 16, 3, 3), "padding": 1, "groups": 4},
 }
-ALGORITHMS = ("auto", "im2col", "direct", "winograd2", "winograd4", "depthwise")
+ALGORITHMS = ("auto", "im2col", "direct", "strassen", "winograd2", "winograd4", "depthwise")
 
 
 def layer(name, dtype):

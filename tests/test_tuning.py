@@ -91,7 +91,7 @@ def convolutions(network):
 
 
 SHAPE = (2, 20, 18, 18)
-ALGORITHMS = ("direct", "im2col", "winograd2", "winograd4", "depthwise")
+ALGORITHMS = ("direct", "im2col", "strassen", "winograd2", "winograd4", "depthwise")
 
 
 def test_another_algorithm_wins(conv, timer):
@@ -113,7 +113,7 @@ def test_another_algorithm_wins(conv, timer):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [a for a in ALGORITHMS if a != "strassen"])
 def test_candidates_agree(block, timer, algorithm, dtype):
     block = block.astype(dtype)
     x = draw(3, 3, 33, 29, dtype=dtype)
@@ -124,6 +124,19 @@ def test_candidates_agree(block, timer, algorithm, dtype):
     expected = block.astype(np.float64).eager(x.astype(np.float64))
     tolerance = 1e-4 if dtype == np.float32 else 1e-11
     np.testing.assert_allclose(network(x), expected, rtol=0, atol=tolerance)
+
+
+def test_strassen_is_a_candidate(timer):
+    conv = nn.Conv2d(64, 96, 1)
+    x = draw(2, 64, 9, 9)
+    timer(strassen=0.5)
+    network = conv.compile(x.shape, autotune=True)
+    (step,) = convolutions(network)
+    assert step["algorithm"] == step["error_class"] == "strassen"
+    expected = conv.astype(np.float64).eager(x.astype(np.float64))
+    np.testing.assert_allclose(network(x), expected, rtol=0, atol=1e-5)
+    (step,) = convolutions(conv.compile(x.shape, accuracy="exact", autotune=True))
+    assert step["rejected"]["strassen"] == "is not exact"
 
 
 def test_the_rule_stays_unless_another_is_clearly_faster(conv, timer):

@@ -12,7 +12,7 @@
 
 namespace fastconv {
 
-enum class Algorithm : std::uint8_t { automatic, reference, im2col, direct, depthwise, winograd, winograd2, winograd4, winograd6 };
+enum class Algorithm : std::uint8_t { automatic, reference, im2col, direct, depthwise, strassen, winograd, winograd2, winograd4, winograd6 };
 enum class Accuracy : std::uint8_t { fast, exact };
 
 const char* algorithm_name(Algorithm algorithm);  // "auto", "reference", ...

@@ -29,8 +29,8 @@ inline Activation parse_activation(const std::string& word) {
 
 inline Algorithm parse_algorithm(const std::string& word) {
   return parse_word<Algorithm>(word, "algorithm",
-                               std::array{"auto", "reference", "im2col", "direct", "depthwise", "winograd",
-                                          "winograd2", "winograd4", "winograd6"});
+                               std::array{"auto", "reference", "im2col", "direct", "depthwise", "strassen",
+                                          "winograd", "winograd2", "winograd4", "winograd6"});
 }
 
 inline Accuracy parse_accuracy(const std::string& word) {

@@ -51,6 +51,9 @@ template <class T>
 std::unique_ptr<ConvEngine<T>> make_grouped(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_depthwise(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
+// 1x1.
+template <class T>
+std::unique_ptr<ConvEngine<T>> make_strassen(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 // `tile` is the output tile's side: 2, 4 or 6.
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_winograd(const ConvGeometry&, const ConvOptions&, int tile, const T* weight, const T* bias);

@@ -57,7 +57,7 @@ void check_padding(std::array<index_t, 4> padding) {
 
 const char* algorithm_name(Algorithm algorithm) {
   constexpr const char* names[] = {"auto",     "reference", "im2col",    "direct",   "depthwise",
-                                   "winograd", "winograd2", "winograd4", "winograd6"};
+                                   "strassen", "winograd", "winograd2", "winograd4", "winograd6"};
   return names[static_cast<int>(algorithm)];
 }
 

@@ -58,6 +58,13 @@ std::string obstacle(const ConvGeometry& g, Algorithm algorithm, Accuracy accura
       if (halo_size(g, algorithm) * std::max(16.0, double(g.group_in())) > kMaxHaloElements)
         return "would pack the whole dilated window with its zeros, which is too large";
       break;
+    case Algorithm::strassen:
+      if (g.taps() != 1) return "needs a 1x1 kernel";
+      if (g.groups != 1) return "needs groups == 1";
+      if (g.pad_top != 0 || g.pad_bottom != 0 || g.pad_left != 0 || g.pad_right != 0) return "needs padding 0";
+      if (g.in_channels % 32 != 0 || g.out_channels % 32 != 0) return "needs multiples of 32 channels, of input and of output";
+      if (accuracy == Accuracy::exact) return "is not exact";
+      break;
     case Algorithm::winograd:
     case Algorithm::winograd2:
     case Algorithm::winograd4:
@@ -78,6 +85,14 @@ Algorithm winograd_tile(const ConvGeometry& g, const ConvOptions& options) {
   return std::min(g.out_h, g.out_w) > (options.borrow_weights ? 14 : 7) ? Algorithm::winograd4 : Algorithm::winograd2;
 }
 
+// Its additions grow with the channels of input and of output, what they save with their product; its weights, 7/4 as large,
+// must repay their transformation.
+bool strassen_pays(const ConvGeometry& g, const ConvOptions& options) {
+  constexpr index_t kHarmonicMean = 192, kPixels = 49;
+  return obstacle(g, Algorithm::strassen, options.accuracy).empty() && !options.borrow_weights && g.out_h * g.out_w >= kPixels &&
+         2 * g.in_channels * g.out_channels >= kHarmonicMean * (g.in_channels + g.out_channels);
+}
+
 // The rule behind "auto"; docs/performance.md has the measurements it rests on.
 Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
   const index_t pixels = g.out_h * g.out_w;
@@ -91,6 +106,7 @@ Choice rule(const ConvGeometry& g, const ConvOptions& options, index_t lanes) {
   if (obstacle(g, Algorithm::winograd, options.accuracy).empty() && g.group_in() >= 16 && g.group_out() >= 16 &&
       std::min(g.out_h, g.out_w) >= least)
     return {winograd_tile(g, options), "3x3, stride 1, 16 channels or more"};
+  if (strassen_pays(g, options)) return {Algorithm::strassen, "1x1, many channels: seven products instead of eight"};
   if (options.nchw && pixels <= 4) return {Algorithm::im2col, "hardly any pixels: a product of matrix and vector"};
   if (options.nchw && g.groups == 1 && 2 * g.out_channels <= lanes && pixels >= lanes)
     return {Algorithm::im2col, "few output channels: vectors of pixels are fuller"};
@@ -117,6 +133,7 @@ std::unique_ptr<ConvEngine<T>> make_engine(Algorithm algorithm, const ConvGeomet
     case Algorithm::reference: return make_reference(g, o, weight, bias);
     case Algorithm::im2col: return make_im2col(g, o, weight, bias);
     case Algorithm::depthwise: return make_depthwise(g, o, weight, bias);
+    case Algorithm::strassen: return make_strassen(g, o, weight, bias);
     case Algorithm::winograd2: return make_winograd(g, o, 2, weight, bias);
     case Algorithm::winograd4: return make_winograd(g, o, 4, weight, bias);
     case Algorithm::winograd6: return make_winograd(g, o, 6, weight, bias);
@@ -134,8 +151,8 @@ std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOpti
   if (!weight) throw std::bad_alloc();
   ConvOptions borrowed = options;
   borrowed.borrow_weights = true;
-  for (const Algorithm a : {Algorithm::depthwise, Algorithm::winograd4, Algorithm::winograd2, Algorithm::direct, Algorithm::im2col,
-                            Algorithm::winograd6, Algorithm::reference}) {
+  for (const Algorithm a : {Algorithm::depthwise, Algorithm::strassen, Algorithm::winograd4, Algorithm::winograd2, Algorithm::direct,
+                            Algorithm::im2col, Algorithm::winograd6, Algorithm::reference}) {
     AlgorithmInfo info{a, true, obstacle(g, a, options.accuracy), 0, "exact"};
     info.available = info.reason.empty();
     if (info.available) {

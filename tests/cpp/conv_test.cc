@@ -214,6 +214,22 @@ TEST(conv2d_winograd_on_blocked_views) {
   }
 }
 
+TEST(conv2d_strassen_on_every_layout) {
+  Random random(10);
+  for (int repeat = 0; repeat < 60; ++repeat) {
+    const index_t in = 32 * random.between(1, 5), out = 32 * random.between(1, 5);
+    const std::array<index_t, 2> stride{random.between(1, 2), random.between(1, 3)};
+    Case test = random_case(
+        geometry({1, in, random.between(1, 12), random.between(1, 12)}, {out, in, 1, 1}, stride, {}, {1, 1}, 1), random);
+    if (random.coin()) test.n = 5;  // several images a task
+    check_both(test, Algorithm::strassen, random);
+  }
+  // Several bands and parts of the reduction.
+  const Case large{geometry({2, 320, 31, 33}, {96, 320, 1, 1}, {1, 1}, {}, {1, 1}, 1), Layout::blocked, Layout::blocked, Layout::blocked, 2,
+                   true, true, true, Activation::relu};
+  check_both(large, Algorithm::strassen, random);
+}
+
 TEST(conv2d_with_several_parts_of_the_reduction) {
   // More than 512 products: partial sums join in memory, which a residual that is the output must survive.
   Random random(5);
@@ -287,7 +303,7 @@ TEST(conv2d_refuses_views_of_other_sizes) {
 TEST(conv2d_refuses_what_an_algorithm_cannot_serve) {
   const std::vector<float> weight(4 * 3 * 25);
   const ConvGeometry g = geometry({1, 3, 8, 8}, {4, 3, 5, 5}, {1, 1}, {}, {1, 1}, 1);
-  for (const Algorithm a : {Algorithm::depthwise, Algorithm::winograd, Algorithm::winograd2, Algorithm::winograd4, Algorithm::winograd6}) {
+  for (const Algorithm a : {Algorithm::depthwise, Algorithm::strassen, Algorithm::winograd, Algorithm::winograd2, Algorithm::winograd4, Algorithm::winograd6}) {
     ConvOptions options;
     options.algorithm = a;
     CHECK_THROWS(Conv2d<float>(g, options, weight.data(), nullptr), std::invalid_argument);

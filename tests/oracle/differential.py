@@ -31,7 +31,9 @@ ACTIVATIONS = {
     "tanh": torch.tanh,
 }
 EXACT_ALGORITHMS = ("reference", "im2col", "direct", "depthwise")
-ALGORITHMS = (*EXACT_ALGORITHMS, "winograd2", "winograd4", "winograd6", "winograd", "auto")
+ALGORITHMS = (
+    *EXACT_ALGORITHMS, "strassen", "winograd2", "winograd4", "winograd6", "winograd", "auto",
+)  # fmt: skip
 
 # |y - y_exact| over max over the channel of (|x| * |w| + |bias| + |residual|), in float32.
 BOUND = {"winograd6": 2e-5}

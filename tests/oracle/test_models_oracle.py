@@ -88,8 +88,9 @@ def test_model_equals_torchvision(name):
 
 
 @pytest.mark.slow
-def test_model_equals_torchvision_at_full_size():
-    check(theirs("resnet50"), create("resnet50"), 224)
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "convnext_tiny"])
+def test_model_equals_torchvision_at_full_size(name):
+    check(theirs(name), create(name), 224)
 
 
 def test_width_multiplier_equals_torchvision():

@@ -19,7 +19,7 @@ examples:
   fastconv explain efficientnet_b0 --autotune --json
 
 The model's weights are random. MACs are the multiply-accumulates of the definition, of which
-Winograd algorithms do only a part: they may pass 100% of the peak.
+Winograd and Strassen do only a part: they may pass 100% of the peak.
 """
 
 

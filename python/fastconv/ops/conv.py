@@ -31,6 +31,7 @@ ALGORITHMS = (
     "im2col",
     "direct",
     "depthwise",
+    "strassen",
     "winograd",
     "winograd2",
     "winograd4",
@@ -153,8 +154,8 @@ def conv2d(
     algorithm : str
         ``"auto"``, or one of those that `fastconv.algorithms` lists.
     accuracy : {"fast", "exact"}
-        ``"exact"`` never uses Winograd and never flushes subnormals; its bits do not depend on the
-        batch.
+        ``"exact"`` uses neither Winograd nor Strassen's algorithm and never flushes subnormals;
+        its bits do not depend on the batch.
     out : ndarray, optional
         Where to put the result; may be `residual` itself.
     device : {"cpu", "cuda", "cuda:N"}, optional
@@ -605,8 +606,8 @@ class AlgorithmInfo(NamedTuple):
     workspace_bytes : int
         Scratch memory of each thread while it runs, or of the device.
     error_class : str
-        ``"exact"`` (integer-valued data give exact results), ``"winograd2"``, ``"winograd4"``,
-        ``"winograd6"`` or ``"3xtf32"`` (see docs/accuracy.md).
+        ``"exact"`` (integer-valued data give exact results), ``"strassen"``, ``"winograd2"``,
+        ``"winograd4"``, ``"winograd6"`` or ``"3xtf32"`` (see docs/accuracy.md).
     reason : str
         What speaks for it, or where it stands in the order.
 
@@ -640,8 +641,9 @@ def algorithms(
 
     So do `prepare_conv2d` and networks, unless the weights would make its rounding errors too
     large. `conv2d` itself, which packs the weights in the call, takes the smaller Winograd tile
-    where the output has at most 14 rows or columns, and none at 7, as there it would not pay; and
-    ``"im2col"`` for 1x1 of stride 1 with 256 channels or more, where the others take ``"direct"``.
+    where the output has at most 14 rows or columns, and none at 7, as there it would not pay;
+    and ``"im2col"`` or ``"direct"`` for 1x1 of many channels, where the others take
+    ``"strassen"`` or ``"direct"``.
 
     Parameters
     ----------

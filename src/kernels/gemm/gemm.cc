@@ -78,7 +78,7 @@ struct Tile {
   __attribute__((always_inline)) void multiply(const GemmTile<T>& t) {
     constexpr int kUnroll = 4;
     constexpr int kLine = 64 / sizeof(T);
-    constexpr int kFetched = Halves * Rows <= kMaxRows / 2 ? kUnroll * Vectors * L / kLine : 2;  // few rows: all that they read
+    constexpr int kFetched = Halves * Rows <= kMaxRows / 2 ? kUnroll * Vectors * L / kLine : 4;  // few rows: all that they read
     const T* b = t.b;
     const index_t* offset = t.offsets;
     const T* next = t.prefetch;

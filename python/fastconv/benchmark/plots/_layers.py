@@ -16,6 +16,7 @@ _MARKERS = {
     "depthwise": "v",
 }
 _COLOURS = {
+    "strassen": "tab:pink",
     "winograd2": "tab:cyan",
     "winograd4": "tab:blue",
     "winograd6": "tab:purple",
