@@ -52,9 +52,11 @@ CUresult finish(CUtensorMap* map, const Content& content) {
   return CUDA_SUCCESS;
 }
 
-Content decode(const CUtensorMap* map, bool im2col, const Site& site) {
+Content decode(const CUtensorMap* map, bool im2col, const void* shared, const std::uint64_t* barrier, const Site& site) {
   Content content;
   std::memcpy(&content, map, sizeof content);
+  if (fastconv::cuda::shared_address(shared) % kRowBytes != 0) trap("cp.async.bulk.tensor: the target is not aligned to 128 bytes", site);
+  check_mbarrier(barrier, site);
   if (content.magic != kMagic) trap("cp.async.bulk.tensor: no tensor map", site);
   if (content.im2col != im2col) trap("cp.async.bulk.tensor: a tensor map of the other mode", site);
   return content;
@@ -67,9 +69,7 @@ class Target {
   Target(const Content& content, void* shared, unsigned rows, std::uint64_t* barrier, const Site& site)
       : content_(content), shared_(static_cast<unsigned char*>(shared)), barrier_(barrier), site_(site),
         bytes_(rows * kRowBytes) {
-    if (fastconv::cuda::shared_address(shared) % kRowBytes != 0) trap("cp.async.bulk.tensor: the target is not aligned to 128 bytes", site);
     check_shared(shared, bytes_.size(), site);
-    check_mbarrier(barrier, site);
   }
 
   // Row `row` has the elements from `first` on of those at `from`, and zeros beside them; null: nothing but zeros.
@@ -116,7 +116,7 @@ bool inside(std::int64_t at, std::uint64_t size) { return at >= 0 && at < static
 }  // namespace
 
 void load_tile(void* shared, const CUtensorMap* map, std::uint64_t* barrier, const int (&at)[3], const Site& site) {
-  const Content c = decode(map, false, site);
+  const Content c = decode(map, false, shared, barrier, site);
   if (c.rank != 3) trap("cp.async.bulk.tensor.3d: a tensor map of another rank", site);
   Target target(c, shared, unsigned{c.box[1]} * c.box[2], barrier, site);
   for (unsigned z = 0; z < c.box[2]; ++z)
@@ -132,7 +132,7 @@ void load_tile(void* shared, const CUtensorMap* map, std::uint64_t* barrier, con
 
 void load_im2col(void* shared, const CUtensorMap* map, std::uint64_t* barrier, const int (&at)[4], const int (&offset)[2],
                  const Site& site) {
-  const Content c = decode(map, true, site);
+  const Content c = decode(map, true, shared, barrier, site);
   std::int64_t first[2], last[2], place[] = {at[1], at[2], at[3]};
   for (int d = 0; d < 2; ++d) {
     first[d] = c.lower[d];
