@@ -66,6 +66,10 @@ if(FASTCONV_CUDA_LIBRARY STREQUAL "fastconv_cuda")
   add_library(fastconv_cuda STATIC ${FASTCONV_CUDA_SOURCES})
   target_include_directories(fastconv_cuda PUBLIC include src src/cuda/ptx)
   set_target_properties(fastconv_cuda PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden)
+  # 9.0 without the "a" lacks the kernels with wgmma.
+  if(FASTCONV_CUDA_ARCHITECTURES MATCHES "90a")
+    target_compile_definitions(fastconv_cuda PRIVATE FASTCONV_SM90A)
+  endif()
   list(JOIN FASTCONV_WARNINGS "," host_warnings)
   target_compile_options(fastconv_cuda PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:${FASTCONV_WARNINGS}>

@@ -237,6 +237,43 @@ def test_many_threads_at_once():
             np.testing.assert_array_equal(a, b)
 
 
+def test_large_batches_take_wgmma_on_a_device_that_has_it(run_source):
+    """Captured, too: a graph has tensor maps of the addresses it was captured with, which stay."""
+    if fastconv.show_config("dict")["cuda"]["architectures"] != "emulated":
+        pytest.skip("the device is what it is")
+    source = """
+        import numpy as np
+        import fastconv
+        from fastconv import nn
+
+        class Block(nn.Module):
+            input_ndim = 4
+
+            def __init__(self):
+                self.first = nn.Conv2d(32, 64, 1)
+                self.second = nn.Conv2d(64, 48, (1, 3), (2, 1), (0, 1))
+
+            def forward(self, x):
+                return self.second(fastconv.relu(self.first(x)))
+
+        rng = np.random.default_rng(0)
+        block = Block()
+        block.load_state_dict({
+            name: rng.integers(-2, 3, array.shape).astype(np.float32)
+            for name, array in block.state_dict().items()
+        })
+        x = rng.integers(-2, 3, (6, 32, 58, 100)).astype(np.float32)
+        expected = block(x)
+        for batch, algorithm in ((6, "wgmma"), (1, "implicit_gemm")):
+            network = block.compile((batch, *x.shape[1:]), device="cuda", precision="tf32")
+            steps = [step["algorithm"] for step in network.explain() if step["macs"]]
+            assert steps == [algorithm] * 2, steps
+            for _ in range(3):
+                np.testing.assert_array_equal(network(x[-batch:]), expected[-batch:])
+    """
+    run_source(source, FASTCONV_EMULATION_CAPABILITY="9.0")
+
+
 def test_steps_say_what_runs():
     network = small().compile(X.shape, device="cuda")
     steps = network.explain()
@@ -246,7 +283,7 @@ def test_steps_say_what_runs():
     assert [step["algorithm"] for step in steps if step["macs"]] == [
         "implicit_gemm", "implicit_gemm", "depthwise", "implicit_gemm"
     ]  # fmt: skip
-    assert set(steps[3]["rejected"]) == {"implicit_gemm", "winograd4"}
+    assert set(steps[3]["rejected"]) == {"implicit_gemm", "winograd4", "wgmma"}
     assert steps.total["macs"] == small().compile(X.shape).explain().total["macs"]
     profile = network.profile(X, 2)
     assert [step["op"] for step in profile] == [step["op"] for step in steps]

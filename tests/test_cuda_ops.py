@@ -264,7 +264,8 @@ def test_arrays_of_other_libraries(kind):
         (
             lambda x, d: fastconv.conv2d(d, W, algorithm="im2col"),
             ValueError,
-            "algorithm must be one of auto, implicit_gemm, depthwise, winograd4 on device='cuda'",
+            "algorithm must be one of auto, implicit_gemm, depthwise, winograd4, wgmma on "
+            "device='cuda'",
         ),
         (
             lambda x, d: fastconv.conv2d(d, W, algorithm="depthwise"),

@@ -101,6 +101,15 @@ def test_items_that_break_end_nothing_but_their_process(run_items):
     assert "libraries print" in log
 
 
+def test_both_kernels_are_timed_where_both_serve():
+    rivals = load("layers")._rivals
+    both = ["wgmma", "implicit_gemm", "depthwise"]
+    assert rivals(both, "wgmma: fills the device") == ["implicit_gemm"]
+    assert rivals(both, "implicit_gemm: too few tiles") == ["wgmma"]
+    assert rivals(both, "depthwise: bound by memory") == []
+    assert rivals(["implicit_gemm"], "implicit_gemm: serves any convolution") == []
+
+
 def test_what_is_done_is_left_out(run_items):
     results, _, _ = run_items(["good"], quick=True)
     assert list(results) == ["wrong"]

@@ -1,7 +1,8 @@
 // Times convolution kernels alone: launches in one captured graph, between two events. Reads lines, answers each with one:
 //
-//   layer PRECISION N C H W O KH KW SH SW PH PW DH DW GROUPS CALLS  ->  SETS, bytes of all sets, and the algorithm, with its reason
-//   time REPLAYS                                                    ->  seconds of one call, on average
+//   layer PRECISION N C H W O KH KW SH SW PH PW DH DW GROUPS CALLS [ALGORITHM]
+//                 ->  SETS, bytes of all sets, the algorithms that could serve, and the one that does, with its reason
+//   time REPLAYS  ->  seconds of one call, on average
 //
 // Calls take turns among as many sets of input, weights and output as do not fit the L2 cache together. No bias, no activation.
 #include <cuda_bf16.h>
@@ -12,6 +13,7 @@
 #include <cmath>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <string>
@@ -43,8 +45,8 @@ std::vector<float> normal(index_t count, double deviation) {
 template <class T>
 class LayerOf final : public Layer {
  public:
-  LayerOf(const ConvGeometry& g, index_t batch, Precision precision, int calls)
-      : calls_(calls), plan_(plan_conv(g, batch, precision, device_limits(kDevice))) {
+  LayerOf(const ConvGeometry& g, index_t batch, Precision precision, int calls, std::optional<ConvAlgorithm> algorithm)
+      : calls_(calls), plan_(plan_conv(g, batch, precision, device_limits(kDevice), algorithm)) {
     const index_t taps_in = g.group_in() * g.taps();
     const std::vector<float> weight = normal(g.out_channels * taps_in, 1 / std::sqrt(static_cast<double>(taps_in)));
     const std::vector<std::byte> packed = pack_weights(plan_, weight.data(), nullptr);
@@ -72,7 +74,11 @@ class LayerOf final : public Layer {
   }
 
   std::string describe() const override {
-    return std::to_string(sets_.size()) + " " + std::to_string(bytes_) + " " + algorithm_name(plan_.algorithm) + ": " + plan_.reason;
+    std::string serving;
+    for (const CudaAlgorithmInfo& info : conv_algorithms(plan_.geometry, plan_.batch, plan_.precision, device_limits(kDevice)))
+      if (info.available) serving += (serving.empty() ? "" : ",") + std::string(algorithm_name(info.algorithm));
+    return std::to_string(sets_.size()) + " " + std::to_string(bytes_) + " " + serving + " " + algorithm_name(plan_.algorithm) + ": " +
+           plan_.reason;
   }
 
   double time(int replays) override {
@@ -116,13 +122,16 @@ std::unique_ptr<Layer> read_layer(std::istream& line) {
   line >> precision >> x[0] >> x[1] >> x[2] >> x[3] >> weight[0] >> weight[2] >> weight[3] >> stride[0] >> stride[1] >> padding[0] >>
       padding[1] >> dilation[0] >> dilation[1] >> groups >> calls;
   if (!line || groups < 1 || calls < 1) throw std::invalid_argument("not a layer");
+  std::string name;
+  line >> name;
+  const auto algorithm = parse_algorithm(name);  // none: the rule's
   weight[1] = x[1] / groups;
   const Padding sides{Padding::Mode::explicit_sizes, padding[0], padding[0], padding[1], padding[1]};
   const ConvGeometry g = conv_geometry(x, weight, stride, sides, dilation, groups);
-  if (precision == "fp32") return std::make_unique<LayerOf<float>>(g, x[0], Precision::fp32, calls);
-  if (precision == "tf32") return std::make_unique<LayerOf<float>>(g, x[0], Precision::tf32, calls);
-  if (precision == "fp16") return std::make_unique<LayerOf<__half>>(g, x[0], Precision::fp16, calls);
-  if (precision == "bf16") return std::make_unique<LayerOf<__nv_bfloat16>>(g, x[0], Precision::bf16, calls);
+  if (precision == "fp32") return std::make_unique<LayerOf<float>>(g, x[0], Precision::fp32, calls, algorithm);
+  if (precision == "tf32") return std::make_unique<LayerOf<float>>(g, x[0], Precision::tf32, calls, algorithm);
+  if (precision == "fp16") return std::make_unique<LayerOf<__half>>(g, x[0], Precision::fp16, calls, algorithm);
+  if (precision == "bf16") return std::make_unique<LayerOf<__nv_bfloat16>>(g, x[0], Precision::bf16, calls, algorithm);
   throw std::invalid_argument("not a precision");
 }
 

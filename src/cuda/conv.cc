@@ -1,6 +1,6 @@
-// Which kernel computes a convolution, in which tiles, and why. The kernel and the layout of the weights depend on the shape
-// of one image alone, so that weights serve any batch; tiles and parts of the sum depend on the batch as well. All of it is
-// predicted from counts of operations and bytes; nothing was timed.
+// Which kernel computes a convolution, in which tiles, and why. The layout of the weights depends on the shape of one image
+// alone, so that weights serve any batch; tiles, parts of the sum and the choice of wgmma depend on the batch as well. All of
+// it is predicted from counts of operations and bytes; nothing was timed.
 #include "cuda/conv.h"
 
 #include <algorithm>
@@ -8,12 +8,13 @@
 
 #include "conv/transpose.h"
 #include "cuda/conv_gemm.h"
+#include "cuda/tensor_map.h"
 #include "fastconv/error.h"
 
 namespace fastconv::cuda {
 namespace {
 
-constexpr const char* kAlgorithmNames[] = {"implicit_gemm", "depthwise", "winograd4"};
+constexpr const char* kAlgorithmNames[] = {"implicit_gemm", "depthwise", "winograd4", "wgmma"};
 constexpr const char* kPrecisionNames[] = {"fp32", "tf32", "fp16", "bf16"};
 constexpr index_t kLargest = index_t{1} << 30;
 
@@ -41,13 +42,51 @@ bool wants_split_tf32(const ConvGeometry& g) {
   return channels % 4 == 0 && k >= 64 && k <= kLongestSplitSum && combined * g.group_out() >= 32;
 }
 
-Verdict judge(const ConvGeometry& g, Precision precision, ConvAlgorithm algorithm, Accuracy accuracy) {
+// What decides between wgmma and mma.sync, to be corrected when both have been timed: on Hopper mma.sync reaches about 5/8 of
+// wgmma's rate (Luo et al. 2024, "Benchmarking and dissecting the Nvidia Hopper GPU architecture via microbenchmarking").
+constexpr double kMmaOfWgmma = 5 / 8.;
+
+struct WgmmaTiling {
+  int tile = 0;
+  index_t blocks = 0;
+  double filled = 0;  // of a block's products, those that are asked for
+};
+WgmmaTiling choose_wgmma_tiling(const ConvGeometry& g, index_t batch, int element_bytes, const Limits& limits) {
+  const index_t elements = kSwizzleBytes / element_bytes, rows = batch * g.out_h * g.out_w;
+  WgmmaTiling best;
+  double least = 0;
+  for (int t = 0; t < static_cast<int>(std::size(kWgmmaTiles)); ++t) {
+    const GemmTile& tile = kWgmmaTiles[t];
+    const index_t across = ceil_div(g.out_channels, tile.n), blocks = ceil_div(rows, tile.m) * across;
+    const double clocks = static_cast<double>(ceil_div(blocks, limits.multiprocessors) * tile.n) / tile.efficiency;
+    if (t > 0 && clocks >= least) continue;
+    least = clocks;
+    best = {t, blocks,
+            static_cast<double>(g.in_channels * g.out_channels) /
+                static_cast<double>(ceil_div(g.in_channels, elements) * elements * across * tile.n)};
+  }
+  return best;
+}
+
+Verdict judge_wgmma(const ConvGeometry& g, index_t batch, Precision precision, const Limits& limits) {
+  if (!limits.wgmma) return {false, 0, "needs a device of compute capability 9.0, and a build for it (90a)"};
+  if (precision == Precision::fp32) return {false, 0, "is for precision tf32, fp16 and bf16"};
+  const int element_bytes = precision == Precision::tf32 ? 4 : 2;
+  if (const char* limit = im2col_limit(g, element_bytes)) return {false, 0, limit};
+  const WgmmaTiling tiling = choose_wgmma_tiling(g, batch, element_bytes, limits);
+  if (tiling.blocks < limits.multiprocessors) return {true, 0, "too few tiles to fill the device (predicted)"};
+  if (tiling.filled <= kMmaOfWgmma) return {true, 0, "too few channels to fill its tiles (predicted)"};
+  return {true, 2, "TMA and wgmma, with tiles for all multiprocessors (predicted)"};
+}
+
+Verdict judge(const ConvGeometry& g, index_t batch, Precision precision, const Limits& limits, ConvAlgorithm algorithm, Accuracy accuracy) {
   switch (algorithm) {
     case ConvAlgorithm::implicit_gemm: return {true, 1, "serves any convolution"};
     case ConvAlgorithm::depthwise:
       if (g.groups != g.in_channels) return {false, 0, "needs groups == in_channels"};
       if (g.groups == 1) return {true, 0, "one channel only: nothing to share between the channels of a block"};
       return {true, 3, "each output channel reads one input channel: bound by memory"};
+    case ConvAlgorithm::wgmma: return judge_wgmma(g, batch, precision, limits);
     case ConvAlgorithm::winograd4: break;
   }
   if (accuracy == Accuracy::exact) return {false, 0, "rounds more than accuracy='exact' allows"};
@@ -69,6 +108,8 @@ const char* error_class(Precision precision, ConvAlgorithm algorithm, bool split
   if (precision != Precision::fp32) return kPrecisionNames[static_cast<int>(precision)];
   return algorithm == ConvAlgorithm::winograd4 ? "winograd4" : split ? "3xtf32" : "exact";
 }
+
+std::string tile_words(const GemmTile& tile) { return "; tiles of " + std::to_string(tile.m) + "x" + std::to_string(tile.n); }
 
 struct Tiling {
   int tile = 0, split_k = 1;
@@ -171,15 +212,15 @@ ConvPlan plan_conv(const ConvGeometry& geometry, index_t batch, Precision precis
   plan.batch = batch;
   plan.precision = precision;
   const ConvGeometry& g = plan.geometry;
-  Verdict verdict = judge(g, precision, ConvAlgorithm::implicit_gemm, accuracy);
+  Verdict verdict = judge(g, batch, precision, limits, ConvAlgorithm::implicit_gemm, accuracy);
   if (wanted) {
-    verdict = judge(g, precision, *wanted, accuracy);
+    verdict = judge(g, batch, precision, limits, *wanted, accuracy);
     if (!verdict.available) fail("algorithm '", algorithm_name(*wanted), "' cannot serve this convolution on a CUDA device: ", verdict.reason);
     plan.algorithm = *wanted;
     verdict.reason = "asked for";
   } else {
-    for (const ConvAlgorithm algorithm : {ConvAlgorithm::depthwise, ConvAlgorithm::winograd4}) {
-      const Verdict other = judge(g, precision, algorithm, accuracy);
+    for (const ConvAlgorithm algorithm : kConvAlgorithms) {
+      const Verdict other = judge(g, batch, precision, limits, algorithm, accuracy);
       if (!other.available || other.rank <= verdict.rank) continue;
       plan.algorithm = algorithm;
       verdict = other;
@@ -196,6 +237,11 @@ ConvPlan plan_conv(const ConvGeometry& geometry, index_t batch, Precision precis
   plan.error_class = error_class(precision, plan.algorithm, plan.split_tf32);
   const GemmShape shape = gemm_shape(plan);
   plan.packed_bytes = shape.bytes();
+  if (plan.algorithm == ConvAlgorithm::wgmma) {
+    plan.tile = choose_wgmma_tiling(g, batch, shape.element_bytes, limits).tile;
+    plan.reason += tile_words(kWgmmaTiles[plan.tile]);
+    return plan;
+  }
   const index_t images = winograd ? winograd_images(plan) : batch;
   const index_t rows = winograd ? images * winograd_tiles(g) : images * g.out_h * g.out_w;
   if (rows > 0) {
@@ -208,7 +254,7 @@ ConvPlan plan_conv(const ConvGeometry& geometry, index_t batch, Precision precis
   else if (plan.split_k > 1)
     plan.workspace_bytes = static_cast<std::size_t>(plan.split_k * rows * g.out_channels) * sizeof(float);
   const GemmTile& tile = (shape.tensor_cores ? kMmaTiles : kFp32Tiles)[plan.tile];
-  plan.reason += "; tiles of " + std::to_string(tile.m) + "x" + std::to_string(tile.n);
+  plan.reason += tile_words(tile);
   if (plan.split_tf32) plan.reason += ", each product from three of TF32";
   if (combined_groups(g) > 1) plan.reason += ", " + std::to_string(combined_groups(g)) + " groups at a time";
   if (plan.split_k > 1) plan.reason += ", sums in " + std::to_string(plan.split_k) + " parts to fill the device";
@@ -223,8 +269,8 @@ std::vector<CudaAlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, ind
   };
   const ConvGeometry g = checked_geometry(geometry);
   std::vector<Ranked> all;
-  for (const ConvAlgorithm algorithm : {ConvAlgorithm::implicit_gemm, ConvAlgorithm::depthwise, ConvAlgorithm::winograd4}) {
-    const Verdict verdict = judge(g, precision, algorithm, accuracy);
+  for (const ConvAlgorithm algorithm : kConvAlgorithms) {
+    const Verdict verdict = judge(g, batch, precision, limits, algorithm, accuracy);
     Ranked ranked{verdict.available ? verdict.rank : -1, {algorithm, verdict.available, verdict.reason, 0, ""}};
     if (verdict.available) {
       const ConvPlan plan = plan_conv(g, batch, precision, limits, algorithm, accuracy);

@@ -12,7 +12,9 @@
 
 namespace fastconv::cuda {
 
-enum class ConvAlgorithm : uint8_t { implicit_gemm, depthwise, winograd4 };
+enum class ConvAlgorithm : uint8_t { implicit_gemm, depthwise, winograd4, wgmma };
+inline constexpr ConvAlgorithm kConvAlgorithms[] = {ConvAlgorithm::implicit_gemm, ConvAlgorithm::depthwise, ConvAlgorithm::winograd4,
+                                                    ConvAlgorithm::wgmma};
 const char* algorithm_name(ConvAlgorithm algorithm);  // "implicit_gemm", ...
 std::optional<ConvAlgorithm> parse_algorithm(const std::string& name);
 
@@ -46,6 +48,8 @@ struct CudaAlgorithmInfo {
 std::vector<CudaAlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, index_t batch, Precision precision,
                                                const Limits& limits, Accuracy accuracy = Accuracy::fast);
 
+// Name of the layout that pack_weights gives: weights packed for one plan serve all of that layout.
+std::string packed_layout(const ConvPlan& plan);
 // On the host: what the kernel of `plan` reads, from contiguous (out, in / groups, kernel_h, kernel_w) weights. `scale` is a
 // factor for each output channel, or null. The layout does not depend on the batch.
 std::vector<std::byte> pack_weights(const ConvPlan& plan, const float* weight, const double* scale);

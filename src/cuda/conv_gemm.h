@@ -17,6 +17,8 @@ struct GemmTile {
 inline constexpr GemmTile kFp32Tiles[] = {{128, 128, 256, 1, 0.80}, {128, 64, 128, 2, 0.78}, {64, 64, 128, 3, 0.65}, {128, 32, 128, 3, 0.60}};
 inline constexpr GemmTile kMmaTiles[] = {{128, 128, 256, 2, 1.00}, {128, 64, 128, 2, 0.85}, {64, 64, 128, 3, 0.65}, {128, 32, 128, 3, 0.55}};
 inline constexpr int kTiles = 4;
+// Of the kernel with wgmma: kMmaTiles has the same ones under their numbers, for x that TMA cannot read.
+inline constexpr GemmTile kWgmmaTiles[] = {{128, 128, 288, 2, 1.00}, {128, 64, 288, 2, 0.80}};
 // Those that also exist for channels that cannot be copied 16 bytes at a time.
 inline constexpr int kNarrowTile = 2;
 

@@ -53,6 +53,11 @@ void store(Precision precision, float value, std::byte* to) {
 
 }  // namespace
 
+std::string packed_layout(const ConvPlan& plan) {
+  const ConvAlgorithm layout = plan.algorithm == ConvAlgorithm::wgmma ? ConvAlgorithm::implicit_gemm : plan.algorithm;
+  return std::string(algorithm_name(layout)) + (plan.split_tf32 ? " in TF32 parts" : "");
+}
+
 std::vector<std::byte> pack_weights(const ConvPlan& plan, const float* weight, const double* scale) {
   const ConvGeometry& g = plan.geometry;
   if (plan.algorithm == ConvAlgorithm::depthwise) return pack_depthwise(g, plan.precision, weight, scale);

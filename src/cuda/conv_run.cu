@@ -45,7 +45,9 @@ void multiply(const ConvPlan& plan, const GemmShape& shape, GemmArguments<T>& a,
   const bool wide = aligned(a.x) && shape.channels % kElements == 0 && a.x_group % kElements == 0;
   a.vectors = aligned(a.y) && shape.n % kElements == 0 && a.y_group % kElements == 0 &&
               (!a.epilogue.residual.data || aligned(a.epilogue.residual));
-  if constexpr (!std::is_same_v<T, float>)
+  if (plan.algorithm == ConvAlgorithm::wgmma && aligned(a.x))
+    launch_gemm_wgmma(plan.geometry, a, plan.tile, stream);
+  else if constexpr (!std::is_same_v<T, float>)
     launch_gemm_16bit(a, plan.tile, wide, stream);
   else if (shape.tensor_cores)
     launch_gemm_tf32(a, plan.tile, wide, plan.split_tf32, stream);
@@ -124,7 +126,8 @@ void run_conv(const ConvPlan& plan, const Nhwc<const T>& x, const void* packed, 
               void* workspace, cudaStream_t stream) {
   if (y.n == 0 || y.h == 0 || y.w == 0 || y.c == 0) return;
   switch (plan.algorithm) {
-    case ConvAlgorithm::implicit_gemm: return run_implicit_gemm(plan, x, packed, epilogue, y, workspace, stream);
+    case ConvAlgorithm::implicit_gemm:
+    case ConvAlgorithm::wgmma: return run_implicit_gemm(plan, x, packed, epilogue, y, workspace, stream);
     case ConvAlgorithm::depthwise: return depthwise_conv2d(plan.geometry, x, static_cast<const T*>(packed), epilogue, y, stream);
     case ConvAlgorithm::winograd4:
       if constexpr (std::is_same_v<T, float>) run_winograd(plan, x, packed, epilogue, y, workspace, stream);

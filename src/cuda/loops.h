@@ -9,24 +9,10 @@
 #include <cstdint>
 #include <utility>
 
+#include "cuda/fast_divide.h"
 #include "cuda/tensor.h"
 
 namespace fastconv::cuda {
-
-// n / divisor for n < 2^31 by a multiplication: Granlund and Montgomery, Division by Invariant Integers using Multiplication
-// (1994), figure 4.1; n < 2^31 saves the overflow's care.
-struct Divider {
-  std::uint32_t divisor = 1, multiplier = 1, shift = 0;
-
-  Divider() = default;
-  explicit Divider(index_t d) : divisor(static_cast<std::uint32_t>(d)) {
-    while ((std::uint64_t{1} << shift) < divisor) ++shift;
-    multiplier = static_cast<std::uint32_t>(((((std::uint64_t{1} << shift) - divisor) << 32) / divisor) + 1);
-  }
-  __host__ __device__ __forceinline__ std::uint32_t operator()(std::uint32_t n) const {
-    return (static_cast<std::uint32_t>((std::uint64_t{n} * multiplier) >> 32) + n) >> shift;
-  }
-};
 
 // Dimensions of kArrays arrays, the innermost first.
 template <int kArrays>
@@ -113,7 +99,7 @@ Loops<kArrays> vectorized(Loops<kArrays> loops, int lanes) {
   return loops;
 }
 
-// Calls f(loops, offsets of the arrays) on parts of fewer than `limit` steps, halving the outermost dimensions; Divider's
+// Calls f(loops, offsets of the arrays) on parts of fewer than `limit` steps, halving the outermost dimensions; FastDivide's
 // numbers, and so those of threads, stay below 2^31.
 template <int kArrays, class F>
 void for_parts(const Loops<kArrays>& loops, F&& f, index_t limit = index_t{1} << 30, Loops<kArrays> offset = {}) {
@@ -139,20 +125,20 @@ template <int kArrays>
 struct Steps {
   std::uint32_t count = 0;
   int rank = 0;
-  Divider size[kMaxRank];
+  FastDivide size[kMaxRank];
   index_t stride[kArrays][kMaxRank] = {};
 
   explicit Steps(const Loops<kArrays>& loops) : count(static_cast<std::uint32_t>(loops.count())), rank(loops.rank) {
     for (int d = 0; d < rank; ++d) {
-      size[d] = Divider(std::max<index_t>(loops.size[d], 1));
+      size[d] = FastDivide(std::max<index_t>(loops.size[d], 1));
       for (int a = 0; a < kArrays; ++a) stride[a][d] = loops.stride[a][d];
     }
   }
   __host__ __device__ __forceinline__ void offsets(std::uint32_t n, index_t (&at)[kArrays]) const {
     for (int a = 0; a < kArrays; ++a) at[a] = 0;
     for (int d = 0; d < rank; ++d) {
-      const std::uint32_t rest = d + 1 < rank ? size[d](n) : 0;
-      const index_t i = n - rest * size[d].divisor;
+      const std::uint32_t rest = d + 1 < rank ? size[d].quotient(n) : 0;
+      const index_t i = size[d].remainder(n, rest);
       for (int a = 0; a < kArrays; ++a) at[a] += i * stride[a][d];
       n = rest;
     }

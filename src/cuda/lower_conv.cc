@@ -10,10 +10,7 @@ namespace {
 
 ValueId optional_input(const Node& node, std::size_t i) { return i < node.inputs.size() ? node.inputs[i] : kNone; }
 
-// What decides how weights are packed.
-std::string packed_form(const ConvPlan& plan) {
-  return std::string("packed for ") + algorithm_name(plan.algorithm) + (plan.split_tf32 ? " in TF32 parts" : "");
-}
+std::string packed_form(const ConvPlan& plan) { return "packed for " + packed_layout(plan); }
 
 }  // namespace
 

@@ -136,6 +136,9 @@ const Limits& device_limits(int device) {
   Limits limits;
   limits.major = get(cudaDevAttrComputeCapabilityMajor);
   limits.minor = get(cudaDevAttrComputeCapabilityMinor);
+#ifdef FASTCONV_SM90A
+  limits.wgmma = limits.major == 9 && limits.minor == 0;
+#endif
   limits.multiprocessors = get(cudaDevAttrMultiProcessorCount);
   limits.shared_per_block = static_cast<std::size_t>(get(cudaDevAttrMaxSharedMemoryPerBlockOptin));
   limits.shared_per_multiprocessor = static_cast<std::size_t>(get(cudaDevAttrMaxSharedMemoryPerMultiprocessor));

@@ -37,6 +37,7 @@ int device_count();  // throws Unavailable, which says what is missing, where th
 // What decisions and checks of launches need to know of a device; a plain struct, so that tests can make one up.
 struct Limits {
   int major = 8, minor = 0;             // compute capability
+  bool wgmma = false;                   // 9.0, and the build has code for sm_90a
   int multiprocessors = 108;
   std::size_t shared_per_block = 166912;  // bytes, after opting in
   std::size_t shared_per_multiprocessor = 167936;

@@ -1,6 +1,7 @@
 // Stands in for src/cuda/ptx/ptx.cuh: the same functions, as the PTX ISA describes their instructions.
 #pragma once
 
+#include <cuda.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -13,6 +14,28 @@ unsigned char* dynamic_shared_memory();
 void copy_async(void* shared, const void* global, std::size_t bytes, bool valid, const Site& site);
 void commit_copies();
 void wait_for_copies(int pending_groups);
+
+// Asynchronous work: `work` is done when no thread of the block can go on.
+void defer(std::function<void()> work);
+// Traps unless these bytes are of the block's dynamic shared memory.
+void check_shared(const void* shared, std::size_t bytes, const Site& site);
+void mbarrier_init(std::uint64_t* barrier, unsigned count, const Site& site);
+void fence_mbarrier_init();
+void mbarrier_arrive(std::uint64_t* barrier, unsigned bytes, const Site& site);
+void mbarrier_complete(std::uint64_t* barrier, unsigned bytes, const Site& site);  // bytes have come
+void mbarrier_wait(std::uint64_t* barrier, unsigned parity, const Site& site);
+void check_mbarrier(const std::uint64_t* barrier, const Site& site);  // that copies may use it
+// By a thread that is on a device with tensor maps.
+void check_hopper(const Site& site);
+void load_tile(void* shared, const CUtensorMap* map, std::uint64_t* barrier, const int (&at)[3], const Site& site);
+void load_im2col(void* shared, const CUtensorMap* map, std::uint64_t* barrier, const int (&at)[4], const int (&offset)[2],
+                 const Site& site);
+
+enum class WgmmaType { fp16, bf16, tf32 };
+void wgmma_fence(const Site& site);
+void wgmma(WgmmaType type, float* d, int columns, std::uint64_t a, std::uint64_t b, const Site& site);
+void wgmma_commit(const Site& site);
+void wgmma_wait(std::size_t pending, const Site& site);
 
 struct MmaOperands {
   std::uint32_t a[4], b[2];
@@ -81,8 +104,9 @@ T* dynamic_shared() {
   return reinterpret_cast<T*>(emulation::dynamic_shared_memory());
 }
 
+// The block's dynamic shared memory is aligned to no more than the 128 bytes that ptx.cuh asks for.
 inline unsigned shared_address(const void* shared) {
-  return static_cast<unsigned>(static_cast<const unsigned char*>(shared) - emulation::dynamic_shared_memory());
+  return static_cast<unsigned>(static_cast<const unsigned char*>(shared) - emulation::dynamic_shared_memory() + 1024 + 128);
 }
 
 // The copy happens when the thread waits for it; until then the target is NaN.
@@ -121,6 +145,55 @@ inline void mma_fp16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint
 inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                      const emulation::Site site = emulation::Site::current()) {
   emulation::mma_16bit<__nv_bfloat16>(d, {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, site);
+}
+
+inline constexpr bool kHasWgmma = true;
+
+inline void mbarrier_init(std::uint64_t* barrier, unsigned count, const emulation::Site site = emulation::Site::current()) {
+  emulation::mbarrier_init(barrier, count, site);
+}
+inline void fence_mbarrier_init() { emulation::fence_mbarrier_init(); }
+inline void mbarrier_arrive(std::uint64_t* barrier, const emulation::Site site = emulation::Site::current()) {
+  emulation::mbarrier_arrive(barrier, 0, site);
+}
+inline void mbarrier_arrive_expect(std::uint64_t* barrier, unsigned bytes, const emulation::Site site = emulation::Site::current()) {
+  emulation::mbarrier_arrive(barrier, bytes, site);
+}
+inline void mbarrier_wait(std::uint64_t* barrier, unsigned parity, const emulation::Site site = emulation::Site::current()) {
+  emulation::mbarrier_wait(barrier, parity, site);
+}
+
+inline void tma_load_tile(void* shared, const CUtensorMap* map, std::uint64_t* barrier, int x, int y, int z,
+                          const emulation::Site site = emulation::Site::current()) {
+  emulation::check_hopper(site);
+  emulation::load_tile(shared, map, barrier, {x, y, z}, site);
+}
+inline void tma_load_im2col(void* shared, const CUtensorMap* map, std::uint64_t* barrier, int channel, int w, int h, int n, int column,
+                            int row, const emulation::Site site = emulation::Site::current()) {
+  emulation::check_hopper(site);
+  emulation::load_im2col(shared, map, barrier, {channel, w, h, n}, {column, row}, site);
+}
+
+template <int kSums>
+void wgmma_fence(float (&)[kSums], const emulation::Site site = emulation::Site::current()) {
+  emulation::wgmma_fence(site);
+}
+inline void wgmma_commit(const emulation::Site site = emulation::Site::current()) { emulation::wgmma_commit(site); }
+template <int kPending, int kSums>
+void wgmma_wait(float (&)[kSums], const emulation::Site site = emulation::Site::current()) {
+  emulation::wgmma_wait(kPending, site);
+}
+template <int kSums>
+void wgmma(__half, float (&d)[kSums], std::uint64_t a, std::uint64_t b, const emulation::Site site = emulation::Site::current()) {
+  emulation::wgmma(emulation::WgmmaType::fp16, d, 2 * kSums, a, b, site);
+}
+template <int kSums>
+void wgmma(__nv_bfloat16, float (&d)[kSums], std::uint64_t a, std::uint64_t b, const emulation::Site site = emulation::Site::current()) {
+  emulation::wgmma(emulation::WgmmaType::bf16, d, 2 * kSums, a, b, site);
+}
+template <int kSums>
+void wgmma(float, float (&d)[kSums], std::uint64_t a, std::uint64_t b, const emulation::Site site = emulation::Site::current()) {
+  emulation::wgmma(emulation::WgmmaType::tf32, d, 2 * kSums, a, b, site);
 }
 
 }  // namespace fastconv::cuda

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <vector>
 
+#include <cuda.h>
+
 #include "emulation.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -277,6 +279,16 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   *version = CUDART_VERSION;
   return cudaSuccess;
 }
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* found) {
+  FASTCONV_READY();
+  const std::string name = symbol;
+  *function = name == "cuTensorMapEncodeTiled"    ? reinterpret_cast<void*>(&cuTensorMapEncodeTiled)
+              : name == "cuTensorMapEncodeIm2col" ? reinterpret_cast<void*>(&cuTensorMapEncodeIm2col)
+                                                  : nullptr;
+  *found = *function ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return cudaSuccess;
+}
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 0;
   FASTCONV_READY();
@@ -298,24 +310,25 @@ cudaError_t cudaDeviceSynchronize() {
   FASTCONV_READY();
   return cudaSuccess;
 }
-// Those of an A100.
+// Those of an A100, or of an H200.
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   FASTCONV_READY();
   if (device < 0 || device >= settings().devices) return status(cudaErrorInvalidDevice);
+  const bool hopper = settings().major == 9;
   switch (attribute) {
     case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
     case cudaDevAttrMaxGridDimX: *value = 2147483647; break;
     case cudaDevAttrMaxGridDimY:
     case cudaDevAttrMaxGridDimZ: *value = 65535; break;
     case cudaDevAttrClockRate: *value = 1410000; break;
-    case cudaDevAttrMultiProcessorCount: *value = 108; break;
+    case cudaDevAttrMultiProcessorCount: *value = hopper ? 132 : 108; break;
     case cudaDevAttrMemoryClockRate: *value = 1215000; break;
     case cudaDevAttrGlobalMemoryBusWidth: *value = 5120; break;
-    case cudaDevAttrL2CacheSize: *value = 40 << 20; break;
+    case cudaDevAttrL2CacheSize: *value = (hopper ? 50 : 40) << 20; break;
     case cudaDevAttrComputeCapabilityMajor: *value = settings().major; break;
     case cudaDevAttrComputeCapabilityMinor: *value = settings().minor; break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = 164 << 10; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 163 << 10; break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = (hopper ? 228 : 164) << 10; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = (hopper ? 227 : 163) << 10; break;
     case cudaDevAttrMemoryPoolsSupported: *value = 1; break;
   }
   return cudaSuccess;
@@ -323,7 +336,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   FASTCONV_READY();
   if (device < 0 || device >= settings().devices) return status(cudaErrorInvalidDevice);
-  *properties = {"emulated", settings().memory, settings().major, settings().minor, 108};
+  *properties = {"emulated", settings().memory, settings().major, settings().minor, settings().major == 9 ? 132 : 108};
   return cudaSuccess;
 }
 

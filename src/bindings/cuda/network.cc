@@ -23,7 +23,7 @@ std::optional<cuda::ConvAlgorithm> parse_cuda_algorithm(const std::string& word)
   if (word == "auto") return {};
   if (const auto algorithm = cuda::parse_algorithm(word)) return algorithm;
   std::string list;
-  for (const auto algorithm : {cuda::ConvAlgorithm::implicit_gemm, cuda::ConvAlgorithm::depthwise, cuda::ConvAlgorithm::winograd4})
+  for (const auto algorithm : cuda::kConvAlgorithms)
     list += std::string(", ") + cuda::algorithm_name(algorithm);
   throw std::invalid_argument("algorithm must be one of auto" + list + " on device='cuda', got '" + word + "'");
 }

@@ -22,15 +22,15 @@ constexpr index_t kLeastTurned = 8;
 // and x at i * x_step + j. `rest` steps through all other dimensions.
 struct Turn {
   index_t y_size, x_size, y_step, x_step;
-  Divider y_tiles, x_tiles;
+  FastDivide y_tiles, x_tiles;
 };
 
 template <class From, class To>
 __global__ void __launch_bounds__(kTile* kTileRows) transpose_kernel(Turn turn, Steps<2> rest, To* y, const From* x) {
   __shared__ float tile[kTile][kTile + 1];  // the extra column: neither rows nor columns meet in a bank
-  const std::uint32_t pair = turn.y_tiles(blockIdx.x), matrix = turn.x_tiles(pair);
-  const index_t first_i = index_t{blockIdx.x - pair * turn.y_tiles.divisor} * kTile;
-  const index_t first_j = index_t{pair - matrix * turn.x_tiles.divisor} * kTile;
+  const std::uint32_t pair = turn.y_tiles.quotient(blockIdx.x), matrix = turn.x_tiles.quotient(pair);
+  const index_t first_i = index_t{turn.y_tiles.remainder(blockIdx.x, pair)} * kTile;
+  const index_t first_j = index_t{turn.x_tiles.remainder(pair, matrix)} * kTile;
   index_t offset[2];
   rest.offsets(matrix, offset);
   const int column = threadIdx.x % kTile, row = threadIdx.x / kTile;
@@ -66,7 +66,7 @@ void copy(const Strided<const From>& x, const Strided<To>& y, cudaStream_t strea
       [&](const Loops<2>& part, const index_t(&offset)[2]) {
         const index_t y_tiles = (part.size[0] + kTile - 1) / kTile, x_tiles = (part.size[across] + kTile - 1) / kTile;
         const Turn turn{part.size[0],         part.size[across], part.stride[0][across], part.stride[1][0],
-                        Divider(y_tiles), Divider(x_tiles)};
+                        FastDivide(y_tiles), FastDivide(x_tiles)};
         const Loops<2> rest = part.without(across).without(0);
         launch("transpose", transpose_kernel<From, To>, dim3(static_cast<unsigned>(y_tiles * x_tiles * rest.count())),
                dim3(kTile * kTileRows), 0, stream, turn, Steps<2>(rest), y.data + offset[0], x.data + offset[1]);

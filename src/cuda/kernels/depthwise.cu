@@ -19,7 +19,7 @@ struct RowTask {
   DepthwiseTile tile;
   int pad_top, pad_left;
   int chunk_bytes;  // of an asynchronous copy: 4, 8 or 16
-  Divider channel_tiles, column_tiles, row_tiles;
+  FastDivide channel_tiles, column_tiles, row_tiles;
 };
 
 template <class T>
@@ -63,10 +63,11 @@ __global__ void __launch_bounds__(kDepthwiseThreads, 2)
   constexpr int kInColumns = (kColumns - 1) * kStride + kKernel;
 
   const DepthwiseTile tile = task.tile;
-  const unsigned strip = task.channel_tiles(blockIdx.x), band = task.column_tiles(strip), image = task.row_tiles(band);
-  const int first_channel = static_cast<int>(blockIdx.x - strip * task.channel_tiles.divisor) * tile.channels;
-  const int first_column = static_cast<int>(strip - band * task.column_tiles.divisor) * tile.groups * kColumns;
-  const int first_row = static_cast<int>(band - image * task.row_tiles.divisor) * tile.rows;
+  const unsigned strip = task.channel_tiles.quotient(blockIdx.x), band = task.column_tiles.quotient(strip),
+                 image = task.row_tiles.quotient(band);
+  const int first_channel = static_cast<int>(task.channel_tiles.remainder(blockIdx.x, strip)) * tile.channels;
+  const int first_column = static_cast<int>(task.column_tiles.remainder(strip, band)) * tile.groups * kColumns;
+  const int first_row = static_cast<int>(task.row_tiles.remainder(band, image)) * tile.rows;
   const int n = static_cast<int>(image);
   const int rows = min(tile.rows, y.h - first_row), in_rows = (rows - 1) * kStride + kKernel;
   const int columns = min(tile.groups * kColumns, y.w - first_column), in_columns = (columns - 1) * kStride + kKernel;
@@ -205,9 +206,9 @@ void run_rows(const ConvGeometry& g, int chunk_bytes, const Nhwc<const T>& x, co
                      static_cast<int>(g.pad_top),
                      static_cast<int>(g.pad_left),
                      chunk_bytes,
-                     Divider(channel_tiles),
-                     Divider(column_tiles),
-                     Divider(row_tiles)};
+                     FastDivide(channel_tiles),
+                     FastDivide(column_tiles),
+                     FastDivide(row_tiles)};
   const index_t in_columns = (tile.groups * kColumns - 1) * kStride + kKernel;
   const std::size_t shared_bytes = static_cast<std::size_t>(kStages * in_columns * tile.channels) * sizeof(T);
   launch("depthwise_rows", depthwise_rows<T, kKernel, kStride>,

@@ -16,7 +16,7 @@ struct Position {
 struct Pixels {
   index_t count;  // of threads
   int lanes;
-  Divider channels, width, height;
+  FastDivide channels, width, height;
 
   template <class T>
   Pixels(const Nhwc<T>& y, int lanes)
@@ -30,9 +30,10 @@ struct Pixels {
     const index_t step = index_t{blockIdx.x} * kImageThreads + threadIdx.x;
     if (step >= count) return false;
     if (count < index_t{1} << 31) {
-      const std::uint32_t i = static_cast<std::uint32_t>(step), pixel = channels(i), line = width(pixel), image = height(line);
-      at = {static_cast<int>(image), static_cast<int>(line - image * height.divisor),
-            static_cast<int>(pixel - line * width.divisor), static_cast<int>(i - pixel * channels.divisor) * lanes};
+      const std::uint32_t i = static_cast<std::uint32_t>(step), pixel = channels.quotient(i), line = width.quotient(pixel),
+                          image = height.quotient(line);
+      at = {static_cast<int>(image), static_cast<int>(height.remainder(line, image)),
+            static_cast<int>(width.remainder(pixel, line)), static_cast<int>(channels.remainder(i, pixel)) * lanes};
     } else {
       const index_t pixel = step / channels.divisor, line = pixel / width.divisor, image = line / height.divisor;
       at = {static_cast<int>(image), static_cast<int>(line % height.divisor), static_cast<int>(pixel % width.divisor),

@@ -148,15 +148,15 @@ __device__ __forceinline__ void pipeline(TileRange range, const Load& load, cons
 constexpr std::size_t larger(std::size_t a, std::size_t b) { return a > b ? a : b; }
 
 // The grid of tiles of kM x kN, filled into the index, then the launch of `kernel` and, with split-K, of the last sum.
-template <class T>
-void launch_gemm(const char* name, void (*kernel)(GemmArguments<T>), const GemmTile& tile, std::size_t shared_bytes,
-                 GemmArguments<T>& a, cudaStream_t stream) {
+template <class T, class... Rest>
+void launch_gemm(const char* name, void (*kernel)(GemmArguments<T>, Rest...), const GemmTile& tile, std::size_t shared_bytes,
+                 GemmArguments<T>& a, cudaStream_t stream, const Rest&... rest) {
   const int tiles_m = (a.index.m - 1) / tile.m + 1, tiles_n = (a.index.n - 1) / tile.n + 1;
   a.index.tiles_m = FastDivide(tiles_m);
   a.index.tiles_n = FastDivide(tiles_n);
   const unsigned blocks = static_cast<unsigned>(tiles_m) * static_cast<unsigned>(tiles_n) * a.index.groups.divisor *
                           static_cast<unsigned>(a.index.parts);
-  launch(name, kernel, dim3(blocks), dim3(static_cast<unsigned>(tile.threads)), shared_bytes, stream, a);
+  launch(name, kernel, dim3(blocks), dim3(static_cast<unsigned>(tile.threads)), shared_bytes, stream, a, rest...);
   if (a.index.parts > 1) launch_split_k_sum(a, stream);
 }
 

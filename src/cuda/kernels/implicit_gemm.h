@@ -28,6 +28,11 @@ void launch_gemm_tf32(GemmArguments<float> arguments, int tile, bool wide, bool 
 template <class T>
 void launch_gemm_16bit(GemmArguments<T> arguments, int tile, bool wide, cudaStream_t stream);
 
+// The same for one of kWgmmaTiles, on devices with Limits::wgmma: `arguments` are of one group and one part, x is aligned to 16
+// bytes, and im2col_limit() has nothing against it.
+template <class T>
+void launch_gemm_wgmma(const ConvGeometry& geometry, GemmArguments<T> arguments, int tile, cudaStream_t stream);
+
 // y = epilogue(sum of arguments.partial over the parts, in their order).
 template <class T>
 void launch_split_k_sum(const GemmArguments<T>& arguments, cudaStream_t stream);

@@ -15,7 +15,7 @@ struct Axes {
   int rank = 0;
   index_t count = 1;  // of steps: elements, or vectors along the first axis
   index_t size[kMaxRank], x_size[kMaxRank], before[kMaxRank], x_stride[kMaxRank], y_stride[kMaxRank];
-  Divider divider[kMaxRank];
+  FastDivide divider[kMaxRank];
 
   bool untouched(int d) const { return before[d] == 0 && x_size[d] == size[d]; }
 };
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kThreads) pad_kernel(PadMode mode, float value
   bool inside = true;
   index_t from = 0, to = 0, left = step;
   for (int d = 0; d < axes.rank; ++d) {
-    const index_t rest = small ? static_cast<index_t>(axes.divider[d](static_cast<std::uint32_t>(left))) : left / axes.size[d];
+    const index_t rest = small ? static_cast<index_t>(axes.divider[d].quotient(static_cast<std::uint32_t>(left))) : left / axes.size[d];
     const index_t i = left - rest * axes.size[d], last = axes.x_size[d] - 1;
     index_t at = i - axes.before[d];
     left = rest;
@@ -90,7 +90,7 @@ void pad(PadMode mode, float value, const index_t* before, const Strided<const T
     axes.x_size[0] = axes.size[0] /= kLanes;
     axes.x_stride[0] = axes.y_stride[0] = kLanes;
   }
-  for (int d = 0; d < axes.rank; ++d) axes.divider[d] = Divider(axes.size[d]);
+  for (int d = 0; d < axes.rank; ++d) axes.divider[d] = FastDivide(axes.size[d]);
   (full ? run<T, kLanes> : run<T, 1>)(mode, value, axes, x.data, y.data, stream);
 }
 

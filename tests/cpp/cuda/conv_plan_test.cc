@@ -10,6 +10,7 @@
 #include "cuda/conv_gemm.h"
 #include "cuda/float_bits.h"
 #include "cuda/kernels/conv_index.h"
+#include "cuda/tensor_map.h"
 #include "random.h"
 #include "test.h"
 
@@ -88,6 +89,7 @@ TEST(conv_fast_divide) {
     for (int i = 0; i < 500; ++i) values.push_back(static_cast<int>(random.below(kMax)));
     for (const int n : values) {
       CHECK(by.quotient(n) == n / divisor);
+      CHECK(by.quotient(static_cast<std::uint32_t>(n)) == static_cast<std::uint32_t>(n / divisor));
       CHECK(by.remainder(n, by.quotient(n)) == n % divisor);
     }
   }
@@ -175,7 +177,7 @@ TEST(conv_plan) {
                                   square(24, 24, 9, 3, 1, 24), square(17, 5, 9, 1)}) {
       const auto infos = conv_algorithms(g, 1, precision, limits);
       const ConvPlan one = plan(g, precision), many = plan(g, precision, 37);
-      CHECK(infos.size() == 3 && infos[0].available && infos[0].algorithm == one.algorithm && !one.reason.empty());
+      CHECK(infos.size() == std::size(kConvAlgorithms) && infos[0].available && infos[0].algorithm == one.algorithm && !one.reason.empty());
       CHECK(infos[0].error_class == one.error_class && infos[0].workspace_bytes == one.workspace_bytes);
       CHECK(std::is_sorted(infos.begin(), infos.end(), [](const auto& a, const auto& b) { return a.available > b.available; }));
       for (const auto& info : infos) CHECK(parse_algorithm(algorithm_name(info.algorithm)) == info.algorithm);
@@ -191,6 +193,58 @@ TEST(conv_plan) {
   CHECK(!parse_algorithm("im2col"));
   const ConvPlan empty = plan(square(8, 8, 9, 3), Precision::fp16, 0);
   CHECK(empty.split_k == 1 && empty.workspace_bytes == 0);
+}
+
+TEST(conv_plan_wgmma) {
+  Limits limits;
+  limits.major = 9;
+  limits.wgmma = true;
+  limits.multiprocessors = 132;
+  const auto chosen = [&](const ConvGeometry& g, Precision precision, index_t batch) {
+    return plan_conv(g, batch, precision, limits).algorithm == ConvAlgorithm::wgmma;
+  };
+  const auto refused = [&](const ConvGeometry& g, Precision precision, const char* why) {
+    for (const auto& info : conv_algorithms(g, 32, precision, limits))
+      if (info.algorithm == ConvAlgorithm::wgmma) return !info.available && info.reason.find(why) != std::string::npos;
+    return false;
+  };
+  const ConvGeometry layer = square(64, 64, 56, 3);
+  for (const Precision precision : {Precision::tf32, Precision::fp16, Precision::bf16}) {
+    CHECK(chosen(layer, precision, 32) && !chosen(layer, precision, 1));
+    const ConvPlan large = plan_conv(layer, 32, precision, limits), small = plan_conv(layer, 1, precision, limits);
+    CHECK(large.split_k == 1 && large.workspace_bytes == 0 && kWgmmaTiles[large.tile].n == 64);
+    // One set of weights serves both, and devices without wgmma.
+    Random random(4);
+    const auto weight = random.integers<float>(64 * 64 * 9);
+    CHECK(packed_layout(large) == packed_layout(small) && pack_weights(large, weight.data(), nullptr) == pack_weights(small, weight.data(), nullptr));
+    CHECK(kWgmmaTiles[plan_conv(square(256, 512, 28, 1), 32, precision, limits).tile].n == 128);
+    CHECK(!chosen(square(precision == Precision::tf32 ? 16 : 32, 64, 56, 3), precision, 32));  // half of each 128 bytes
+    CHECK(!chosen(square(64, 24, 56, 3), precision, 32));
+    CHECK(plan_conv(layer, 0, precision, limits, ConvAlgorithm::wgmma).algorithm == ConvAlgorithm::wgmma);
+  }
+  CHECK(chosen(square(128, 32, 112, 1), Precision::fp16, 32) == false && chosen(square(96, 128, 28, 3, 2), Precision::fp16, 128));
+  CHECK(refused(layer, Precision::fp32, "precision tf32, fp16 and bf16"));
+  CHECK(refused(square(64, 64, 56, 3, 1, 2), Precision::fp16, "groups == 1"));
+  CHECK(refused(square(68, 64, 56, 3), Precision::fp16, "multiple of 16 bytes") && !refused(square(68, 64, 56, 3), Precision::tf32, "16 bytes"));
+  CHECK(refused(square(64, 64, 56, 3, 9), Precision::fp16, "strides of at most 8"));
+  limits.wgmma = false;
+  CHECK(refused(layer, Precision::fp16, "compute capability 9.0") && !chosen(layer, Precision::fp16, 32));
+  CHECK_THROWS(plan_conv(layer, 32, Precision::fp16, limits, ConvAlgorithm::wgmma), std::invalid_argument);
+}
+
+TEST(conv_im2col_box) {
+  const Im2colBox same = im2col_box(square(8, 8, 56, 3)), strided = im2col_box(square(8, 8, 224, 7, 2));
+  CHECK(same.lower[0] == -1 && same.lower[1] == -1 && same.upper[0] == -1 && same.upper[1] == -1);
+  CHECK(strided.lower[0] == -3 && strided.upper[0] == -4);  // from -3 to 219, the last pixel is 223
+  const auto limit = [](index_t size, index_t kernel, index_t padding, index_t dilation) {
+    const ConvGeometry g = conv_geometry({1, 8, 5, size}, {8, 8, 1, kernel}, {1, 1}, {Padding::Mode::explicit_sizes, 0, 0, padding, padding},
+                                         {1, dilation}, 1);
+    const char* why = im2col_limit(g, 2);
+    return std::string(why ? why : "");
+  };
+  CHECK(limit(300, 257, 128, 1).find("256 rows and columns") != std::string::npos && limit(300, 256, 128, 1) == "");
+  CHECK(limit(300, 2, 0, 129).find("128 pixels") != std::string::npos && limit(300, 2, 0, 128) == "");
+  CHECK(limit(9, 200, 129, 1).find("128 pixels") != std::string::npos && limit(9, 200, 128, 1) == "");
 }
 
 TEST(conv_combined_groups) {

@@ -100,6 +100,7 @@ struct Case {
   int tile = -1, split_k = 0;     // instead of the plan's
   bool ffma = false;              // no 3xTF32
   std::optional<ConvAlgorithm> algorithm;
+  Limits limits;
 };
 
 float small(Random& random, bool fraction) {
@@ -150,7 +151,7 @@ void definition(const ConvGeometry& g, Images<T>& x, const std::vector<float>& w
 template <class T>
 void check(const Case& test, Random& random) {
   const ConvGeometry& g = test.geometry;
-  ConvPlan plan = plan_conv(g, test.n, test.precision, Limits{}, test.algorithm);
+  ConvPlan plan = plan_conv(g, test.n, test.precision, test.limits, test.algorithm);
   if (test.ffma) plan.split_tf32 = false;
   if (test.tile >= 0) plan.tile = test.tile;
   if (test.split_k) {
@@ -333,6 +334,54 @@ TEST(conv_fractions) {
       test.ffma = test.precision == Precision::fp32;
       if (test.ffma) check_any(test, random);
     }
+}
+
+TEST(conv_wgmma) {
+  const Limits& limits = device_limits(kDevice);
+  if (!limits.wgmma) return;  // the emulation has it
+  Random random(17);
+  Case test;
+  test.limits = limits;
+  test.algorithm = ConvAlgorithm::wgmma;
+  constexpr Activation kinds[] = {Activation::none, Activation::relu, Activation::relu6, Activation::leaky_relu};
+  const auto asymmetric = conv_geometry({1, 24, 9, 21}, {40, 24, 2, 5}, {3, 2}, {Padding::Mode::explicit_sizes, 1, 0, 4, 2}, {1, 3}, 1);
+  for (const Precision precision : {Precision::tf32, Precision::fp16, Precision::bf16})
+    for (const ConvGeometry& g : {geometry(8, 1, 1, 1, 1, 1),
+                                  geometry(64, 64, 7, 9, 1, 1),
+                                  geometry(64, 72, 9, 8, 3, 3, 1, {1, 1, 1, 1}),
+                                  geometry(72, 130, 5, 6, 3, 3, 1, {1, 1, 1, 1}),
+                                  geometry(136, 33, 6, 7, 1, 1, 2),
+                                  geometry(8, 16, 9, 11, 5, 5, 2, {2, 2, 2, 2}),
+                                  geometry(32, 20, 7, 9, 5, 1, 3, {2, 1, 0, 1}),
+                                  geometry(40, 24, 9, 6, 1, 7, 1, {0, 0, 3, 3}),
+                                  geometry(64, 32, 17, 7, 3, 3, 1, {2, 2, 2, 2}, 2),
+                                  geometry(16, 8, 5, 5, 2, 2, 8, {7, 6, 5, 9}),
+                                  asymmetric,
+                                  cropped(8, 40, 9, 3, {-2, -1, -3, 1}),
+                                  cropped(16, 12, 8, 2, {3, -1, -1, 3})}) {
+      test.geometry = g;
+      test.precision = precision;
+      test.n = random.between(1, 5);
+      test.bias = random.coin();
+      test.residual = random.coin();
+      test.aliased = random.coin();
+      test.activation = kinds[random.below(4)];
+      test.before = random.coin() ? 8 : 0;
+      test.after = random.coin() ? 16 : 0;
+      for (test.tile = 0; test.tile < static_cast<int>(std::size(kWgmmaTiles)); ++test.tile) check_any(test, random);
+    }
+  test.residual = test.fractions = true;
+  test.tile = -1;
+  for (const Precision precision : {Precision::tf32, Precision::fp16, Precision::bf16})
+    for (const ConvGeometry& g : {geometry(64, 40, 6, 6, 3, 3, 1, {1, 1, 1, 1}), geometry(512, 64, 4, 4, 1, 1)}) {
+      test.geometry = g;
+      test.precision = precision;
+      check_any(test, random);
+    }
+  // What tensor maps cannot read goes to the other kernel.
+  test.before = 3;
+  test.after = 2;
+  check_any(test, random);
 }
 
 TEST(conv_winograd) {

@@ -9,16 +9,6 @@
 using namespace fastconv;
 using namespace fastconv::cuda;
 
-TEST(divider_divides) {
-  for (const std::uint32_t d : {1u, 2u, 3u, 5u, 7u, 10u, 64u, 641u, 65535u, 65536u, 1000003u, 0x3fffffffu, 0x7fffffffu})
-    for (const std::uint64_t q : {0u, 1u, 2u, 3u, 1000u, 65537u, 0x7fffffffu})
-      for (const int off : {-1, 0, 1}) {
-        const std::uint64_t n = q * d + static_cast<std::uint64_t>(off);
-        if (n >= 0x80000000u) continue;
-        CHECK(Divider(d)(static_cast<std::uint32_t>(n)) == n / d);
-      }
-}
-
 TEST(loops_collapse) {
   {  // contiguous
     const index_t size[] = {2, 3, 4}, stride[] = {12, 4, 1};
