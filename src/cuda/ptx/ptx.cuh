@@ -108,15 +108,23 @@ __device__ __forceinline__ void mbarrier_arrive(std::uint64_t* barrier) {
 __device__ __forceinline__ void mbarrier_arrive_expect(std::uint64_t* barrier, unsigned bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
 }
-// Waits for the end of the phase of this parity: the first has parity 0, and that before it, over from the start, 1.
+// Waits for the end of the phase of this parity: the first has parity 0, and that before it, over from the start, 1. A copy that
+// never comes becomes an error of the kernel, not a hang.
 __device__ __forceinline__ void mbarrier_wait(std::uint64_t* barrier, unsigned parity) {
-  unsigned over;
-  do {
+  constexpr std::uint64_t kLongest = 20'000'000'000;  // ns; under compute-sanitizer a kernel is a hundred times slower
+  std::uint64_t start = 0;
+  for (;;) {
+    unsigned over;
     asm volatile("{\n.reg .pred over;\nmbarrier.try_wait.parity.shared::cta.b64 over, [%1], %2;\nselp.b32 %0, 1, 0, over;\n}\n"
                  : "=r"(over)
                  : "r"(shared_address(barrier)), "r"(parity)
                  : "memory");
-  } while (!over);
+    if (over) return;
+    std::uint64_t now;
+    asm volatile("mov.u64 %0, %%globaltimer;\n" : "=l"(now));
+    if (start == 0) start = now;
+    if (now - start > kLongest) __trap();
+  }
 }
 
 // Copies the box of a tiled map whose first element has coordinates x, y, z (the innermost first); zeros outside of the array.
