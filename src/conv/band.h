@@ -2,11 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "fastconv/conv.h"
 #include "kernels/activation/activation.h"
+#include "kernels/activation/clamp.h"
 #include "kernels/pack/pack.h"
 
 namespace fastconv {
@@ -25,19 +25,6 @@ inline index_t divide_rows(index_t rows, index_t least, index_t wanted, index_t 
   return std::max(least, bands > threads ? bands / threads * threads : bands);
 }
 
-// Activations that are a clamp are done in registers by every kernel; the others in a pass of their own.
-template <class T>
-struct Clamp {
-  T low, high;
-};
-inline bool is_clamp(Activation a) { return a == Activation::none || a == Activation::relu || a == Activation::relu6; }
-template <class T>
-Clamp<T> clamp_of(Activation a) {
-  constexpr T inf = std::numeric_limits<T>::infinity();
-  if (a == Activation::relu) return {T(0), inf};
-  if (a == Activation::relu6) return {T(0), T(6)};
-  return {-inf, inf};
-}
 inline constexpr double kLeakySlope = 0.01;
 
 template <class T>

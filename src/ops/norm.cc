@@ -2,6 +2,7 @@
 
 #include "fastconv/ops.h"
 #include "kernels/activation/activation.h"
+#include "kernels/activation/clamp.h"
 #include "ops/planes.h"
 
 namespace fastconv {
@@ -62,6 +63,7 @@ void affine(const TensorView<const T>& x, const TensorView<T>& y, const T* mean,
     throw std::logic_error("affine: unexpected layout");
   const NormKernels<T>& kernels = norm_kernels<T>();
   const ActivationKernels<T>& activations = activation_kernels<T>();
+  const Clamp<T> clamp = clamp_of<T>(activation);
   const bool joined = (x.h == 1 || x.sh == x.w * x.block) && (y.h == 1 || y.sh == y.w * y.block);
   const index_t rows = joined ? 1 : x.h, columns = joined ? x.h * x.w : x.w, groups = ceil_div(x.c, x.block);
   // Strips that stay in the first-level cache until the activation has come by.
@@ -82,9 +84,9 @@ void affine(const TensorView<const T>& x, const TensorView<T>& y, const T* mean,
         kernels.affine(from, to, pixels, mean[group], scale[group], shift[group]);
       } else {
         const T* p = parameters.data() + group * x.block;
-        kernels.affine_channels(from, to, pixels, x.block, p, p + padded, p + 2 * padded);
+        kernels.affine_channels(from, to, pixels, x.block, p, p + padded, p + 2 * padded, clamp.low, clamp.high);
       }
-      if (activation != Activation::none) activations.apply(activation, to, to, pixels * x.block, T(0.01));
+      if (x.block == 1 || !is_clamp(activation)) activations.apply(activation, to, to, pixels * x.block, T(0.01));
     }
   });
 }

@@ -15,15 +15,20 @@ void affine(const T* x, T* y, index_t count, T mean, T scale, T shift) {
 }
 
 template <class T>
-void affine_channels(const T* x, T* y, index_t rows, index_t channels, const T* mean, const T* scale, const T* shift) {
+void affine_channels(const T* x, T* y, index_t rows, index_t channels, const T* mean, const T* scale, const T* shift, T low, T high) {
   constexpr int L = lanes<T>;
+  const Vec<T> lowest = broadcast(low), highest = broadcast(high);
+  const auto clamp = [&](Vec<T> v) { return at_most(at_least(v, lowest), highest); };
   index_t c = 0;
   for (; c + L <= channels; c += L) {
     const Vec<T> m = load(mean + c), s = load(scale + c), b = load(shift + c);
-    for (index_t r = 0; r < rows; ++r) store(y + r * channels + c, (load(x + r * channels + c) - m) * s + b);
+    for (index_t r = 0; r < rows; ++r) store(y + r * channels + c, clamp((load(x + r * channels + c) - m) * s + b));
   }
-  for (index_t r = 0; c < channels && r < rows; ++r)
-    for (index_t i = c; i < channels; ++i) y[r * channels + i] = (x[r * channels + i] - mean[i]) * scale[i] + shift[i];
+  if (c == channels) return;
+  const int rest = int(channels - c);
+  const Vec<T> m = load_partial(mean + c, rest), s = load_partial(scale + c, rest), b = load_partial(shift + c, rest);
+  for (index_t r = 0; r < rows; ++r)
+    store_partial(y + r * channels + c, clamp((load_partial(x + r * channels + c, rest) - m) * s + b), rest);
 }
 
 // Two passes: sums of deviations from a first mean correct both the mean and the variance, so that data with a mean far

@@ -9,8 +9,9 @@ template <class T>
 struct NormKernels {
   // y = (x - mean) * scale + shift, with one number each for all elements; y may be x.
   void (*affine)(const T* x, T* y, index_t count, T mean, T scale, T shift);
-  // The same for rows of `channels` neighbouring elements, with a number for each channel.
-  void (*affine_channels)(const T* x, T* y, index_t rows, index_t channels, const T* mean, const T* scale, const T* shift);
+  // The same for rows of `channels` neighbouring elements, with a number for each channel, clamped to [low, high].
+  void (*affine_channels)(const T* x, T* y, index_t rows, index_t channels, const T* mean, const T* scale, const T* shift, T low,
+                          T high);
 
   // Each row of `count` elements: y = (x - mean) / sqrt(variance + eps) * weight + bias; weight and bias may be null.
   void (*layer_norm)(const T* x, T* y, index_t rows, index_t count, const T* weight, const T* bias, double eps);
