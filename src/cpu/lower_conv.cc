@@ -270,6 +270,8 @@ void Lowering<T>::conv_transpose2d(ValueId id) {
   info.macs = geometry.macs() * x.view.n;
 }
 
+template bool Lowering<float>::joins_convolution(ValueId, const op::ScaleShift&);
+template bool Lowering<double>::joins_convolution(ValueId, const op::ScaleShift&);
 template void Lowering<float>::conv2d(ValueId);
 template void Lowering<double>::conv2d(ValueId);
 template void Lowering<float>::linear(ValueId);
