@@ -72,14 +72,6 @@ std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, DType d
 // Whether two algorithms are known to round alike: 1x1, where each of these two sums channels in their order.
 bool same_bits(const ConvGeometry& geometry, Algorithm a, Algorithm b);
 
-// What a convolution does to x while it reads it: activation(x * scale + shift), a number of each for every channel, in arrays
-// that are filled up to whole channel blocks.
-template <class T>
-struct InputTransform {
-  const T *scale, *shift;
-  Activation activation = Activation::none;
-};
-
 template <class T>
 class ConvEngine;
 
@@ -99,11 +91,6 @@ class Conv2d {
   // may be `out` itself. Allocates only scratch.
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const;
 
-  // The same of a blocked x that it transforms itself; bits are those of affine() (ops.h) and run().
-  bool transforms_input() const;  // whether it can
-  void run_transformed(const TensorView<const T>& x, const InputTransform<T>& transform, const TensorView<const T>* residual,
-                       const TensorView<T>& out) const;
-
   const ConvGeometry& geometry() const;
   Algorithm algorithm() const;       // what was chosen, never `automatic`
   const std::string& reason() const; // why
@@ -112,8 +99,6 @@ class Conv2d {
   const ConvEngine<T>& engine() const;  // what computes it (src/conv/engine.h)
 
  private:
-  void check(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const;
-
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

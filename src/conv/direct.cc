@@ -10,7 +10,6 @@
 #include "fastconv/cpu.h"
 #include "fastconv/thread_pool.h"
 #include "kernels/gemm/gemm.h"
-#include "kernels/norm/norm.h"
 
 namespace fastconv {
 namespace {
@@ -71,15 +70,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       fold(out);
       if (residual) fold(*residual);
     }
-    execute(g, x, nullptr, residual ? &*residual : nullptr, out);
-  }
-
-  // Of images whose rows are divided among threads: where output channels are, each thread would transform all of x.
-  bool transforms_input() const override { return computes_pieces() && this->geometry_.out_w >= kWide; }
-
-  void run_transformed(const TensorView<const T>& x, const InputTransform<T>& transform, const TensorView<const T>* residual,
-                       const TensorView<T>& out) const override {
-    execute(this->geometry_, x, &transform, residual, out);
+    execute(g, x, residual ? &*residual : nullptr, out);
   }
 
   bool computes_pieces() const override {
@@ -196,12 +187,12 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     return band;
   }
 
-  void execute(const ConvGeometry& g, const TensorView<const T>& x, const InputTransform<T>* transform,
-               const TensorView<const T>* residual, const TensorView<T>& out) const {
+  void execute(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<const T>* residual,
+               const TensorView<T>& out) const {
     const index_t threads = num_threads(), pairs = ceil_div(out_blocks_, 2);
     // Pixels that are less than a cache line and no neighbours are packed: each pair would fetch the lines, and use a part of them.
     const bool apart = x.sw != lanes_ && g.taps() == 1 && pairs >= kWorthPacking && sizeof(T) * lanes_ < 64;
-    const bool in_place = !apart && !transform && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
+    const bool in_place = !apart && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
     const Extent most = largest_band(in_place);
     const index_t columns = g.out_w == this->geometry_.out_w ? most.columns : std::min<index_t>(g.out_w, 256);
@@ -215,7 +206,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const index_t rows = ceil_div(g.out_h, bands), units = x.n * g.groups * bands * across;
     const index_t together = pairs_together(g, rows, columns, in_place);
     const index_t step = rows * columns == 1 ? together : 1, steps = ceil_div(pairs, step);  // of pairs, in tasks
-    const index_t parts = units >= (transform ? threads : wanted) ? 1 : std::min(steps, ceil_div(wanted, units));
+    const index_t parts = units >= wanted ? 1 : std::min(steps, ceil_div(wanted, units));
     const std::size_t bytes = workspace_bytes(g, rows, columns, in_place);
     // Borrowed weights are packed first, unless each is used in one band or two: then part by part where they are used,
     // which spares the trip through memory.
@@ -243,10 +234,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
           } else {
             const InputBand band{y, input_size(band_rows, g.stride_h, g.kernel_h, g.dilation_h), left,
                                  input_size(band_columns, g.stride_w, g.kernel_w, g.dilation_w)};
-            if (unit != packed_unit) {
-              if (transform) transform_band(x, n, band, *transform, packed_input);
-              else pack_band(x, n, group * g.group_in(), g.group_in(), band, in_block_, packed_input);
-            }
+            if (unit != packed_unit) pack_band(x, n, group * g.group_in(), g.group_in(), band, in_block_, packed_input);
             packed_unit = unit;
             source = {packed_input, band.rows * band.columns * in_block_, band.columns * in_block_, in_block_};
           }
@@ -256,21 +244,6 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
             multiply(g, source, weights, packed_part, group, pair, std::min(pair + together, end_pair), band, residual, out);
         }
     });
-  }
-
-  // A band of a blocked x, which lies inside the image, to out[block][row][column][lanes].
-  void transform_band(const TensorView<const T>& x, index_t n, const InputBand& band, const InputTransform<T>& transform, T* out) const {
-    constexpr T zeros[64 / sizeof(T)]{};
-    const Clamp<T> clamp = clamp_of<T>(transform.activation);
-    const bool joined = x.sh == band.columns * lanes_;
-    const index_t rows = joined ? 1 : band.rows, columns = joined ? band.rows * band.columns : band.columns;
-    for (index_t block = 0; block < in_blocks_; ++block)
-      for (index_t row = 0; row < rows; ++row, out += columns * lanes_) {
-        const T* from = x.channel(n, block * lanes_) + (band.y + row) * x.sh + band.x * lanes_;
-        norm_kernels<T>().affine_channels(from, out, columns, lanes_, zeros, transform.scale + block * lanes_,
-                                          transform.shift + block * lanes_, clamp.low, clamp.high);
-        if (!is_clamp(transform.activation)) activate_in_place(transform.activation, out, columns * lanes_);
-      }
   }
 
   // Where a pair of output blocks leaves its sums over a band, and how they are swept.

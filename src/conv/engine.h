@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <stdexcept>
 #include <string>
 
 #include "fastconv/conv.h"
@@ -16,12 +15,6 @@ class ConvEngine {
   virtual ~ConvEngine() = default;
   // `residual` may be null. Sizes have been checked.
   virtual void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const = 0;
-  // Whether it has run_transformed(): the same of a blocked x, transformed while it is read.
-  virtual bool transforms_input() const { return false; }
-  virtual void run_transformed(const TensorView<const T>& /*x*/, const InputTransform<T>&, const TensorView<const T>* /*residual*/,
-                               const TensorView<T>& /*out*/) const {
-    throw std::logic_error("this algorithm transforms no input");
-  }
   virtual std::size_t packed_bytes() const = 0;
   virtual std::size_t workspace_bytes() const = 0;  // scratch of one thread
   // The largest error on a few pixels of hard data, in units of the roundoff and of the convolution of absolute values: for

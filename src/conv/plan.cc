@@ -204,7 +204,7 @@ template <class T>
 Conv2d<T>& Conv2d<T>::operator=(Conv2d&&) noexcept = default;
 
 template <class T>
-void Conv2d<T>::check(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const {
+void Conv2d<T>::run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const {
   const ConvGeometry& g = impl_->geometry;
   if (x.c != g.in_channels || x.h != g.in_h || x.w != g.in_w)
     fail("x must have shape ", to_string({x.n, g.in_channels, g.in_h, g.in_w}), ", got ", to_string({x.n, x.c, x.h, x.w}));
@@ -214,32 +214,11 @@ void Conv2d<T>::check(const TensorView<const T>& x, const TensorView<const T>* r
   if (residual && (residual->n != out.n || residual->c != out.c || residual->h != out.h || residual->w != out.w))
     fail("residual must have the output's shape ", to_string({out.n, out.c, out.h, out.w}), ", got ",
          to_string({residual->n, residual->c, residual->h, residual->w}));
-}
-
-template <class T>
-void Conv2d<T>::run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const {
-  check(x, residual, out);
   if (x.n == 0) return;
 #ifdef FASTCONV_TEST_SLOWDOWN
   const Slowdown until_it_returns(impl_->algorithm);
 #endif
   impl_->engine->run(x, residual, out);
-}
-
-template <class T>
-bool Conv2d<T>::transforms_input() const {
-  return impl_->engine->transforms_input();
-}
-
-template <class T>
-void Conv2d<T>::run_transformed(const TensorView<const T>& x, const InputTransform<T>& transform, const TensorView<const T>* residual,
-                                const TensorView<T>& out) const {
-  check(x, residual, out);
-  if (x.n == 0) return;
-#ifdef FASTCONV_TEST_SLOWDOWN
-  const Slowdown until_it_returns(impl_->algorithm);
-#endif
-  impl_->engine->run_transformed(x, transform, residual, out);
 }
 
 template <class T>

@@ -77,12 +77,6 @@ class Lowering {
   Program<T> run();
 
  private:
-  // The arrays of an InputTransform.
-  struct PaddedTransform {
-    std::vector<T> scale, shift;
-    Activation activation;
-  };
-
   // Where a value lies. Contiguous, or blocked with images `image_stride` elements apart.
   struct Place {
     int buffer = -1;
@@ -150,8 +144,6 @@ class Lowering {
   std::pair<Algorithm, std::vector<Candidate>> candidates(const ConvGeometry& geometry, const ConvOptions& options) const;
   const PackedConv<T>& conv(ValueId id, bool nchw);  // made once
   bool joins_depthwise(ValueId id);
-  bool joins_convolution(ValueId id, const op::ScaleShift& o);
-  bool may_join(ValueId id) const;
   void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);
 
   const Graph& graph_;
@@ -167,8 +159,6 @@ class Lowering {
   std::map<std::pair<ValueId, bool>, Place> converted_;
   // By the depthwise convolution: what computes it together with the 1x1 convolution before it, which has no place.
   std::map<ValueId, std::shared_ptr<const PointwiseDepthwise<T>>> joined_;
-  // By the convolution: what it applies to its input, of the scale and shift before it, which has no place.
-  std::map<ValueId, std::shared_ptr<const PaddedTransform>> transforms_;
   AlignedArray<T> scaled_;  // the weights that are being packed
   std::vector<std::vector<ValueId>> values_in_;  // by buffer
   Program<T> program_;

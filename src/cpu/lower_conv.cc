@@ -121,17 +121,11 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   const bool nchw = x.view.block == 1 && y.view.block == 1 && y.view.h * y.view.w > 4 && node.as<op::Conv2d>();
   const PackedConv<T>& packed = conv(id, nchw);
   const Conv2d<T>& last = *packed.conv;
-  const auto found = transforms_.find(id);
-  const auto transform = found == transforms_.end() ? nullptr : found->second;
   const auto step = [&](const auto& engine) -> StepInfo& {
     const auto run = [=](T* const* b) {
-      TensorView<const T> r;
-      if (residual) r = residual->at(b);
-      const TensorView<const T>* added = residual ? &r : nullptr;
-      if constexpr (requires { engine->transforms_input(); })
-        if (transform)
-          return engine->run_transformed(x.at(b), {transform->scale.data(), transform->shift.data(), transform->activation}, added, y.at(b));
-      engine->run(x.at(b), added, y.at(b));
+      if (!residual) return engine->run(x.at(b), nullptr, y.at(b));
+      const TensorView<const T> r = residual->at(b);
+      engine->run(x.at(b), &r, y.at(b));
     };
     StepInfo& info = residual ? emit(id, {x, y, *residual}, run) : emit(id, {x, y}, run);
     info.workspace = engine->workspace_bytes();
@@ -146,19 +140,13 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   info.error_class = info.algorithm.starts_with("winograd") || info.algorithm == "strassen" ? info.algorithm : "exact";
   info.macs = last.geometry().macs() * x.view.n;
   info.bytes += last.packed_bytes();
-  const Node& before = graph_[node.inputs[0]];
-  if (transform) {
-    info.name = before.name + ", " + info.name;
-    info.op = operator_name(before.op) + std::string(activation_suffix(transform->activation)) + ", " + info.op;
-    info.reason = "scales, shifts and activates its input while it reads it";
-    return;
-  }
   if (joined == joined_.end()) {
     info.value = id;
     info.task = task_text(last.geometry(), info.op, x.view, y.view);
     info.considered = packed.considered;
     return;
   }
+  const Node& before = graph_[node.inputs[0]];
   const Conv2d<T>& first = *conv(node.inputs[0], false).conv;
   info.name = before.name + ", " + info.name;
   info.op = operator_name(before.op) + std::string(activation_suffix(activation_of(before))) + ", " + info.op;
@@ -168,42 +156,18 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   info.bytes += first.packed_bytes();
 }
 
-// Whether a single node reads the value, as its input, and x, from which it is computed, lies in blocks. Convolutions whose
-// algorithms are given stay apart: steps are the same with any algorithms for those that the rule keeps apart.
-template <class T>
-bool Lowering<T>::may_join(ValueId id) const {
-  const ValueId x = graph_[id].inputs[0], next = last_use_[id];
-  if (uses_[id] != 1 || next == graph_.size() || graph_[next].inputs[0] != id || graph_.is_constant(x) || !places_[x].blocked) return false;
-  return !options_.algorithms.contains(id) && !options_.algorithms.contains(next);
-}
-
-// A scale and shift along channels waits for the convolution that alone reads its result and can apply it.
-template <class T>
-bool Lowering<T>::joins_convolution(ValueId id, const op::ScaleShift& o) {
-  if (o.axis != 1 || !blocked_[id] || !may_join(id)) return false;
-  const Node& node = graph_[id];
-  const ValueId x = node.inputs[0], next = last_use_[id];
-  if (!graph_[next].template as<op::Conv2d>() || !conv(next, false).conv->transforms_input()) return false;
-  const auto padded = [&](ValueId constant) {
-    std::vector<T> values(static_cast<std::size_t>(ceil_div(node.shape[1], block_) * block_));
-    std::copy_n(constant_data(constant).get(), node.shape[1], values.data());
-    return values;
-  };
-  transforms_[next] = std::make_shared<const PaddedTransform>(PaddedTransform{padded(node.inputs[1]), padded(node.inputs[2]), o.activation});
-  last_use_[x] = std::max(last_use_[x], next);
-  return true;
-}
-
 // A 1x1 convolution waits for the depthwise one that alone reads its result, where that would not stay in L2 between them.
+// Convolutions whose algorithms are given stay apart: steps are the same with any algorithms for those that the rule keeps apart.
 template <class T>
 bool Lowering<T>::joins_depthwise(ValueId id) {
-  if (transforms_.contains(id) || !may_join(id)) return false;
   const ValueId x = graph_[id].inputs[0], next = last_use_[id];
+  if (uses_[id] != 1 || next == graph_.size() || graph_.is_constant(x) || !places_[x].blocked) return false;
+  if (options_.algorithms.contains(id) || options_.algorithms.contains(next)) return false;
   const Node &node = graph_[id], &reader = graph_[next];
   const auto* depthwise = reader.as<op::Conv2d>();
   const auto residual_of = [](const Node& n) { return n.inputs.size() > 3 ? n.inputs[3] : kNone; };
   const auto is_blocked = [&](ValueId value) { return !graph_.is_constant(value) && blocked_[value]; };
-  if (!depthwise || depthwise->groups != node.shape[1] || !is_blocked(next)) return false;
+  if (!depthwise || reader.inputs[0] != id || depthwise->groups != node.shape[1] || !is_blocked(next)) return false;
   if (residual_of(node) != kNone || (residual_of(reader) != kNone && !is_blocked(residual_of(reader)))) return false;
   if (static_cast<std::size_t>(checked_size(node.shape)) * sizeof(T) <= cache_sizes().l2) return false;
   auto joined = PointwiseDepthwise<T>::make(conv(id, false).conv, conv(next, false).conv);
@@ -218,8 +182,7 @@ void Lowering<T>::conv2d(ValueId id) {
   const Node& node = graph_[id];
   const ValueId residual = node.inputs.size() > 3 ? node.inputs[3] : kNone;
   if (joins_depthwise(id)) return;
-  const bool joined = joined_.contains(id) || transforms_.contains(id);
-  const Operand<T> x = image(joined ? graph_[node.inputs[0]].inputs[0] : node.inputs[0]);
+  const Operand<T> x = image(joined_.contains(id) ? graph_[node.inputs[0]].inputs[0] : node.inputs[0]);
   if (residual == kNone) {
     define(id);
     return run_conv(id, x, image(id), {});
@@ -270,8 +233,6 @@ void Lowering<T>::conv_transpose2d(ValueId id) {
   info.macs = geometry.macs() * x.view.n;
 }
 
-template bool Lowering<float>::joins_convolution(ValueId, const op::ScaleShift&);
-template bool Lowering<double>::joins_convolution(ValueId, const op::ScaleShift&);
 template void Lowering<float>::conv2d(ValueId);
 template void Lowering<double>::conv2d(ValueId);
 template void Lowering<float>::linear(ValueId);

@@ -6,7 +6,6 @@ namespace fastconv {
 
 template <class T>
 void Lowering<T>::scale_shift(ValueId id, const op::ScaleShift& o) {
-  if (joins_convolution(id, o)) return;
   const ValueId x = graph_[id].inputs[0];
   const Shape& shape = graph_.shape(id);
   const auto scale = constant_data(graph_[id].inputs[1]), shift = constant_data(graph_[id].inputs[2]);
