@@ -56,6 +56,7 @@ CUtensorMap im2col_map(const ConvGeometry& g, const Nhwc<const T>& x, int pixels
   const cuuint64_t strides[] = {bytes(x.sw, sizeof(T)), bytes(x.sh, sizeof(T)), bytes(x.sn, sizeof(T))};
   const cuuint32_t steps[] = {1, static_cast<cuuint32_t>(g.stride_w), static_cast<cuuint32_t>(g.stride_h), 1};
   const Im2colBox box = im2col_box(g);
+  // Width first, as CUTLASS has them (conv/collective/detail.hpp); cuda.h speaks of offsets of {D, H, W}.
   const int lower[] = {static_cast<int>(box.lower[0]), static_cast<int>(box.lower[1])};
   const int upper[] = {static_cast<int>(box.upper[0]), static_cast<int>(box.upper[1])};
   CUtensorMap map;

@@ -18,6 +18,8 @@ Im2colBox im2col_box(const ConvGeometry& geometry);
 // Why no tensor map can read the windows of a convolution on elements of these bytes, or null.
 const char* im2col_limit(const ConvGeometry& geometry, int element_bytes);
 
+// Both are encoded by the driver, for which an earlier call of the run-time on this thread has made the device's context current.
+//
 // Columns of `pixels` window positions, each kSwizzleBytes of its channels, zeros outside of the images. x and its strides are
 // multiples of 16 bytes. T is float (rounded to TF32 on the way) or a 16-bit type.
 template <class T>

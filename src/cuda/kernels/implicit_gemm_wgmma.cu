@@ -3,8 +3,9 @@
 // A block is 128 pixels by kN output channels. One thread of its last warp, the producer, has the copy engine fill kStages
 // stages of shared memory: for one tap, 128 bytes of the channels of each pixel, from an im2col map, and of each output
 // channel's weights. Two warpgroups multiply what has arrived, 64 pixels each; two barriers a stage say that it is full, or
-// free again. Two blocks share a multiprocessor, so that one multiplies while the other stores: a thread has at most 112
-// registers, which its 64 sums leave room in, and there is no need to move registers between warps (setmaxnreg).
+// free again. Two blocks share a multiprocessor, so that one multiplies while the other stores: a thread has at most 96
+// registers (their 18 warps are five on one of the four partitions of 16384), of which its sums are 64; so there is no need to
+// move registers between warps (setmaxnreg).
 #include "cuda/kernels/implicit_gemm.cuh"
 #include "cuda/tensor_map.h"
 
@@ -43,7 +44,8 @@ __global__ void __launch_bounds__(kConsumers + 32, 2)
     unsigned char* const unaligned = dynamic_shared<unsigned char>();
     unsigned char* const shared = unaligned + (kPatternBytes - shared_address(unaligned) % kPatternBytes) % kPatternBytes;
     const BlockTile block = a.index.block_tile(blockIdx.x);
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    // From lane 0, so that the compiler knows it is one number a warp, and keeps what depends on it in uniform registers.
+    const int lane = threadIdx.x % 32, warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);
 
     if (threadIdx.x == 0) {
 #pragma unroll
