@@ -103,8 +103,9 @@ void check_all() {
   }
   check_layouts<T>([&](const auto& x, const auto& y) { layer_norm_channels<T>(x, y, a.data(), b.data(), 1e-6); }, 9, 13);
   check_layouts<T>([&](const auto& x, const auto& y) { local_response_norm<T>(x, y, 5, 1e-2, 0.75, 1); }, 9, 13);
-  check_layouts<T>(
-      [&](const auto& x, const auto& y) { affine<T>(x, y, a.data(), s.data(), b.data(), Activation::silu); }, 9, 13, false);
+  for (const Activation activation : {Activation::none, Activation::relu6, Activation::silu})
+    check_layouts<T>(
+        [&](const auto& x, const auto& y) { affine<T>(x, y, a.data(), s.data(), b.data(), activation); }, 9, 13, false);
 }
 
 }  // namespace
