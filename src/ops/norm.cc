@@ -86,7 +86,8 @@ void affine(const TensorView<const T>& x, const TensorView<T>& y, const T* mean,
         const T* p = parameters.data() + group * x.block;
         kernels.affine_channels(from, to, pixels, x.block, p, p + padded, p + 2 * padded, clamp.low, clamp.high);
       }
-      if (x.block == 1 || !is_clamp(activation)) activations.apply(activation, to, to, pixels * x.block, T(0.01));
+      const bool applied = activation == Activation::none || (x.block > 1 && is_clamp(activation));
+      if (!applied) activations.apply(activation, to, to, pixels * x.block, T(0.01));
     }
   });
 }
