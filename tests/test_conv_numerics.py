@@ -139,6 +139,37 @@ def test_strassen_refuses_infinite_weights() -> None:
     np.testing.assert_array_equal(prepared(x), expected)
 
 
+def test_strassen_refuses_weights_that_overflow() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((1, 256, 9, 9)) * 1e-5).astype(np.float32)
+    for size in (1e37, 1e38, 3e38):
+        weight = (rng.uniform(-1, 1, (256, 256, 1, 1)) * size).astype(np.float32)
+        assert np.isfinite(fastconv.prepare_conv2d(weight, input_shape=x.shape)(x)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_strassen_keeps_channels_without_weights(dtype: type) -> None:
+    """A channel whose weights are all zero gets its bias, whatever its partner has."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((1, 256, 9, 9)) * 1e4).astype(dtype)
+    weight, bias = rng.standard_normal((256, 256, 1, 1)).astype(dtype), np.arange(256).astype(dtype)
+    weight[[3, 40, 200]] = 0
+    prepared = fastconv.prepare_conv2d(weight, bias, input_shape=x.shape)
+    assert "strassen" in repr(prepared)
+    for channel in (3, 40, 200):
+        assert np.all(prepared(x)[0, channel] == channel)
+
+
+@pytest.mark.parametrize("size", [1e-34, 1e-30, 1e30, 1e34])
+def test_strassen_of_small_and_large_values(size: float) -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((1, 256, 9, 9)) * size).astype(np.float32)
+    weight = rng.standard_normal((256, 256, 1, 1)).astype(np.float32)
+    exact, magnitude = exact_and_magnitude(x, weight)
+    error = np.abs(fastconv.conv2d(x, weight, algorithm="strassen") - exact)
+    assert (error / magnitude).max() <= 2e-6
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nonfinite_inputs_of_strassen(value: float) -> None:
     """They reach the outputs that see them, and at most those of the neighbouring pixel."""

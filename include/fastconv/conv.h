@@ -16,6 +16,7 @@ enum class Algorithm : std::uint8_t { automatic, reference, im2col, direct, dept
 enum class Accuracy : std::uint8_t { fast, exact };
 
 const char* algorithm_name(Algorithm algorithm);  // "auto", "reference", ...
+const char* error_class(Algorithm algorithm);     // "exact", or the name of an algorithm that rounds more
 
 // Everything that decides a convolution's shape. Pairs are (height, width).
 struct ConvGeometry {
@@ -64,7 +65,7 @@ struct AlgorithmInfo {
   bool available;
   std::string reason;           // why it cannot serve, or what speaks for it
   std::size_t workspace_bytes;  // scratch of one thread
-  std::string error_class;      // "exact", or the name of an algorithm that rounds more: "winograd4"
+  std::string error_class;
 };
 // All algorithms for this geometry; those that can serve first, in the order of preference.
 std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, DType dtype, const ConvOptions& options);

@@ -51,7 +51,7 @@ template <class T>
 std::unique_ptr<ConvEngine<T>> make_grouped(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_depthwise(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
-// 1x1.
+// 1x1 without padding, one group, multiples of 32 channels.
 template <class T>
 std::unique_ptr<ConvEngine<T>> make_strassen(const ConvGeometry&, const ConvOptions&, const T* weight, const T* bias);
 // `tile` is the output tile's side: 2, 4 or 6.

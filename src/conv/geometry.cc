@@ -61,6 +61,10 @@ const char* algorithm_name(Algorithm algorithm) {
   return names[static_cast<int>(algorithm)];
 }
 
+const char* error_class(Algorithm algorithm) {
+  return algorithm < Algorithm::strassen ? "exact" : algorithm_name(algorithm);
+}
+
 ConvGeometry conv_geometry(const Shape& x, const Shape& weight, std::array<index_t, 2> stride, const Padding& padding,
                            std::array<index_t, 2> dilation, index_t groups) {
   check_common(x, weight, stride, dilation, groups);

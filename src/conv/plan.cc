@@ -153,13 +153,12 @@ std::vector<AlgorithmInfo> list_algorithms(const ConvGeometry& g, const ConvOpti
   borrowed.borrow_weights = true;
   for (const Algorithm a : {Algorithm::depthwise, Algorithm::strassen, Algorithm::winograd4, Algorithm::winograd2, Algorithm::direct,
                             Algorithm::im2col, Algorithm::winograd6, Algorithm::reference}) {
-    AlgorithmInfo info{a, true, obstacle(g, a, options.accuracy), 0, "exact"};
+    AlgorithmInfo info{a, true, obstacle(g, a, options.accuracy), 0, error_class(a)};
     info.available = info.reason.empty();
     if (info.available) {
       info.workspace_bytes = make_engine<T>(a, g, borrowed, weight.get(), nullptr)->workspace_bytes();
       info.reason = a == best.algorithm ? best.reason : std::string("the rule prefers ") + algorithm_name(best.algorithm);
     }
-    if (!obstacle(g, a, Accuracy::exact).empty() && obstacle(g, a, Accuracy::fast).empty()) info.error_class = algorithm_name(a);
     list.push_back(std::move(info));
   }
   std::stable_sort(list.begin(), list.end(), [&](const AlgorithmInfo& x, const AlgorithmInfo& y) {

@@ -8,6 +8,7 @@
 namespace fastconv {
 
 // The largest error on a few pixels of hard data, in units of the roundoff and of the convolution of absolute values.
+// Infinite where outputs are not finite, or weights.
 // `run` computes the convolution, without bias and activation, for the geometry that it is given: that of `g` with an output
 // of side * side pixels. `weight` is contiguous (out, in / groups, kernel_h, kernel_w).
 template <class T>

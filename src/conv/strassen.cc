@@ -161,7 +161,7 @@ class Strassen final : public ConvEngine<T> {
     return std::max<index_t>(1, static_cast<index_t>(budget) / bytes / rows) * rows;
   }
 
-  // [pair of vectors][product][input channel of a half][vectors of the pair], then what each output channel was divided by.
+  // [pair of vectors][product][input channel of a half][vectors of the pair], then what the sums of each output channel are multiplied by.
   index_t factors_size() const { return kStrassenProducts * in_half_ * out_half_; }
   std::size_t packed_size() const { return static_cast<std::size_t>(factors_size() + 2 * out_half_); }
 

@@ -137,7 +137,7 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   info.op += activation_suffix(activation_of(node));
   info.algorithm = algorithm_name(last.algorithm());
   info.reason = packed.reason;
-  info.error_class = info.algorithm.starts_with("winograd") || info.algorithm == "strassen" ? info.algorithm : "exact";
+  info.error_class = error_class(last.algorithm());
   info.macs = last.geometry().macs() * x.view.n;
   info.bytes += last.packed_bytes();
   if (joined == joined_.end()) {

@@ -32,8 +32,9 @@ void input(const StrassenInput<T>& s) {
 // The largest power of two that is not above v; 1 where v is too large or too small for that and its inverse to be safe.
 template <class T>
 FASTCONV_INLINE Vec<T> leading_power(Vec<T> v) {
+  constexpr T largest = sizeof(T) == 4 ? T(0x1p100) : T(0x1p900);
   const Vec<T> power = (Vec<T>)((IntVec<T>)v & (IntVec<T>)broadcast(T(__builtin_inf())));
-  return power >= T(0x1p-100) && power <= T(0x1p100) ? power : broadcast(T(1));
+  return power >= 1 / largest && power <= largest ? power : broadcast(T(1));
 }
 
 template <class T>
@@ -44,9 +45,10 @@ void weight(const StrassenWeight<T>& s) {
     size1 += absolute<T>(load(s.w11 + k * L)) + absolute<T>(load(s.w12 + k * L));
     size2 += absolute<T>(load(s.w21 + k * L)) + absolute<T>(load(s.w22 + k * L));
   }
-  const Vec<T> scale1 = leading_power<T>(size1), scale2 = leading_power<T>(size2);
-  store(s.scale, scale1);
-  store(s.scale_half, scale2);
+  const T each = T(1) / T(2 * s.channels);
+  const Vec<T> scale1 = leading_power<T>(size1 * each), scale2 = leading_power<T>(size2 * each);
+  store(s.scale, size1 == 0 ? Vec<T>{} : scale1);
+  store(s.scale_half, size2 == 0 ? Vec<T>{} : scale2);
   const Vec<T> inverse1 = 1 / scale1, inverse2 = 1 / scale2;
   for (index_t k = 0; k < s.channels; ++k) {
     const Vec<T> w11 = load(s.w11 + k * L) * inverse1, w12 = load(s.w12 + k * L) * inverse1;

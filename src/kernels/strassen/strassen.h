@@ -7,7 +7,7 @@
 //
 //   y11 = m0 + m3 - m4 + m6    y12 = m2 + m4    y21 = m1 + m3    y22 = m0 - m1 + m2 + m5
 //
-// Weights of different output channels meet, so those of each are first divided by a power of two near the sum of their
+// Weights of different output channels meet, so those of each are first divided by a power of two near the mean of their
 // absolute values: otherwise a channel would get rounding errors in proportion to its partner. After Ballard et al. 2016,
 // "Improving the numerical stability of fast matrix multiplication".
 #pragma once
@@ -35,7 +35,7 @@ struct StrassenWeight {
   index_t channels;                // of input, in each half
   T* u;                            // [product][channel][u_row]
   index_t u_stride, u_row;
-  T *scale, *scale_half;  // what the weights were divided by
+  T *scale, *scale_half;  // what sums are to be multiplied by: what the weights were divided by, 0 where all of them are 0
 };
 
 // The sums, for one vector of output channels of each half: y = min(max(sum * scale + bias + residual, low), high).
