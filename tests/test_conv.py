@@ -456,7 +456,7 @@ def test_out_writes_nothing_beside_it() -> None:
 # ---- The choice of an algorithm ----
 
 
-@pytest.mark.parametrize("accuracy", ["fast", "exact"])
+@pytest.mark.parametrize("accuracy", ["fast", "exact", "fastest"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> None:
     cases = [
@@ -505,7 +505,9 @@ def test_algorithms_lists_what_algorithm_takes(accuracy: str, dtype: str) -> Non
         if accuracy == "exact":
             assert all(info.error_class == "exact" for info in infos)
     assert fastconv.algorithms((1, 64, 56, 56), (64, 64, 3, 3), padding=1)[0].name == "winograd4"
-    assert fastconv.algorithms((1, 512, 14, 14), (256, 512, 1, 1))[0].name == "strassen"
+    many = (1, 512, 14, 14), (256, 512, 1, 1)
+    assert fastconv.algorithms(*many, accuracy="fastest")[0].name == "strassen"
+    assert fastconv.algorithms(*many)[0].name == "direct"
     assert fastconv.algorithms((1, 64, 56, 56), (64, 1, 3, 3), groups=64)[0].name == "depthwise"
     assert fastconv.algorithms((1, 6, 56, 56), (6, 3, 3, 3), groups=2)[0].name == "direct"
 

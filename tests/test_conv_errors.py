@@ -74,7 +74,11 @@ WORDS = [
     (conv2d(algorithm="Winograd"), ValueError, "algorithm must be one of auto, .*, got 'Winograd'"),
     (conv2d(algorithm=None), TypeError, "algorithm must be a string, got NoneType"),
     (conv2d(algorithm=2), TypeError, "algorithm must be a string, got int"),
-    (conv2d(accuracy="best"), ValueError, "accuracy must be one of fast, exact, got 'best'"),
+    (
+        conv2d(accuracy="best"),
+        ValueError,
+        "accuracy must be one of fast, exact, fastest, got 'best'",
+    ),
     (conv2d(activation="Relu"), ValueError, "activation must be one of relu, .*, got 'Relu'"),
     (conv2d(activation=fastconv.relu), TypeError, "activation must be a string, got function"),
     (conv2d(device="gpu"), ValueError, "device must be one of cpu, cuda, got 'gpu'"),

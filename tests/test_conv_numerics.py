@@ -118,7 +118,7 @@ def test_prepared_1x1_convolutions_probe_their_weights(
     weight = FOLDED_WEIGHTS[weights](rng, shape).astype(np.float32)
     for x in (rng.standard_normal((1, channels, 9, 9)), 3 + rng.random((1, channels, 9, 9))):
         x = x.astype(np.float32)
-        prepared = fastconv.prepare_conv2d(weight, input_shape=x.shape)
+        prepared = fastconv.prepare_conv2d(weight, input_shape=x.shape, accuracy="fastest")
         if weights in ("output channels over six orders", "constant"):
             assert "strassen" in repr(prepared)
         if weights == "input channels over six orders":
@@ -131,9 +131,10 @@ def test_strassen_refuses_infinite_weights() -> None:
     """They would spoil the output channel whose weights they are added to."""
     weight = np.ones((256, 256, 1, 1), np.float32)
     x = np.ones((1, 256, 8, 8), np.float32)
-    assert "strassen" in repr(fastconv.prepare_conv2d(weight, input_shape=x.shape))
+    options = {"input_shape": x.shape, "accuracy": "fastest"}
+    assert "strassen" in repr(fastconv.prepare_conv2d(weight, **options))
     weight[3, 5] = np.inf
-    prepared = fastconv.prepare_conv2d(weight, input_shape=x.shape)
+    prepared = fastconv.prepare_conv2d(weight, **options)
     assert "direct" in repr(prepared)
     expected = fastconv.conv2d(x, weight, algorithm="reference")
     np.testing.assert_array_equal(prepared(x), expected)
@@ -144,7 +145,8 @@ def test_strassen_refuses_weights_that_overflow() -> None:
     x = (rng.standard_normal((1, 256, 9, 9)) * 1e-5).astype(np.float32)
     for size in (1e37, 1e38, 3e38):
         weight = (rng.uniform(-1, 1, (256, 256, 1, 1)) * size).astype(np.float32)
-        assert np.isfinite(fastconv.prepare_conv2d(weight, input_shape=x.shape)(x)).all()
+        prepared = fastconv.prepare_conv2d(weight, input_shape=x.shape, accuracy="fastest")
+        assert np.isfinite(prepared(x)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -154,7 +156,7 @@ def test_strassen_keeps_channels_without_weights(dtype: type) -> None:
     x = (rng.standard_normal((1, 256, 9, 9)) * 1e4).astype(dtype)
     weight, bias = rng.standard_normal((256, 256, 1, 1)).astype(dtype), np.arange(256).astype(dtype)
     weight[[3, 40, 200]] = 0
-    prepared = fastconv.prepare_conv2d(weight, bias, input_shape=x.shape)
+    prepared = fastconv.prepare_conv2d(weight, bias, input_shape=x.shape, accuracy="fastest")
     assert "strassen" in repr(prepared)
     for channel in (3, 40, 200):
         assert np.all(prepared(x)[0, channel] == channel)

@@ -130,13 +130,15 @@ def test_strassen_is_a_candidate(timer):
     conv = nn.Conv2d(64, 96, 1)
     x = draw(2, 64, 9, 9)
     timer(strassen=0.5)
-    network = conv.compile(x.shape, autotune=True)
+    network = conv.compile(x.shape, accuracy="fastest", autotune=True)
     (step,) = convolutions(network)
     assert step["algorithm"] == step["error_class"] == "strassen"
     expected = conv.astype(np.float64).eager(x.astype(np.float64))
     np.testing.assert_allclose(network(x), expected, rtol=0, atol=1e-5)
     (step,) = convolutions(conv.compile(x.shape, accuracy="exact", autotune=True))
     assert step["rejected"]["strassen"] == "is not exact"
+    (step,) = convolutions(conv.compile(x.shape, autotune=True))
+    assert "relative to all channels" in step["rejected"]["strassen"]
 
 
 def test_the_rule_stays_unless_another_is_clearly_faster(conv, timer):

@@ -13,7 +13,8 @@
 namespace fastconv {
 
 enum class Algorithm : std::uint8_t { automatic, reference, im2col, direct, depthwise, strassen, winograd, winograd2, winograd4, winograd6 };
-enum class Accuracy : std::uint8_t { fast, exact };
+// What results may differ by from exact arithmetic (docs/accuracy.md). fastest: relative to all channels, not to the output's own.
+enum class Accuracy : std::uint8_t { fast, exact, fastest };
 
 const char* algorithm_name(Algorithm algorithm);  // "auto", "reference", ...
 const char* error_class(Algorithm algorithm);     // "exact", or the name of an algorithm that rounds more

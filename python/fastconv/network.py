@@ -17,6 +17,7 @@ from fastconv._tuning import Times, Tuner, explain
 from fastconv.config import get_num_threads
 from fastconv.ops._args import as_array, as_int, choice, device_index, is_sequence
 from fastconv.ops._device import is_on_device
+from fastconv.ops.conv import ACCURACIES
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
@@ -486,8 +487,10 @@ def compile_module(
         What it computes in. By default the parameters' dtype. On the CPU also what it takes and
         returns; on a CUDA device that is always float32, sums are in float32, and `fp32` never is
         TF32.
-    accuracy : {"fast", "exact"}
-        Whether algorithms may be used that round differently from the definition.
+    accuracy : {"fast", "exact", "fastest"}
+        What results may differ by from exact arithmetic (docs/accuracy.md): a stated share of the
+        sum of absolute products of the output's own channel; nothing but the rounding of sums in
+        a fixed order; or, where that is faster, a share of the largest sum of any channel.
     autotune : bool
         Whether to measure which algorithm is the fastest for each convolution, here and on as many
         threads, instead of going by a rule; the rule's choice stays unless another is clearly
@@ -514,7 +517,7 @@ def compile_module(
         If `device` is a CUDA device and there is none that this build can use.
     """
     on_device = device_index(device) is not None
-    choice("accuracy", accuracy, ("fast", "exact"))
+    choice("accuracy", accuracy, ACCURACIES)
     if precision is not None:
         if not on_device and precision in _CUDA_PRECISIONS[1:]:
             raise ValueError(f"precision={precision!r} needs device='cuda'")

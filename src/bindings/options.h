@@ -34,7 +34,7 @@ inline Algorithm parse_algorithm(const std::string& word) {
 }
 
 inline Accuracy parse_accuracy(const std::string& word) {
-  return parse_word<Accuracy>(word, "accuracy", std::array{"fast", "exact"});
+  return parse_word<Accuracy>(word, "accuracy", std::array{"fast", "exact", "fastest"});
 }
 
 // "same", "valid" or ((top, bottom), (left, right)).

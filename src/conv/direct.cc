@@ -21,6 +21,31 @@ struct Source {
   index_t block_stride, row_stride, pixel_stride;
 };
 
+// What one call of a register tile sums at most, where a channel block has more products than this: some rows of its kernel.
+constexpr index_t kLongestPart = 160;
+
+// The runs of a part of the reduction: so many of `run` products, then so many of `tail_run`.
+struct Runs {
+  const index_t* offsets;
+  index_t full, run, tails, tail_run;
+
+  index_t count() const { return full + tails; }
+  index_t products(index_t runs) const { return std::min(runs, full) * run + std::max<index_t>(0, runs - full) * tail_run; }
+  // How many are summed at a time.
+  index_t together() const {
+    return products(count()) <= kLongestPart ? count() : std::max<index_t>(1, kLongestPart / std::max(full ? run : 0, tails ? tail_run : 0));
+  }
+  // Gives the tile the runs [begin, end).
+  template <class T>
+  void set(index_t begin, index_t end, GemmTile<T>& tile) const {
+    tile.offsets = offsets + begin;
+    tile.runs = std::min(end, full) - std::min(begin, full);
+    tile.run = run;
+    tile.tail_runs = std::max(end, full) - std::max(begin, full);
+    tile.tail_run = tail_run;
+  }
+};
+
 template <class T>
 class Direct final : public ConvEngine<T>, public Pointwise<T> {
  public:
@@ -268,33 +293,36 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     }
     for (index_t block = 0; block < in_blocks_; block += blocks_a_part_) {
       const index_t stop = std::min(block + blocks_a_part_, in_blocks_);
+      const Runs runs = runs_of(g, source, block, stop, offsets);
+      // Calls f(elements of its weights, whether it is the last) for each stretch of runs that is summed at a time.
+      const auto for_each_sum = [&](Pair& p, const T* b, const auto& f) {
+        const index_t count = runs.count(), step = runs.together();
+        for (index_t first = 0, last; first < count; first = last) {
+          last = std::min(first + step, count);
+          runs.set(first, last, p.tile);
+          p.tile.b = b + runs.products(first) * p.tile.b_stride;
+          p.tile.accumulate = block > 0 || first > 0;
+          p.tile.finish = p.in_place && stop == in_blocks_ && last == count;
+          f((runs.products(last) - runs.products(first)) * p.tile.b_stride, last == count);
+        }
+      };
+      const auto part_of = [&](index_t pair, index_t first) {
+        return weights + ((group * out_blocks_ + 2 * pair) * reduction_ + part_begin(first) * pair_vectors(pair)) * lanes_;
+      };
       if (stream) {
-        GemmTile<T>& tile = pairs[0].tile;
-        set_runs(g, source, block, stop, offsets, tile);
-        tile.b = weights + ((group * out_blocks_ + 2 * begin) * reduction_ + part_begin(block) * 2) * lanes_;
-        tile.panel_stride = 2 * lanes_ * reduction_;
-        tile.accumulate = block > 0;
-        tile.finish = pairs[0].in_place && stop == in_blocks_;
-        gemm_kernels<T>().panels[end - begin - 1](tile);
+        pairs[0].tile.panel_stride = 2 * lanes_ * reduction_;
+        for_each_sum(pairs[0], part_of(begin, block), [&](index_t, bool) { gemm_kernels<T>().panels[end - begin - 1](pairs[0].tile); });
         continue;
       }
       for (index_t i = begin; i < end; ++i) {
         Pair& p = pairs[i - begin];
-        if (i == begin) set_runs(g, source, block, stop, offsets, p.tile);
-        else copy_runs(pairs[0].tile, p.tile);
-        const auto part_of = [&](index_t pair, index_t first) {
-          return weights + ((group * out_blocks_ + 2 * pair) * reduction_ + part_begin(first) * pair_vectors(pair)) * lanes_;
-        };
-        p.tile.b = packed_part;
-        if (weights) p.tile.b = part_of(i, block);
-        else pack_part(borrowed_, group, i, block, packed_part);
-        p.tile.accumulate = block > 0;
-        p.tile.finish = p.in_place && stop == in_blocks_;
+        if (!weights) pack_part(borrowed_, group, i, block, packed_part);
         const T* next = nullptr;
         if (weights && i + 1 < end) next = part_of(i + 1, block);
         else if (weights && stop < in_blocks_) next = part_of(begin, stop);
         else if (weights && 2 * end < out_blocks_) next = part_of(end, 0);
-        sweep(p, next, (part_end(block) - part_begin(block)) * p.tile.b_stride);
+        for_each_sum(p, weights ? part_of(i, block) : packed_part,
+                     [&](index_t size, bool last) { sweep(p, last || !weights ? next : p.tile.b + size, size); });
       }
     }
     for (index_t i = begin; i < end; ++i) finish(g, group, i, pairs[i - begin], band, residual, out);
@@ -306,7 +334,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const auto same_layout = [&](const TensorView<const T>& view) {
       return view.block == lanes_ && view.lane == 0 && view.sb == out.sb && view.sh == out.sh && view.sw == out.sw;
     };
-    const bool aliased = residual && residual->data == out.data && blocks_a_part_ < in_blocks_;  // out would hold partial sums
+    const bool aliased = residual && residual->data == out.data && (reduction_ > part_end(0) || reduction_ > kLongestPart);  // out would hold partial sums
     Pair p{};
     p.vectors = pair_vectors(pair);
     p.in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) && (!residual || same_layout(*residual)) && !aliased;
@@ -369,8 +397,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
 
   // The runs of the reduction over channel blocks [begin, end). A full block's columns of one kernel row are contiguous
   // unless dilated; a partial block's are not.
-  void set_runs(const ConvGeometry& g, const Source<T>& source, index_t begin, index_t end, std::vector<index_t>& offsets,
-                GemmTile<T>& tile) const {
+  Runs runs_of(const ConvGeometry& g, const Source<T>& source, index_t begin, index_t end, std::vector<index_t>& offsets) const {
     offsets.clear();
     const bool joined = g.dilation_w == 1 && source.pixel_stride == in_block_;
     const bool has_tail = end == in_blocks_ && tail_ < in_block_;
@@ -380,18 +407,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
         for (index_t kx = 0; kx < (split ? g.kernel_w : 1); ++kx)
           offsets.push_back(block * source.block_stride + ky * g.dilation_h * source.row_stride + kx * g.dilation_w * source.pixel_stride);
     }
-    tile.offsets = offsets.data();
-    tile.run = joined ? g.kernel_w * in_block_ : in_block_;
-    tile.tail_runs = has_tail ? g.taps() : 0;
-    tile.tail_run = tail_;
-    tile.runs = static_cast<index_t>(offsets.size()) - tile.tail_runs;
-  }
-  static void copy_runs(const GemmTile<T>& from, GemmTile<T>& to) {
-    to.offsets = from.offsets;
-    to.run = from.run;
-    to.runs = from.runs;
-    to.tail_run = from.tail_run;
-    to.tail_runs = from.tail_runs;
+    const index_t tails = has_tail ? g.taps() : 0;
+    return {offsets.data(), static_cast<index_t>(offsets.size()) - tails, joined ? g.kernel_w * in_block_ : in_block_, tails, tail_};
   }
 
   // All pixels of the band, in register tiles: of one row, or of two rows where rows are short. `next` are the weights that are needed

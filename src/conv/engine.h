@@ -25,7 +25,7 @@ class ConvEngine {
   // Copies the bias, with zeros behind it so that whole vectors can be loaded from any channel on.
   ConvEngine(const ConvGeometry& geometry, const ConvOptions& options, const T* bias);
 
-  bool flush_denormals() const { return options_.accuracy == Accuracy::fast; }
+  bool flush_denormals() const { return options_.accuracy != Accuracy::exact; }
 
   const ConvGeometry geometry_;
   const ConvOptions options_;
@@ -33,9 +33,12 @@ class ConvEngine {
 };
 
 // Whether direct convolution fills vectors with the output channels of several groups. Beyond two vectors a group it hardly
-// leaves lanes empty without; the permutes of the narrowest vectors are too slow for groups that straddle two of them.
+// leaves lanes empty without; the permutes of the narrowest vectors are too slow for groups that straddle two of them. It makes
+// its sums in one go, whose rounding errors would grow with longer ones.
 inline bool spans_groups(const ConvGeometry& g, index_t lanes) {
-  return g.groups > 1 && g.group_out() % lanes != 0 && g.group_out() < (lanes > 4 ? 2 * lanes : lanes);
+  constexpr index_t kLongest = 288;  // 32 channels, 3x3
+  return g.groups > 1 && g.group_out() % lanes != 0 && g.group_out() < (lanes > 4 ? 2 * lanes : lanes) &&
+         g.group_in() * g.taps() <= kLongest;
 }
 
 // One for each algorithm. Weights that are borrowed (ConvOptions) and large are read by run() only, so that asking for

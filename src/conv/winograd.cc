@@ -1,7 +1,11 @@
 // Winograd convolution F(m x m, 3 x 3), blocked so that transformed tiles stay in L2: for a block of tiles the input is
 // transformed once, then for each pair of output blocks N * N products of [tiles x channels] by [channels x 2 vectors]
 // and the output transform follow one another.
+#include <bit>
+#include <cmath>
+#include <limits>
 #include <numeric>
+#include <type_traits>
 
 #include "conv/band.h"
 #include "conv/engine.h"
@@ -15,8 +19,22 @@ namespace fastconv {
 namespace {
 
 // Channels whose products are summed before they join the total. The output transform takes differences of large sums, so
-// that these parts must be shorter than those of direct convolution for the same error.
-constexpr index_t kChannelsAPart = 128;
+// that these parts must be shorter than those of direct convolution for the same error: a multiple of all vector widths.
+constexpr index_t kChannelsAPart = 48;
+
+// What the weights of an output channel are divided by before they are transformed: 1, unless they are all so small or so large that
+// transformed ones would be flushed to zero or overflow; then a power of two.
+template <class T>
+T scale_of(const T* weight, index_t count) {
+  constexpr int kFar = std::numeric_limits<T>::max_exponent / 2, kMost = std::numeric_limits<T>::max_exponent - 28;
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  Bits bits = 0;  // of the largest magnitude: they compare as the numbers do, in a loop that compilers vectorise
+  for (index_t i = 0; i < count; ++i) bits = std::max(bits, std::bit_cast<Bits>(weight[i]) & (~Bits{0} >> 1));
+  const T largest = std::bit_cast<T>(bits);
+  if (largest == 0 || !std::isfinite(largest)) return 1;
+  const int exponent = std::ilogb(largest);
+  return std::abs(exponent) < kFar ? T(1) : std::ldexp(T(1), std::clamp(exponent, -kMost, kMost));
+}
 
 template <class T>
 class Winograd final : public ConvEngine<T> {
@@ -30,7 +48,8 @@ class Winograd final : public ConvEngine<T> {
         out_blocks_(ceil_div(g.group_out(), lanes_)),
         tiles_h_(ceil_div(g.out_h, m_)),
         tiles_w_(ceil_div(g.out_w, m_)),
-        packed_bytes_(static_cast<std::size_t>(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_) * sizeof(T)),
+        transformed_size_(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_),
+        packed_bytes_(static_cast<std::size_t>(transformed_size_ + g.groups * out_blocks_ * lanes_) * sizeof(T)),
         borrowed_(options.borrow_weights ? weight : nullptr),
         kept_(borrowed_ ? 0 : packed_bytes_ / sizeof(T), options.arena.get()),
         packed_(kept_.data()) {
@@ -48,6 +67,7 @@ class Winograd final : public ConvEngine<T> {
         out_blocks_(from.out_blocks_),
         tiles_h_(ceil_div(g.out_h, m_)),
         tiles_w_(ceil_div(g.out_w, m_)),
+        transformed_size_(from.transformed_size_),
         packed_bytes_(from.packed_bytes_),
         borrowed_(nullptr),
         kept_(0),
@@ -129,9 +149,13 @@ class Winograd final : public ConvEngine<T> {
   index_t v_stride(index_t tiles) const { return in_blocks_ * tiles * lanes_ + 3 * static_cast<index_t>(kAlignment / sizeof(T)); }
   index_t m_stride(index_t tiles) const { return tiles * 2 * lanes_ + static_cast<index_t>(kAlignment / sizeof(T)); }
 
+  bool is_scaled(const T* scale) const {
+    return std::any_of(scale, scale + lanes_, [](T s) { return s != 1; });
+  }
+
   int pair_vectors(index_t pair) const { return 2 * pair + 1 < out_blocks_ ? 2 : 1; }
 
-  // [group][pair][xi][channel][vectors of the pair]
+  // [group][pair][xi][channel][vectors of the pair], then the scale of each output channel: [group][block][lanes].
   void pack(const T* weight, T* packed) const {
     const ConvGeometry& g = this->geometry_;
     const index_t channels = g.group_in();
@@ -142,10 +166,16 @@ class Winograd final : public ConvEngine<T> {
       std::vector<T> nine(static_cast<std::size_t>(9 * kChannels * lanes_));
       std::vector<index_t> order(9 * kChannels);
       std::iota(order.begin(), order.end(), index_t{0});
+      const T* first = weight + (group * g.group_out() + block * lanes_) * channels * 9;
+      const index_t outputs = std::min(lanes_, g.group_out() - block * lanes_);
+      T* scale = packed + transformed_size_ + task * lanes_;
+      for (index_t l = 0; l < lanes_; ++l) scale[l] = l < outputs ? scale_of(first + l * channels * 9, channels * 9) : T(1);
+      const bool scaled = is_scaled(scale);
       for (index_t c = 0; c < channels; c += kChannels) {
         const index_t count = std::min(kChannels, channels - c);
-        pack_kernels<T>().pack_weights(weight + (group * g.group_out() + block * lanes_) * channels * 9 + c * 9, channels * 9,
-                                       std::min(lanes_, g.group_out() - block * lanes_), count * 9, order.data(), nine.data(), lanes_);
+        pack_kernels<T>().pack_weights(first + c * 9, channels * 9, outputs, count * 9, order.data(), nine.data(), lanes_);
+        if (scaled)
+          for (index_t i = 0; i < count * 9 * lanes_; ++i) nine[i] /= scale[i % lanes_];
         for (index_t i = 0; i < count; ++i)
           winograd_kernels<T>().weight[m_ / 2 - 1]({nine.data() + i * 9 * lanes_, to + (c + i) * vectors * lanes_, channels * vectors * lanes_});
       }
@@ -176,15 +206,15 @@ class Winograd final : public ConvEngine<T> {
     const T* weights = b.weights + (block.group * out_blocks_ + 2 * pair) * lanes_ * channels * positions_;
     std::vector<index_t> offsets(static_cast<std::size_t>(in_blocks_));
     for (index_t cb = 0; cb < in_blocks_; ++cb) offsets[cb] = cb * tiles * lanes_;
-    const index_t part = kChannelsAPart / lanes_, tail = channels - (in_blocks_ - 1) * lanes_;
+    const index_t parts = ceil_div(in_blocks_, kChannelsAPart / lanes_), tail = channels - (in_blocks_ - 1) * lanes_;
     const index_t row_tiles = ceil_div(tiles, index_t(vectors == 1 ? kernels.max_single_rows : kernels.max_rows));
     GemmTile<T> tile{};
     tile.a_stride = lanes_;
     tile.b_stride = tile.c_stride = vectors * lanes_;
     tile.c_vector_stride = lanes_;
     for (index_t xi = 0; xi < positions_; ++xi)
-      for (index_t cb = 0; cb < in_blocks_; cb += part) {
-        const index_t end = std::min(cb + part, in_blocks_);
+      for (index_t part = 0; part < parts; ++part) {
+        const index_t cb = part * in_blocks_ / parts, end = (part + 1) * in_blocks_ / parts;
         const bool has_tail = end == in_blocks_ && tail < lanes_;
         tile.offsets = offsets.data() + cb;
         tile.runs = end - cb - has_tail;
@@ -195,7 +225,7 @@ class Winograd final : public ConvEngine<T> {
         const index_t size = (tile.runs * lanes_ + tile.tail_runs * tail) * vectors * lanes_;
         // The weights of the next part follow; fetched ahead they must leave room in L1 for these and the tiles.
         const bool ahead = 4 * size * static_cast<index_t>(sizeof(T)) <= static_cast<index_t>(cache_sizes().l1d);
-        tile.accumulate = cb > 0;
+        tile.accumulate = part > 0;
         for (index_t i = 0; i < row_tiles; ++i) {
           const index_t begin = i * tiles / row_tiles, stop = (i + 1) * tiles / row_tiles;
           tile.a = b.v + xi * v_stride(tiles) + begin * lanes_;
@@ -211,6 +241,9 @@ class Winograd final : public ConvEngine<T> {
         winograd_kernels<T>().output[m_ / 2 - 1]({b.m + r * block.columns * vectors * lanes_ + v * lanes_, m_stride(tiles),
                                                   vectors * lanes_, block.columns, b.y + r * m_ * y_row, y_row});
       const index_t oc = (2 * pair + v) * lanes_;
+      const T* scale = b.weights + transformed_size_ + block.group * out_blocks_ * lanes_ + oc;
+      if (is_scaled(scale))
+        for (index_t i = 0; i < block.rows * m_ * y_row; ++i) b.y[i] *= scale[i % lanes_];
       finish_band(BandSums<T>{b.y, y_row, lanes_, block.n, block.group * g.group_out() + oc, std::min(lanes_, g.group_out() - oc),
                               row, std::min(block.rows * m_, g.out_h - row), column, std::min(block.columns * m_, g.out_w - column)},
                   this->bias_.data(), residual, this->options_.activation, out);
@@ -220,6 +253,7 @@ class Winograd final : public ConvEngine<T> {
   const index_t m_, positions_;  // side of an output tile; positions in an input tile
   const index_t lanes_, in_blocks_, out_blocks_;
   const index_t tiles_h_, tiles_w_;
+  const index_t transformed_size_;  // of the weights
   const std::size_t packed_bytes_;
   const T* const borrowed_;  // the caller's weights, which each run transforms; or null: then they are transformed in packed_
   AlignedArray<T> kept_;

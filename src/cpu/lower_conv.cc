@@ -49,6 +49,8 @@ std::pair<Algorithm, std::vector<Candidate>> Lowering<T>::candidates(const ConvG
       why = "plain loops, which run only when asked for";
     } else if (info.algorithm == Algorithm::winograd6) {
       why = "its error passes the bound, so that it runs only when asked for";
+    } else if (info.algorithm == Algorithm::strassen && options.accuracy != Accuracy::fastest) {
+      why = "its error is relative to all channels: accuracy='fastest' allows it";
     } else if (geometry.group_in() == 1 && info.error_class != "exact") {
       why = "with one input channel a group, transforms cost more than they save";
     } else if (options_.max_workspace && info.workspace_bytes > *options_.max_workspace) {

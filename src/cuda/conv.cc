@@ -233,7 +233,7 @@ ConvPlan plan_conv(const ConvGeometry& geometry, index_t batch, Precision precis
     return plan;
   }
   const bool winograd = plan.algorithm == ConvAlgorithm::winograd4;
-  plan.split_tf32 = precision == Precision::fp32 && accuracy == Accuracy::fast && !winograd && wants_split_tf32(g);
+  plan.split_tf32 = precision == Precision::fp32 && accuracy != Accuracy::exact && !winograd && wants_split_tf32(g);
   plan.error_class = error_class(precision, plan.algorithm, plan.split_tf32);
   const GemmShape shape = gemm_shape(plan);
   plan.packed_bytes = shape.bytes();

@@ -50,9 +50,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument(
         "--accuracy",
-        choices=("fast", "exact"),
+        choices=ACCURACIES,
         default="fast",
-        help="whether algorithms may round differently from the definition (default: fast)",
+        help="what results may differ by from exact arithmetic (default: fast)",
     )
     parser.add_argument(
         "--autotune", action="store_true", help="measure which algorithms are the fastest"

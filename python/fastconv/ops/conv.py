@@ -38,6 +38,9 @@ ALGORITHMS = (
     "winograd6",
 )
 
+ACCURACIES = ("fast", "exact", "fastest")
+"""What results may differ by from exact arithmetic: docs/accuracy.md."""
+
 PaddingArgument = str | tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -86,7 +89,7 @@ def _options(
         as_int("groups", groups),
         activation_name(activation),
         choice("algorithm", algorithm, ALGORITHMS),
-        choice("accuracy", accuracy, ("fast", "exact")),
+        choice("accuracy", accuracy, ACCURACIES),
     )
 
 
@@ -153,9 +156,11 @@ def conv2d(
         Added before the activation.
     algorithm : str
         ``"auto"``, or one of those that `fastconv.algorithms` lists.
-    accuracy : {"fast", "exact"}
+    accuracy : {"fast", "exact", "fastest"}
         ``"exact"`` uses neither Winograd nor Strassen's algorithm and never flushes subnormals;
-        its bits do not depend on the batch.
+        its bits do not depend on the batch. ``"fastest"`` may take Strassen's algorithm, whose
+        error is relative to all channels, where weights are packed once: in `prepare_conv2d` and
+        networks.
     out : ndarray, optional
         Where to put the result; may be `residual` itself.
     device : {"cpu", "cuda", "cuda:N"}, optional
@@ -642,8 +647,8 @@ def algorithms(
     So do `prepare_conv2d` and networks, unless the weights would make its rounding errors too
     large. `conv2d` itself, which packs the weights in the call, takes the smaller Winograd tile
     where the output has at most 14 rows or columns, and none at 7, as there it would not pay;
-    and ``"im2col"`` or ``"direct"`` for 1x1 of many channels, where the others take
-    ``"strassen"`` or ``"direct"``.
+    and ``"im2col"`` for 1x1 of many channels, where the others take ``"direct"``, or, with
+    ``accuracy="fastest"``, ``"strassen"``.
 
     Parameters
     ----------

@@ -202,35 +202,42 @@ void multiply_panels(const GemmTile<T>& t) {
     }
 }
 
-// Each lane sums a part of the products, two vectors at a time.
+// Each lane sums a part of the products, two vectors at a time; long ones in parts, which bounds their rounding error.
 template <class T, int Rows>
 FASTCONV_INLINE void dot_rows(const MatrixVector<T>& m, index_t row) {
   constexpr int L = lanes<T>;
+  constexpr index_t kPart = 128 * 2 * L;
   const T* a = m.a + row * m.a_stride;
-  Vec<T> sum[Rows][2];
+  Vec<T> total[Rows];
 #pragma GCC unroll 4
-  for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = Vec<T>{};
-  index_t k = 0;
-  for (; k + 2 * L <= m.k; k += 2 * L) {
-    const Vec<T> x0 = load(m.x + k), x1 = load(m.x + k + L);
+  for (int r = 0; r < Rows; ++r) total[r] = Vec<T>{};
+  for (index_t k = 0; k < m.k;) {
+    const index_t end = m.k - k < kPart ? m.k : k + kPart;
+    Vec<T> sum[Rows][2];
 #pragma GCC unroll 4
-    for (int r = 0; r < Rows; ++r) {
-      sum[r][0] += load(a + r * m.a_stride + k) * x0;
-      sum[r][1] += load(a + r * m.a_stride + k + L) * x1;
+    for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = Vec<T>{};
+    for (; k + 2 * L <= end; k += 2 * L) {
+      const Vec<T> x0 = load(m.x + k), x1 = load(m.x + k + L);
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; ++r) {
+        sum[r][0] += load(a + r * m.a_stride + k) * x0;
+        sum[r][1] += load(a + r * m.a_stride + k + L) * x1;
+      }
     }
-  }
-  for (; k < m.k; k += L) {
-    const int n = m.k - k < L ? int(m.k - k) : L;
-    const Vec<T> x = load_partial(m.x + k, n);
+    for (; k < end; k += L) {
+      const int n = end - k < L ? int(end - k) : L;
+      const Vec<T> x = load_partial(m.x + k, n);
 #pragma GCC unroll 4
-    for (int r = 0; r < Rows; ++r) sum[r][0] += load_partial(a + r * m.a_stride + k, n) * x;
+      for (int r = 0; r < Rows; ++r) sum[r][0] += load_partial(a + r * m.a_stride + k, n) * x;
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) total[r] += sum[r][0] + sum[r][1];
   }
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; ++r) {
-    const Vec<T> v = sum[r][0] + sum[r][1];
-    T total = 0;
-    for (int i = 0; i < L; ++i) total += v[i];
-    m.c[(row + r) * m.c_stride] = total;
+    T sum = 0;
+    for (int i = 0; i < L; ++i) sum += total[r][i];
+    m.c[(row + r) * m.c_stride] = sum;
   }
 }
 

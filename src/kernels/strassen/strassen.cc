@@ -29,12 +29,12 @@ void input(const StrassenInput<T>& s) {
   if (p < s.pixels) pair(p, Vec<T>{}, Vec<T>{});
 }
 
-// The largest power of two that is not above v; 1 where v is too large or too small for that and its inverse to be safe.
+// The largest power of two that is not above v, within limits that keep its inverse safe.
 template <class T>
 FASTCONV_INLINE Vec<T> leading_power(Vec<T> v) {
   constexpr T largest = sizeof(T) == 4 ? T(0x1p100) : T(0x1p900);
   const Vec<T> power = (Vec<T>)((IntVec<T>)v & (IntVec<T>)broadcast(T(__builtin_inf())));
-  return power >= 1 / largest && power <= largest ? power : broadcast(T(1));
+  return at_most(at_least(power, broadcast(1 / largest)), broadcast(largest));
 }
 
 template <class T>
