@@ -184,7 +184,7 @@ def test_out():
     for out in (np.full_like(y, np.nan), np.full((*y.shape, 2), np.nan, np.float32)[..., 1]):
         assert network(X, out=out) is out
         np.testing.assert_array_equal(out, y)
-    with pytest.raises(TypeError, match="out must be a numpy.ndarray, got Array"):
+    with pytest.raises(TypeError, match=r"out must be a numpy\.ndarray, got Array"):
         network(X, out=cuda.asarray(y))
     with pytest.raises(TypeError, match="out cannot be given for x on a device"):
         network(cuda.asarray(X), out=y)
