@@ -23,8 +23,11 @@ def sized(name, size):
 
 
 def marks(name):
-    """Return the mark of a large model."""
-    return [pytest.mark.slow] if PARAMETERS.get(name, 0) > 40e6 else []
+    """Return the marks of a large model."""
+    marks = [pytest.mark.slow] if PARAMETERS.get(name, 0) > 40e6 else []
+    if PARAMETERS.get(name, 0) > 100e6:
+        marks.append(pytest.mark.xdist_group("large"))  # never two at the same time
+    return marks
 
 
 MODELS = list(map(sized, fastconv.list_models(), itertools.cycle(SIZES)))

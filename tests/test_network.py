@@ -1,9 +1,11 @@
 """Compiled networks give what eager execution gives, whatever the graph, batch or threads."""
 
 import copy
+import gc
 import pickle
 import signal
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import fastconv
@@ -586,6 +588,21 @@ def test_keep_weights_false(module, x):
         pickle.dumps(network)
     with pytest.raises(ValueError, match="keep_weights=False"):
         network(x, taps=["3"])
+
+
+@pytest.mark.parametrize("use", [lambda m, x: m(x), lambda m, x: m.compile(x.shape)(x)])
+def test_weights_go_with_the_last_that_needs_them(use, x):
+    """At once: memory does not wait for the garbage collector."""
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1))
+    weights = [weakref.ref(array) for array in module.parameters()]
+    gc.collect()
+    gc.disable()
+    try:
+        use(module, x)
+        del module
+        assert [weight() for weight in weights] == [None] * len(weights)
+    finally:
+        gc.enable()
 
 
 def test_unbatched_compilation(module, x):

@@ -69,6 +69,7 @@ class _Recording:
             for key, value in graph.taps.items()
             if key in paths
         }
+        graph.taps.clear()  # they refer to the graph, and it to all weights: a cycle keeps them
         self.paths = set(paths.values())
         self.native.set_outputs(self.outputs)
 
