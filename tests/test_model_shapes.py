@@ -16,7 +16,7 @@ TOLERANCE = 1e-4
 
 
 def sized(name, size):
-    """Return a case for a model at a size; large models are slow, and get the smallest one."""
+    """Return a case for a model at a size; large models get the smallest one."""
     parameters = PARAMETERS.get(name, 0)
     size = size if parameters < 100e6 else SIZES[0]
     return pytest.param(name, size, marks=marks(name), id=f"{name}-{size[0]}x{size[1]}")
@@ -24,10 +24,14 @@ def sized(name, size):
 
 def marks(name):
     """Return the marks of a large model."""
-    marks = [pytest.mark.slow] if PARAMETERS.get(name, 0) > 40e6 else []
-    if PARAMETERS.get(name, 0) > 100e6:
-        marks.append(pytest.mark.xdist_group("large"))  # never two at the same time
-    return marks
+    parameters = PARAMETERS.get(name, 0)
+    if parameters <= 40e6:
+        return []
+    if parameters <= 100e6:
+        return [pytest.mark.slow]
+    one_at_a_time = pytest.mark.xdist_group("large")
+    huge = parameters > 300e6  # packed, for Winograd and Strassen, more than 4 GB
+    return [pytest.mark.long if huge else pytest.mark.slow, one_at_a_time]
 
 
 MODELS = list(map(sized, fastconv.list_models(), itertools.cycle(SIZES)))
