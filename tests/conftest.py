@@ -54,8 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(libc, "mallopt"):  # what large arrays took goes back when they go
         libc.mallopt(M_MMAP_THRESHOLD, 4 * 2**20)
     limit = LONG_LIMIT if config.getoption("--long") else LIMIT
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard == resource.RLIM_INFINITY or limit < hard:
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY or limit < soft:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 

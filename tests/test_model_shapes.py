@@ -105,6 +105,12 @@ def test_a_batch_of_33_gives_what_each_image_gives(name):
         check(model(x[i : i + 1]), y[i : i + 1])
 
 
+def test_memory_is_limited():
+    """By conftest.py: a model that is too large fails, and leaves the machine to the others."""
+    with pytest.raises(MemoryError):
+        np.zeros(13 * 2**30, np.uint8)
+
+
 def test_every_family_has_a_test_of_batches():
     families = {fastconv.models.model_entry(name).family for name in fastconv.list_models()}
     assert len(LESS_THAN_6M) + len(LARGER) == len(families)
