@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import fastconv
 import numpy as np
 import pytest
-from fastconv import _core, cuda, nn
+from fastconv import _core, analysis, cuda, nn
 
 
 @pytest.fixture(autouse=True)
@@ -590,7 +590,15 @@ def test_keep_weights_false(module, x):
         network(x, taps=["3"])
 
 
-@pytest.mark.parametrize("use", [lambda m, x: m(x), lambda m, x: m.compile(x.shape)(x)])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda module, x: module(x),
+        lambda module, x: module.compile(x.shape)(x),
+        lambda module, x: analysis.summary(module, x.shape),
+        lambda module, x: analysis.receptive_field(module, x.shape),
+    ],
+)
 def test_weights_go_with_the_last_that_needs_them(use, x):
     """At once: memory does not wait for the garbage collector."""
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1))
