@@ -1,8 +1,10 @@
-"""The options ``--oracle``, ``--slow`` and ``--test-build``, and helpers that tests share."""
+"""The options that choose tests, the limit of their memory, and helpers that they share."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import subprocess
 import sys
 import textwrap
@@ -14,6 +16,12 @@ import numpy as np
 import pytest
 
 ORACLE_TESTS = Path(__file__).parent / "oracle"
+LIMIT = 6 * 2**30
+"""Bytes of memory that one process may take. Only one of two workers has large models (see
+``xdist_group``), so that both together stay below 10 GB."""
+LONG_LIMIT = 12 * 2**30
+"""The same with ``--long``."""
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,7 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow",
         action="store_true",
-        help="also run the tests marked slow: the largest models, which need up to 12 GB of memory",
+        help="also run the tests marked slow: the largest models, which need up to 6 GB of memory",
+    )
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="also run the tests marked long, for .ci/long: they need up to 12 GB of memory",
     )
     parser.addoption(
         "--test-build",
@@ -33,6 +46,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="also run the tests marked test_build, with the _core of this CMake build, which has "
         "the option FASTCONV_TEST_SLOWDOWN",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Limit the memory of this process, so that a test that needs more gets a `MemoryError`."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # what large arrays took goes back when they go
+        libc.mallopt(M_MMAP_THRESHOLD, 4 * 2**20)
+    limit = LONG_LIMIT if config.getoption("--long") else LIMIT
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY or limit < soft:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -43,7 +67,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for marker, option in (("slow", "--slow"), ("test_build", "--test-build")):
+    for marker, option in (("slow", "--slow"), ("long", "--long"), ("test_build", "--test-build")):
         marked = [item for item in items if item.get_closest_marker(marker) is not None]
         if marked and not config.getoption(option):
             config.hook.pytest_deselected(items=marked)

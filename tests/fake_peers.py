@@ -2,10 +2,11 @@
 
 import os
 import time
+import weakref
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from fastconv.benchmark.worker import Timed
+from fastconv.benchmark.worker import Bound, Timed
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,53 @@ class Fake:
             return y
 
         return run
+
+
+class Binding(Fake):
+    """Reads and writes arrays that it was given once, and, as pointers do, keeps none alive."""
+
+    name = "binding"
+
+    def load(self, case, folder):
+        x, y = np.arange(1.0, 5.0), np.empty(4)
+        remembered = x.copy()
+        x_pointer, y_pointer = weakref.ref(x), weakref.ref(y)
+
+        def call():
+            time.sleep(case.seconds)
+            self.write(x_pointer(), y_pointer(), remembered)
+
+        return Bound(call, x, y)
+
+    def write(self, x, y, remembered):
+        y[...] = x
+
+
+class StaleOutput(Binding):
+    """Computes into memory of its own, from the second call on."""
+
+    name, calls = "stale output", 0
+
+    def write(self, x, y, remembered):
+        self.calls += 1
+        if self.calls == 1:
+            y[...] = x
+
+
+class HalfOutput(Binding):
+    name = "half an output"
+
+    def write(self, x, y, remembered):
+        y[:2] = x[:2]
+
+
+class StaleInput(Binding):
+    """Has copied the input when it was bound."""
+
+    name = "stale input"
+
+    def write(self, x, y, remembered):
+        y[...] = remembered
 
 
 class TwiceAsSlow(Fake):

@@ -134,6 +134,19 @@ def test_peers_that_fail_are_refused_with_their_reason():
     assert len(result.contenders[0].seconds) >= 3
 
 
+def test_peers_that_do_not_use_what_they_have_bound_are_refused():
+    result = race("Fake", "Binding", "StaleOutput", "HalfOutput", "StaleInput")
+    refused = {contender.name: contender.refused for contender in result.contenders}
+    assert refused["binding"] is None
+    assert "the call does not write the output that was bound" in refused["stale output"]
+    assert "the call does not write the output that was bound" in refused["half an output"]
+    assert "the call does not read the input that was bound" in refused["stale input"]
+    binding = result.contenders[1]
+    assert binding.difference == 0
+    assert len(binding.seconds) >= 3
+    assert min(binding.seconds) >= CASE.seconds
+
+
 def test_steps_of_a_peer_that_knows_them():
     first, other = race("Fake", "Profiled").to_dict()["contenders"]
     assert first["profile"] == []

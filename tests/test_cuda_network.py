@@ -178,6 +178,21 @@ def test_networks_give_back_what_they_get():
     np.testing.assert_array_equal(network(ChannelsLast()).numpy(), y)
 
 
+def test_out():
+    network = small().compile(X.shape, device="cuda")
+    y = network(X)
+    for out in (np.full_like(y, np.nan), np.full((*y.shape, 2), np.nan, np.float32)[..., 1]):
+        assert network(X, out=out) is out
+        np.testing.assert_array_equal(out, y)
+    with pytest.raises(TypeError, match=r"out must be a numpy\.ndarray, got Array"):
+        network(X, out=cuda.asarray(y))
+    with pytest.raises(TypeError, match="out cannot be given for x on a device"):
+        network(cuda.asarray(X), out=y)
+    unbatched = small().compile(X.shape[1:], device="cuda")
+    assert unbatched(X[0], out=y[0]).base is y
+    np.testing.assert_array_equal(y[0], unbatched(X[0]))
+
+
 def test_unbatched_images():
     network = small().compile(X.shape[1:], device="cuda")
     expected = small()(X[0])

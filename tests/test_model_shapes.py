@@ -16,15 +16,22 @@ TOLERANCE = 1e-4
 
 
 def sized(name, size):
-    """Return a case for a model at a size; large models are slow, and get the smallest one."""
+    """Return a case for a model at a size; large models get the smallest one."""
     parameters = PARAMETERS.get(name, 0)
     size = size if parameters < 100e6 else SIZES[0]
     return pytest.param(name, size, marks=marks(name), id=f"{name}-{size[0]}x{size[1]}")
 
 
 def marks(name):
-    """Return the mark of a large model."""
-    return [pytest.mark.slow] if PARAMETERS.get(name, 0) > 40e6 else []
+    """Return the marks of a large model."""
+    parameters = PARAMETERS.get(name, 0)
+    if parameters <= 40e6:
+        return []
+    if parameters <= 100e6:
+        return [pytest.mark.slow]
+    one_at_a_time = pytest.mark.xdist_group("large")
+    huge = parameters > 300e6  # packed, for Winograd and Strassen, more than 4 GB
+    return [pytest.mark.long if huge else pytest.mark.slow, one_at_a_time]
 
 
 MODELS = list(map(sized, fastconv.list_models(), itertools.cycle(SIZES)))
@@ -96,6 +103,12 @@ def test_a_batch_of_33_gives_what_each_image_gives(name):
     check(model.eager(x), y)
     for i in (0, 16, 32):
         check(model(x[i : i + 1]), y[i : i + 1])
+
+
+def test_memory_is_limited():
+    """By conftest.py: a model that is too large fails, and leaves the machine to the others."""
+    with pytest.raises(MemoryError):
+        np.zeros(13 * 2**30, np.uint8)
 
 
 def test_every_family_has_a_test_of_batches():

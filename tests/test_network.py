@@ -1,15 +1,17 @@
 """Compiled networks give what eager execution gives, whatever the graph, batch or threads."""
 
 import copy
+import gc
 import pickle
 import signal
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import fastconv
 import numpy as np
 import pytest
-from fastconv import _core, cuda, nn
+from fastconv import _core, analysis, cuda, nn
 
 
 @pytest.fixture(autouse=True)
@@ -586,6 +588,29 @@ def test_keep_weights_false(module, x):
         pickle.dumps(network)
     with pytest.raises(ValueError, match="keep_weights=False"):
         network(x, taps=["3"])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda module, x: module(x),
+        lambda module, x: module.compile(x.shape)(x),
+        lambda module, x: analysis.summary(module, x.shape),
+        lambda module, x: analysis.receptive_field(module, x.shape),
+    ],
+)
+def test_weights_go_with_the_last_that_needs_them(use, x):
+    """At once: memory does not wait for the garbage collector."""
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1))
+    weights = [weakref.ref(array) for array in module.parameters()]
+    gc.collect()
+    gc.disable()
+    try:
+        use(module, x)
+        del module
+        assert [weight() for weight in weights] == [None] * len(weights)
+    finally:
+        gc.enable()
 
 
 def test_unbatched_compilation(module, x):

@@ -45,9 +45,11 @@ class Ncnn:
             if read(str(path.with_suffix(f".ncnn.{suffix}"))) != 0:
                 raise NotImplementedError("ncnn cannot read what pnnx made of this model")
 
+        given = ncnn.Mat(x, batch_index=0)
+
         def run() -> np.ndarray:
             extractor = net.create_extractor()
-            extractor.input("in0", ncnn.Mat(x, batch_index=0))
+            extractor.input("in0", given)
             return extractor.extract("out0")[1].numpy(batch_index=0)
 
         return run

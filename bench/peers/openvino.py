@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 from fastconv.benchmark.cases import LayerCase, ModelCase
-from fastconv.benchmark.worker import Run
+from fastconv.benchmark.worker import Bound
 
 from bench.peers.onnx_layer import export_layer
 
@@ -17,7 +17,7 @@ class OpenVino:
 
     name = "openvino"
     version = openvino.__version__
-    settings = "PERFORMANCE_HINT=LATENCY, INFERENCE_PRECISION_HINT=f32, one stream, shared memory"
+    settings = "PERFORMANCE_HINT=LATENCY, INFERENCE_PRECISION_HINT=f32, one stream, tensors bound"
 
     def __init__(self, threads: int) -> None:
         self._core = openvino.Core()
@@ -27,12 +27,17 @@ class OpenVino:
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
+            "ENABLE_HYPER_THREADING": True,  # or fewer threads than asked for may run
+            "CPU_DENORMALS_OPTIMIZATION": True,  # flushes them to zero, as fastconv does
         }
 
-    def load(self, case: ModelCase | LayerCase, folder: Path) -> Run:
+    def load(self, case: ModelCase | LayerCase, folder: Path) -> Bound:
         single = isinstance(case, LayerCase)
         path = export_layer(case, folder) if single else folder / "model.onnx"
         compiled = self._core.compile_model(str(path), "CPU", self._config)
         request = compiled.create_infer_request()
         x = np.load(folder / "x.npy")
-        return lambda: request.infer([x], share_inputs=True, share_outputs=True)[0]
+        y = np.array(request.infer([x])[0])
+        request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
+        request.set_output_tensor(openvino.Tensor(y, shared_memory=True))
+        return Bound(lambda: request.infer(share_outputs=True), x, y)

@@ -127,7 +127,10 @@ def record(module: Module, input_shape: Sequence[int] | None = None) -> Recordin
         ) from error
     outputs = {graph.paths[key]: y for key, y in graph.taps.items() if key in graph.paths}
     owners = [owner or "" for owner in graph.owners]
-    return Recording(module, x, graph.operators, owners, outputs)
+    # They refer to the graph, and it to all weights: in a cycle those would stay.
+    operators, graph.operators = graph.operators, []
+    graph.taps.clear()
+    return Recording(module, x, operators, owners, outputs)
 
 
 def _default_shape(module: Module) -> tuple[int, ...]:

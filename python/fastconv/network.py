@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,15 @@ from fastconv._cache import Bounded
 from fastconv._symbolic import Graph, Symbol
 from fastconv._tuning import Times, Tuner, explain
 from fastconv.config import get_num_threads
-from fastconv.ops._args import as_array, as_int, choice, device_index, is_sequence
+from fastconv.ops._args import (
+    Operands,
+    as_array,
+    as_int,
+    choice,
+    device_index,
+    is_sequence,
+    share_memory,
+)
 from fastconv.ops._device import is_on_device
 from fastconv.ops.conv import ACCURACIES
 
@@ -56,11 +64,13 @@ class _Recording:
                 )
         self.native = graph.native
         self.outputs = [value.id for value in outputs]
+        self.shapes = [value.shape for value in outputs]
         self.taps = {
             paths[key]: value.id if isinstance(value, Symbol) else None
             for key, value in graph.taps.items()
             if key in paths
         }
+        graph.taps.clear()  # they refer to the graph, and it to all weights: a cycle keeps them
         self.paths = set(paths.values())
         self.native.set_outputs(self.outputs)
 
@@ -70,6 +80,19 @@ class _Recording:
             return arrays[0]
         values = arrays[: len(self.outputs)]
         return values if self.sequence is list else tuple(values)
+
+    def outs(self, out: Any) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
+        """Yield the arrays of an argument `out`: what to call each, itself, what shape it needs."""
+        count = len(self.outputs)
+        if self.sequence is None:
+            yield "out", out, self.shapes[0]
+        elif isinstance(out, (tuple, list)) and len(out) == count:
+            yield from zip((f"out[{i}]" for i in range(count)), out, self.shapes, strict=True)
+        else:
+            came = f"{len(out)}" if isinstance(out, (tuple, list)) else type(out).__name__
+            raise TypeError(
+                f"out must be a tuple of {count} arrays, one for each output, got {came}"
+            )
 
     def tap_values(self, names: Sequence[str]) -> list[int]:
         """The values of these modules' outputs."""
@@ -237,7 +260,7 @@ class Network:
         self._shape = (1, *input_shape) if self._unbatched else input_shape
         recording = _Recording(module, [self._shape], self.dtype, convert=precision is not None)
         self._recording: _Recording | None = recording
-        self._result = recording.result
+        self._result, self._outs = recording.result, recording.outs
         self._weights = sum(array.nbytes for array in module.state_dict().values())
         self._taps: tuple[str, ...] = tuple(options["taps"])
         self._variants: Bounded[Any] = Bounded(4)
@@ -282,7 +305,7 @@ class Network:
             native = functools.partial(_core.Network, graph, graph.outputs, *limits, threads)
             return self._tuner.tune(plan, native, self._shape)
 
-    def __call__(self, x: ArrayLike, taps: Sequence[str] | None = None) -> Any:
+    def __call__(self, x: ArrayLike, *, taps: Sequence[str] | None = None, out: Any = None) -> Any:
         """Compute the output.
 
         Parameters
@@ -293,19 +316,33 @@ class Network:
         taps : sequence of str, optional
             Modules whose outputs are wanted too, by their names in `Module.named_modules`. The
             first use of a new set compiles a variant. Default: those named when compiling.
+        out : ndarray or tuple of ndarray, optional
+            Where to put the output, of its shape and the network's dtype; for several outputs a
+            tuple of as many. With any strides, but only into a C-contiguous one it is written
+            without a copy. Not for arrays on a CUDA device.
 
         Returns
         -------
         ndarray or (ndarray, dict of str to ndarray)
-            The output; with taps, also the value that each of these modules returned last. They are
-            `fastconv.cuda.Array` where `x` is on a device.
+            The output, which is `out` itself if that was given; with taps, also the value that each
+            of these modules returned last. They are `fastconv.cuda.Array` where `x` is on a device.
 
         Raises
         ------
         ValueError
-            If `x` has another shape, or a tap does not exist.
+            If `x` or `out` has another shape, a tap does not exist, or `out` is read-only or
+            overlaps `x`, an array that the network reads, or itself.
         TypeError
-            If `x` has another dtype.
+            If `x` or `out` has another dtype, or `out` is no array.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastconv import nn
+        >>> network = nn.Conv2d(3, 8, 3).compile((1, 3, 32, 32))
+        >>> y = np.empty((1, 8, 30, 30), np.float32)
+        >>> network(np.zeros((1, 3, 32, 32), np.float32), out=y) is y
+        True
         """
         array = self._checked(x)
         names = self._taps if taps is None else self._tap_names(taps)
@@ -313,15 +350,47 @@ class Network:
         if names != self._taps:
             native = self._variants.get(names, lambda: self._compile(names))
         if isinstance(array, cuda.Array):
+            if out is not None:
+                raise TypeError("out cannot be given for x on a device: results are new arrays")
             arrays = _run_on_device(native, [array], self._unbatched)
         else:
-            arrays = native.run([array[None] if self._unbatched else array])
-            if self._unbatched:
-                arrays = [array[0] for array in arrays]
-        y = self._result(arrays)
+            outs = [] if out is None else self._checked_outs(out, array, native)
+            arrays = self._run(native, array, outs)
+        y = self._result(arrays) if out is None else out
         if taps is None and not names:
             return y
         return y, dict(zip(names, arrays[len(arrays) - len(names) :], strict=True))
+
+    def _run(self, native: Any, x: Array, outs: Sequence[Array]) -> list[Any]:
+        """Return all outputs, the first of them in `outs`."""
+        direct = [out if out.flags.carray else None for out in outs]
+        if not self._unbatched:
+            arrays: list[Any] = native.run([np.asarray(x, order="C")], direct)
+        else:
+            batches = [None if out is None else out[None] for out in direct]
+            arrays = native.run([np.asarray(x[None], order="C")], batches)
+            arrays = [array[0] for array in arrays]
+        for out, written, array in zip(outs, direct, arrays, strict=False):
+            if written is None:
+                out[...] = array
+        return arrays
+
+    def _checked_outs(self, out: Any, x: Array, native: Any) -> list[Array]:
+        """Return the arrays of `out` if the network can write to them while it reads `x`."""
+        outs: dict[str, Array] = {}
+        for name, array, shape in self._outs(out):
+            if array is None:
+                raise TypeError(f"{name} must be a numpy.ndarray, got None")
+            Operands(x=x).check_out(array, shape[self._unbatched :], argument=name)
+            for other, earlier in outs.items():
+                if share_memory(array, earlier):
+                    raise ValueError(f"{name} overlaps {other}: pass an array of its own")
+            if self._device is None and native.overlaps_constants(array):
+                raise ValueError(
+                    f"{name} overlaps an array that the network reads: pass an array of its own"
+                )
+            outs[name] = array
+        return list(outs.values())
 
     @staticmethod
     def _tap_names(taps: Sequence[str]) -> tuple[str, ...]:
@@ -332,7 +401,7 @@ class Network:
         return tuple(dict.fromkeys(taps))
 
     def _checked(self, value: Any) -> Any:
-        """Return `value` as an array, contiguous where it is NumPy's, with the shape and dtype."""
+        """Return `value` as an array with the shape and dtype."""
         x: Any
         if not is_on_device(value):
             x = as_array("x", value)
@@ -355,7 +424,7 @@ class Network:
             elif x.ndim == 4 and tuple(x.shape[i] for i in (0, 3, 1, 2)) == self.input_shape:
                 hint = "channels come first, x.transpose(0, 3, 1, 2)"
             raise ValueError(f"x must have shape {self.input_shape}, got {x.shape}: {hint}")
-        return x if isinstance(x, cuda.Array) else np.asarray(x, order="C")
+        return x
 
     def explain(self, verbose: bool = False) -> Steps:
         """Return what runs: the steps in order, with the algorithm of each and why it was chosen.
@@ -419,8 +488,7 @@ class Network:
         array = self._checked(x)
         if isinstance(array, cuda.Array):
             array = array.numpy()
-        if self._unbatched:
-            array = array[None]
+        array = np.asarray(array[None] if self._unbatched else array, order="C")
         seconds = np.min([self._native.profile([array])[1] for _ in range(repeats)], axis=0)
         peak = None
         if self._device is None:

@@ -84,6 +84,18 @@ py::array new_array(const Shape& shape) {
   return py::array_t<T>(sizes, data, owner);
 }
 
+// For each output of a network, from the first on: the C-contiguous array to write it to, or None for a new one.
+using Outs = std::vector<std::optional<py::array>>;
+
+// The array that a network writes its output i to.
+template <class T>
+py::array output_array(const Outs& outs, std::size_t i, const Shape& shape) {
+  if (i >= outs.size() || !outs[i]) return new_array<T>(shape);
+  contiguous_data<T>(*outs[i], "out");
+  if (shape_of(*outs[i]) != shape) throw py::type_error("out does not have the output's shape");
+  return *outs[i];
+}
+
 // Calls f(T{}) with T = float or double, after the dtype of `array`.
 template <class F>
 auto dispatch(const py::array& array, F&& f) {

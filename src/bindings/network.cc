@@ -184,8 +184,24 @@ ValueId add(Graph& graph, const std::string& name, const std::vector<std::option
   return graph.add(std::move(op), std::move(inputs));
 }
 
+// Whether `array` lies where constants do that the network reads in every call.
+bool overlaps_constants(const Network& network, const py::array& array) {
+  if (array.size() == 0) return false;
+  const auto* first = static_cast<const char*>(array.data());
+  const char* end = first + array.itemsize();
+  for (int axis = 0; axis < array.ndim(); ++axis)
+    (array.strides(axis) < 0 ? first : end) += (array.shape(axis) - 1) * array.strides(axis);
+  const Graph& graph = network.graph();
+  for (ValueId id = 0; id < graph.size(); ++id) {
+    if (!graph.is_constant(id)) continue;
+    const auto* data = static_cast<const char*>(graph[id].as<op::Constant>()->data.get());
+    if (data && data < end && first < data + checked_size(graph.shape(id)) * array.itemsize()) return true;
+  }
+  return false;
+}
+
 template <class T>
-py::list run(const Network& network, const std::vector<py::array>& arrays, std::vector<double>* seconds) {
+py::list run(const Network& network, const std::vector<py::array>& arrays, const Outs& outs, std::vector<double>* seconds) {
   const Graph& graph = network.graph();
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
@@ -195,8 +211,8 @@ py::list run(const Network& network, const std::vector<py::array>& arrays, std::
     inputs.push_back(contiguous_data<T>(arrays[i], "x"));
   }
   py::list results;
-  for (const ValueId id : graph.outputs()) {
-    py::array result = new_array<T>(graph.shape(id));
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
+    py::array result = output_array<T>(outs, i, graph.shape(graph.outputs()[i]));
     outputs.push_back(result.mutable_data());
     results.append(std::move(result));
   }
@@ -211,8 +227,10 @@ py::list run(const Network& network, const std::vector<py::array>& arrays, std::
   return results;
 }
 
-py::list run_any(const Network& network, const std::vector<py::array>& arrays, std::vector<double>* seconds = nullptr) {
-  return network.graph().dtype() == DType::f32 ? run<float>(network, arrays, seconds) : run<double>(network, arrays, seconds);
+py::list run_any(const Network& network, const std::vector<py::array>& arrays, const Outs& outs,
+                 std::vector<double>* seconds = nullptr) {
+  return network.graph().dtype() == DType::f32 ? run<float>(network, arrays, outs, seconds)
+                                               : run<double>(network, arrays, outs, seconds);
 }
 
 }  // namespace
@@ -254,11 +272,13 @@ void bind_network(py::module_& m) {
       }), py::arg("graph"), py::arg("outputs"), py::arg("accuracy"), py::arg("max_workspace"), py::arg("threads"),
            py::arg("algorithms") = std::map<ValueId, std::string>{})
       .def("with_batch", &Network::with_batch, py::call_guard<py::gil_scoped_release>())
-      .def("run", [](const Network& n, const std::vector<py::array>& arrays) { return run_any(n, arrays); })
+      .def("run", [](const Network& n, const std::vector<py::array>& arrays, const Outs& outs) { return run_any(n, arrays, outs); },
+           py::arg("arrays"), py::arg("outs") = Outs{})
+      .def("overlaps_constants", &overlaps_constants)
       .def("profile",
            [](const Network& n, const std::vector<py::array>& arrays) {
              std::vector<double> seconds;
-             py::list results = run_any(n, arrays, &seconds);
+             py::list results = run_any(n, arrays, {}, &seconds);
              return std::pair(std::move(results), std::move(seconds));
            })
       .def("steps", [](const Network& n) { return step_dicts(n.steps()); })

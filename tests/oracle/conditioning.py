@@ -55,8 +55,14 @@ def condition(model, size, in_chans=3, batch=8):
 
 
 def float32_state(model):
-    """Return a torch model's state dict as NumPy arrays, float64 rounded to float32."""
-    return {
+    """Return a torch model's state dict as NumPy arrays, float64 rounded to float32.
+
+    They are read-only: a model of ours that they are loaded into in float32 shares their memory.
+    """
+    state = {
         key: (value.float() if value.is_floating_point() else value).numpy()
         for key, value in model.state_dict().items()
     }
+    for array in state.values():
+        array.flags.writeable = False
+    return state

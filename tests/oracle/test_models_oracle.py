@@ -1,5 +1,7 @@
 """Every model that torchvision has gives torchvision's result, with the same random weights."""
 
+import functools
+
 import fastconv
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 import torchvision
 from conditioning import condition, float32_state
 from fastconv import nn
+from test_models import PARAMETERS
 from torch.overrides import TorchFunctionMode
 
 pytestmark = pytest.mark.oracle
@@ -16,7 +19,11 @@ MODELS = [name for name in fastconv.list_models() if hasattr(torchvision.models,
 SMALL = ["resnet18", "mobilenet_v2", "convnext_tiny"]
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 ROUNDING = 5  # times the error of torch's own float32, at most
-HUGE = 300_000_000  # parameters that, packed besides and in float64, need more than 16 GB
+LARGE = 100e6  # parameters; two such models are never tested at the same time
+HUGE = 300e6  # parameters; what takes more than 6 GB is left to .ci/long
+RUNS = {dtype: (nn.Module.eager, nn.Module.__call__) for dtype in TOLERANCE}
+HUGE_RUNS = {"float32": (nn.Module.eager,)}
+LONG_RUNS = {"float32": (nn.Module.__call__,), "float64": (nn.Module.eager,)}
 
 
 def create(name, **kwargs):
@@ -49,53 +56,68 @@ def smallest(name):
     return {"inception_v3": 107}.get(name, 64)
 
 
-def check(model, ours, size):
+def check(model, make, size, runs=RUNS):
     """Compare with a torch model under random weights; frees it before ours computes."""
-    assert count(ours.parameters()) == sum(p.numel() for p in model.parameters())
+    assert count(make().parameters()) == sum(p.numel() for p in model.parameters())
     model, x = condition(model, size)
     with torch.no_grad():
         expected = model(x[:2].double()).numpy()
         rounding = np.abs(model.float()(x[:2]).numpy() - expected).max()
     state = float32_state(model)
     del model
-    compare(ours, state, x[:2].numpy(), expected, rounding)
+    scale = np.abs(expected).max()
+    assert 0.1 < scale < 1000
+    assert np.abs(expected[0] - expected[1]).max() > 0.02 * scale  # the images matter
+    for dtype, ways in runs.items():
+        ours = make(dtype=dtype)
+        ours.load_state_dict(state)
+        compare(ours, ways, x[:2].numpy().astype(dtype), expected, rounding)
+        del ours
 
 
-def compare(model, state, x, expected, rounding):
-    """Both precisions, eagerly and compiled, against a float64 result.
+def compare(model, ways, x, expected, rounding):
+    """One precision, called in these ways, against a float64 result.
 
     `rounding` is the error of torch's float32.
     """
     scale = np.abs(expected).max()
-    assert 0.1 < scale < 1000
-    assert np.abs(expected[0] - expected[1]).max() > 0.02 * scale  # the images matter
-    for dtype, tolerance in TOLERANCE.items():
-        model.astype(dtype).load_state_dict(state)
-        huge = dtype == "float64" and count(state.values()) > HUGE
-        for run in (model.eager,) if huge else (model.eager, model):
-            result = run(x.astype(dtype))
-            assert result.dtype == dtype
-            error = np.abs(result - expected).max()
-            assert error <= tolerance * scale
-            assert error <= ROUNDING * rounding
+    for way in ways:
+        result = way(model, x)
+        assert result.dtype == x.dtype
+        error = np.abs(result - expected).max()
+        assert error <= TOLERANCE[x.dtype.name] * scale
+        assert error <= ROUNDING * rounding
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in SMALL else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
-)
+def marks(name):
+    """Return the marks of a model: all but small ones are slow."""
+    slow = [] if name in SMALL else [pytest.mark.slow]
+    large = [pytest.mark.xdist_group("large")] if PARAMETERS[name] > LARGE else []
+    return slow + large
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in MODELS])
 def test_model_equals_torchvision(name):
-    check(theirs(name), create(name), smallest(name))
+    runs = HUGE_RUNS if PARAMETERS[name] > HUGE else RUNS
+    check(theirs(name), functools.partial(create, name), smallest(name), runs)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in MODELS if PARAMETERS[name] > HUGE])
+def test_huge_model_equals_torchvision_compiled_and_in_float64(name):
+    check(theirs(name), functools.partial(create, name), smallest(name), LONG_RUNS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet50", "densenet121", "convnext_tiny"])
 def test_model_equals_torchvision_at_full_size(name):
-    check(theirs(name), create(name), 224)
+    check(theirs(name), functools.partial(create, name), 224)
 
 
 def test_width_multiplier_equals_torchvision():
     arguments = {"width_mult": 0.35, "num_classes": 7}
-    check(theirs("mobilenet_v2", **arguments), create("mobilenet_v2", **arguments), 64)
+    make = functools.partial(create, "mobilenet_v2", **arguments)
+    check(theirs("mobilenet_v2", **arguments), make, 64)
 
 
 @pytest.mark.parametrize("name", MODELS)

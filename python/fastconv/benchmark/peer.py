@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import fastconv
 from fastconv import nn
 from fastconv.benchmark.cases import AGREEMENT, LayerCase, ModelCase
-from fastconv.benchmark.worker import Run
+from fastconv.benchmark.worker import Bound, Run
 
 
 class Network:
@@ -19,7 +20,7 @@ class Network:
 
     name = "fastconv"
     version = fastconv.__version__
-    settings = f"compiled; layers prepared; {fastconv.show_config('dict')['isa']}"
+    settings = f"compiled; layers prepared; arrays bound; {fastconv.show_config('dict')['isa']}"
     devices: tuple[str, ...] = ("cpu", "cuda")
     precisions: tuple[str, ...] = tuple(AGREEMENT)
     """What a device lacks is refused by `Module.compile`."""
@@ -28,7 +29,7 @@ class Network:
         fastconv.set_num_threads(threads)
         self._profile: Callable[[], list[dict[str, Any]]] = list
 
-    def load(self, case: ModelCase | LayerCase, folder: Path) -> Run:
+    def load(self, case: ModelCase | LayerCase, folder: Path) -> Run | Bound:
         """Compile the network, or prepare the layer."""
         self._profile = list
         x = np.load(folder / "x.npy")
@@ -42,13 +43,13 @@ class Network:
             if case.device == "cpu" and case.precision in ("fp32", "fp64"):
                 options = case.options
                 prepared = fastconv.prepare_conv2d(weight, bias, **options, input_shape=x.shape)
-                return lambda: prepared(x)
+                return _bound(prepared, x)
             model = nn.Conv2d(case.channels, case.filters, case.kernel, **case.options)
             model.load_state_dict({"weight": weight, "bias": bias})
         network = model.compile(x.shape, device=case.device, precision=case.precision)
         if isinstance(case, ModelCase):
             self._profile = lambda: list(network.profile(x))
-        return lambda: network(x)
+        return _bound(network, x)
 
     def profile(self) -> list[dict[str, Any]]:
         """Return the steps of a network; none of a layer."""
@@ -59,13 +60,18 @@ class Functional(Network):
     """`conv2d`, which packs the weights in each call."""
 
     name = "fastconv-functional"
-    settings = "conv2d, weights packed in each call"
+    settings = "conv2d, weights packed in each call, arrays bound"
     devices = ("cpu",)
     precisions = ("fp32", "fp64")
 
-    def load(self, case: ModelCase | LayerCase, folder: Path) -> Run:
+    def load(self, case: ModelCase | LayerCase, folder: Path) -> Run | Bound:
         """Bind the arguments."""
         if isinstance(case, ModelCase):
             raise NotImplementedError("only single layers have a functional form")
         x, weight, bias = (np.load(folder / f"{name}.npy") for name in ("x", "weight", "bias"))
-        return lambda: fastconv.conv2d(x, weight, bias, **case.options)
+        return _bound(lambda x, **out: fastconv.conv2d(x, weight, bias, **case.options, **out), x)
+
+
+def _bound(function: Callable[..., NDArray[Any]], x: NDArray[Any]) -> Bound:
+    y = function(x)
+    return Bound(lambda: function(x, out=y), x, y)

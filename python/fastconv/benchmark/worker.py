@@ -4,6 +4,7 @@ The parent sends pickled requests through a pipe and gets a pickled answer to ea
 
     ("open", "package.module:Class", threads)  -> {"name", "version", "settings", ...}
     ("load", case, folder)                     -> the output for the input in the folder
+                                                  (of a `Bound`, once it has been seen to use it)
     ("time", calls)                            -> a `Times` for each call
     ("memory",)                                -> peak resident bytes of the process
     ("profile",)                               -> steps of the case, as dictionaries
@@ -48,6 +49,38 @@ class Times(NamedTuple):
 Run = Callable[[], "NDArray[Any] | Timed"]
 
 
+class Bound(NamedTuple):
+    """A call on memory that was handed to the library once, as an application serves with."""
+
+    call: Callable[[], object]
+    x: NDArray[Any]
+    """Read in each call; the case's input."""
+    y: NDArray[Any]
+    """Written in each call."""
+
+    def output(self) -> NDArray[Any]:
+        """Return a copy of the output for the input.
+
+        Raises
+        ------
+        RuntimeError
+            If the call does not write all of `y`, or what it writes does not depend on `x`.
+        """
+        x = self.x.copy()
+        other, output = self._call(np.zeros_like(x)), self._call(x)
+        if np.array_equal(other, output):
+            raise RuntimeError("the call does not read the input that was bound")
+        return output
+
+    def _call(self, x: NDArray[Any]) -> NDArray[Any]:
+        self.x[...] = x
+        self.y.fill(np.nan)
+        self.call()
+        if np.isnan(self.y).any():
+            raise RuntimeError("the call does not write the output that was bound")
+        return self.y.copy()
+
+
 class Peer(Protocol):
     """What a plug-in defines: how one library computes the cases of the suites.
 
@@ -65,8 +98,11 @@ class Peer(Protocol):
     def __init__(self, threads: int) -> None:
         """Import the library and limit it to so many threads."""
 
-    def load(self, case: Any, folder: Path) -> Run:
+    def load(self, case: Any, folder: Path) -> Run | Bound:
         """Return a call that computes the case from the files in the folder.
+
+        Where the library can read its input and write its output in memory that it was given
+        before, that memory too: then no contender is timed with copies that others are spared.
 
         Raises
         ------
@@ -170,8 +206,12 @@ class _Served:
         }
 
     def load(self, case: Any, folder: Path) -> NDArray[Any]:
-        self.run = self.peer.load(case, folder)
-        answer = self.run()
+        self.loaded = loaded = self.peer.load(case, folder)  # keeps what is bound alive
+        if isinstance(loaded, Bound):
+            self.run: Callable[[], object] = loaded.call
+            return loaded.output()
+        self.run = loaded
+        answer = loaded()
         return np.array(answer.output if isinstance(answer, Timed) else answer)
 
     def time(self, calls: int) -> list[Times]:

@@ -71,7 +71,7 @@ def as_array(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def _share_memory(a: Array, b: Array) -> bool:
+def share_memory(a: Array, b: Array) -> bool:
     """Whether two arrays overlap; where that is too hard to tell, whether their bounds do."""
     limit: Any = 10**6  # NumPy's own stubs know only its special values
     try:
@@ -164,26 +164,33 @@ class Operands:
         return array if array.ndim == 4 else array[None]
 
     def check_out(
-        self, out: Array | None, shape: Sequence[int], *, inplace: Sequence[str] = ()
+        self,
+        out: Array | None,
+        shape: Sequence[int],
+        *,
+        inplace: Sequence[str] = (),
+        argument: str = "out",
     ) -> None:
         """Check `out=`: its shape, dtype and writability, and that it overlaps no operand.
 
-        `inplace` names the operands that `out` may be, exactly.
+        `inplace` names the operands that `out` may be, exactly; `argument` is what errors call it.
         """
         if out is None:
             return
         if not isinstance(out, np.ndarray):
-            raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
+            raise TypeError(f"{argument} must be a numpy.ndarray, got {type(out).__name__}")
         if out.dtype != self.dtype:
-            raise TypeError(f"out must be {self.dtype} as the other arrays, got {out.dtype}")
+            raise TypeError(f"{argument} must be {self.dtype} as the other arrays, got {out.dtype}")
         if out.shape != tuple(shape):
-            raise ValueError(f"out must have shape {tuple(shape)}, got {out.shape}")
+            raise ValueError(f"{argument} must have shape {tuple(shape)}, got {out.shape}")
         if not out.flags.writeable:
-            raise ValueError("out is read-only")
+            raise ValueError(f"{argument} is read-only")
         if _overlaps_itself(out):
-            raise ValueError(f"out has elements that share memory: its strides are {out.strides}")
+            raise ValueError(
+                f"{argument} has elements that share memory: its strides are {out.strides}"
+            )
         for name, array in self._arrays.items():
-            if not _share_memory(out, array):
+            if not share_memory(out, array):
                 continue
             same = (
                 array.ctypes.data == out.ctypes.data
@@ -191,7 +198,7 @@ class Operands:
                 and array.shape == out.shape
             )
             if not (same and name in inplace):
-                raise ValueError(f"out overlaps {name}: pass an array of its own")
+                raise ValueError(f"{argument} overlaps {name}: pass an array of its own")
 
     def native_out(self, out: Array | None) -> Array | None:
         """`out` if native code can write into it, else ``None``: then `finish` copies."""

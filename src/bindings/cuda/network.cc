@@ -34,7 +34,8 @@ void check_inputs(const Graph& graph, const std::vector<Shape>& shapes) {
     if (shapes[i] != graph.shape(graph.inputs()[i])) throw std::invalid_argument("x does not have the network's shape");
 }
 
-py::list run(const CudaNetwork& network, const std::vector<py::array>& arrays, std::vector<double>* seconds = nullptr) {
+py::list run(const CudaNetwork& network, const std::vector<py::array>& arrays, const Outs& outs,
+             std::vector<double>* seconds = nullptr) {
   const Graph& graph = network.graph();
   std::vector<const void*> inputs;
   std::vector<Shape> shapes;
@@ -45,8 +46,8 @@ py::list run(const CudaNetwork& network, const std::vector<py::array>& arrays, s
   check_inputs(graph, shapes);
   py::list results;
   std::vector<void*> outputs;
-  for (const ValueId id : graph.outputs()) {
-    py::array result = new_array<float>(graph.shape(id));
+  for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
+    py::array result = output_array<float>(outs, i, graph.shape(graph.outputs()[i]));
     outputs.push_back(result.mutable_data());
     results.append(std::move(result));
   }
@@ -120,12 +121,13 @@ void bind_network(py::module_& m) {
            py::arg("precision") = "fp32", py::arg("device") = 0, py::arg("algorithm") = "auto", py::arg("keep_constants") = true)
       .def("with_batch", [](const CudaNetwork& n, index_t batch) { return std::static_pointer_cast<CudaNetwork>(n.with_batch(batch)); },
            py::call_guard<py::gil_scoped_release>())
-      .def("run", [](const CudaNetwork& n, const std::vector<py::array>& arrays) { return run(n, arrays); })
+      .def("run", [](const CudaNetwork& n, const std::vector<py::array>& arrays, const Outs& outs) { return run(n, arrays, outs); },
+           py::arg("arrays"), py::arg("outs") = Outs{})
       .def("run_on_device", &run_on_device, py::arg("arrays"), py::arg("unbatched") = false)
       .def("profile",
            [](const CudaNetwork& n, const std::vector<py::array>& arrays) {
              std::vector<double> seconds;
-             py::list results = run(n, arrays, &seconds);
+             py::list results = run(n, arrays, {}, &seconds);
              return std::pair(std::move(results), std::move(seconds));
            })
       .def("steps", [](const CudaNetwork& n) { return step_dicts(n.steps()); })
