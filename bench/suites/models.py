@@ -31,4 +31,4 @@ def prepare(case: ModelCase, folder: Path) -> None:
     model = networks.prepare(case, folder)
     if case.device == "cpu" and case.precision == "fp32":
         shape = np.load(folder / "x.npy", mmap_mode="r").shape
-        fastconv.onnx.export(model, folder / "model.onnx", shape)
+        fastconv.onnx.export(model, folder / "model.onnx", shape, dynamic_axes={})
