@@ -63,16 +63,27 @@ def _conv_padding(
 def _conv_transpose2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, weight, bias = inputs
     attributes = call.attributes
+    padding, extra = attributes["padding"], attributes["output_padding"]
+    after, rest = padding, (0, 0)
+    if any(n >= stride for n, stride in zip(extra, attributes["stride"], strict=True)):
+        # More than ONNX Runtime takes: less is cropped, and what is behind the sums is bias alone.
+        after = [max(pad - n, 0) for pad, n in zip(padding, extra, strict=True)]
+        rest = tuple(max(n - pad, 0) for pad, n in zip(padding, extra, strict=True))
+        extra = (0, 0)
     y = graph.node(
         "ConvTranspose",
-        *(x, weight, bias) if bias else (x, weight),
+        *(x, weight, bias) if bias and not any(rest) else (x, weight),
         kernel_shape=_weight_shape(call)[2:],
         strides=attributes["stride"],
         dilations=attributes["dilation"],
         group=attributes["groups"],
-        pads=[*attributes["padding"], *attributes["padding"]],
-        output_padding=attributes["output_padding"],
+        pads=[*padding, *after],
+        output_padding=extra,
     )
+    if any(rest):
+        y = graph.node("Pad", y, graph.ints([0] * 6 + list(rest)))
+        if bias:
+            y = graph.node("Add", y, graph.node("Unsqueeze", bias, graph.ints([1, 2])))
     return _finish(graph, y, None, attributes)
 
 
@@ -174,7 +185,8 @@ def _binary(graph: Graph, call: Call, inputs: list[str | None]) -> str:
 def _mean(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     axes = [int(axis) for axis in call.attributes["axis"]]
     if not axes:  # which would stand for all in ONNX
-        return graph.node("Identity", inputs[0])
+        assert inputs[0] is not None
+        return inputs[0]
     keepdims = int(call.attributes["keepdims"])
     return graph.node("ReduceMean", inputs[0], axes=axes, keepdims=keepdims)
 

@@ -5,57 +5,62 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastconv.onnx._dynamic import Call, Size, is_fixed
 from fastconv.onnx._graph import Graph, operator
 
 
 @operator("max_pool2d")
 def _max_pool2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
-    dilation = call.attributes["dilation"]
-    attributes = {**_windows(call, dilation), "dilations": dilation}
-    return graph.node("MaxPool", inputs[0], **attributes)
+    x, kernel, dilation = inputs[0], call.attributes["kernel_size"], call.attributes["dilation"]
+    before = call.attributes["padding"]
+    after = _padding_after(call.attributes, dilation)
+    if any(pad >= k for pad, k in zip(after, kernel, strict=True)):  # not allowed in MaxPool
+        pads = graph.ints([0, 0, *before, 0, 0, *after])
+        x = graph.node("Pad", x, pads, graph.constant(-np.inf))
+        before, after = (0, 0), [0, 0]
+    return graph.node(
+        "MaxPool",
+        x,
+        kernel_shape=kernel,
+        strides=call.attributes["stride"],
+        dilations=dilation,
+        pads=[*before, *after],
+    )
 
 
 @operator("avg_pool2d")
 def _avg_pool2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
-    counted = call.attributes["count_include_pad"] and any(call.attributes["padding"])
-    attributes = {**_windows(call, (1, 1), counted=counted), "count_include_pad": int(counted)}
-    return graph.node("AveragePool", inputs[0], **attributes)
+    x, padding = inputs[0], call.attributes["padding"]
+    before, after = padding, _padding_after(call.attributes, (1, 1))
+    counted = call.attributes["count_include_pad"] and any(padding)
+    if counted and after != [*padding]:
+        # As zeros of the image; what ceil_mode adds behind them is never counted.
+        x = graph.node("Pad", x, graph.ints([0, 0, *padding] * 2))
+        before, after = (0, 0), [n - pad for n, pad in zip(after, padding, strict=True)]
+        counted = False
+    return graph.node(
+        "AveragePool",
+        x,
+        kernel_shape=call.attributes["kernel_size"],
+        strides=call.attributes["stride"],
+        pads=[*before, *after],
+        count_include_pad=int(counted),
+    )
 
 
-def _windows(call: Call, dilation: Sequence[int], *, counted: bool = False) -> dict[str, Any]:
-    """Return the attributes of ONNX for the windows of a pool.
+def _padding_after(attributes: Mapping[str, Any], dilation: Sequence[int]) -> list[int]:
+    """Return the padding under which flooring gives the windows of ceil_mode, whatever the size.
 
-    Those of ceil_mode are said by padding with which flooring gives the output's size: libraries
-    differ in ceil_mode. That takes sizes that are fixed, and padding that is not counted.
+    Libraries differ in ceil_mode. It rounds up, which ``stride - 1`` more elements do, but has no
+    window that begins behind the image and its padding: what ``window - 1`` elements leave out.
     """
-    attributes = call.attributes
     padding: Sequence[int] = attributes["padding"]
-    symmetric = (*padding, *padding)
-    windows = {"kernel_shape": attributes["kernel_size"], "strides": attributes["stride"]}
-    sizes = zip(*call.in_sizes()[2:], *call.out_sizes()[2:], strict=True)
-    pads = {
-        (*padding, *_padding_after(attributes, dilation, (h, w), (out_h, out_w)))
-        for h, w, out_h, out_w in sizes
-    }
-    if len(pads) > 1 or (counted and symmetric not in pads):
-        return {**windows, "pads": symmetric, "ceil_mode": 1}
-    return {**windows, "pads": pads.pop()}
-
-
-def _padding_after(
-    attributes: Mapping[str, Any],
-    dilation: Sequence[int],
-    sizes: Sequence[int],
-    out: Sequence[int],
-) -> list[int]:
-    after = []
-    for axis in (0, 1):
-        last = (out[axis] - 1) * attributes["stride"][axis]
-        window = dilation[axis] * (attributes["kernel_size"][axis] - 1) + 1
-        padding = attributes["padding"][axis]
-        after.append(max(padding, last + window - sizes[axis] - padding))
-    return after
+    if not attributes["ceil_mode"]:
+        return list(padding)
+    axes = zip(padding, attributes["stride"], attributes["kernel_size"], dilation, strict=True)
+    return [min(pad + stride - 1, d * (k - 1)) for pad, stride, k, d in axes]
 
 
 @operator("adaptive_avg_pool2d", varying=["output_size"])
@@ -72,15 +77,17 @@ def _adaptive(graph: Graph, call: Call, x: str | None, pool: str, reduce: str) -
     sizes, out = call.in_sizes()[2:], call.out_sizes()[2:]
     if all(set(size) == {1} for size in out):
         return graph.node(f"Global{pool}", x)
-    if sizes == out:
-        return graph.node("Identity", x)
     for size, target in zip(sizes, out, strict=True):
         if size != target and set(target) != {1} and not (is_fixed(size) and is_fixed(target)):
             raise ValueError(
                 f"the output size {target[0]} divides a dynamic axis into windows that ONNX cannot "
                 f"say: only the output size 1 can have dynamic input"
             )
-    if all(map(is_fixed, sizes)) and all(n[0] % m[0] == 0 for n, m in zip(sizes, out, strict=True)):
+    if (
+        sizes != out
+        and all(map(is_fixed, sizes))
+        and all(n[0] % m[0] == 0 for n, m in zip(sizes, out, strict=True))
+    ):
         kernel = [n[0] // m[0] for n, m in zip(sizes, out, strict=True)]
         return graph.node(pool, x, kernel_shape=kernel, strides=kernel)
     for axis, size, target in zip((2, 3), sizes, out, strict=True):

@@ -45,7 +45,8 @@ def _interpolate(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     for axis, factor in zip(axes, factors, strict=True):
         if factor is None:
             x = axis.gather(graph, x)
-    return graph.node("Identity", x)
+    assert x is not None
+    return x
 
 
 class _Axis:
@@ -80,7 +81,7 @@ class _Axis:
             for (n, out), source in zip(self._sizes(), self._sources, strict=True)
         )
 
-    def gather(self, graph: Graph, x: str | None) -> str | None:
+    def gather(self, graph: Graph, x: str | None) -> str:
         """Interpolate along this axis by the sources of its elements."""
         if not self._fixed:
             raise ValueError(
