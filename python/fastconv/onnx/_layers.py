@@ -55,6 +55,11 @@ def _conv_padding(
         totals = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0) for n, k, s, d in steps]
         pads.add((*(t // 2 for t in totals), *(t - t // 2 for t in totals)))
     if len(pads) > 1:
+        if any(d > 1 for d in attributes["dilation"]):
+            raise ValueError(
+                "padding='same' with both a stride and a dilation depends on the size of a dynamic "
+                "axis in a way that ONNX Runtime does not take: pad with numbers"
+            )
         return {"auto_pad": "SAME_UPPER"}
     return {"pads": pads.pop()}
 
