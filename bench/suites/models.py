@@ -1,4 +1,4 @@
-"""Whole networks, with their ONNX export for the peers."""
+"""Whole networks, with their ONNX export for the peers: of fixed sizes, which serve them best."""
 
 from __future__ import annotations
 

@@ -69,6 +69,11 @@ def test_dynamic_height_and_width(name, tmp_path):
     compare(path, module, *map(random, shapes))
 
 
+def eight_rows(x):
+    assert x.shape[2] == 8, "eight rows, please"
+    return x
+
+
 class Closed(nn.Module):
     """Layers that take one height and width only."""
 
@@ -89,6 +94,7 @@ class Closed(nn.Module):
         (nn.Upsample((4, 4)), "interpolate of the layer layer .*dynamic height or width"),
         (nn.LayerNorm((4, 8, 8)), "axis 2 .*the layer layer raises: .*normalized_shape"),
         (Function(lambda x: F.reshape(x, (x.shape[0], 4, 8, 8))), "axis 2 .*layer layer raises"),
+        (Function(eight_rows), "axis 2 .*with the size 16 .*layer raises: eight rows"),
         (nn.Conv2d(4, 4, 3, 2, "same", 2), "conv2d of the layer layer .*stride and a dilation"),
         (Function(lambda x: F.reshape(x, (-1, x.shape[2] // 2))), "reshape of the layer layer"),
         (Function(lambda x: x * (1 / x.shape[2])), "the layer layer uses different .*constants"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from fastconv.onnx._graph import Graph, operator
 def _max_pool2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, kernel, dilation = inputs[0], call.attributes["kernel_size"], call.attributes["dilation"]
     before = call.attributes["padding"]
-    after = _padding_after(call.attributes, dilation)
+    after = _padding_after(call, dilation)
     if any(pad >= k for pad, k in zip(after, kernel, strict=True)):  # not allowed in MaxPool
         pads = graph.ints([0, 0, *before, 0, 0, *after])
         x = graph.node("Pad", x, pads, graph.constant(-np.inf))
@@ -33,7 +32,7 @@ def _max_pool2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
 @operator("avg_pool2d")
 def _avg_pool2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, padding = inputs[0], call.attributes["padding"]
-    before, after = padding, _padding_after(call.attributes, (1, 1))
+    before, after = padding, _padding_after(call)
     counted = call.attributes["count_include_pad"] and any(padding)
     if counted and after != [*padding]:
         # As zeros of the image; what ceil_mode adds behind them is never counted.
@@ -50,17 +49,25 @@ def _avg_pool2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     )
 
 
-def _padding_after(attributes: Mapping[str, Any], dilation: Sequence[int]) -> list[int]:
-    """Return the padding under which flooring gives the windows of ceil_mode, whatever the size.
+def _padding_after(call: Call, dilation: Sequence[int] = (1, 1)) -> list[int]:
+    """Return the padding under which flooring gives the windows of ceil_mode.
 
     Libraries differ in ceil_mode. It rounds up, which ``stride - 1`` more elements do, but has no
     window that begins behind the image and its padding: what ``window - 1`` elements leave out.
+    Fixed sizes may need less.
     """
-    padding: Sequence[int] = attributes["padding"]
-    if not attributes["ceil_mode"]:
+    padding: Sequence[int] = call.attributes["padding"]
+    if not call.attributes["ceil_mode"]:
         return list(padding)
-    axes = zip(padding, attributes["stride"], attributes["kernel_size"], dilation, strict=True)
-    return [min(pad + stride - 1, d * (k - 1)) for pad, stride, k, d in axes]
+    after = []
+    for axis, (size, out) in enumerate(zip(call.in_sizes()[2:], call.out_sizes()[2:], strict=True)):
+        pad, stride = padding[axis], call.attributes["stride"][axis]
+        reach = dilation[axis] * (call.attributes["kernel_size"][axis] - 1)  # window - 1
+        if is_fixed(size):
+            after.append(max(pad, (out[0] - 1) * stride + reach + 1 - size[0] - pad))
+        else:
+            after.append(min(pad + stride - 1, reach))
+    return after
 
 
 @operator("adaptive_avg_pool2d", varying=["output_size"])
