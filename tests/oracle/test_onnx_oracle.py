@@ -127,6 +127,13 @@ def test_names_of_weights_that_are_taken(tmp_path):
     check(Names(), random((1, 3)), tmp_path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_padding_that_is_no_number(value, tmp_path):
+    pad = Function(lambda x: F.pad(x, (1, 0), value=value))
+    fastconv.onnx.export(pad, tmp_path / "a.onnx", (1, 3))
+    np.testing.assert_array_equal(run(tmp_path / "a.onnx", random((2, 3)))[:, 0], value)
+
+
 DOUBLE = {
     "lenet5": (lambda: fastconv.create_model("lenet5"), (2, 1, 32, 32)),
     "upsample": (lambda: nn.Upsample(scale_factor=1.4, mode="bilinear"), (2, 3, 7, 10)),

@@ -67,12 +67,23 @@ def test_dynamic_height_and_width(factor, mode, corners, tmp_path):
 
 
 @pytest.mark.parametrize("factor", [1.4, 1.25, 1 / 3])
-@pytest.mark.parametrize(("mode", "corners"), MODES[:2])
+@pytest.mark.parametrize(("mode", "corners"), MODES)
 def test_factors_that_no_dynamic_size_can_have(factor, mode, corners, tmp_path):
-    layer = nn.Sequential(nn.ReLU(), nn.Upsample(scale_factor=factor, mode=mode))
-    with pytest.raises(ValueError, match=r"interpolate of the layer 1 .*dynamic height or width"):
+    layer = nn.Sequential(
+        nn.ReLU(), nn.Upsample(scale_factor=factor, mode=mode, align_corners=corners)
+    )
+    with pytest.raises(ValueError, match=r"interpolate of the layer 1 .*dynamic (height|axes)"):
         fastconv.onnx.export(layer, tmp_path / "a.onnx", (1, 1, 8, 8), dynamic_axes=OPEN)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("mode", "corners"), MODES)
+def test_a_dynamic_height_beside_any_width(mode, corners, tmp_path):
+    layer = nn.Upsample(scale_factor=(2, 1.4), mode=mode, align_corners=corners)
+    fastconv.onnx.export(layer, tmp_path / "a", (2, 1, 8, 11), dynamic_axes={"x": [2]})
+    for height in (8, 11):
+        x = random((2, 1, height, 11))
+        compare(tmp_path / "a", layer, x, tolerance=bound(x, mode))
 
 
 class Merge(nn.Module):

@@ -17,7 +17,7 @@ from fastconv.onnx import _layers, _moves, _pools, _resize  # noqa: F401 - they 
 from fastconv.onnx._dynamic import DynamicAxes, Size, is_fixed, parse, record_calls
 from fastconv.onnx._graph import Graph
 
-_MAX_PROTOBUF = 2**31 - 2**20
+_MAX_PROTOBUF = 2**31 - 2**24
 """Bytes of weights that one file can hold; more of them go into a file beside it."""
 
 

@@ -85,7 +85,8 @@ class Graph:
                 raise ValueError("there is no operator of ONNX for it")
             build, may_vary = _BUILDERS[call.name]
             for key, value in call.attributes.items():
-                if key not in may_vary and any(value != other for other in call.all(key)):
+                others = [other for other in call.all(key) if other is not value]  # NaN is itself
+                if key not in may_vary and any(value != other for other in others):
                     raise ValueError(f"its {key} depends on the size of a dynamic axis")
             names = [None if value is None else self._input(value) for value in call.inputs]
             y = self._values[call.output.id] = build(self, call, names)

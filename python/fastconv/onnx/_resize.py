@@ -36,7 +36,11 @@ def _interpolate(graph: Graph, call: Call, inputs: list[str | None]) -> str:
         attributes = {"mode": "linear", "coordinate_transformation_mode": coordinates}
     x = inputs[0]
     factors = [axis.factor() for axis in axes]
-    if None in factors and axes[0].bilinear and all(axis.follows_sizes() for axis in axes):
+    by_size = (
+        axis.follows_sizes() and (axis.fixed or factor is None)
+        for axis, factor in zip(axes, factors, strict=True)
+    )
+    if None in factors and axes[0].bilinear and all(by_size):
         sizes = graph.ints([s[0] if is_fixed(s) else s for s in call.out_sizes()])
         return graph.node("Resize", x, None, None, sizes, **attributes)
     if any(f not in (None, 1) for f in factors):
@@ -58,7 +62,7 @@ class _Axis:
         self._axis = 2 + axis
         self._in, self._out = call.in_sizes()[2 + axis], call.out_sizes()[2 + axis]
         self._scale = call.attributes["scale"][axis]
-        self._fixed = is_fixed(self._in) and is_fixed(self._out)
+        self.fixed = is_fixed(self._in) and is_fixed(self._out)
         self._sources = [self._source(*sizes) for sizes in self._sizes()]
 
     def factor(self) -> Fraction | None:
@@ -67,8 +71,10 @@ class _Axis:
             return Fraction(1)
         exact = 1 / self._scale if self._scale else self._out[0] / self._in[0]
         factor = Fraction(round(exact * _FRACTION), _FRACTION)
-        if not 0 < factor < _FRACTION or (not self._fixed and 1 < factor < Fraction(3, 2)):
-            return None  # the latter leave small images as they are, which ONNX does not
+        if not 0 < factor < _FRACTION or not math.isclose(factor, exact, rel_tol=1e-12):
+            return None
+        if not self.fixed and 1 < factor < Fraction(3, 2):
+            return None  # small images stay as they are, which ONNX does not say
         for (n, out), source in zip(self._sizes(), self._sources, strict=True):
             if math.floor(n * factor) != out or not self._agrees(source, n, out, float(factor)):
                 return None
@@ -83,7 +89,7 @@ class _Axis:
 
     def gather(self, graph: Graph, x: str | None) -> str:
         """Interpolate along this axis by the sources of its elements."""
-        if not self._fixed:
+        if not self.fixed:
             raise ValueError(
                 "ONNX cannot say it for a dynamic height or width: factors such as 2, 1.5 and 0.5 "
                 "can have them, and bilinear interpolation to the size of another array"
