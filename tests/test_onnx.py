@@ -4,7 +4,6 @@ import sys
 
 import fastconv
 import pytest
-from conftest import run_source
 from fastconv import nn
 
 
@@ -15,5 +14,5 @@ def test_the_missing_package_is_named(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_importing_does_not_need_the_package():
+def test_importing_does_not_need_the_package(run_source):
     run_source("import sys; sys.modules['onnx'] = None; import fastconv.onnx")
