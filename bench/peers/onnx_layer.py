@@ -16,5 +16,5 @@ def export_layer(case: LayerCase, folder: Path) -> Path:
     arrays = {name: np.load(folder / f"{name}.npy") for name in ("weight", "bias")}
     layer.load_state_dict(arrays)
     path = folder / "layer.onnx"
-    fastconv.onnx.export(layer, path, case.input_shape)
+    fastconv.onnx.export(layer, path, case.input_shape, dynamic_axes={})
     return path

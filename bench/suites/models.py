@@ -1,4 +1,4 @@
-"""Whole networks, with their ONNX export for the peers."""
+"""Whole networks, with their ONNX export for the peers: of fixed sizes, which serve them best."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ def prepare(case: ModelCase, folder: Path) -> None:
     model = networks.prepare(case, folder)
     if case.device == "cpu" and case.precision == "fp32":
         shape = np.load(folder / "x.npy", mmap_mode="r").shape
-        fastconv.onnx.export(model, folder / "model.onnx", shape)
+        fastconv.onnx.export(model, folder / "model.onnx", shape, dynamic_axes={})

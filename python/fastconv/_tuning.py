@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._files import replacing
 from fastconv._version import __version__
 from fastconv.config import num_threads
 
@@ -318,12 +319,6 @@ def _write(folder: str, content: Any) -> None:
     """Replace the file, which readers see whole, as it was or as it is."""
     import json
 
-    path = os.path.join(folder, f"{_FILE}.{os.urandom(8).hex()}")
-    try:
-        with open(path, "x", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-        os.replace(path, os.path.join(folder, _FILE))
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise
+    path = os.path.join(folder, _FILE)
+    with replacing(path) as new, open(new, "x", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import fastconv.cuda
+from fastconv._files import replacing
 from fastconv.benchmark import compare, machine, plots, report
 from fastconv.benchmark.cases import AGREEMENT, LayerCase, ModelCase
 from fastconv.benchmark.runner import REFERENCE, Result, Settings, run_case
@@ -209,8 +210,9 @@ def finish(
     text = report.markdown(content)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / f"{suite}.json").write_text(report.to_json(content), encoding="utf-8")
-        (options.out / f"{suite}.md").write_text(text, encoding="utf-8")
+        for suffix, form in (("json", report.to_json(content)), ("md", text)):
+            with replacing(options.out / f"{suite}.{suffix}") as new:
+                Path(new).write_text(form, encoding="utf-8")
         plots.write(options.out, suite, content)
         if importlib.util.find_spec("matplotlib") is None:
             text += "\nno plots: matplotlib is missing; pip install 'fastconv[bench]'\n"

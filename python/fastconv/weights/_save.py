@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.lib import format as npy_format
 
+from fastconv._files import replacing
 from fastconv.weights._common import LOADED_DTYPES, Array
 
 
@@ -53,19 +54,8 @@ def save(path: str | os.PathLike[str], state_dict: Mapping[str, Array]) -> None:
             f"path must end in .safetensors or .npz, which says the format to write; got {path!r}"
         )
     content = serialise(_checked(state_dict))
-    import secrets  # here, as the others below: import fastconv must stay fast
-
-    temporary = f"{path}.{secrets.token_hex(8)}.tmp"
-    file = open(temporary, "xb")  # noqa: SIM115 - closed below, and removed if anything fails
-    try:
-        with file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as new, open(new, "xb") as file:
+        file.write(content)
 
 
 def _checked(state_dict: Mapping[str, Array]) -> dict[str, Array]:

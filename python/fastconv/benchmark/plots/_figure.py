@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastconv._files import replacing
 from fastconv.benchmark.runner import REFERENCE
 
 Rows = Sequence[dict[str, Any]]
@@ -25,7 +26,8 @@ def new(width: float, height: float) -> tuple[Any, Any]:
 
 def save(figure: Any, path: Path) -> Path:
     """Write the figure as PNG and return where."""
-    figure.savefig(path, dpi=120)
+    with replacing(path) as new:
+        figure.savefig(new, dpi=120)
     return path
 
 

@@ -1,0 +1,143 @@
+"""Every layer, with all kinds of arguments, exported and run at several batch sizes."""
+
+import itertools
+
+import numpy as np
+import pytest
+from exported import Function, check, random
+from fastconv import nn
+from fastconv import ops as F
+from fastconv.ops._args import ACTIVATIONS
+
+pytestmark = pytest.mark.oracle
+
+IMAGES, ROW = (1, 6, 9, 8), (1, 7)
+W = np.random.default_rng(1).standard_normal((6, 6, 1, 1), np.float32)
+SIDES = [(1, 2, 3, 4), (-1, 2, 0, -3), (-1, -1, -2, -2), (0, 0, 0, 0), (2, -1, 0, 0)]
+SLICES = {
+    "integer": np.s_[:, -1],
+    "batch": np.s_[::-1],
+    "range": np.s_[:, 2:5:2],
+    "backwards": np.s_[..., ::-2],
+    "backwards from": np.s_[..., 5:1:-2],
+    "backwards down to": np.s_[..., :1:-1],
+    "backwards from the end": np.s_[..., -3::-1],
+    "from the end": np.s_[..., -3:],
+    "up to the end": np.s_[..., :-3],
+    "beyond": np.s_[..., 2:100],
+    "new axis": np.s_[:, None],
+}
+RESHAPES = {
+    "batch": lambda x: (x.shape[0], -1),
+    "explicit batch": lambda x: (1, -1),
+    "last": lambda x: (-1, 8),
+    "moved batch": lambda x: (6, x.shape[0], 72),
+    "joined batch": lambda x: (x.shape[0] * 6, 9, 8),
+    "more axes": lambda x: (x.shape[0], 1, 6, 3, 3, 8),
+    "one axis": lambda x: (-1,),
+}
+
+
+def paddings(kernel_size):
+    """What pools allow."""
+    return sorted({0, (kernel_size if isinstance(kernel_size, int) else min(kernel_size)) // 2})
+
+
+def cases():
+    """Yield the name, the module and the shape of the input."""
+    for k, s, d, c in itertools.product((1, 2, 3, (2, 3)), (1, 2, (3, 1)), (1, 2, 3), (0, 1)):
+        for p in paddings(k):
+            yield f"MaxPool2d {k, s, p, d, c}", nn.MaxPool2d(k, s, p, d, ceil_mode=bool(c)), IMAGES
+    for k, s, c, i in itertools.product((1, 2, 3, 5, (2, 3)), (1, 2, (3, 1), 4), (0, 1), (0, 1)):
+        for p in paddings(k):
+            yield f"AvgPool2d {k, s, p, c, i}", nn.AvgPool2d(k, s, p, bool(c), bool(i)), IMAGES
+    for size in (1, 2, 3, 12, (3, 4), (3, 2), (9, 8), (None, 1), (1, None), (None, 3), None):
+        yield f"AdaptiveAvgPool2d {size}", nn.AdaptiveAvgPool2d(size), IMAGES
+        yield f"AdaptiveMaxPool2d {size}", nn.AdaptiveMaxPool2d(size), IMAGES
+    sides = ("same", "valid", 1, ((1, 2), (0, 3)), (2, 0))
+    for k, s, p, (d, g) in itertools.product(
+        (1, 3, (2, 4)), (1, 2, (3, 1)), sides, ((1, 1), (2, 6), ((2, 1), 2))
+    ):
+        yield f"Conv2d {k, s, p, d, g}", nn.Conv2d(6, 12, k, s, p, d, g), IMAGES
+    for k, s, p, d in itertools.product((1, 3), (1, 2), ("same", "valid", 2, ((1, 2),)), (1, 2)):
+        yield f"Conv1d {k, s, p, d}", nn.Conv1d(6, 12, k, s, p, d, 6), (1, 6, 11)
+    for k, s, p, o, (g, d), b in itertools.product(
+        (3, (2, 3)), (1, 2, 3), (0, 1), (0, 1, 2), ((1, 1), (3, 3)), (True, False)
+    ):
+        if o < max(s, d):
+            layer = nn.ConvTranspose2d(6, 9, k, s, p, o, g, b, d)
+            yield f"ConvTranspose2d {k, s, p, o, g, b, d}", layer, IMAGES
+    for size, alpha, beta, k in itertools.product((1, 2, 4, 5, 7), (1, 0.5), (1, 0.75), (1, 2.0)):
+        layer = nn.LocalResponseNorm(size, alpha, beta, k)
+        yield f"LocalResponseNorm {size, alpha, beta, k}", layer, IMAGES
+    options = ({}, {"elementwise_affine": False}, {"bias": False}, {"eps": 1})
+    for shape, kwargs in itertools.product((8, (9, 8), (6, 9, 8)), options):
+        yield f"LayerNorm {shape} {kwargs}", nn.LayerNorm(shape, **kwargs), IMAGES
+    yield "LayerNorm2d", nn.LayerNorm2d(6), IMAGES
+    for kwargs in ({}, {"affine": False}, {"eps": 1}):
+        yield f"BatchNorm2d {kwargs}", nn.BatchNorm2d(6, **kwargs), IMAGES
+    for layer in (
+        *(nn.LeakyReLU(slope) for slope in (0, 1, 2, 0.3, -0.5)),
+        *(nn.ReLU(), nn.ReLU6(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Hardswish()),
+        *(nn.Hardsigmoid(), nn.Sigmoid(), nn.Tanh(), nn.Identity(), nn.Dropout()),
+        *(nn.Dropout2d(), nn.StochasticDepth(0.1)),
+    ):
+        for shape in (IMAGES, ROW):
+            yield f"{layer} {shape}", layer, shape
+    for axis in range(-4, 4):
+        yield f"Softmax {axis}", nn.Softmax(axis), IMAGES
+        yield f"LogSoftmax {axis}", nn.LogSoftmax(axis), IMAGES
+    for axis in range(4):
+        yield f"Flatten {axis}", nn.Flatten(axis), IMAGES
+    for dims in itertools.permutations(range(4)):
+        yield f"Permute {dims}", nn.Permute(dims), IMAGES
+    for groups in (1, 2, 6):
+        yield f"ChannelShuffle {groups}", nn.ChannelShuffle(groups), IMAGES
+    for factor in (1, 2, 3):
+        yield f"PixelShuffle {factor}", nn.PixelShuffle(factor), (1, 36, 3, 4)
+    for bias, shape in itertools.product((True, False), ((1, 8), (1, 3, 8), IMAGES)):
+        yield f"Linear {bias, shape}", nn.Linear(8, 5, bias), shape
+    yield from functions()
+
+
+def functions():
+    """Yield the same of functions that no layer has."""
+    for sides in SIDES:
+        yield f"ZeroPad2d {sides}", nn.ZeroPad2d(sides), IMAGES
+        yield f"pad {sides}", Function(lambda x, p=sides: F.pad(x, p, value=-1.5)), IMAGES
+        for mode in ("reflect", "replicate"):
+            layer = Function(lambda x, p=sides, mode=mode: F.pad(x, p, mode))
+            yield f"pad {mode} {sides}", layer, IMAGES
+    yield "pad channels", Function(lambda x: F.pad(x, (1, 1, 0, 0, 2, 3))), IMAGES
+    yield (
+        "pad reflect channels",
+        Function(lambda x: F.pad(x, (1, 2, 1, 1, 1, 0), "reflect")),
+        IMAGES,
+    )
+    yield "pad row", Function(lambda x: F.pad(x, (1, 2))), ROW
+    for axis, keepdims in itertools.product((None, 0, 1, (1, 2), (0, 3), (), -1), (False, True)):
+        layer = Function(lambda x, axis=axis, keepdims=keepdims: F.mean(x, axis, keepdims))
+        yield f"mean {axis, keepdims}", layer, IMAGES
+    for kind in ACTIVATIONS:
+        layer = Function(lambda x, a=kind: F.conv2d(x, W, residual=x, activation=a))
+        yield f"conv2d with {kind}", layer, IMAGES
+        layer = Function(lambda x, a=kind: F.conv_transpose2d(x, W, activation=a))
+        yield f"conv_transpose2d with {kind}", layer, IMAGES
+        layer = Function(lambda x, a=kind: F.linear(x, W[..., 0, 0], residual=x, activation=a))
+        yield f"linear with {kind}", layer, (1, 6)
+        v = W[0, :, 0, 0]
+        layer = Function(lambda x, a=kind, v=v: F.batch_norm(x, v, v * v, v, None, activation=a))
+        yield f"batch_norm with {kind}", layer, IMAGES
+    for name, index in SLICES.items():
+        yield f"slice {name}", Function(lambda x, index=index: x[index]), IMAGES
+    for name, shape in RESHAPES.items():
+        yield f"reshape {name}", Function(lambda x, shape=shape: F.reshape(x, shape(x))), IMAGES
+    yield "split, concat", Function(lambda x: F.concat(F.split(x, 4, 1)[::-1], 1)), IMAGES
+    yield "broadcast", Function(lambda x: 2 * x + np.ones((6, 9, 1), np.float32) + x), IMAGES
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"), [pytest.param(*case, id=name) for name, *case in cases()]
+)
+def test_layer(module, shape, tmp_path):
+    check(module, random(shape), tmp_path)
