@@ -127,7 +127,8 @@ def test_interface(name):
     assert getattr(models, name).__doc__
     assert f"{name}, weights: random, not trained" in repr(model)
     cfg = model.default_cfg
-    assert set(cfg) == {"input_size", "mean", "std", "interpolation", "crop_pct"}
+    keys = {"input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode"}
+    assert keys <= set(cfg) <= {*keys, "test_input_size", "test_crop_pct"}
     assert len(cfg["mean"]) == len(cfg["std"]) == cfg["input_size"][0]
     head = dict(model.named_modules())[model._classifier]
     assert head.weight.shape[:2] == (model.num_classes, model.num_features)

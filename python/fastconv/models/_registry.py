@@ -207,7 +207,9 @@ def create_model(
         num_classes = as_size("num_classes", num_classes)
     checkpoint = understand(name, open_weights(weights), kwargs, list_models())
     model = _build(name, entry, dtype, {**checkpoint.arguments, **kwargs})
-    model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **checkpoint.facts.default_cfg})
+    cfg = {**model.default_cfg, **checkpoint.facts.default_cfg}
+    cfg = {key: value for key, value in cfg.items() if value is not None}
+    model.default_cfg = cast(DefaultCfg, cfg)
     load_checkpoint(model, checkpoint, num_classes, seed, functools.partial(_nearest, name))
     return model
 
@@ -254,9 +256,12 @@ def _nearest(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 def _with_channels(cfg: DefaultCfg, channels: int) -> DefaultCfg:
     """Return `cfg` for another number of channels, all normalised by the mean of the old ones."""
     mean, std = (sum(values) / len(values) for values in (cfg["mean"], cfg["std"]))
-    return {
+    changed: DefaultCfg = {
         **cfg,
         "input_size": (channels, *cfg["input_size"][1:]),
         "mean": (mean,) * channels,
         "std": (std,) * channels,
     }
+    if "test_input_size" in cfg:
+        changed["test_input_size"] = (channels, *cfg["test_input_size"][1:])
+    return changed
