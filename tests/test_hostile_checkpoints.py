@@ -419,7 +419,7 @@ def test_hostile_preprocessor(resnet_folder, preprocessor):
     (resnet_folder / "config.json").write_text('{"model_type": "resnet"}')
     path = resnet_folder / "preprocessor_config.json"
     path.write_text(json.dumps(preprocessor))
-    with pytest.raises(ValueError, match="malformed|size is") as caught:
+    with pytest.raises(ValueError, match=r"malformed|size is") as caught:
         fastconv.create_model("resnet18", weights=resnet_folder)
     assert str(caught.value).startswith(f"{path}: ")
     path.unlink()
