@@ -470,6 +470,7 @@ def test_classify_takes_folders_and_their_labels(resnet, tmp_path, capsys):
     )
     (result,) = json.loads(capsys.readouterr().out)
     assert sorted(p["class"] for p in result["predictions"]) == ["background", "cat", "dog"]
+    assert result["preprocessing"]["crop_mode"] == "squash"  # transformers' at 384 pixels
     (tmp_path / "config.json").write_text('{"architecture": "resnet34"}')
     assert main(["classify", str(photo), "--model=resnet18", f"--weights={tmp_path}"]) == 2
     error = capsys.readouterr().err
