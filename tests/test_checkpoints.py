@@ -694,6 +694,11 @@ def test_channels_of_the_config(tmp_path):
         ),
         ({"architecture": "resnet18", "pretrained_cfg": {"tone": "x"}}, "'tone' is 'x', and fastc"),
         ({"architecture": "resnet18", "pretrained_cfg": {"crop_mode": "x"}}, "center or squash or"),
+        ({"architecture": "resnet18", "pretrained_cfg": {}, "crop_pct": 0.9}, "'crop_pct' is 0.9"),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"model_args": {"a": 1}}},
+            "model_args' is",
+        ),
         (
             {"architecture": "resnet18", "pretrained_cfg": {"interpolation": "random"}},
             "interpolation is 'random'; expected nearest or",

@@ -196,6 +196,9 @@ def test_in_chans_and_model_arguments():
     model = fastconv.create_model("mobilenet_v2", in_chans=4, width_mult=0.35)
     assert model.default_cfg["input_size"] == (4, 224, 224)
     assert model.default_cfg["mean"] == pytest.approx((0.449,) * 4)
+    with nn.init.skip():
+        tested = fastconv.create_model("mobilenetv1_100", in_chans=1)
+    assert tested.default_cfg["test_input_size"] == (1, 256, 256)
     assert model.features[0][0].weight.shape == (16, 4, 3, 3)
     assert models.MobileNetV2.default_cfg["input_size"] == (3, 224, 224)
     assert fastconv.create_model("lenet5").default_cfg["input_size"] == (1, 32, 32)

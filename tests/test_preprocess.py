@@ -338,7 +338,8 @@ def test_arguments_replace_the_configuration():
         preprocess(PIXELS, MODEL, **changes),
     )
     assert preprocess(PIXELS, MODEL, input_size=40).shape == (1, 3, 40, 40)
-    assert preprocess(PIXELS, ONE_CHANNEL, input_size=40).shape == (1, 1, 40, 40)
+    assert preprocess(PIXELS, ONE_CHANNEL, input_size=np.int64(40)).shape == (1, 1, 40, 40)
+    assert preprocess(PIXELS, model(input_size=None), input_size=40).shape == (1, 3, 40, 40)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def data_config(model: HasCfg, **replaced: Any) -> DataConfig:
 
     name, size = found["input_size"]
     if name == "input_size" and is_number(size):
-        size = (*tuple(cfg.get("input_size", (3,)))[:1], size, size)
+        own = cfg.get("input_size")
+        size = (own[0] if isinstance(own, list | tuple) and own else 3, size, size)
     channels, *sides = input_size = _input_size(name, size)
     return DataConfig(
         input_size,

@@ -171,7 +171,7 @@ def test_squash_keeps_the_whole_image(tag):
 
 
 def test_every_key_of_timm_is_known():
-    known = {*_timm_config._USED, *_timm_config._NO_EFFECT, "label_offset"}
+    known = {*_timm_config._OF_WEIGHTS, *_timm_config._NO_EFFECT, "label_offset"}
     assert set(PretrainedCfg.__dataclass_fields__) <= known
 
 

@@ -174,7 +174,8 @@ def create_model(
     ValueError
         If `name` is unknown (the message has the nearest names); if `weights` do not fit the model
         (the message lists what is missing, unexpected or of another shape), are of another one by
-        their ``config.json``, or fit several variants of it (the message lists these). As
+        their ``config.json``, or fit several variants of it (the message lists these); or if that
+        file, or ``preprocessor_config.json``, asks for what fastconv does not know. As
         `fastconv.weights.WeightsError`: the file is corrupt or hostile.
     OSError
         If a file cannot be read, or the hub not be reached.

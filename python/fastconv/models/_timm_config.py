@@ -51,14 +51,10 @@ _NO_EFFECT_ARGUMENTS = {
 }
 """What ``model_args`` may hold, and why it makes no difference here."""
 
-_USED = (
-    "architecture",
-    "model_args",
-    "pretrained_cfg",
-    "global_pool",
-    "num_classes",
-    "label_names",
-    "labels",
+_OF_BOTH = ("architecture", "num_classes", "label_names", "labels")
+_OF_MODEL = (*_OF_BOTH, "model_args", "pretrained_cfg", "global_pool")
+_OF_WEIGHTS = (
+    *_OF_BOTH,
     "input_size",
     "test_input_size",
     "interpolation",
@@ -68,6 +64,7 @@ _USED = (
     "mean",
     "std",
 )
+"""Keys that are used: beside ``pretrained_cfg`` and in it."""
 
 _NO_EFFECT = {
     **dict.fromkeys(
@@ -145,9 +142,13 @@ def read_timm(name: str, config: Mapping[str, Any], where: str, models: Collecti
                 f"{where}: the network was built with {key}={repr(value)[:120]} in model_args, "
                 f"which fastconv's {name!r} cannot do"
             )
-    cfg = config.get("pretrained_cfg", config)  # older files have no such level
-    for keys in (config, cfg):
-        refuse_unknown(keys, {*_USED, *_NO_EFFECT}, where)
+    if "pretrained_cfg" in config:
+        cfg = config["pretrained_cfg"]
+        refuse_unknown(config, {*_OF_MODEL, *_NO_EFFECT}, where)
+        refuse_unknown(cfg, {*_OF_WEIGHTS, *_NO_EFFECT}, where)
+    else:  # older files have no such level
+        cfg = config
+        refuse_unknown(config, {*_OF_MODEL, *_OF_WEIGHTS, *_NO_EFFECT}, where)
     if (pool := config.get("global_pool")) not in (None, "avg"):
         raise ValueError(
             f"{where}: the network has global_pool={repr(pool)[:120]}; fastconv's {name!r} has "
@@ -155,7 +156,7 @@ def read_timm(name: str, config: Mapping[str, Any], where: str, models: Collecti
         )
     preprocessing = _preprocessing(cfg)
     note_channels(arguments, preprocessing["input_size"][0])
-    both = {**cfg, **config}
+    both = {**cfg, **{key: value for key, value in config.items() if value is not None}}
     num_classes = both.get("num_classes")
     labels = both.get("label_names", both.get("labels"))
     return Facts(
