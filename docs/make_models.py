@@ -27,8 +27,12 @@ HEAD = """\
 All of them are made by `fastconv.create_model(name)` or `fastconv.models.NAME()`; names and
 arguments are torchvision's, or timm's where torchvision lacks the model.
 
-- **Input**: channels, height and width that the published weights expect, and what MACs refer to.
-  Other sizes work too.
+- **Input**: channels, height and width, and what MACs refer to. Other sizes work too. They are
+  those of the first weights that torchvision published (`IMAGENET1K_V1`), or, where it has no such
+  model, of the weights in the last column. Those in the last column may want other images: for
+  `efficientnet_b5` 448 pixels, stretched to a square instead of cropped (`crop_mode="squash"`); for
+  `efficientnet_v2_m` and `efficientnet_v2_l` 384, and 480 for tests, stretched too. Loading them
+  sets `model.default_cfg`, which `preprocess` follows: [weights.md](weights.md#preprocessing).
 - **MACs**: multiply-accumulates of convolutions and linear layers for one image; FLOPs are twice
   that. `fastconv summary NAME` lists them by module.
 - **Receptive field**: the side, in pixels, of what one element of the last feature map before

@@ -344,6 +344,8 @@ def lite():
 
 def write(folder, state_dict, config=None, preprocessor=None, name="model.safetensors"):
     """Lay out a folder as the hub does."""
+    if config is not None and "model_type" in config and preprocessor is None:
+        preprocessor = {}
     weights.save(folder / name, state_dict)
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config))
@@ -388,6 +390,7 @@ def test_report_of_a_mapping(resnet):
         absent=(),
         background=False,
         labels=None,
+        preprocessing=None,
     )
     assert fastconv.create_model("lenet5").checkpoint is None
     model.load_state_dict(resnet.state_dict())
@@ -403,6 +406,7 @@ def test_report_of_a_folder(resnet, tmp_path):
     assert same_weights(model, resnet)
     found = model.checkpoint
     assert (found.source, found.config) == (str(tmp_path), str(tmp_path / "config.json"))
+    assert found.preprocessing == str(tmp_path / "preprocessor_config.json")
     assert len(found.absent) == len(counters) == 20
     assert found.ignored == ("position_ids",)
     assert found.labels == ("background", "cat", "dog")
@@ -466,6 +470,7 @@ def test_classify_takes_folders_and_their_labels(resnet, tmp_path, capsys):
     )
     (result,) = json.loads(capsys.readouterr().out)
     assert sorted(p["class"] for p in result["predictions"]) == ["background", "cat", "dog"]
+    assert result["preprocessing"]["crop_mode"] == "squash"  # transformers' at 384 pixels
     (tmp_path / "config.json").write_text('{"architecture": "resnet34"}')
     assert main(["classify", str(photo), "--model=resnet18", f"--weights={tmp_path}"]) == 2
     error = capsys.readouterr().err
@@ -525,7 +530,9 @@ def test_config_of_timm(lite, tmp_path):
         "std": (0.4, 0.5, 0.6),
         "interpolation": "bilinear",
         "crop_pct": 0.9,
+        "crop_mode": "center",
     }
+    assert model.checkpoint.preprocessing == str(tmp_path / "config.json")
     assert models.EfficientNet.default_cfg["input_size"] != (3, 192, 192)
 
 
@@ -541,45 +548,124 @@ def test_older_config_of_timm_has_one_level(lite, tmp_path):
     [
         (
             {
+                "image_processor_type": "BitImageProcessorFast",
                 "size": {"shortest_edge": 256},
                 "crop_size": {"height": 224, "width": 224},
-                "do_center_crop": True,
                 "resample": 2,
                 "image_mean": [0.5, 0.5, 0.5],
                 "image_std": [0.25, 0.25, 0.25],
             },
-            ((3, 224, 224), 0.875, "bilinear", 0.5, 0.25),
+            ((3, 224, 224), "center", 0.875, "bilinear", 0.5, 0.25),
         ),
         (
-            {"size": 224, "crop_pct": 0.95, "resample": 3},
-            ((3, 224, 224), 0.95, "bicubic", None, None),
+            {"size": 224, "crop_pct": 0.95, "resample": 1, "do_rescale": False},
+            ((3, 224, 224), "center", 0.95, "lanczos", 0.5 / 255, 0.5 / 255),
         ),
         (
             {"size": {"shortest_edge": 384}, "crop_pct": None},
-            ((3, 384, 384), 1.0, None, None, None),
+            ((3, 384, 384), "squash", 1.0, "bicubic", 0.5, 0.5),
         ),
+        ({}, ((3, 384, 384), "squash", 1.0, "bicubic", 0.5, 0.5)),
         (
             {
+                "feature_extractor_type": "EfficientNetFeatureExtractor",
                 "size": {"height": 240, "width": 240},
-                "image_mean": [0.5] * 3,
-                "image_std": [0.5] * 3,
-                "include_top": True,
                 "rescale_factor": 1 / 127.5,
                 "rescale_offset": True,
             },
-            ((3, 240, 240), 1.0, None, 0.75, 0.125),
+            ((3, 240, 240), "squash", 1.0, "bicubic", 0.75, 0.125),
+        ),
+        (
+            {
+                "image_processor_type": "EfficientNetImageProcessor",
+                "size": [300, 200],
+                "crop_size": [225, 150],
+                "do_center_crop": True,
+                "do_normalize": False,
+                "image_std": 0.25,
+            },
+            ((3, 225, 150), "squash", 0.75, "bicubic", 0.0, 0.25),
         ),
     ],
 )
 def test_preprocessor_of_transformers(resnet, tmp_path, processor, cfg):
     write(tmp_path, as_transformers(resnet.state_dict()), RESNET, processor)
-    found = fastconv.create_model("resnet18", tmp_path).default_cfg
-    default = resnet.default_cfg
-    size, crop_pct, interpolation, mean, std = cfg
-    assert (found["input_size"], found["crop_pct"]) == (size, crop_pct)
-    assert found["interpolation"] == (interpolation or default["interpolation"])
-    assert found["mean"] == (default["mean"] if mean is None else pytest.approx((mean,) * 3))
-    assert found["std"] == (default["std"] if std is None else pytest.approx((std,) * 3))
+    model = fastconv.create_model("resnet18", tmp_path)
+    size, crop_mode, crop_pct, interpolation, mean, std = cfg
+    assert model.default_cfg == {
+        "input_size": size,
+        "mean": pytest.approx((mean,) * 3),
+        "std": pytest.approx((std,) * 3),
+        "interpolation": interpolation,
+        "crop_pct": crop_pct,
+        "crop_mode": crop_mode,
+        "crop_rounding": "down",
+    }
+    photo = np.zeros((40, 30, 3), dtype=np.uint8)
+    assert fastconv.preprocess(photo, model).shape == (1, *size)
+
+
+@pytest.mark.parametrize(
+    ("processor", "match"),
+    [
+        ({"do_resize": False}, "do_resize is False"),
+        ({"size": {"longest_edge": 224}}, "size is {'longest_edge': 224}"),
+        ({"size": {"height": 224, "width": 224}}, "expected shortest_edge"),
+        ({"do_center_crop": True, "crop_size": 200}, "crop_size is 200: expected 384"),
+        (
+            {"image_processor_type": "ViTImageProcessor", "do_center_crop": True},
+            "crop_size is None",
+        ),
+        ({"image_processor_type": "BitImageProcessor", "do_center_crop": False}, "do_center_crop"),
+        ({"image_processor_type": "BitImageProcessor", "crop_size": [200, 224]}, "crop_size is"),
+        ({"image_processor_type": "LevitImageProcessor"}, "'LevitImageProcessor'; fastconv knows"),
+        ({"image_processor_type": "ViTImageProcessor", "crop_pct": 0.9}, "'crop_pct' is 0.9, and"),
+        ({"do_pad": True}, "'do_pad' is True, and fastconv does not know"),
+    ],
+)
+def test_preprocessors_that_are_refused(resnet, tmp_path, processor, match):
+    write(tmp_path, as_transformers(resnet.state_dict()), RESNET, processor)
+    with pytest.raises(ValueError, match=match) as caught:
+        fastconv.create_model("resnet18", tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'preprocessor_config.json'}: ")
+
+
+def test_preprocessor_that_is_missing(resnet, tmp_path):
+    write(tmp_path, as_transformers(resnet.state_dict()), {**RESNET, "image_size": 192})
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.warns(UserWarning, match="may not be those of the weights") as caught:
+        model = fastconv.create_model("resnet18", tmp_path)
+    assert caught[0].filename == __file__
+    assert model.checkpoint.preprocessing is None
+    assert model.default_cfg == {**resnet.default_cfg, "input_size": (3, 192, 192)}
+
+
+def test_absent_keys_of_timm_are_those_of_timm(tmp_path):
+    """Not the model's own: SE-ResNet-50 has a size for tests, 0.95 and no bilinear filter."""
+    weights.save(tmp_path / "model.safetensors", fastconv.create_model("seresnet50").state_dict())
+    path = tmp_path / "config.json"
+    path.write_text('{"architecture": "seresnet50", "pretrained_cfg": {"mean": null}}')
+    assert fastconv.create_model("seresnet50", tmp_path).default_cfg == {
+        "input_size": (3, 224, 224),
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "interpolation": "bicubic",
+        "crop_pct": 0.875,
+        "crop_mode": "center",
+    }
+
+
+def test_sizes_for_tests(lite, tmp_path):
+    tests = {"test_input_size": [3, 240, 240], "test_crop_pct": 1.0, "crop_mode": "squash"}
+    config = {**LITE, "pretrained_cfg": {**LITE["pretrained_cfg"], **tests}}
+    write(tmp_path, as_timm(lite.state_dict()), config)
+    model = fastconv.create_model("efficientnet_lite0", tmp_path)
+    cfg = model.default_cfg
+    assert cfg["input_size"] == (3, 192, 192)
+    assert (cfg["test_input_size"], cfg["test_crop_pct"]) == ((3, 240, 240), 1.0)
+    assert cfg["crop_mode"] == "squash"
+    photo = np.zeros((40, 30, 3), dtype=np.uint8)
+    assert fastconv.preprocess(photo, model).shape == (1, 3, 240, 240)
 
 
 def test_channels_of_the_config(tmp_path):
@@ -601,6 +687,31 @@ def test_channels_of_the_config(tmp_path):
         ({"architecture": "resnet18", "pretrained_cfg": {"mean": 1}}, "malformed"),
         ({"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 4]}}, "3 numbers"),
         ({"architecture": "resnet18", "num_classes": 5}, "has 3 classes, but .* says 5"),
+        ({"architecture": "resnet18", "global_pool": "max"}, "global_pool='max'; .* has 'avg'"),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"label_offset": 1}},
+            "'label_offset' is 1",
+        ),
+        ({"architecture": "resnet18", "pretrained_cfg": {"tone": "x"}}, "'tone' is 'x', and fastc"),
+        ({"architecture": "resnet18", "pretrained_cfg": {"crop_mode": "x"}}, "center or squash or"),
+        ({"architecture": "resnet18", "pretrained_cfg": {}, "crop_pct": 0.9}, "'crop_pct' is 0.9"),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"model_args": {"a": 1}}},
+            "model_args' is",
+        ),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"interpolation": "random"}},
+            "interpolation is 'random'; expected nearest or",
+        ),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"test_input_size": [1, 32, 32]}},
+            "test_input_size is .* expected 3 channels",
+        ),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"test_crop_pct": 9}},
+            "test_crop_pct is 9",
+        ),
+        ({**RESNET, "stem_width": 32}, "'stem_width' is 32, and fastconv does not know"),
         ({"model_type": "convnext"}, "model_type 'convnext'; expected those of 'resnet18'"),
         ({"model_type": "bert"}, "model_type 'bert'"),
         ({**RESNET, "hidden_act": "gelu"}, "hidden_act='gelu'; fastconv's 'resnet18' has 'relu'"),
@@ -614,6 +725,16 @@ def test_configs_that_do_not_fit(resnet, tmp_path, config, match):
     with pytest.raises(ValueError, match=match) as caught:
         fastconv.create_model("resnet18", tmp_path)
     assert "config.json" in str(caught.value)
+
+
+def test_unknown_keys_that_ask_for_nothing(resnet, tmp_path):
+    config = {
+        "architecture": "resnet18",
+        "a": None,
+        "pretrained_cfg": {"b": False, "c": 0, "d": ""},
+    }
+    write(tmp_path, resnet.state_dict(), config)
+    assert fastconv.create_model("resnet18", tmp_path).num_classes == 3
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, '{"a": NaN'])

@@ -105,6 +105,15 @@ def test_json(model, capsys):
     assert result["predictions"][0]["class"] == "espresso"
     assert result["predictions"][2]["class"] == "name 0"
     assert 0.9 < result["predictions"][0]["probability"] < 1
+    assert result["preprocessing"] == {
+        "input_size": [3, 32, 32],
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "crop_rounding": "even",
+    }
 
 
 def test_many_photos_in_batches(model, capsys, tmp_path):

@@ -416,14 +416,13 @@ def test_hostile_config(resnet_folder, kind):
     ],
 )
 def test_hostile_preprocessor(resnet_folder, preprocessor):
-    path = resnet_folder / "config.json"
-    path.write_text('{"model_type": "resnet"}')
-    other = resnet_folder / "preprocessor_config.json"
-    other.write_text(json.dumps(preprocessor))
-    with pytest.raises(ValueError, match="malformed") as caught:
+    (resnet_folder / "config.json").write_text('{"model_type": "resnet"}')
+    path = resnet_folder / "preprocessor_config.json"
+    path.write_text(json.dumps(preprocessor))
+    with pytest.raises(ValueError, match=r"malformed|size is") as caught:
         fastconv.create_model("resnet18", weights=resnet_folder)
     assert str(caught.value).startswith(f"{path}: ")
-    other.unlink()
+    path.unlink()
 
 
 # --- What is no file ---

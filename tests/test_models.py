@@ -127,7 +127,8 @@ def test_interface(name):
     assert getattr(models, name).__doc__
     assert f"{name}, weights: random, not trained" in repr(model)
     cfg = model.default_cfg
-    assert set(cfg) == {"input_size", "mean", "std", "interpolation", "crop_pct"}
+    keys = {"input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode"}
+    assert keys <= set(cfg) <= {*keys, "test_input_size", "test_crop_pct"}
     assert len(cfg["mean"]) == len(cfg["std"]) == cfg["input_size"][0]
     head = dict(model.named_modules())[model._classifier]
     assert head.weight.shape[:2] == (model.num_classes, model.num_features)
@@ -195,6 +196,9 @@ def test_in_chans_and_model_arguments():
     model = fastconv.create_model("mobilenet_v2", in_chans=4, width_mult=0.35)
     assert model.default_cfg["input_size"] == (4, 224, 224)
     assert model.default_cfg["mean"] == pytest.approx((0.449,) * 4)
+    with nn.init.skip():
+        tested = fastconv.create_model("mobilenetv1_100", in_chans=1)
+    assert tested.default_cfg["test_input_size"] == (1, 256, 256)
     assert model.features[0][0].weight.shape == (16, 4, 3, 3)
     assert models.MobileNetV2.default_cfg["input_size"] == (3, 224, 224)
     assert fastconv.create_model("lenet5").default_cfg["input_size"] == (1, 32, 32)

@@ -235,6 +235,134 @@ def test_rectangular_input(height, width, crop_pct, resized, box):
     np.testing.assert_array_equal(x, expected(np.asarray(manual)))
 
 
+# --- Crop modes, and what arguments replace ---
+
+
+def ramp(width, height):
+    """An image whose red grows from left to right, from 0 to 255."""
+    row = np.rint(np.linspace(0, 255, width)).astype(np.uint8)
+    return np.repeat(np.broadcast_to(row, (height, width))[:, :, None], 3, axis=2)
+
+
+RAMP_MODEL = model(crop_pct=1.0, interpolation="bilinear", mean=0.0, std=1.0)
+
+
+@pytest.mark.parametrize(
+    ("crop_mode", "low", "high"),
+    [("center", 0.251, 0.745), ("squash", 0.0, 1.0), ("border", 0.0, 1.0)],
+)
+def test_what_is_seen_of_a_wide_image(crop_mode, low, high):
+    x = preprocess(ramp(400, 200), RAMP_MODEL, crop_mode=crop_mode)[0, 0]
+    assert (x.min(), x.max()) == pytest.approx((low, high), abs=0.009)
+    assert x[112, 0] == pytest.approx(low, abs=0.009)
+    same = model(**{**RAMP_MODEL.default_cfg, "crop_mode": crop_mode})
+    np.testing.assert_array_equal(preprocess(ramp(400, 200), same)[0, 0], x)
+
+
+@pytest.mark.parametrize(
+    ("crop_mode", "resized", "box"),  # in PIL's order
+    [
+        ("squash", (60, 40), (6, 4, 54, 36)),
+        ("border", (20, 40), (-14, 4, 34, 36)),
+        ("center", (60, 120), (6, 44, 54, 76)),
+    ],
+)
+def test_crop_modes(crop_mode, resized, box):
+    pixels = np.random.default_rng(3).integers(0, 256, (80, 40, 3), dtype=np.uint8)
+    manual = Image.fromarray(pixels).resize(resized, Image.Resampling.BICUBIC)
+    filled = Image.new("RGB", (48, 32), (127, 127, 127))  # the mean
+    filled.paste(manual, (-box[0], -box[1]))
+    cfg = model(input_size=(3, 32, 48), crop_pct=0.8, crop_mode=crop_mode)
+    np.testing.assert_array_equal(preprocess(pixels, cfg), expected(np.asarray(filled)))
+
+
+def test_border_of_grey_images_and_of_a_mean_outside():
+    cfg = model(input_size=(1, 32, 32), crop_pct=1.0, crop_mode="border", mean=0.25, std=0.25)
+    x = preprocess(np.full((16, 32), 255, dtype=np.uint8), cfg)[0, 0]
+    assert (x[0, 0], x[16, 16]) == (np.float32((64 / 255 - 0.25) / 0.25), 3)
+    for mean, level in ((-3.0, 0), (3.0, 255)):
+        x = preprocess(PIXELS[:16], cfg, mean=mean, std=1)
+        assert x[0, 0, 0, 0] == np.float32(level / 255 - mean)
+
+
+@pytest.mark.parametrize(("crop_mode", "fill"), [("center", 0), ("squash", 0), ("border", 127)])
+def test_crop_larger_than_the_image(crop_mode, fill):
+    """The smaller half of an odd border is on the left and at the top, as in torchvision."""
+    cfg = model(input_size=(3, 35, 35), crop_pct=35 / 32, crop_mode=crop_mode)
+    x = preprocess(PIXELS, cfg)
+    padded = np.full((35, 35, 3), fill, dtype=np.uint8)
+    padded[1:33, 1:33] = PIXELS
+    np.testing.assert_array_equal(x, expected(padded))
+
+
+def test_crop_rounding():
+    pixels = np.random.default_rng(2).integers(0, 256, (35, 35, 3), dtype=np.uint8)
+    for rounding, first in (("even", 2), ("down", 1)):
+        cfg = model(input_size=(3, 32, 32), crop_pct=32 / 35, crop_rounding=rounding)
+        last = first + 32
+        np.testing.assert_array_equal(
+            preprocess(pixels, cfg), expected(pixels[first:last, first:last])
+        )
+
+
+def test_sizes_for_tests_come_first():
+    image = Image.fromarray(PIXELS)
+    tested = model(test_input_size=(3, 48, 40), test_crop_pct=1.0)
+    np.testing.assert_array_equal(
+        preprocess(image, tested), preprocess(image, model(input_size=(3, 48, 40), crop_pct=1.0))
+    )
+    only_crop = model(test_input_size=None, test_crop_pct=1.0)
+    np.testing.assert_array_equal(
+        preprocess(image, only_crop), preprocess(image, model(crop_pct=1.0))
+    )
+    np.testing.assert_array_equal(
+        preprocess(image, tested, input_size=CFG["input_size"], crop_pct=CFG["crop_pct"]),
+        preprocess(image, MODEL),
+    )
+
+
+def test_arguments_replace_the_configuration():
+    changes = {
+        "input_size": (3, 40, 48),
+        "interpolation": "nearest",
+        "crop_pct": 0.5,
+        "crop_mode": "squash",
+        "mean": (0.1, 0.2, 0.3),
+        "std": 0.5,
+    }
+    np.testing.assert_array_equal(
+        preprocess(PIXELS, MODEL, **changes), preprocess(PIXELS, model(**changes))
+    )
+    np.testing.assert_array_equal(
+        preprocess(PIXELS, SimpleNamespace(default_cfg={}), **changes),
+        preprocess(PIXELS, MODEL, **changes),
+    )
+    assert preprocess(PIXELS, MODEL, input_size=40).shape == (1, 3, 40, 40)
+    assert preprocess(PIXELS, ONE_CHANNEL, input_size=np.int64(40)).shape == (1, 1, 40, 40)
+    assert preprocess(PIXELS, model(input_size=None), input_size=40).shape == (1, 3, 40, 40)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"crop_mode": "fit"}, "^crop_mode is 'fit'; expected one of center, squash, border$"),
+        ({"interpolation": "random"}, "^interpolation is 'random'; expected one of nearest, lanc"),
+        ({"input_size": (32, 32)}, r"^input_size must be \(channels, .* got \(32, 32\)"),
+        ({"input_size": 0}, "^input_size must be .*from 1 to 32768"),
+        ({"input_size": 32.5}, "^input_size must be"),
+        ({"input_size": (2, 32, 32)}, r"input_size is \(2, 32, 32\); expected \(3, height"),
+        ({"crop_pct": 0}, "^crop_pct must be a positive number, got 0$"),
+        ({"crop_pct": "1"}, "^crop_pct must be a positive number"),
+        ({"input_size": 4, "crop_pct": 5}, "^crop_pct is 5: of 4 pixels .* none is left"),
+        ({"mean": (1, 2)}, "^mean has 2 values for 3 channels"),
+        ({"std": 0}, "^std must be finite numbers, not 0, got 0$"),
+    ],
+)
+def test_arguments_that_make_no_sense(changes, match):
+    with pytest.raises(ValueError, match=match):
+        preprocess(PIXELS, MODEL, **changes)
+
+
 # --- What is refused ---
 
 
@@ -293,9 +421,13 @@ def test_decompression_bomb(tmp_path, monkeypatch):
 
 
 def test_long_and_narrow():
+    narrow = np.zeros((1, 10_000, 3), dtype=np.uint8)
     for size in ((3, 224, 224), (3, 224, 192)):
         with pytest.raises(ValueError, match="too long and narrow"):
-            preprocess(np.zeros((1, 10_000, 3), dtype=np.uint8), model(input_size=size))
+            preprocess(narrow, model(input_size=size))
+    with pytest.raises(ValueError, match="too long and narrow to resize it to 256 x 0"):
+        preprocess(narrow, model(crop_mode="border"))
+    assert preprocess(narrow, model(crop_mode="squash")).shape == (1, 3, 224, 224)
 
 
 @pytest.mark.parametrize(
@@ -340,6 +472,11 @@ def test_empty_picture(size):
         ({"std": (0.5, 0, 0.5)}, "std'. must be finite numbers, not 0"),
         ({"std": np.nan}, "std'. must be finite numbers, not 0"),
         ({"interpolation": ["bicubic"]}, "expected one of nearest"),
+        ({"crop_mode": "fit"}, "crop_mode'. is 'fit'; expected one of center, squash, border"),
+        ({"crop_mode": None}, "crop_mode'. is None; expected one of center"),
+        ({"crop_rounding": "up"}, "crop_rounding'. is 'up'; expected one of even, down"),
+        ({"test_input_size": (3, 0, 28)}, "test_input_size'. must be .*from 1 to 32768"),
+        ({"test_crop_pct": -1}, "test_crop_pct'. must be a positive number, got -1"),
     ],
 )
 def test_configuration_that_makes_no_sense(changes, match):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.ops._args import as_int, is_number
+from fastconv._data_config import DataConfig, HasCfg, data_config
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,28 +20,33 @@ ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 _MAX_PIXELS = 2**27
 """Most pixels of a resized photo; only one of an absurd aspect ratio has more."""
 
-_MAX_SIDE = 2**15
-"""Most rows and columns of an input."""
-
-_CFG_KEYS = ("input_size", "interpolation", "crop_pct", "mean", "std")
-
 _MODES = {1: "L", 3: "RGB"}
 """PIL's modes of photos by their number of channels."""
 
 
-class _Model(Protocol):
-    @property
-    def default_cfg(self) -> Mapping[str, Any]: ...
-
-
-def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray[np.float32]:
+def preprocess(
+    image: ImageLike | Sequence[ImageLike],
+    model: HasCfg,
+    *,
+    input_size: int | Sequence[int] | None = None,
+    interpolation: str | None = None,
+    crop_pct: float | None = None,
+    crop_mode: str | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+) -> NDArray[np.float32]:
     """Turn photos into the batch that a model expects: resized, cropped and normalised.
 
-    The steps and the rounding are those of torchvision's ``Resize(floor(size / crop_pct))``,
-    ``CenterCrop(size)`` and ``Normalize(mean, std)`` on PIL images, with the numbers from
-    ``model.default_cfg``. Where height and width of the input differ, photos are resized as timm
-    resizes them, to the smallest size of their own aspect ratio that covers both divided by
-    `crop_pct`. Needs Pillow (extra ``[demo]``).
+    What ``model.default_cfg`` says is done, unless an argument replaces it. Steps and rounding are
+    those of timm and torchvision on PIL images: a photo is resized towards ``floor(size /
+    crop_pct)`` for each side of the input, then cropped around its centre. `crop_mode` says how it
+    gets the input's aspect ratio:
+
+    - ``"center"``: it keeps its own and covers that size, so that the crop takes more of one side.
+    - ``"squash"``: it is stretched to that size. With ``crop_pct=1`` nothing is cut off.
+    - ``"border"``: it keeps its own and fits into that size. The rest is filled with `mean`.
+
+    Needs Pillow (extra ``[demo]``).
 
     Parameters
     ----------
@@ -54,7 +59,20 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
     model : Module
         Or anything with a mapping ``default_cfg`` that has ``input_size`` (C, H, W) with C = 3 or
         1, ``interpolation``, ``crop_pct``, and ``mean`` and ``std`` in units of 0..1, a value for
-        each channel or one for all.
+        each channel or one for all. ``crop_mode`` may be absent and is ``"center"`` then. Where
+        there are ``test_input_size`` and ``test_crop_pct``, these are used: timm tests the weights
+        with them.
+    input_size : int or sequence of 3 ints, optional
+        (C, H, W), or the side of a square. For the size of training where there is a larger one for
+        tests, pass ``model.default_cfg["input_size"]``, and its `crop_pct` with it.
+    interpolation : str, optional
+        A filter of Pillow: nearest, lanczos, bilinear, bicubic, box or hamming.
+    crop_pct : float, optional
+        Sides of the crop as a part of those of the resized photo.
+    crop_mode : str, optional
+        See above.
+    mean, std : float or sequence of float, optional
+        Subtracted from pixels in 0..1, and what the difference is divided by.
 
     Returns
     -------
@@ -66,7 +84,7 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
     ValueError
         A file is no picture, or a truncated one, or would decompress to an absurd size; or an array
         has another shape, or floats outside 0..1; or the model takes neither RGB nor grey images,
-        or its `default_cfg` lacks a key or has numbers that make no sense.
+        or its `default_cfg` lacks a key, or that or an argument has a value that makes no sense.
     TypeError
         An image is something else, or an array of another dtype; or the model has no `default_cfg`.
     ImportError
@@ -85,6 +103,8 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
     >>> x = preprocess(photo, types.SimpleNamespace(default_cfg=cfg))
     >>> x.shape, float(x.min())
     ((1, 3, 224, 224), -1.0)
+    >>> preprocess(photo, types.SimpleNamespace(default_cfg=cfg), input_size=288).shape
+    (1, 3, 288, 288)
     """
     try:
         from PIL import Image
@@ -93,87 +113,34 @@ def preprocess(image: ImageLike | Sequence[ImageLike], model: _Model) -> NDArray
             "preprocess needs the package pillow; install it: pip install 'fastconv[demo]'"
         ) from error
 
-    cfg = _checked_cfg(model)
-    channels, height, width = cfg["input_size"]
-    if channels not in _MODES:
-        raise ValueError(
-            f"preprocess makes RGB and grey images, but model.default_cfg['input_size'] is "
-            f"{cfg['input_size']}; expected (3, height, width) or (1, height, width)"
-        )
-    # So that 224 / (224 / 232), in floating point a little less than 232, is 232.
-    covered = [math.floor(size / cfg["crop_pct"] + 1e-6) for size in (height, width)]
-    modes = {mode.name.lower(): mode for mode in Image.Resampling}
-    if str(cfg["interpolation"]) not in modes:
-        raise ValueError(
-            f"model.default_cfg['interpolation'] is {cfg['interpolation']!r}; expected one of "
-            f"{', '.join(modes)}"
-        )
-    resample = modes[str(cfg["interpolation"])]
-
+    cfg = data_config(
+        model,
+        input_size=input_size,
+        interpolation=interpolation,
+        crop_pct=crop_pct,
+        crop_mode=crop_mode,
+        mean=mean,
+        std=std,
+    )
+    resample = Image.Resampling[cfg.interpolation.upper()]
     # One table per channel, from float64: for mean 127/255, std 128/255 exactly (x - 127) / 128.
     levels = np.arange(256) / 255
     tables = [
-        ((levels - mean) / std).astype(np.float32)
-        for mean, std in zip(
-            _per_channel(cfg, "mean", channels), _per_channel(cfg, "std", channels), strict=True
-        )
+        ((levels - center) / scale).astype(np.float32)
+        for center, scale in zip(cfg.mean, cfg.std, strict=True)
     ]
 
     images = _as_list(image)
+    channels, height, width = cfg.input_size
     batch = np.empty((len(images), channels, height, width), dtype=np.float32)
     for item, output in zip(images, batch, strict=True):
         name = os.fspath(item) if isinstance(item, str | os.PathLike) else "image"
         upright = _as_rgb(item, name).convert(_MODES[channels])
-        resized = _resize(upright, covered, resample, name)
-        pixels = np.asarray(_crop(resized, height, width)).reshape(height, width, channels)
+        fitted = _crop(_resize(upright, cfg, resample, name), cfg)
+        pixels = np.asarray(fitted).reshape(height, width, channels)
         for channel, table in enumerate(tables):
             output[channel] = table[pixels[:, :, channel]]
     return batch
-
-
-def _checked_cfg(model: _Model) -> Mapping[str, Any]:
-    """Return `default_cfg`, checked to have all keys, and numbers that images can be resized by."""
-    cfg = getattr(model, "default_cfg", None)
-    if not isinstance(cfg, Mapping):
-        raise TypeError(
-            f"model must have a mapping default_cfg, got {type(model).__name__}: pass the model "
-            "itself, as fastconv.create_model returns it"
-        )
-    if missing := [key for key in _CFG_KEYS if key not in cfg]:
-        raise ValueError(f"model.default_cfg has no {', '.join(missing)}")
-    try:
-        sizes = [as_int("input_size", size) for size in cfg["input_size"]]
-        fits = len(sizes) == 3 and all(1 <= size <= _MAX_SIDE for size in sizes[1:])
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"model.default_cfg['input_size'] must be (channels, height, width), the last two "
-            f"from 1 to {_MAX_SIDE}, got {cfg['input_size']!r}"
-        )
-    if not is_number(cfg["crop_pct"]) or not 0 < cfg["crop_pct"] < math.inf:
-        raise ValueError(
-            f"model.default_cfg['crop_pct'] must be a positive number, got {cfg['crop_pct']!r}"
-        )
-    return cfg
-
-
-def _per_channel(cfg: Mapping[str, Any], key: str, channels: int) -> list[float]:
-    try:
-        values = [float(value) for value in np.atleast_1d(cfg[key])]
-    except (TypeError, ValueError):
-        values = [math.nan]
-    if not all(map(math.isfinite, values)) or (key == "std" and 0 in values):
-        raise ValueError(
-            f"model.default_cfg[{key!r}] must be finite numbers{', not 0' * (key == 'std')}, "
-            f"got {cfg[key]!r}"
-        )
-    if len(values) not in (1, channels):
-        raise ValueError(
-            f"model.default_cfg[{key!r}] has {len(values)} values for {channels} channels; "
-            f"expected {channels}, or one for all"
-        )
-    return values * (channels // len(values))
 
 
 def _as_list(image: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
@@ -263,16 +230,11 @@ def _array_to_rgb(array: NDArray[Any]) -> Image.Image:
 
 
 def _resize(
-    image: Image.Image, covered: Sequence[int], resample: Image.Resampling, name: str
+    image: Image.Image, cfg: DataConfig, resample: Image.Resampling, name: str
 ) -> Image.Image:
-    """Resize, keeping the aspect ratio, to the smallest size that covers (height, width)."""
-    if covered[0] == covered[1]:  # torchvision's Resize of the short side
-        short = min(image.size)
-        width, height = (int(covered[0] * side / short) for side in image.size)
-    else:  # timm's ResizeKeepRatio
-        ratio = min(image.height / covered[0], image.width / covered[1])
-        width, height = (round(side / ratio) for side in image.size)
-    if width * height > _MAX_PIXELS:
+    """Resize towards the input's size divided by `crop_pct`."""
+    width, height = _resized(image, cfg)
+    if min(width, height) < 1 or width * height > _MAX_PIXELS:
         raise ValueError(
             f"{name}: with {image.width} x {image.height} pixels it is too long and narrow to "
             f"resize it to {width} x {height}; crop it first"
@@ -282,7 +244,38 @@ def _resize(
     return image
 
 
-def _crop(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Take the centre."""
-    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
-    return image.crop((left, top, left + width, top + height))
+def _resized(image: Image.Image, cfg: DataConfig) -> tuple[int, int]:
+    """Return the width and height to resize to."""
+    # So that 224 / (224 / 232), in floating point a little less than 232, is 232.
+    height, width = (math.floor(side / cfg.crop_pct + 1e-6) for side in cfg.input_size[1:])
+    if cfg.crop_mode == "squash":
+        return width, height
+    if cfg.crop_mode == "center" and height == width:  # torchvision's Resize of the short side
+        short = min(image.size)
+        return int(height * image.width / short), int(height * image.height / short)
+    # timm's ResizeKeepRatio.
+    pick = max if cfg.crop_mode == "border" else min
+    ratio = pick(image.height / height, image.width / width)
+    return round(image.width / ratio), round(image.height / ratio)
+
+
+def _crop(image: Image.Image, cfg: DataConfig) -> Image.Image:
+    """Take the centre; where the image is smaller than the input, put a border around it."""
+    from PIL import Image
+
+    channels, height, width = cfg.input_size
+    left = _border(image.width - width, cfg.crop_rounding)
+    top = _border(image.height - height, cfg.crop_rounding)
+    fill = [0] * channels
+    if cfg.crop_mode == "border":
+        fill = [min(max(round(255 * value), 0), 255) for value in cfg.mean]
+    canvas = Image.new(image.mode, (width, height), tuple(fill))
+    canvas.paste(image, (-left, -top))
+    return canvas
+
+
+def _border(excess: int, rounding: str) -> int:
+    """Return how much to cut off on the first side; below 0, how much to add."""
+    if excess < 0:
+        return -(-excess // 2)
+    return round(excess / 2) if rounding == "even" else excess // 2

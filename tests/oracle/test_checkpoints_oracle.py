@@ -171,7 +171,7 @@ def test_logits_of_timm(architecture, tmp_path):
     timm.models.save_for_hf(theirs.float(), tmp_path, safe_serialization=True)
     name, _ = _config.timm_architecture(architecture)
     model = check(name, tmp_path, x, expected)
-    cfg = timm.data.resolve_model_data_config(theirs)
+    cfg = {**theirs.pretrained_cfg, **timm.data.resolve_model_data_config(theirs)}
     assert model.default_cfg == {key: cfg[key] for key in model.default_cfg}
     assert model.checkpoint.config == str(tmp_path / "config.json")
     assert model.num_classes == 7
@@ -208,6 +208,7 @@ def test_logits_of_transformers(name, kind, arguments, selected, tmp_path):
     theirs, x = condition(transformers_model(kind, num_labels=7, **arguments), 64, batch=2)
     expected = logits_of(theirs, x)
     theirs.float().save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text("{}")
     model = check(name, tmp_path, x, expected)
     assert model.checkpoint.naming == "transformers"
     assert model.checkpoint.arguments == selected
@@ -246,6 +247,7 @@ def test_what_is_saved_loads_in_torchvision(name, make, tmp_path):
     model = make()
     if isinstance(model, transformers.PreTrainedModel):
         model.save_pretrained(tmp_path)
+        (tmp_path / "preprocessor_config.json").write_text("{}")
     else:
         timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
     ours = fastconv.create_model(name, tmp_path)

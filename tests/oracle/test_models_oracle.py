@@ -143,6 +143,13 @@ def test_default_cfg_is_that_of_the_weights_that_torchvision_published_first(nam
     # The two Inceptions have an argument for images that are normalised like all others.
     inception = {"transform_input": True} if name in ("googlenet", "inception_v3") else {}
     cfg = create(name, **inception).default_cfg
+    of_nn_module = set(torch.nn.Module().__dict__)
+    assert set(vars(expected)) - of_nn_module == {
+        *("crop_size", "resize_size", "interpolation", "mean", "std"),
+        "antialias",  # which Pillow always does
+    }
+    assert expected.antialias
+    assert cfg["crop_mode"] == "center"
     (crop,), (resize,) = expected.crop_size, expected.resize_size
     assert cfg["input_size"] == (3, crop, crop)
     assert cfg["crop_pct"] == crop / resize

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import fastconv
+from fastconv._data_config import data_config
 
 _BATCH = 16
 """Photos per call of the model: enough to keep all threads busy, and little memory."""
@@ -83,7 +84,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="threads to use (default: all that are usable)",
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON list, one object a photo")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print a JSON list, one object a photo, with the preprocessing that was used",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -117,13 +122,21 @@ def _run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.model!r} has no classifier: expected weights with classes")
     results: list[dict[str, Any]] = []
     names: list[str] = []
+    preprocessing = data_config(model)._asdict()
     for start in range(0, len(arguments.images), _BATCH):
         images = arguments.images[start : start + _BATCH]
         logits = model(fastconv.preprocess(images, model).astype(model.dtype, copy=False))
         names = names or _class_names(model, logits.shape[1])
         for image, probabilities in zip(images, fastconv.softmax(logits, axis=-1), strict=True):
             predictions = _top(probabilities, arguments.top, names)
-            results.append({"image": image, "model": arguments.model, "predictions": predictions})
+            results.append(
+                {
+                    "image": image,
+                    "model": arguments.model,
+                    "preprocessing": preprocessing,
+                    "predictions": predictions,
+                }
+            )
     if arguments.json:
         print(json.dumps(results, indent=2))
     else:

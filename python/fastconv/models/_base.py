@@ -10,7 +10,16 @@ from fastconv.nn.module import IncompatibleKeys, Value
 from fastconv.ops._args import as_size
 
 
-class DefaultCfg(TypedDict):
+class _OptionalCfg(TypedDict, total=False):
+    test_input_size: tuple[int, int, int]
+    """A larger input that gives better results; `fastconv.preprocess` makes it."""
+    test_crop_pct: float
+    """In place of `crop_pct`, too."""
+    crop_rounding: str
+    """How an odd border is halved: "even" as torchvision, or "down" as transformers."""
+
+
+class DefaultCfg(_OptionalCfg):
     """How images become inputs; the keys are timm's."""
 
     input_size: tuple[int, int, int]
@@ -18,6 +27,7 @@ class DefaultCfg(TypedDict):
     std: tuple[float, ...]
     interpolation: str
     crop_pct: float
+    crop_mode: str
 
 
 IMAGENET_CFG = DefaultCfg(
@@ -26,6 +36,7 @@ IMAGENET_CFG = DefaultCfg(
     std=(0.229, 0.224, 0.225),
     interpolation="bilinear",
     crop_pct=0.875,
+    crop_mode="center",
 )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy.typing as npt
 
-from fastconv.models._config import Facts, from_config
+from fastconv.models._config import from_config
+from fastconv.models._facts import Facts
 from fastconv.models._variants import decide
 from fastconv.nn import init
 from fastconv.nn.module import freeze, listed, state_array
@@ -63,6 +64,8 @@ class Checkpoint(NamedTuple):
     """Whether class 0 is the background, so that ImageNet's first class is class 1."""
     labels: tuple[str, ...] | None
     """Names of the classes, where the configuration has them."""
+    preprocessing: str | None = None
+    """The file that `default_cfg` is of; `None` where it is the model's own."""
 
 
 class Opened(NamedTuple):
@@ -270,6 +273,7 @@ def load_checkpoint(
         absent=tuple(key for key in slots if key not in state),
         background=labels[0].lower() == "background" if labels else kept and head == 1001,
         labels=labels,
+        preprocessing=facts.preprocessing,
     )
 
 

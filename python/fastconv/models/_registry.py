@@ -174,7 +174,8 @@ def create_model(
     ValueError
         If `name` is unknown (the message has the nearest names); if `weights` do not fit the model
         (the message lists what is missing, unexpected or of another shape), are of another one by
-        their ``config.json``, or fit several variants of it (the message lists these). As
+        their ``config.json``, or fit several variants of it (the message lists these); or if that
+        file, or ``preprocessor_config.json``, asks for what fastconv does not know. As
         `fastconv.weights.WeightsError`: the file is corrupt or hostile.
     OSError
         If a file cannot be read, or the hub not be reached.
@@ -207,7 +208,9 @@ def create_model(
         num_classes = as_size("num_classes", num_classes)
     checkpoint = understand(name, open_weights(weights), kwargs, list_models())
     model = _build(name, entry, dtype, {**checkpoint.arguments, **kwargs})
-    model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **checkpoint.facts.default_cfg})
+    cfg = {**model.default_cfg, **checkpoint.facts.default_cfg}
+    cfg = {key: value for key, value in cfg.items() if value is not None}
+    model.default_cfg = cast(DefaultCfg, cfg)
     load_checkpoint(model, checkpoint, num_classes, seed, functools.partial(_nearest, name))
     return model
 
@@ -254,9 +257,12 @@ def _nearest(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 def _with_channels(cfg: DefaultCfg, channels: int) -> DefaultCfg:
     """Return `cfg` for another number of channels, all normalised by the mean of the old ones."""
     mean, std = (sum(values) / len(values) for values in (cfg["mean"], cfg["std"]))
-    return {
+    changed: DefaultCfg = {
         **cfg,
         "input_size": (channels, *cfg["input_size"][1:]),
         "mean": (mean,) * channels,
         "std": (std,) * channels,
     }
+    if "test_input_size" in cfg:
+        changed["test_input_size"] = (channels, *cfg["test_input_size"][1:])
+    return changed

@@ -70,6 +70,7 @@ class LeNet5(ImageClassifier):
         std=(0.3234,),
         interpolation="bilinear",
         crop_pct=1.0,
+        crop_mode="center",
     )
 
     def __init__(self, num_classes: int = 10, in_chans: int = 1) -> None:

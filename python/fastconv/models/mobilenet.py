@@ -191,6 +191,8 @@ class MobileNetV2(ImageClassifier):
     mean=(0.5,) * 3,
     std=(0.5,) * 3,
     interpolation="bicubic",
+    test_input_size=(3, 256, 256),
+    test_crop_pct=0.95,
 )
 def mobilenetv1_100(**kwargs: Any) -> MobileNetV1:
     """MobileNetV1 (Howard et al. 2017): 4.2 M parameters at ``width_mult=1``."""

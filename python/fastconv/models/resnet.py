@@ -232,7 +232,14 @@ def seresnet34(**kwargs: Any) -> ResNet:
     return ResNet(nn.BasicBlock, (3, 4, 6, 3), se_ratio=1 / 16, **kwargs)
 
 
-@register_model(SE, hub="timm/seresnet50.a1_in1k", crop_pct=0.95, interpolation="bicubic")
+@register_model(
+    SE,
+    hub="timm/seresnet50.a1_in1k",
+    crop_pct=0.95,
+    interpolation="bicubic",
+    test_input_size=(3, 288, 288),
+    test_crop_pct=1.0,
+)
 def seresnet50(**kwargs: Any) -> ResNet:
     """SE-ResNet-50 (Hu et al. 2017): 28.1 M parameters."""
     return ResNet(nn.Bottleneck, (3, 4, 6, 3), se_ratio=1 / 16, **kwargs)
