@@ -134,6 +134,15 @@ def test_layers_say_in_which_networks_they_are(bench, capsys):
     assert f"commit {machine.environment(ROOT / 'bench' / '__main__.py')['commit']}" in output
 
 
+def test_both_levels_of_accuracy(bench, capsys):
+    run = bench("__main__").main
+    assert run(["models", "lenet5", "--peers", "fastconv-fastest", *QUICKLY]) == 0
+    output = capsys.readouterr().out
+    assert "| fastconv-fastest / fastconv | noise |" in output
+    assert "; accuracy 'fast'\n" in output
+    assert "; accuracy 'fastest'\n" in output
+
+
 def test_bench_compares_and_refuses(bench, capsys, tmp_path):
     run = bench("__main__").main
     before, after = times(tmp_path / "a.json", 1.0), times(tmp_path / "b.json", 1.2)

@@ -14,13 +14,16 @@ from fastconv import nn
 from fastconv.benchmark.cases import AGREEMENT, LayerCase, ModelCase
 from fastconv.benchmark.worker import Bound, Run
 
+_SETTINGS = f"compiled; layers prepared; arrays bound; {fastconv.show_config('dict')['isa']}"
+
 
 class Network:
     """`Module.compile`; `prepare_conv2d` for layers on the CPU."""
 
     name = "fastconv"
     version = fastconv.__version__
-    settings = f"compiled; layers prepared; arrays bound; {fastconv.show_config('dict')['isa']}"
+    accuracy = "fast"
+    settings = f"{_SETTINGS}; accuracy 'fast'"
     devices: tuple[str, ...] = ("cpu", "cuda")
     precisions: tuple[str, ...] = tuple(AGREEMENT)
     """What a device lacks is refused by `Module.compile`."""
@@ -42,11 +45,15 @@ class Network:
             weight, bias = (np.load(folder / f"{name}.npy") for name in ("weight", "bias"))
             if case.device == "cpu" and case.precision in ("fp32", "fp64"):
                 options = case.options
-                prepared = fastconv.prepare_conv2d(weight, bias, **options, input_shape=x.shape)
+                prepared = fastconv.prepare_conv2d(
+                    weight, bias, **options, input_shape=x.shape, accuracy=self.accuracy
+                )
                 return _bound(prepared, x)
             model = nn.Conv2d(case.channels, case.filters, case.kernel, **case.options)
             model.load_state_dict({"weight": weight, "bias": bias})
-        network = model.compile(x.shape, device=case.device, precision=case.precision)
+        network = model.compile(
+            x.shape, device=case.device, precision=case.precision, accuracy=self.accuracy
+        )
         if isinstance(case, ModelCase):
             self._profile = lambda: list(network.profile(x))
         return _bound(network, x)
@@ -54,6 +61,14 @@ class Network:
     def profile(self) -> list[dict[str, Any]]:
         """Return the steps of a network; none of a layer."""
         return self._profile()
+
+
+class Fastest(Network):
+    """The same with ``accuracy="fastest"``."""
+
+    name = "fastconv-fastest"
+    accuracy = "fastest"
+    settings = f"{_SETTINGS}; accuracy 'fastest'"
 
 
 class Functional(Network):

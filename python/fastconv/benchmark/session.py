@@ -21,6 +21,7 @@ from fastconv.benchmark.worker import PeerError, Worker
 
 PEERS = {
     "fastconv": "fastconv.benchmark.peer:Network",
+    "fastconv-fastest": "fastconv.benchmark.peer:Fastest",
     "fastconv-functional": "fastconv.benchmark.peer:Functional",
 }
 """The classes of fastconv's own contenders, as `Worker` takes them."""

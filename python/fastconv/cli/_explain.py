@@ -10,6 +10,7 @@ import numpy as np
 
 import fastconv
 from fastconv.benchmark.session import positive
+from fastconv.ops.conv import ACCURACIES
 
 _EXAMPLES = """\
 examples:
