@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 def check(found: Outcome) -> None:
-    assert found.error <= 1, f"{found.algorithm}, {found.how}, {found.error:.3g}: {found.case.text}"
+    assert found.error <= 1, f"{found.algorithm}, {found.how}, {found.error:.3g}: {found.text}"
 
 
 def test_a_sample_of_the_search() -> None:
@@ -150,7 +150,7 @@ def test_weights_of_some_channels_are_scaled() -> None:
         ((1, 4608, 2, 3), (32, 4608, 1, 1), 1, "im2col", 0.5),
         ((1, 4608, 1, 1), (8, 4608, 1, 1), 1, "im2col", 0.02),
         ((1, 4608, 1, 1), (32, 4608, 1, 1), 1, "direct", 0.5),
-        ((1, 64, 3, 9), (8, 32, 3, 3), 2, "direct", 0.7),
+        ((1, 64, 3, 9), (8, 32, 3, 3), 2, "direct", 0.3),
         ((1, 128, 3, 9), (8, 64, 3, 3), 2, "direct", 0.2),
         ((1, 8, 7, 9), (8, 1, 7, 7), 8, "depthwise", 0.7),
     ],
