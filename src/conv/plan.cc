@@ -31,7 +31,7 @@ struct Conv2d<T>::Impl {
 
 namespace {
 
-// Units of roundoff: what is promised (docs/accuracy.md).
+// Units of roundoff: what is promised on Gaussian data (docs/accuracy.md).
 constexpr double kProbeLimit = 2e-6 / 0x1p-24;
 
 struct Choice {
