@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.weights._common import Array, Source, describe_shape, quote, widen_bfloat16
+from fastconv.weights._common import Array, Choose, Source, describe_shape, quote, widen_bfloat16
 from fastconv.weights._json import MAX_JSON_BYTES, parse_json_object
 
 _DTYPES = {
@@ -42,8 +42,8 @@ class _Tensor(NamedTuple):
     end: int
 
 
-def read_safetensors(source: Source) -> dict[str, Array]:
-    """Read all tensors of a safetensors file, as views of one buffer.
+def read_safetensors(source: Source, choose: Choose) -> dict[str, Array]:
+    """Read the chosen tensors of a safetensors file, as views of one buffer.
 
     That buffer has fewer and larger pages than arrays of their own, whose page faults would cost
     several times what reading costs. The file is not mapped: a truncated one would end the process.
@@ -62,7 +62,7 @@ def read_safetensors(source: Source) -> dict[str, Array]:
         if tensor.dtype == "BF16":
             array = widen_bfloat16(array)
         arrays[tensor.name] = array.reshape(tensor.shape)
-    return arrays
+    return choose(arrays, source.error)
 
 
 def _read_header(source: Source) -> list[_Tensor]:
