@@ -197,7 +197,7 @@ def load_checkpoint(
         labels=labels,
         key=opened.part.key,
         ema=opened.part.ema,
-        left_out=opened.left_out,
+        left_out=opened.part.beside,
         adapted=adapted,
     )
 
@@ -246,10 +246,10 @@ def _other_places(opened: Opened) -> list[str]:
     if kinds := opened.part.unreadable:
         shown = [f"{quote(name)[1:-1]} is {kind}" for name, kind in [*kinds.items()][:5]]
         lines.append(f"  of kinds that NumPy lacks ({len(kinds)}): {', '.join(shown)}")
-    if opened.left_out and opened.part.key:
-        shown = [quote(name)[1:-1] for name in opened.left_out[:5]]
+    if opened.part.beside and opened.part.key:
+        shown = [quote(name)[1:-1] for name in opened.part.beside[:5]]
         lines.append(
-            f"  taken from {quote(opened.part.key)}, beside ({len(opened.left_out)}): "
+            f"  taken from {quote(opened.part.key)}, beside ({len(opened.part.beside)}): "
             f"{', '.join(shown)}"
         )
     return lines

@@ -43,7 +43,6 @@ class Opened(NamedTuple):
     source: str
     state_dict: Mapping[str, npt.ArrayLike]
     part: Part
-    left_out: tuple[str, ...]
     config: Mapping[str, Any] | None = None
     config_source: str | None = None
     preprocessor: Mapping[str, Any] | None = None
@@ -59,7 +58,7 @@ class Wanted(NamedTuple):
     use_ema: bool | None
 
     def choose(self, root: object, fail: Fail, is_weight: IsWeight = is_stored) -> Part:
-        """Return the part of a checkpoint whose names are the model's.
+        """Return the part of a checkpoint whose names are the model's, and what is beside it.
 
         Raises
         ------
@@ -69,20 +68,18 @@ class Wanted(NamedTuple):
         parts = [g for part in find_parts(root, is_weight, fail) for g in by_prefix(part)]
         if self.use_ema is not None:
             parts = select_ema(parts, self.use_ema, fail)
-        if len(parts) < 2:
-            return parts[0]
-        fits = [self._fit(part) for part in parts]
-        if max(fits) == 0:
-            return parts[0]  # of which the error then tells what is missing
-        parts = [part for part, fit in zip(parts, fits, strict=True) if fit == max(fits)]
-        parts = select_ema(parts, None, fail)
-        if len(parts) > 1:
-            keys = " or ".join(f"key={part.key!r}" for part in parts)
-            raise fail(
-                f"the checkpoint has {len(parts)} state dicts that fit {self.name!r} alike: read "
-                f"one of them with fastconv.weights.load(path, {keys}), and pass that as weights"
-            )
-        return parts[0]
+        fits = [self._fit(part) for part in parts] if len(parts) > 1 else []
+        if any(fits):  # else the error about the first one tells what is missing
+            parts = [part for part, fit in zip(parts, fits, strict=True) if fit == max(fits)]
+            parts = select_ema(parts, None, fail)
+            if len(parts) > 1:
+                keys = " or ".join(f"key={part.key!r}" for part in parts)
+                raise fail(
+                    f"the checkpoint has {len(parts)} state dicts that fit {self.name!r} alike: "
+                    f"read one of them with fastconv.weights.load(path, {keys}), and pass that as "
+                    "weights"
+                )
+        return parts[0]._replace(beside=beside(root, parts[0]))
 
     def _fit(self, part: Part) -> int:
         """Count the weights of the model that a part has."""
@@ -140,17 +137,17 @@ def _open_mapping(weights: Mapping[Any, Any], wanted: Wanted) -> Opened:
         return WeightsError(f"{source}: {message}")
 
     part = wanted.choose(weights, fail, is_given)
-    return Opened(source, part.values, part, beside(weights, part))
+    return Opened(source, part.values, part)
 
 
 def _open_file(source: str, path: str | os.PathLike[str], wanted: Wanted) -> Opened:
     """Read a file into arrays that a model keeps as they are, without a copy."""
     from fastconv.weights._load import read
 
-    arrays, part, left_out = read(path, wanted.choose)
+    arrays, part = read(path, wanted.choose)
     for array in arrays.values():
         freeze(array)
-    return Opened(source, arrays, part, left_out)
+    return Opened(source, arrays, part)
 
 
 def _read_json(path: str) -> dict[str, Any] | None:

@@ -6,12 +6,11 @@ import functools
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from fastconv.weights._common import Array, Choose, Fail, Source, check_regular, quote
 from fastconv.weights._parts import (
     Part,
-    beside,
     find_parts,
     is_stored,
     narrow,
@@ -87,16 +86,15 @@ def load(
     >>> weights.load(path)["conv.weight"].shape
     (8, 3, 3, 3)
     """
-    loaded = read(path, functools.partial(_first, use_ema=use_ema, key=key))
-    unreadable = loaded.part.unreadable
-    if unreadable:
+    arrays, part = read(path, functools.partial(_first, use_ema=use_ema, key=key))
+    if unreadable := part.unreadable:
         name, kind = next(iter(unreadable.items()))
         warnings.warn(
             f"{os.fspath(path)}: left out {len(unreadable)} tensors of kinds that NumPy lacks: "
             f"{quote(name)} is {kind}" + (", ..." if len(unreadable) > 1 else ""),
             stacklevel=2,
         )
-    return loaded.arrays
+    return arrays
 
 
 def _first(root: object, fail: Fail, use_ema: bool | None, key: str | None) -> Part:
@@ -106,33 +104,24 @@ def _first(root: object, fail: Fail, use_ema: bool | None, key: str | None) -> P
     return without_wrapping(select_ema(find_parts(root, is_stored, fail), use_ema, fail)[0])
 
 
-class Loaded(NamedTuple):
-    """What `read` took from a file."""
-
-    arrays: dict[str, Array]
-    part: Part
-    beside: tuple[str, ...]
-    """What else the file holds."""
-
-
 def read(
     path: str | os.PathLike[str], choose: Callable[[object, Fail], Part], is_shard: bool = False
-) -> Loaded:
+) -> tuple[dict[str, Array], Part]:
     """Read the part of a file that ``choose(root, fail)`` takes from what the file holds.
 
     What the file holds is a mapping, maybe of mappings, to arrays, tensors that are not read yet,
-    and anything else; `find_parts` finds the state dicts in it.
+    and anything else; `find_parts` finds the state dicts in it. The first value are their arrays,
+    the second the part.
     """
     path = os.fspath(path)
     if not is_shard:
         path = weights_file(path)
     check_regular(path)
-    found: list[tuple[Part, tuple[str, ...]]] = []
+    found: list[Part] = []
 
     def chosen(root: object, fail: Fail) -> dict[str, Any]:
-        part = choose(root, fail)
-        found.append((part, beside(root, part)))
-        return part.values
+        found.append(choose(root, fail))
+        return found[0].values
 
     with open(path, "rb") as file:
         source = Source(file, path, os.fstat(file.fileno()).st_size)
@@ -142,11 +131,11 @@ def read(
             arrays = read_shards(source, chosen, _read_shard)
         else:
             arrays = _reader(source, head)(source, chosen)
-    return Loaded(arrays, *found[0])
+    return arrays, found[0]
 
 
 def _read_shard(path: str) -> dict[str, Array]:
-    return read(path, lambda root, fail: find_parts(root, is_stored, fail)[0], is_shard=True).arrays
+    return read(path, lambda root, fail: find_parts(root, is_stored, fail)[0], is_shard=True)[0]
 
 
 def _reader(source: Source, head: bytes) -> Callable[[Source, Choose], dict[str, Array]]:

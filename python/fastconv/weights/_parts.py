@@ -58,6 +58,8 @@ class Part(NamedTuple):
     """Tensors that NumPy has no dtype for, and of what kind they are."""
     ema: bool
     """Whether these are an exponential moving average of the weights."""
+    beside: tuple[str, ...] = ()
+    """What else the checkpoint holds, as `beside` says."""
 
     @property
     def key(self) -> str:
