@@ -10,10 +10,12 @@ import decimal
 import enum
 import fractions
 import functools
+import json
 import pathlib
 import pickle
 import random
 import re
+import struct
 import tracemalloc
 import types
 import uuid
@@ -241,6 +243,41 @@ def test_tensors_that_numpy_lacks(tmp_path, kind):
         fastconv.create_model("lenet5", path)
 
 
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F4", "C64"])
+def test_safetensors_of_dtypes_that_numpy_lacks(tmp_path, dtype):
+    shape, size = [4, 2], {"F6_E2M3": 6, "F4": 4, "C64": 64}.get(dtype, 8)
+    header = json.dumps(
+        {
+            "scale": {"dtype": dtype, "shape": shape, "data_offsets": [0, size]},
+            "a": {"dtype": "F32", "shape": [4], "data_offsets": [size, size + 16]},
+        }
+    ).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size) + VALUES.tobytes())
+    with pytest.warns(UserWarning, match=f"'scale' is a tensor of {dtype}"):
+        loaded = weights.load(path)
+    assert list(loaded) == ["a"]
+    np.testing.assert_array_equal(loaded["a"], VALUES)
+
+
+def test_npz_of_dtypes_that_no_weights_have(tmp_path):
+    beside = {
+        "classes": np.array(["cat", "dog"]),
+        "bytes": np.array([b"ab"]),
+        "date": np.array(["2020-01-02"], "M8[D]"),
+        "complex": np.ones(2, np.complex64),
+    }
+    np.savez(tmp_path / "a.npz", a=VALUES, **beside)
+    with pytest.warns(UserWarning, match="left out 4 tensors .*'classes' is an array of <U3"):
+        loaded = weights.load(tmp_path / "a.npz")
+    assert list(loaded) == ["a"]
+    state = fastconv.create_model("lenet5").state_dict()
+    np.savez(tmp_path / "b.npz", **state, **beside)
+    model = fastconv.create_model("lenet5", tmp_path / "b.npz")
+    assert model.checkpoint.left_out[0] == "classes (an array of <U3)"
+    assert len(model.checkpoint.left_out) == 4
+
+
 def test_tensors_of_subclasses_and_with_attributes(write):
     plain = tensor()
     function, arguments = plain.split(b"(", 1)
@@ -289,6 +326,7 @@ def test_storages_of_tensors_that_numpy_lacks_in_a_stream(tmp_path):
         b"(inet\nNet\n",
         b"(" + name_of("net.Net") + b"o",
         call("net.Net", text("x")),
+        tuple_of(text("module"), name_of("net.Net"), text("x.py"), text("code")) + b"Q)\x81}b",
         call("copyreg._reconstructor", name_of("net.Net"), b"N") + b"}b",
     ],
 )

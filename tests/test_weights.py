@@ -291,7 +291,7 @@ def run_on(sentinel):
         "dotted": (text("os") + text("path.os.system") + b"\x93", "os.path.os.system"),
         "extension": (b"\x82\x01", "EXT1"),
         "persistent id": (
-            tuple_of(text("module"), name_of("torch.Size"), text("x.py"), text("code")) + b"Q",
+            tuple_of(text("file"), name_of("torch.Size"), text("x.py"), text("code")) + b"Q",
             "other than a storage",
         ),
         "persistent id of protocol 0": (b"Pos.system\n", "PERSID"),
@@ -572,10 +572,11 @@ def npy(descr="'<f4'", shape="(2,)", data=bytes(8), order="False", version=b"\x0
     ("content", "match"),
     [
         (npy("'|O'"), "dtype"),
-        (npy("'<c8'"), "dtype"),
-        (npy("'<M8[s]'"), "dtype"),
+        (npy("'<c8'"), "is an array of <c8"),
+        (npy("'<M8[s]'"), "is an array of <M8"),
         (npy("'<f1'"), "dtype"),
-        (npy("'<U4'"), "dtype"),
+        (npy("'<f2x'"), "dtype"),
+        (npy("'<U4'"), "is an array of <U4"),
         (npy("[('a', '<f4')]"), "header"),
         (npy("__import__('os').system('true')"), "header"),
         (npy(shape="(3,)"), "does not fill"),

@@ -97,7 +97,9 @@ def find_parts(root: object, is_weight: IsWeight, fail: Fail) -> list[Part]:
     kinds = {key: kind for key, value in root.items() if (kind := _unreadable(value))}
     if kinds:
         name, kind = next(iter(kinds.items()))
-        raise fail(f"the file holds no tensor that NumPy can: {quote(str(name))} is {kind}")
+        raise fail(
+            f"the file holds no tensor of a kind that NumPy has: {quote(str(name))} is {kind}"
+        )
     for key, value in root.items():
         if is_weight(value):
             raise fail(f"a tensor's name must be a string; got a {_kind(key)}")

@@ -29,13 +29,16 @@ class Storages:
         self.source = source
         self._declared: dict[str, tuple[str, int]] = {}
 
-    def persistent_load(self, pid: object) -> Storage:
+    def persistent_load(self, pid: object) -> Storage | Global:
         """Check and return the storage that a persistent id describes.
 
         ``("storage", type, key, location, numel)``, in the stream format followed by ``None`` or,
-        where the storage is a part of another, by ``(view_key, start, view_numel)``.
+        where the storage is a part of another, by ``(view_key, start, view_numel)``. There the
+        class of a module is an id too, with its source code, which is not looked at.
         """
         match pid:
+            case ("module", Global() as kind, *_):
+                return kind
             case ("storage", Global(name), str(key), _, int(total)) if name in STORAGE_DTYPES:
                 view = None
             case ("storage", Global(name), str(key), _, int(total), view) if name in STORAGE_DTYPES:
