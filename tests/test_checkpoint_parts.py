@@ -233,6 +233,17 @@ def test_the_part_that_fits_is_taken(nested):
     assert "taken from 'net', beside" in str(caught.value)
 
 
+def test_no_weights_at_all(nested):
+    for use_ema in (None, False):
+        with pytest.raises(ValueError, match="a state dict does not|checkpoint.pth does not"):
+            fastconv.create_model(MODEL, nested({}), use_ema=use_ema)
+    with pytest.raises(ValueError, match="no EMA weights"):
+        fastconv.create_model(MODEL, nested({}), use_ema=True)
+    for entries in ({"epoch": 1}, {"model": {}}, {"model": {"n": 1}, "net": "x"}):
+        with pytest.raises(ValueError, match="no tensors at its top level, nor under"):
+            fastconv.create_model(MODEL, nested(entries))
+
+
 def test_key(tmp_path):
     path = tmp_path / "gan.pth"
     generator, discriminator = state_dict(1), state_dict(2)

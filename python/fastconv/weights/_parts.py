@@ -185,7 +185,7 @@ def without_wrapping(part: Part) -> Part:
 
 def by_prefix(part: Part) -> list[Part]:
     """Split a part by what classes around a network put before the names of its weights."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {} if part.values else {"": []}
     for name in part.values:
         match = _REMOVED_FOR_A_MODEL.match(name)
         assert match is not None

@@ -125,10 +125,9 @@ def _tensor(source: Source, name: str, entry: Any) -> _Tensor:
     if not _are_sizes(offsets) or len(offsets) != 2:
         raise source.error(f"{what} has no data_offsets [begin, end]")
     begin, end = offsets
-    bits = _LACKED_BITS.get(dtype)
-    if bits is None:
-        source.check_shape(shape, np.dtype(_DTYPES[dtype]), what)
-        bits = 8 * np.dtype(_DTYPES[dtype]).itemsize
+    kind = np.dtype(_DTYPES.get(dtype, "uint8"))
+    source.check_shape(shape, kind, what)
+    bits = _LACKED_BITS.get(dtype, 8 * kind.itemsize)
     if 8 * (end - begin) != bits * math.prod(shape):
         raise source.error(
             f"{what} has data_offsets {describe_shape(offsets)}, which do not fit its dtype "
