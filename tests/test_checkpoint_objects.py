@@ -373,6 +373,13 @@ COSTLY = {
     "unhashable": b"}(]N}N\x8fNu",
     "objects as keys": b"}(" + b"\x8fN" * 10**5 + b"u",
     "many objects": b"](" + b"\x8f" * 10**5 + b"e",
+    "long names": text("x" * 499) + b"q\x010](" + b"h\x01h\x01\x93" * 10**5 + b"e",
+    "long names of dtypes": name_of("torch._utils._rebuild_tensor_v3")
+    + b"q\x010"
+    + tuple_of(*[b"N"] * 6, name_of("x" * 400 + "." + "y" * 400))
+    + b"q\x020]("
+    + b"h\x01h\x02R" * 10**5
+    + b"e",
     "long integers": b"](" + b"\x8a\xff" + b"\x7f" * 255 + b"e",
 }
 
@@ -383,6 +390,20 @@ def test_costly_objects(write, kind):
     tracemalloc.start()
     try:
         assert list(weights.load(path)) == ["a"]
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+
+
+def test_long_names_of_many_objects_in_the_report(tmp_path):
+    state, arrays = state_dict_of(fastconv.create_model("lenet5").state_dict())
+    thing = name_of("x" * 400 + "." + "y" * 400) + b")\x81q\x010"
+    many = b"".join(b"J" + struct.pack("<i", index) + b"h\x01" for index in range(10**5))
+    write_zip(tmp_path / "model.pth", thing + state + b"(" + many + b"u", arrays)
+    tracemalloc.start()
+    try:
+        model = fastconv.create_model("lenet5", tmp_path / "model.pth")
+        assert len(model.checkpoint.left_out) == 10**5
         assert tracemalloc.get_traced_memory()[1] < 2**26
     finally:
         tracemalloc.stop()

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from fastconv import nn, weights
 from fastconv.cli import main
+from fastconv.models._registry import model_keys
 from fastconv.weights import WeightsError
+from fastconv.weights._parts import Part, by_prefix
 from PIL import Image
 from torch_files import state_dict_of, text, write_zip
 
@@ -103,6 +105,12 @@ def test_prefixes(stored, prefix):
     assert model.checkpoint.key == prefix.rstrip(".")
     assert model.checkpoint.ema == ("ema" in prefix)
     assert model.checkpoint.left_out == ()
+
+
+def test_no_model_has_a_prefix_in_its_own_names():
+    for name in fastconv.list_models():
+        part = Part((), "", dict.fromkeys(model_keys(name)), {}, False)
+        assert [group.prefix for group in by_prefix(part)] == [""], name
 
 
 @pytest.mark.parametrize("prefix", ["model.", "net.", "backbone.", "model._orig_mod."])
@@ -235,7 +243,7 @@ def test_the_part_that_fits_is_taken(nested):
 
 def test_no_weights_at_all(nested):
     for use_ema in (None, False):
-        with pytest.raises(ValueError, match="a state dict does not|checkpoint.pth does not"):
+        with pytest.raises(ValueError, match=r"a state dict does not|checkpoint\.pth does not"):
             fastconv.create_model(MODEL, nested({}), use_ema=use_ema)
     with pytest.raises(ValueError, match="no EMA weights"):
         fastconv.create_model(MODEL, nested({}), use_ema=True)

@@ -31,6 +31,7 @@ _AVERAGED = "n_averaged"
 
 _MAX_WRAPPING = 4
 _MAX_GROUPS = 16
+_MAX_KIND = 100
 
 
 def _pattern(names: Sequence[str]) -> re.Pattern[str]:
@@ -226,7 +227,7 @@ def beside(root: object, part: Part) -> tuple[str, ...]:
             elif inner == key:
                 continue
             kind = value.name if isinstance(value, Opaque) else _unreadable(value)
-            found.append(f"{before}{name}" + (f" ({kind})" if kind else ""))
+            found.append(f"{before}{name}" + (f" ({kind[:_MAX_KIND]})" if kind else ""))
         values = values.get(inner)
     return tuple(found)
 

@@ -160,7 +160,7 @@ def _rebuild_tensor_v3(arguments: tuple[Any, ...]) -> Unreadable | None:
     """Of a dtype without a class of storages, such as float8: the seventh argument."""
     match arguments:
         case (_, _, _, _, _, _, Global(dtype), *_):
-            return Unreadable(f"a tensor of {dtype}")
+            return Unreadable(f"a tensor of {dtype[:40]}")
     return None
 
 

@@ -80,6 +80,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
+        self._globals: dict[str, Global] = {}
         self._arguments = 0
 
     def run(self, stream: BytesIO) -> Any:
@@ -122,9 +123,9 @@ class _Machine:
                 stack.append(argument if argument.bit_length() < 128 else Opaque("a long integer"))
             case "BINFLOAT" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8":
                 stack.append(argument)
-            case "BINSTRING" | "SHORT_BINSTRING" | "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8":
+            case "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8":
                 stack.append(argument)
-            case "BYTEARRAY8":
+            case "BINSTRING" | "SHORT_BINSTRING":
                 stack.append(argument)
             case "EMPTY_TUPLE":
                 stack.append(())
@@ -236,7 +237,8 @@ class _Machine:
     def _push_global(self, path: str) -> None:
         if _ATTACK.fullmatch(path):
             raise self._fail(refusal(path))
-        self._stack.append(Global(path))
+        # One for each name: to recall a long one costs three opcodes.
+        self._stack.append(self._globals.setdefault(path, Global(path)))
 
     def _object(self, kind: object) -> Opaque:
         if not isinstance(kind, Global | Opaque):
