@@ -268,6 +268,10 @@ def test_key(tmp_path):
         weights.load(path, key="")
     with pytest.raises(WeightsError, match="no tensors at its top level, nor under"):
         weights.load(path)
+    with pytest.raises(TypeError, match="key must be None or a string, got int"):
+        weights.load(path, key=1)
+    with pytest.raises(TypeError, match="use_ema must be None or a bool, got str"):
+        weights.load(path, use_ema="yes")
 
 
 def test_classify_takes_the_average(tmp_path, capsys):

@@ -15,6 +15,7 @@ from fastconv.models._checkpoint import load_checkpoint, understand
 from fastconv.models._sources import FORMS, Wanted, Weights, open_weights
 from fastconv.nn import init
 from fastconv.ops._args import as_size
+from fastconv.weights._parts import check_use_ema
 
 _Model = TypeVar("_Model", bound=ImageClassifier)
 
@@ -209,8 +210,7 @@ def create_model(
         raise ValueError(f"pretrained=True names no weights: pass one of{FORMS}")
     if in_chans is not None:
         kwargs["in_chans"] = as_size("in_chans", in_chans)
-    if use_ema is not None and not isinstance(use_ema, bool):
-        raise TypeError(f"use_ema must be None or a bool, got {type(use_ema).__name__}")
+    check_use_ema(use_ema)
     if weights is None:
         if use_ema is not None:
             raise ValueError(f"use_ema={use_ema} chooses among trained weights: pass one of{FORMS}")

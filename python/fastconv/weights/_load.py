@@ -11,6 +11,7 @@ from typing import Any
 from fastconv.weights._common import Array, Choose, Fail, Source, check_regular, quote
 from fastconv.weights._parts import (
     Part,
+    check_use_ema,
     find_parts,
     is_stored,
     narrow,
@@ -70,6 +71,8 @@ def load(
 
     Raises
     ------
+    TypeError
+        An argument is of another type.
     WeightsError
         (a ``ValueError``) The file is none of these formats, or is truncated, corrupt or hostile,
         or its arrays would take far more memory than its size explains; or it has nothing that
@@ -86,6 +89,9 @@ def load(
     >>> weights.load(path)["conv.weight"].shape
     (8, 3, 3, 3)
     """
+    check_use_ema(use_ema)
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"key must be None or a string, got {type(key).__name__}")
     arrays, part = read(path, functools.partial(_first, use_ema=use_ema, key=key))
     if unreadable := part.unreadable:
         name, kind = next(iter(unreadable.items()))

@@ -30,8 +30,13 @@ _AVERAGED = "n_averaged"
 """The counter of `torch.optim.swa_utils.AveragedModel`, which torchvision's EMA is."""
 
 _MAX_WRAPPING = 4
+"""The most entries, one in another, that lead to a state dict."""
+
 _MAX_GROUPS = 16
+"""The most prefixes whose names are compared with a model's."""
+
 _MAX_KIND = 100
+"""The most characters of a class's name in a report."""
 
 
 def _pattern(names: Sequence[str]) -> re.Pattern[str]:
@@ -40,7 +45,6 @@ def _pattern(names: Sequence[str]) -> re.Pattern[str]:
 
 _ALWAYS_REMOVED = _pattern(_WRAPPED)
 _REMOVED_FOR_A_MODEL = _pattern((*_WRAPPED, *_ATTRIBUTES, *_EMA_ATTRIBUTES))
-
 
 IsWeight = Callable[[object], bool]
 """Says whether a value stands for an array."""
@@ -66,6 +70,12 @@ class Part(NamedTuple):
     def key(self) -> str:
         """What `narrow` takes to find it."""
         return ".".join([*self.path, self.prefix]).rstrip(".")
+
+
+def check_use_ema(use_ema: object) -> None:
+    """Refuse what is neither a bool nor None."""
+    if use_ema is not None and not isinstance(use_ema, bool):
+        raise TypeError(f"use_ema must be None or a bool, got {type(use_ema).__name__}")
 
 
 def is_stored(value: object) -> bool:
@@ -98,16 +108,14 @@ def find_parts(root: object, is_weight: IsWeight, fail: Fail) -> list[Part]:
     kinds = {key: kind for key, value in root.items() if (kind := _unreadable(value))}
     if kinds:
         name, kind = next(iter(kinds.items()))
-        raise fail(
-            f"the file holds no tensor of a kind that NumPy has: {quote(str(name))} is {kind}"
-        )
+        raise fail(f"no tensor is of a kind that NumPy has: {quote(str(name))} is {kind}")
     for key, value in root.items():
         if is_weight(value):
             raise fail(f"a tensor's name must be a string; got a {_kind(key)}")
     for key in (*WRAPPERS, *root):
         if isinstance(value := root.get(key), Opaque):
             raise fail(refusal(value.name))
-    raise fail("the file holds no tensors at its top level, nor under " + ", ".join(WRAPPERS))
+    raise fail("no tensors at its top level, nor under " + ", ".join(WRAPPERS))
 
 
 def _walk(
