@@ -418,6 +418,14 @@ def test_report_of_a_folder(resnet, tmp_path):
     assert (model.checkpoint.labels, model.checkpoint.background) == (None, False)
 
 
+def test_prefix_before_the_names_of_another_library(resnet):
+    state = {f"model.{key}": value for key, value in as_transformers(resnet.state_dict()).items()}
+    model = fastconv.create_model("resnet18", {**state, "loss.weight": np.ones(3)})
+    assert same_weights(model, resnet)
+    assert model.checkpoint.naming == "transformers"
+    assert (model.checkpoint.key, model.checkpoint.left_out) == ("model", ("loss.weight",))
+
+
 def test_background_of_1001_classes():
     state = fastconv.create_model("resnet18", num_classes=1001).state_dict()
     model = fastconv.create_model("resnet18", state)

@@ -242,7 +242,19 @@ SAFETENSORS = {
     "huge offset": (safetensors({"a": entry([1], 0, 10**4000)}), r"\(0, a huge number\)"),
     "three offsets": (safetensors({"a": entry([2], 0, 4, 8)}), "no data_offsets"),
     "truth as a size": (safetensors({"a": entry([True], 0, 4)}, bytes(4)), "whole numbers"),
-    "unknown dtype": (safetensors({"a": entry([8], 0, 8, dtype="F8_E4M3")}), "dtype 'F8_E4M3'"),
+    "lacked dtype": (
+        safetensors({"a": entry([8], 0, 8, dtype="F8_E4M3")}),
+        "'a' is a tensor of F8",
+    ),
+    "unheard-of dtype": (safetensors({"a": entry([8], 0, 8, dtype="F9")}), "dtype 'F9'"),
+    "lacked dtype of wrong size": (
+        safetensors({"a": entry([9], 0, 8, dtype="F8_E5M2")}),
+        "do not fit its dtype F8_E5M2",
+    ),
+    "huge lacked dtype": (
+        safetensors({"a": entry([2**63, 2**63], 0, 8, dtype="F4")}),
+        "impossible shape",
+    ),
     "list as a dtype": (safetensors({"a": entry([2], 0, 8, dtype=[])}), "dtype"),
     "list as an entry": (safetensors({"a": [1, 2]}), "no dtype, shape and data_offsets"),
     "list as a header": (safetensors(b'{"a":[]} []'), "not valid JSON"),

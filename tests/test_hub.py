@@ -245,6 +245,39 @@ def test_pytorch_model_where_there_is_no_safetensors(call, cache, server):
     assert call(server=server)["weights"].endswith("pytorch_model.bin")
 
 
+INDEX = b'{"weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors"}}'
+SHARDS = {"x-1.safetensors": b"one", "x-2.safetensors": b"two"}
+
+
+def test_shards(call, cache, server):
+    server.files = {"config.json": TIMM, "model.safetensors.index.json": INDEX, **SHARDS}
+    downloaded = call(server=server)
+    index = cache.snapshot / "model.safetensors.index.json"
+    assert downloaded["weights"] == str(index)
+    for name, content in SHARDS.items():
+        assert (cache.snapshot / name).read_bytes() == content
+    assert call() == downloaded
+    blob = cache.blob("x-2.safetensors")
+    blob.write_bytes(b"tow")
+    assert_error(call(), "WeightsError", "x-2.safetensors", f"delete {blob} and load again")
+    (cache.snapshot / "x-2.safetensors").unlink()
+    assert_error(call(), "FileNotFoundError", "x-2.safetensors", "is not in the cache")
+    del server.files["x-2.safetensors"]
+    lacking = "the repository lacks the shard x-2.safetensors"
+    assert_error(call(server=server), "FileNotFoundError", str(index), lacking)
+
+
+def test_shards_outside_the_repository(call, cache):
+    cache.add(config__json=TIMM)
+    cache.lack("model.safetensors")
+    content = INDEX.replace(b"x-2", b"../../x-2")
+    blob = cache.repo / "blobs" / blob_name("index.json", content)
+    blob.write_bytes(content)
+    index = cache.snapshot / "model.safetensors.index.json"
+    index.symlink_to(f"../../blobs/{blob.name}")
+    assert_error(call(), "WeightsError", str(index), "../../x-2", "in the same folder")
+
+
 def test_download_then_hit(call, cache, server, safetensors):
     server.files = {
         "config.json": TRANSFORMERS,

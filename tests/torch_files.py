@@ -76,16 +76,16 @@ def write_stream(path, value, data=None):
     path.write_bytes(b"".join([*head, b"\x80\x02", value, b".", keys, *storages]))
 
 
-def state_dict_of(arrays):
+def state_dict_of(arrays, begin=0):
     """Return the pickle of a state dict and the storages that it refers to, one a tensor.
 
-    The arrays are C-contiguous.
+    The arrays are C-contiguous; the keys of the storages count from ``begin``.
     """
     kinds = {"float32": "torch.FloatStorage", "int64": "torch.LongStorage"}
     items = []
-    for index, (name, array) in enumerate(arrays.items()):
+    for index, (name, array) in enumerate(arrays.items(), begin):
         data = storage(str(index), array.size, kinds[array.dtype.name])
         stride = [step // array.itemsize for step in array.strides]
         items.append(text(name) + tensor(data, 0, array.shape, stride))
-    data = {str(index): array.ravel() for index, array in enumerate(arrays.values())}
+    data = {str(index): array.ravel() for index, array in enumerate(arrays.values(), begin)}
     return b"}(" + b"".join(items) + b"u", data

@@ -1,39 +1,26 @@
-"""Weights from anywhere into a model: where they are, what they are of, whether they fit."""
+"""Weights into a model: what they are of, whether they fit."""
 
 from __future__ import annotations
 
 import math
-import os
-import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from fastconv.models._config import from_config
 from fastconv.models._facts import Facts
+from fastconv.models._sources import UNUSED, Opened
 from fastconv.models._variants import decide
-from fastconv.nn import init
-from fastconv.nn.module import freeze, listed, state_array
+from fastconv.nn import Conv2d, init
+from fastconv.nn.module import is_floating, listed, state_array
 from fastconv.weights._common import quote
 from fastconv.weights.naming import NATIVE, recognise, rename
 
 if TYPE_CHECKING:
     from fastconv.models._base import ImageClassifier
-
-Weights = str | os.PathLike[str] | Mapping[str, npt.ArrayLike]
-
-FORMS = """
-    weights=None                       random, seeded: outputs mean nothing
-    weights="model.safetensors"        a file: .safetensors, .pth, .pt, .bin or .npz
-    weights="folder"                   with config.json and model.safetensors or pytorch_model.bin
-    weights="hub:owner/repo"           the same on the Hugging Face hub; also "...@revision"
-    weights="package:digits"           weights that come with fastconv
-    weights=state_dict                 a mapping from names to arrays"""
-
-_UNUSED = re.compile(r"(.*\.)?(num_batches_tracked|position_ids)")
-"""What inference does not need."""
 
 
 class Checkpoint(NamedTuple):
@@ -66,79 +53,15 @@ class Checkpoint(NamedTuple):
     """Names of the classes, where the configuration has them."""
     preprocessing: str | None = None
     """The file that `default_cfg` is of; `None` where it is the model's own."""
-
-
-class Opened(NamedTuple):
-    """A checkpoint that has been read, and not yet understood."""
-
-    source: str
-    state_dict: Mapping[str, npt.ArrayLike]
-    config: Mapping[str, Any] | None = None
-    config_source: str | None = None
-    preprocessor: Mapping[str, Any] | None = None
-
-
-def open_weights(weights: Weights) -> Opened:
-    """Read what `weights` stands for; see `fastconv.create_model`."""
-    if isinstance(weights, Mapping):
-        return Opened("a state dict", weights)
-    if not isinstance(weights, str | os.PathLike):
-        raise TypeError(
-            f"weights must be None, a path or a mapping, got {type(weights).__name__}: pass one of"
-            f"{FORMS}"
-        )
-    if isinstance(weights, str) and weights.startswith(("hub:", "hf-hub:")):
-        from fastconv.weights._hub import fetch
-
-        files = fetch(weights)
-        source = f"hub:{files.repo}@{files.revision}"
-        return Opened(
-            source,
-            _load(files.weights),
-            files.config,
-            f"{source}, config.json",
-            files.preprocessor,
-        )
-    if isinstance(weights, str) and weights.startswith("package:"):
-        from fastconv.models._packaged import packaged_weights
-
-        return Opened(weights, _load(packaged_weights(weights.removeprefix("package:"))))
-
-    source = os.fspath(weights)
-    folder, path = os.path.split(source)[0], source
-    if os.path.isdir(source):
-        from fastconv.weights._hub import WEIGHT_FILES
-
-        folder = source
-        path = next((p for n in WEIGHT_FILES if os.path.isfile(p := os.path.join(source, n))), "")
-        if not path:
-            raise FileNotFoundError(
-                f"{source}: the folder has no weights; expected {' or '.join(WEIGHT_FILES)}, or "
-                "the path of a file"
-            )
-    state_dict = _load(path)
-    config_path = os.path.join(folder, "config.json")
-    config = _read_json(config_path)
-    if config is None or not {"architecture", "model_type"} & config.keys():
-        return Opened(source, state_dict)
-    preprocessor = _read_json(os.path.join(folder, "preprocessor_config.json"))
-    return Opened(source, state_dict, config, config_path, preprocessor)
-
-
-def _load(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    """Read a file into arrays that a model keeps as they are, without a copy."""
-    from fastconv.weights import load
-
-    state_dict = load(path)
-    for array in state_dict.values():
-        freeze(array)
-    return state_dict
-
-
-def _read_json(path: str) -> dict[str, Any] | None:
-    from fastconv.weights._json import read_json_object
-
-    return read_json_object(path) if os.path.isfile(path) else None
+    key: str = ""
+    """Where in the file the weights were: entries and a prefix of their names, such as
+    ``"state_dict.model"``; `fastconv.weights.load` takes it."""
+    ema: bool = False
+    """Whether they are an exponential moving average (EMA)."""
+    left_out: tuple[str, ...] = ()
+    """What else the file holds: ``"epoch"``, ``"args (argparse.Namespace)"``, other weights."""
+    adapted: str | None = None
+    """How the first convolution was made to fit `in_chans`."""
 
 
 class Understood(NamedTuple):
@@ -154,9 +77,6 @@ def understand(
     name: str, opened: Opened, explicit: Mapping[str, Any], models: list[str]
 ) -> Understood:
     """Find out which variant of the model `name` a checkpoint is of."""
-    for key in opened.state_dict:
-        if not isinstance(key, str):
-            raise TypeError(f"{opened.source} must have names as keys, got a {type(key).__name__}")
     naming = recognise(opened.state_dict)
     facts = Facts({})
     if opened.config is not None and opened.config_source is not None:
@@ -195,6 +115,7 @@ def load_checkpoint(
     model: ImageClassifier,
     checkpoint: Understood,
     num_classes: int | None,
+    in_chans: int | None,
     seed: int,
     nearest: Callable[[Mapping[str, tuple[int, ...]]], str | None],
 ) -> None:
@@ -208,6 +129,8 @@ def load_checkpoint(
         The checkpoint.
     num_classes : int, optional
         What the caller asks for; by default what the checkpoint has.
+    in_chans : int, optional
+        The same of the input.
     seed : int
         Of a new classifier, where the numbers differ.
     nearest : callable
@@ -215,6 +138,7 @@ def load_checkpoint(
     """
     opened, _, arguments, facts = checkpoint
     naming, state, files = translate(model, opened.state_dict)
+    adapted = None if in_chans is None else _adapt_input(model, state, in_chans)
 
     weight = state.get(f"{model._classifier}.weight")
     head = None
@@ -237,12 +161,13 @@ def load_checkpoint(
     ignored = [
         ours
         for ours in state
-        if ours not in slots and (ours.startswith(auxiliary) or _UNUSED.fullmatch(ours))
+        if ours not in slots and (ours.startswith(auxiliary) or UNUSED.fullmatch(ours))
     ]
     for ours in ignored:
         del state[ours]
     problems = _problems(state, slots, files)
     if problems:
+        problems += _other_places(opened)
         if weight is None and num_classes is None:
             problems.append("  no classifier: num_classes=0 leaves it out, another number adds one")
         if other := nearest({ours: value.shape for ours, value in state.items()}):
@@ -274,7 +199,34 @@ def load_checkpoint(
         background=labels[0].lower() == "background" if labels else kept and head == 1001,
         labels=labels,
         preprocessing=facts.preprocessing,
+        key=opened.part.key,
+        ema=opened.part.ema,
+        left_out=opened.part.beside,
+        adapted=adapted,
     )
+
+
+def _adapt_input(
+    model: ImageClassifier, state: dict[str, npt.NDArray[Any]], in_chans: int
+) -> str | None:
+    """Make the first convolution's weights for RGB images fit others, as timm does.
+
+    One channel gets the sum of the three; more of them get the three in turn, scaled so that a
+    picture with equal channels gives what it gave.
+    """
+    key = next(
+        f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Conv2d)
+    )
+    weight = state.get(key)
+    is_rgb = weight is not None and weight.ndim == 4 and weight.shape[1] == 3
+    if in_chans == 3 or weight is None or not is_rgb or not is_floating(weight.dtype):
+        return None
+    dtype = np.result_type(weight.dtype, np.float32)
+    if in_chans == 1:
+        state[key] = weight.sum(axis=1, keepdims=True, dtype=dtype)
+        return f"{key}: 3 input channels added up to 1"
+    state[key] = weight[:, np.arange(in_chans) % 3].astype(dtype) * dtype.type(3 / in_chans)
+    return f"{key}: 3 input channels repeated to {in_chans} and scaled by 3/{in_chans}"
 
 
 def _laid_out(value: npt.NDArray[Any], shape: tuple[int, ...] | None) -> npt.NDArray[Any]:
@@ -292,6 +244,21 @@ def _laid_out(value: npt.NDArray[Any], shape: tuple[int, ...] | None) -> npt.NDA
     return value.reshape(shape) if same and (squeezed or flattened) else value
 
 
+def _other_places(opened: Opened) -> list[str]:
+    """Say where the weights were taken from, and what else is there."""
+    lines = []
+    if kinds := opened.part.unreadable:
+        shown = [f"{quote(name)[1:-1]} is {kind}" for name, kind in [*kinds.items()][:5]]
+        lines.append(f"  of kinds that NumPy lacks ({len(kinds)}): {', '.join(shown)}")
+    if opened.part.beside and opened.part.key:
+        shown = [quote(name)[1:-1] for name in opened.part.beside[:5]]
+        lines.append(
+            f"  taken from {quote(opened.part.key)}, beside ({len(opened.part.beside)}): "
+            f"{', '.join(shown)}"
+        )
+    return lines
+
+
 def _problems(
     state: Mapping[str, npt.NDArray[Any]],
     slots: Mapping[str, tuple[int, ...]],
@@ -304,7 +271,7 @@ def _problems(
         name = quote(ours)[1:-1]
         return name if file == ours else f"{name}, in the file {quote(file)[1:-1]}"
 
-    missing = [key for key in slots if key not in state and not _UNUSED.fullmatch(key)]
+    missing = [key for key in slots if key not in state and not UNUSED.fullmatch(key)]
     unexpected = [key for key in state if key not in slots]
     wrong = [key for key in state if key in slots and state[key].shape != slots[key]]
     return [

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy.typing as npt
 
 from fastconv.models._base import DefaultCfg, ImageClassifier
-from fastconv.models._checkpoint import FORMS, Weights, load_checkpoint, open_weights, understand
+from fastconv.models._checkpoint import load_checkpoint, understand
+from fastconv.models._sources import FORMS, Wanted, Weights, open_weights
 from fastconv.nn import init
 from fastconv.ops._args import as_size
+from fastconv.weights._parts import check_use_ema
 
 _Model = TypeVar("_Model", bound=ImageClassifier)
 
@@ -71,9 +73,13 @@ def register_model(
             in_chans: int | None = None,
             dtype: npt.DTypeLike = "float32",
             seed: int = 0,
+            *,
+            use_ema: bool | None = None,
             **kwargs: Any,
         ) -> _Model:
-            model = create_model(name, weights, num_classes, in_chans, dtype, seed, **kwargs)
+            model = create_model(
+                name, weights, num_classes, in_chans, dtype, seed, use_ema=use_ema, **kwargs
+            )
             return cast(_Model, model)
 
         del build.__dict__["__wrapped__"]  # so that help() shows these arguments
@@ -131,6 +137,8 @@ def create_model(
     in_chans: int | None = None,
     dtype: npt.DTypeLike = "float32",
     seed: int = 0,
+    *,
+    use_ema: bool | None = None,
     **kwargs: Any,
 ) -> ImageClassifier:
     """Build a model by its name.
@@ -142,25 +150,32 @@ def create_model(
     weights : None, path, str or mapping
         - `None`: random weights drawn from `seed`, as the authors draw them before training.
         - The path of a file that `fastconv.weights.load` reads, or of a folder with ``config.json``
-          and ``model.safetensors`` or ``pytorch_model.bin``.
+          and ``model.safetensors`` or ``pytorch_model.bin``, or their shards.
         - ``"hub:owner/repo"`` or ``"hub:owner/repo@revision"`` (also ``"hf-hub:..."``): the same on
           the Hugging Face hub, or in its local cache (extra ``[hub]``).
         - ``"package:digits"``: weights that come with fastconv.
         - A mapping from names to arrays.
 
         Names may be those of torchvision, timm, Hugging Face transformers, EfficientNet-PyTorch
-        (lukemelas) or ConvNeXt's authors. A ``config.json`` of timm or transformers beside the file
-        selects the model's arguments and its `default_cfg`; without one the names do. What was
-        found is in ``model.checkpoint``.
+        (lukemelas) or ConvNeXt's authors. Of a checkpoint, also as a mapping, the part is taken
+        whose names are the model's, without a prefix such as ``module.`` or ``model.``. A
+        ``config.json`` of timm or transformers beside the file selects the model's arguments and
+        its `default_cfg`; without one the names do. What was found is in ``model.checkpoint``.
     num_classes : int, optional
         By default that of the weights, or of the model (1000 for ImageNet). Where it differs from
         that of the weights, the classifier is new and random, and a warning says so.
     in_chans : int, optional
-        Channels of the input, by default the model's: 3, or 1 for `lenet5`.
+        Channels of the input, by default the model's: 3, or 1 for `lenet5`. Weights of a network
+        for RGB images are adapted as timm does: for one channel the first convolution's are added
+        up, for others they are repeated and scaled by ``3 / in_chans``.
     dtype : dtype
         ``float32`` or ``float64``. One seed gives the same weights in both.
     seed : int
         Of random weights.
+    use_ema : bool, optional
+        Where a checkpoint has the weights twice, as training left them and as their exponential
+        moving average (EMA): which of them. By default the former, and the average where it is
+        alone.
     **kwargs
         More arguments of the model, such as ``width_mult`` of `mobilenet_v2`. They come before
         those that a checkpoint selects.
@@ -174,8 +189,9 @@ def create_model(
     ValueError
         If `name` is unknown (the message has the nearest names); if `weights` do not fit the model
         (the message lists what is missing, unexpected or of another shape), are of another one by
-        their ``config.json``, or fit several variants of it (the message lists these); or if that
-        file, or ``preprocessor_config.json``, asks for what fastconv does not know. As
+        their ``config.json``, or fit several variants of it (the message lists these); if that
+        file, or ``preprocessor_config.json``, asks for what fastconv does not know; if several
+        parts of a checkpoint fit, or none is what `use_ema` asks for. As
         `fastconv.weights.WeightsError`: the file is corrupt or hostile.
     OSError
         If a file cannot be read, or the hub not be reached.
@@ -195,7 +211,10 @@ def create_model(
         raise ValueError(f"pretrained=True names no weights: pass one of{FORMS}")
     if in_chans is not None:
         kwargs["in_chans"] = as_size("in_chans", in_chans)
+    check_use_ema(use_ema)
     if weights is None:
+        if use_ema is not None:
+            raise ValueError(f"use_ema={use_ema} chooses among trained weights: pass one of{FORMS}")
         model = _build(name, entry, dtype, kwargs)
         if num_classes is not None:
             with init.skip():
@@ -206,12 +225,17 @@ def create_model(
 
     if num_classes is not None:
         num_classes = as_size("num_classes", num_classes)
-    checkpoint = understand(name, open_weights(weights), kwargs, list_models())
+    wanted = Wanted(name, functools.partial(model_keys, name), use_ema)
+    checkpoint = understand(name, open_weights(weights, wanted), kwargs, list_models())
     model = _build(name, entry, dtype, {**checkpoint.arguments, **kwargs})
     cfg = {**model.default_cfg, **checkpoint.facts.default_cfg}
     cfg = {key: value for key, value in cfg.items() if value is not None}
     model.default_cfg = cast(DefaultCfg, cfg)
-    load_checkpoint(model, checkpoint, num_classes, seed, functools.partial(_nearest, name))
+    channels = kwargs.get("in_chans")
+    if channels not in (None, model.default_cfg["input_size"][0]):
+        model.default_cfg = _with_channels(model.default_cfg, channels)
+    nearest = functools.partial(_nearest, name)
+    load_checkpoint(model, checkpoint, num_classes, channels, seed, nearest)
     return model
 
 

@@ -396,7 +396,8 @@ class Module:
         ----------
         state_dict : mapping of str to array_like
             Values by torch's names, of any floating dtype: they are converted to the module's.
-            ``num_batches_tracked``, which inference does not use, may be absent.
+            ``num_batches_tracked``, which inference does not use, may be absent, and so may all
+            names but one of a parameter that has several.
         strict : bool
             Whether the keys must be those of `state_dict()` exactly.
 
@@ -419,10 +420,19 @@ class Module:
                 f"{type(state_dict).__name__}: fastconv.weights.load(path) reads one from a file"
             )
         slots = self._slots()
+        # One parameter may have several names; a file may then have it under one of them.
+        first: dict[int, str] = {}
+        for key, slot in slots.items():
+            if key in state_dict:
+                first.setdefault(id(getattr(*slot)), key)
+        given = {
+            key: key if key in state_dict else first.get(id(getattr(*slot)))
+            for key, slot in slots.items()
+        }
         missing = [
             key
-            for key in slots
-            if key not in state_dict and not key.endswith("num_batches_tracked")
+            for key, source in given.items()
+            if source is None and not key.endswith("num_batches_tracked")
         ]
         unexpected = [key for key in state_dict if key not in slots]
         values: dict[str, Array] = {}
@@ -447,10 +457,14 @@ class Module:
             raise ValueError(
                 f"state_dict does not fit {type(self).__name__}:\n" + "\n".join(problems)
             )
-        for key, value in values.items():
-            module, name = slots[key]
-            object.__setattr__(module, name, read_only(value, getattr(module, name).dtype))
-            module._changed()
+        kept: dict[str, Array] = {}
+        for key, source in given.items():
+            if source is not None:
+                module, name = slots[key]
+                if source not in kept:
+                    kept[source] = read_only(values[source], getattr(module, name).dtype)
+                object.__setattr__(module, name, kept[source])
+                module._changed()
         return IncompatibleKeys(missing, unexpected)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -516,8 +530,15 @@ def _join(prefix: str, name: str) -> str:
 
 
 def state_array(key: str, value: Any) -> Array:
-    """Return the value that a state dict has under `key` as an array."""
+    """Return the value that a state dict has under `key` as an array.
+
+    A tensor of torch may want gradients, as parameters do, or be bfloat16, which NumPy lacks.
+    """
     try:
+        if hasattr(value, "detach"):
+            value = value.detach()
+            if str(value.dtype) == "torch.bfloat16":
+                value = value.float()
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # torch's own, for one
         raise TypeError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,6 +26,13 @@ LOADED_DTYPES = (
 
 class WeightsError(ValueError):
     """A weight file that is corrupt, hostile or unsupported; the message names the file."""
+
+
+Fail = Callable[[str], WeightsError]
+"""Makes the error to raise from what is wrong."""
+
+Choose = Callable[[object, Fail], dict[str, Any]]
+"""Takes what a file holds, and a function that makes errors; returns the weights, by name."""
 
 
 class Source:

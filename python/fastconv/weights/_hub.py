@@ -18,9 +18,7 @@ from typing import Any, NamedTuple
 
 from fastconv.weights._common import WeightsError, check_regular, quote
 from fastconv.weights._json import parse_json_object, read_json_bytes
-
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-"""Names of weights in a repository of the hub or a folder; the first that it has is taken."""
+from fastconv.weights._shards import EXPECTED_FILES, WEIGHT_FILES, parse_index
 
 _SPEC = re.compile(
     r"(?:hf-)?hub:(?P<repo>[a-z0-9][\w.-]*/[a-z0-9][\w.-]*)"
@@ -35,7 +33,7 @@ class HubFiles(NamedTuple):
     """What `fetch` found in a repository."""
 
     weights: Path
-    """The file of weights in the cache, its hash checked."""
+    """The file of weights in the cache, or the index of its shards; all hashes are checked."""
     config: Mapping[str, Any]
     """What ``config.json`` holds: timm's, with ``architecture``, or transformers'."""
     preprocessor: Mapping[str, Any] | None
@@ -70,7 +68,7 @@ def fetch(spec: str, progress: bool = True) -> HubFiles:
     -------
     HubFiles
         Weights from ``model.safetensors``, or from ``pytorch_model.bin`` where the repository (or,
-        without network, the cache) does not have it.
+        without network, the cache) does not have it; of each of them also in shards.
 
     Raises
     ------
@@ -169,14 +167,34 @@ def _weights(spec: str, repo: str, revision: str) -> Path:
             missed = missed or error
             continue
         if path is not None:
-            check_regular(os.fspath(path))
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                _check_hash(spec, path, iter(lambda: file.read(2**20), b""), size)
+            _check_file(spec, path)
+            if name.endswith(".index.json"):
+                _fetch_shards(spec, repo, revision, path)
             return path
     raise missed or FileNotFoundError(
-        f"{spec}: the repository has no weights of one file; expected {' or '.join(WEIGHT_FILES)}"
+        f"{spec}: the repository has no weights; expected {EXPECTED_FILES}"
     )
+
+
+def _fetch_shards(spec: str, repo: str, revision: str, index: Path) -> None:
+    """Get the files that an index names, which lie beside it in the cache."""
+    where = f"{spec}: {index}"
+
+    def fail(message: str) -> WeightsError:
+        return WeightsError(f"{where}: {message}")
+
+    for shard in parse_index(read_json_bytes(index), fail):
+        path = _download(spec, repo, shard, revision)
+        if path is None:
+            raise FileNotFoundError(f"{where}: the repository lacks the shard {shard}")
+        _check_file(spec, path)
+
+
+def _check_file(spec: str, path: Path) -> None:
+    check_regular(os.fspath(path))
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        _check_hash(spec, path, iter(lambda: file.read(2**20), b""), size)
 
 
 def _read_json(spec: str, path: Path) -> dict[str, Any]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from typing import Any
 
-from fastconv.weights._common import WeightsError, check_regular, quote
+from fastconv.weights._common import Fail, WeightsError, check_regular, quote
 
 MAX_JSON_BYTES = 8 * 2**20
 """The most that is read: 3 times the ``config.json`` of a model with the 21,841 labels of ImageNet,
 or a header of safetensors with about 70,000 tensors."""
-
-Fail = Callable[[str], WeightsError]
 
 
 def parse_json_object(content: bytes, fail: Fail) -> dict[str, Any]:

@@ -2,36 +2,62 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import warnings
 from collections.abc import Callable
+from typing import Any
 
-from fastconv.weights._common import Array, Source, check_regular
+from fastconv.weights._common import Array, Choose, Fail, Source, check_regular, quote
+from fastconv.weights._parts import (
+    Part,
+    check_use_ema,
+    find_parts,
+    is_stored,
+    narrow,
+    select_ema,
+    without_wrapping,
+)
+from fastconv.weights._shards import is_index, read_shards, weights_file
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, Array]:
+def load(
+    path: str | os.PathLike[str], *, use_ema: bool | None = None, key: str | None = None
+) -> dict[str, Array]:
     """Read a state dict from a file of weights, as NumPy arrays.
 
     The format is recognised from the content; the suffix of the file does not matter:
 
     - safetensors;
     - torch's ``.pth``/``.pt``: the zip format, and the stream format of torch before 1.6;
-    - NumPy's ``.npz``.
+    - NumPy's ``.npz``;
+    - the index of shards of these, such as ``model.safetensors.index.json``.
 
     No torch is needed and no code from the file is run. torch files are pickles; they are read by a
-    small interpreter that knows only dicts, lists, tuples, strings, numbers and tensors. A pickle
-    that names anything else is refused, with an error that says what it named.
+    small interpreter that makes dicts, lists, tuples, strings, numbers and tensors. Any other
+    object beside the weights (arguments, sets, an optimizer) is skipped without being made; one in
+    their place, such as a whole model, is refused, with an error that names it.
 
     A checkpoint that wraps the state dict is unwrapped. Where the top level is not all tensors, the
-    first of the entries ``"state_dict"``, ``"model"``, ``"model_state_dict"``, ``"model_ema"``,
-    ``"state_dict_ema"`` that is a dict with tensors in it is taken (again unwrapped, if need be);
-    without one, the tensors of the top level are. Entries beside them, such as ``"epoch"`` or
-    ``"optimizer"``, are ignored. The prefix ``"module."`` of ``torch.nn.DataParallel`` is removed
-    where all keys have it.
+    first of these entries that is a dict with tensors in it is taken (again unwrapped, if need be):
+    ``"state_dict"``, ``"model"``, ``"model_state_dict"``, ``"model_state"``, ``"net"``,
+    ``"network"``, ``"module"``, ``"params"``, ``"weights"``; then those of an exponential moving
+    average (EMA): ``"model_ema"``, ``"state_dict_ema"``, ``"ema_state_dict"``,
+    ``"model_ema_state_dict"``, ``"ema"``, ``"ema_model"``, ``"params_ema"``. Without one, the
+    tensors of the top level are. The prefixes ``"module."`` of ``torch.nn.DataParallel`` and
+    ``"_orig_mod."`` of ``torch.compile`` are removed where all names have them.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file.
+        The file; or a folder with ``model.safetensors`` or ``pytorch_model.bin``, or the index of
+        their shards.
+    use_ema : bool, optional
+        Whether to take the EMA weights or the others, where a file has both. By default the others.
+    key : str, optional
+        Where in the file to look instead of at the top: names of entries, then what the names of
+        weights begin with, joined by dots, such as ``"generator"`` or ``"state_dict.teacher"``.
+        The prefix is removed.
 
     Returns
     -------
@@ -40,15 +66,19 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
         writable, and no two overlap. The file is read, not mapped: it may change or vanish
         afterwards. The arrays of a safetensors file are views of one buffer, which lives as long as
         any of them: ``.copy()`` keeps one alone. float16, float32, float64, integers and bool keep
-        their dtype; bfloat16, which NumPy lacks, becomes float32 with the same values.
+        their dtype; bfloat16, which NumPy lacks, becomes float32 with the same values. Tensors of
+        other kinds (float8, complex, sparse, quantized) are left out, with a warning.
 
     Raises
     ------
+    TypeError
+        An argument is of another type.
     WeightsError
         (a ``ValueError``) The file is none of these formats, or is truncated, corrupt or hostile,
-        or its arrays would take far more memory than its size explains.
+        or its arrays would take far more memory than its size explains; or it has nothing that
+        `use_ema` and `key` ask for.
     OSError
-        The file cannot be opened, for example ``FileNotFoundError``.
+        The file, or a shard of it, cannot be opened, for example ``FileNotFoundError``.
 
     Examples
     --------
@@ -59,19 +89,62 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
     >>> weights.load(path)["conv.weight"].shape
     (8, 3, 3, 3)
     """
+    check_use_ema(use_ema)
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"key must be None or a string, got {type(key).__name__}")
+    arrays, part = read(path, functools.partial(_first, use_ema=use_ema, key=key))
+    if unreadable := part.unreadable:
+        name, kind = next(iter(unreadable.items()))
+        warnings.warn(
+            f"{os.fspath(path)}: left out {len(unreadable)} tensors of kinds that NumPy lacks: "
+            f"{quote(name)} is {kind}" + (", ..." if len(unreadable) > 1 else ""),
+            stacklevel=2,
+        )
+    return arrays
+
+
+def _first(root: object, fail: Fail, use_ema: bool | None, key: str | None) -> Part:
+    """Choose the part of a checkpoint as `load` documents it."""
+    if key is not None:
+        root = narrow(root, key, fail)
+    return without_wrapping(select_ema(find_parts(root, is_stored, fail), use_ema, fail)[0])
+
+
+def read(
+    path: str | os.PathLike[str], choose: Callable[[object, Fail], Part], is_shard: bool = False
+) -> tuple[dict[str, Array], Part]:
+    """Read the part of a file that ``choose(root, fail)`` takes from what the file holds.
+
+    What the file holds is a mapping, maybe of mappings, to arrays, tensors that are not read yet,
+    and anything else; `find_parts` finds the state dicts in it. The first value are their arrays,
+    the second the part.
+    """
     path = os.fspath(path)
+    if not is_shard:
+        path = weights_file(path)
     check_regular(path)
+    found: list[Part] = []
+
+    def chosen(root: object, fail: Fail) -> dict[str, Any]:
+        found.append(choose(root, fail))
+        return found[0].values
+
     with open(path, "rb") as file:
         source = Source(file, path, os.fstat(file.fileno()).st_size)
         head = file.read(512)
         file.seek(0)
-        arrays = _reader(source, head)(source)
-    if arrays and all(key.startswith("module.") for key in arrays):
-        arrays = {key.removeprefix("module."): array for key, array in arrays.items()}
-    return arrays
+        if is_index(head) and not is_shard:
+            arrays = read_shards(source, chosen, _read_shard)
+        else:
+            arrays = _reader(source, head)(source, chosen)
+    return arrays, found[0]
 
 
-def _reader(source: Source, head: bytes) -> Callable[[Source], dict[str, Array]]:
+def _read_shard(path: str) -> dict[str, Array]:
+    return read(path, lambda root, fail: find_parts(root, is_stored, fail)[0], is_shard=True)[0]
+
+
+def _reader(source: Source, head: bytes) -> Callable[[Source, Choose], dict[str, Array]]:
     """Return the reader of the format that the first 512 bytes of a file belong to."""
     # Imported here because `import fastconv` must stay fast, and zipfile and pickletools are slow.
     if head[8:9] == b"{":  # the length of the header, of any bytes, then a JSON object

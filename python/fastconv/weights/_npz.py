@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 
 from fastconv.weights._common import LOADED_DTYPES, Array, Source, quote
+from fastconv.weights._pickled import Unreadable
 from fastconv.weights._zip import Archive
 
 _HEADER_BYTES = {1: 2, 2: 4, 3: 4}
@@ -22,13 +23,14 @@ _DESCR = re.compile(r"""['"]descr['"]:\s*['"]([^'"]*)['"]""")
 _FORTRAN_ORDER = re.compile(r"""['"]fortran_order['"]:\s*(True|False)""")
 _SHAPE = re.compile(r"""['"]shape['"]:\s*\(([^()]*)\)""")
 _NUMERIC = re.compile(r"[<>|=]?[fiub][1248]")
+_SKIPPED = re.compile(r"[<>|=]?(U\d{1,9}|S\d{1,9}|c8|c16|[mM]8(\[\w{1,20}\])?)", re.ASCII)
 _SIZES = re.compile(r"(?:\d{1,19}L?(?:, *|$))*")  # long integers of Python 2 end in L
 
 
-def read_npz(archive: Archive) -> dict[str, Array]:
-    """Read all arrays of an ``.npz`` archive."""
+def read_npz(archive: Archive) -> dict[str, Array | Unreadable]:
+    """Read all arrays of an ``.npz`` archive but those of dtypes that no weights have."""
     source = archive.source
-    arrays = {}
+    arrays: dict[str, Array | Unreadable] = {}
     for name in archive.names:
         if not name.endswith(".npy"):
             raise source.error(
@@ -37,6 +39,9 @@ def read_npz(archive: Archive) -> dict[str, Array]:
         what = f"the array {quote(name.removesuffix('.npy'))}"
         with archive.open(name) as entry:
             dtype, shape, fortran_order = _read_header(source, entry, what)
+            if isinstance(dtype, str):
+                arrays[name.removesuffix(".npy")] = Unreadable(f"an array of {dtype}")
+                continue
             header_bytes = entry.tell()
             numel = source.check_shape(shape, dtype, what)
             if header_bytes + numel * dtype.itemsize != archive.size(name):
@@ -55,8 +60,11 @@ def read_npz(archive: Archive) -> dict[str, Array]:
 
 def _read_header(
     source: Source, entry: IO[bytes], what: str
-) -> tuple[np.dtype[np.generic], tuple[int, ...], bool]:
-    """Read magic string, version and header; leave ``entry`` at the data."""
+) -> tuple[np.dtype[np.generic] | str, tuple[int, ...], bool]:
+    """Read magic string, version and header; leave ``entry`` at the data.
+
+    The dtype is a string where no weights have it.
+    """
     magic = entry.read(8)
     if magic[:6] != b"\x93NUMPY" or len(magic) < 8 or magic[6] not in _HEADER_BYTES:
         raise source.error(f"{what} is not in the .npy format: it begins with {magic!r}")
@@ -67,7 +75,9 @@ def _read_header(
     descr, order, shape = (pattern.search(header) for pattern in (_DESCR, _FORTRAN_ORDER, _SHAPE))
     if descr is None or order is None or shape is None:
         raise source.error(f"{what} has an unsupported .npy header: {quote(header)}")
-    # Anything but plain numbers is refused, above all objects, which are pickles.
+    if _SKIPPED.fullmatch(descr[1]):
+        return descr[1], (), False
+    # Anything else but plain numbers is refused, above all objects, which are pickles.
     numeric = _NUMERIC.fullmatch(descr[1])
     try:
         dtype: np.dtype[np.generic] | None = np.dtype(descr[1]) if numeric else None

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv.weights._common import Array, Source, describe_shape, quote, widen_bfloat16
+from fastconv.weights._common import Array, Choose, Source, describe_shape, quote, widen_bfloat16
 from fastconv.weights._json import MAX_JSON_BYTES, parse_json_object
+from fastconv.weights._pickled import Unreadable
 
 _DTYPES = {
     "BOOL": "bool",
@@ -30,6 +31,14 @@ _DTYPES = {
     "BF16": "uint16",  # the bits
 }
 
+_LACKED_BITS = {
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+    "C64": 64,
+}
+"""How many bits the dtypes have that are skipped."""
+
 
 class _Tensor(NamedTuple):
     """What the header says about a tensor."""
@@ -42,8 +51,8 @@ class _Tensor(NamedTuple):
     end: int
 
 
-def read_safetensors(source: Source) -> dict[str, Array]:
-    """Read all tensors of a safetensors file, as views of one buffer.
+def read_safetensors(source: Source, choose: Choose) -> dict[str, Array]:
+    """Read the chosen tensors of a safetensors file, as views of one buffer.
 
     That buffer has fewer and larger pages than arrays of their own, whose page faults would cost
     several times what reading costs. The file is not mapped: a truncated one would end the process.
@@ -52,8 +61,11 @@ def read_safetensors(source: Source) -> dict[str, Array]:
     data = np.empty(source.size - source.file.tell(), np.uint8)
     if source.file.readinto(data) != data.size:  # type: ignore[attr-defined]
         raise source.error("the file has been truncated while it was read")
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Array | Unreadable] = {}
     for tensor in tensors:
+        if tensor.dtype in _LACKED_BITS:
+            arrays[tensor.name] = Unreadable(f"a tensor of {tensor.dtype}")
+            continue
         array = data[tensor.begin : tensor.end].view(_DTYPES[tensor.dtype])
         if not array.flags.aligned:
             array = array.copy()
@@ -62,7 +74,7 @@ def read_safetensors(source: Source) -> dict[str, Array]:
         if tensor.dtype == "BF16":
             array = widen_bfloat16(array)
         arrays[tensor.name] = array.reshape(tensor.shape)
-    return arrays
+    return choose(arrays, source.error)
 
 
 def _read_header(source: Source) -> list[_Tensor]:
@@ -104,7 +116,7 @@ def _tensor(source: Source, name: str, entry: Any) -> _Tensor:
     dtype: Any = entry.get("dtype")
     shape: Any = entry.get("shape")
     offsets: Any = entry.get("data_offsets")
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
+    if not isinstance(dtype, str) or (dtype not in _DTYPES and dtype not in _LACKED_BITS):
         raise source.error(
             f"{what} has dtype {quote(str(dtype))}; expected one of {', '.join(_DTYPES)}"
         )
@@ -113,9 +125,10 @@ def _tensor(source: Source, name: str, entry: Any) -> _Tensor:
     if not _are_sizes(offsets) or len(offsets) != 2:
         raise source.error(f"{what} has no data_offsets [begin, end]")
     begin, end = offsets
-    itemsize = np.dtype(_DTYPES[dtype])
-    source.check_shape(shape, itemsize, what)
-    if end - begin != math.prod(shape) * itemsize.itemsize:
+    kind = np.dtype(_DTYPES.get(dtype, "uint8"))
+    source.check_shape(shape, kind, what)
+    bits = _LACKED_BITS.get(dtype, 8 * kind.itemsize)
+    if 8 * (end - begin) != bits * math.prod(shape):
         raise source.error(
             f"{what} has data_offsets {describe_shape(offsets)}, which do not fit its dtype "
             f"{dtype} and shape {describe_shape(shape)}"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastconv.weights._common import Array, Source, quote, widen_bfloat16
-from fastconv.weights._unpickle import STORAGE_DTYPES, Global, Storage, Tensor
+from fastconv.weights._pickled import STORAGE_DTYPES, Global, Storage, Tensor
 
-WRAPPERS = ("state_dict", "model", "model_state_dict", "model_ema", "state_dict_ema")
-"""Entries of a checkpoint that may hold the state dict, the first one wins."""
-
-_MAX_WRAPPING = 4
+_FILE_DTYPES = {
+    "bfloat16": "uint16",
+    "qint8": "int8",
+    "quint8": "uint8",
+    "qint32": "int32",
+    "quint4x2": "uint8",
+    "quint2x4": "uint8",
+    "untyped": "uint8",
+}
+"""How elements that NumPy lacks lie in the file."""
 
 
 class Storages:
@@ -23,13 +29,16 @@ class Storages:
         self.source = source
         self._declared: dict[str, tuple[str, int]] = {}
 
-    def persistent_load(self, pid: object) -> Storage:
+    def persistent_load(self, pid: object) -> Storage | Global:
         """Check and return the storage that a persistent id describes.
 
         ``("storage", type, key, location, numel)``, in the stream format followed by ``None`` or,
-        where the storage is a part of another, by ``(view_key, start, view_numel)``.
+        where the storage is a part of another, by ``(view_key, start, view_numel)``. There the
+        class of a module is an id too, with its source code, which is not looked at.
         """
         match pid:
+            case ("module", Global() as kind, *_):
+                return kind
             case ("storage", Global(name), str(key), _, int(total)) if name in STORAGE_DTYPES:
                 view = None
             case ("storage", Global(name), str(key), _, int(total), view) if name in STORAGE_DTYPES:
@@ -63,19 +72,18 @@ class Storages:
 
 def file_dtype(name: str) -> np.dtype[Any]:
     """Return the dtype of a storage in the file; bfloat16 is read as its bits."""
-    return np.dtype("uint16" if name == "bfloat16" else name)
+    return np.dtype(_FILE_DTYPES.get(name, name))
 
 
-def state_dict_arrays(
-    source: Source, root: object, read_storage: Callable[[Storage], Array]
+def read_tensors(
+    source: Source, tensors: Mapping[str, Tensor], read_storage: Callable[[Storage], Array]
 ) -> dict[str, Array]:
-    """Find the state dict in what a pickle holds and read its tensors.
+    """Read tensors that a pickle describes.
 
     ``read_storage(storage)`` returns the whole storage as a new one-dimensional array of its file
     dtype in native byte order. Each one is read once; those that only other parts of the checkpoint
     use are not read.
     """
-    tensors = _find_tensors(source, root)
     by_storage: dict[str, list[str]] = {}
     for name, tensor in tensors.items():
         by_storage.setdefault(tensor.storage.key, []).append(name)
@@ -106,32 +114,3 @@ def _view(data: Array, tensor: Tensor, copy: bool) -> Array:
     if not copy and view.size == data.size and view.flags.c_contiguous:
         return data.reshape(tensor.shape)
     return np.array(view, order="C", copy=True)
-
-
-def _find_tensors(source: Source, root: object) -> dict[str, Tensor]:
-    """Unwrap a checkpoint; the rule is in the docstring of `load`."""
-    if not isinstance(root, dict):
-        raise source.error(f"expected a state dict; the file holds a {type(root).__name__}")
-    found = _unwrap(root, _MAX_WRAPPING)
-    if root and found is None:
-        raise source.error(
-            "the file holds no tensors at its top level, nor under " + ", ".join(WRAPPERS)
-        )
-    tensors = {key: value for key, value in (found or {}).items() if isinstance(value, Tensor)}
-    for key in tensors:
-        if not isinstance(key, str):
-            raise source.error(f"a tensor's name must be a string; got a {type(key).__name__}")
-    return tensors
-
-
-def _unwrap(value: object, depth: int) -> dict[Any, Any] | None:
-    """Return the state dict that a checkpoint is or wraps, up to ``depth`` levels down."""
-    if not isinstance(value, dict):
-        return None
-    are_tensors = [isinstance(item, Tensor) for item in value.values()]
-    if depth > 0 and not all(are_tensors):
-        for key in WRAPPERS:
-            inner = _unwrap(value.get(key), depth - 1)
-            if inner is not None:
-                return inner
-    return value if any(are_tensors) else None

@@ -11,19 +11,23 @@ from io import BytesIO
 
 import numpy as np
 
-from fastconv.weights._common import Array, Source, quote
-from fastconv.weights._torch import Storages, file_dtype, state_dict_arrays
-from fastconv.weights._unpickle import MAX_PICKLE_BYTES, Storage, unpickle
+from fastconv.weights._common import Array, Choose, Source, quote
+from fastconv.weights._pickled import Opaque, Storage, refusal
+from fastconv.weights._torch import Storages, file_dtype, read_tensors
+from fastconv.weights._unpickle import MAX_PICKLE_BYTES, unpickle
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
 
 
-def read_torch_stream(source: Source) -> dict[str, Array]:
-    """Read the state dict of a file that begins with a pickle."""
+def read_torch_stream(source: Source, choose: Choose) -> dict[str, Array]:
+    """Read the chosen tensors of a file that begins with a pickle."""
     storages = Storages(source)
     stream = BytesIO(source.file.read(min(source.size, MAX_PICKLE_BYTES)))
-    if unpickle(stream, storages.persistent_load, source.error) != _MAGIC_NUMBER:
+    magic = unpickle(stream, storages.persistent_load, source.error)
+    if isinstance(magic, Opaque):
+        raise source.error(refusal(magic.name))
+    if magic != _MAGIC_NUMBER:
         raise source.error("this is a pickle, but not one that torch.save wrote")
     version = unpickle(stream, storages.persistent_load, source.error)
     if version != _PROTOCOL_VERSION:
@@ -43,7 +47,7 @@ def read_torch_stream(source: Source) -> dict[str, Array]:
             raise source.error(f"truncated in the storage {quote(storage.key)}")
         return data.astype(dtype, copy=False)
 
-    return state_dict_arrays(source, root, read_storage)
+    return read_tensors(source, choose(root, source.error), read_storage)
 
 
 def _locate(source: Source, storages: Storages, keys: object, position: int) -> dict[str, int]:

@@ -12,14 +12,15 @@ from typing import Literal
 
 import numpy as np
 
-from fastconv.weights._common import Array, quote
-from fastconv.weights._torch import Storages, file_dtype, state_dict_arrays
-from fastconv.weights._unpickle import MAX_PICKLE_BYTES, Storage, unpickle
+from fastconv.weights._common import Array, Choose, quote
+from fastconv.weights._pickled import Storage
+from fastconv.weights._torch import Storages, file_dtype, read_tensors
+from fastconv.weights._unpickle import MAX_PICKLE_BYTES, unpickle
 from fastconv.weights._zip import Archive
 
 
-def read_torch_zip(archive: Archive) -> dict[str, Array]:
-    """Read the state dict of a zip archive that has a ``data.pkl``."""
+def read_torch_zip(archive: Archive, choose: Choose) -> dict[str, Array]:
+    """Read the chosen tensors of a zip archive that has a ``data.pkl``."""
     source = archive.source
     pickles = [name for name in archive.names if name.endswith("/data.pkl")]
     folder = pickles[0].removesuffix("data.pkl")
@@ -55,4 +56,4 @@ def read_torch_zip(archive: Archive) -> dict[str, Array]:
     limit = min(MAX_PICKLE_BYTES, 2**20 + 16 * source.size)
     stream = BytesIO(archive.read(pickles[0], limit))
     root = unpickle(stream, storages.persistent_load, source.error)
-    return state_dict_arrays(source, root, read_storage)
+    return read_tensors(source, choose(root, source.error), read_storage)

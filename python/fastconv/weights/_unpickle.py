@@ -1,9 +1,10 @@
-"""An interpreter for the pickles of torch's state dicts that runs nothing a pickle names.
+"""An interpreter for the pickles of torch's checkpoints that runs nothing a pickle names.
 
 `pickle.Unpickler` imports and calls what the file asks for; even with ``find_class`` restricted,
 its opcodes call methods, set attributes, hash deep tuples recursively and allocate whatever size is
 declared. This interpreter has no such powers: its values are numbers, strings, tuples, lists, dicts
-and the three inert classes below. A pickle's opcodes are described in the standard library's
+and the inert classes of `_pickled`. It makes tensors and dicts, for these may be weights; of every
+other object only the name remains. A pickle's opcodes are described in the standard library's
 ``pickletools``, which also decodes their arguments here; the layout of torch's pickles is that of
 ``torch/serialization.py`` and ``torch/_utils.py``.
 """
@@ -11,12 +12,22 @@ and the three inert classes below. A pickle's opcodes are described in the stand
 from __future__ import annotations
 
 import pickletools
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from fastconv.weights._common import MAX_NDIM, WeightsError, describe_shape, quote
+from fastconv.weights._common import Fail, WeightsError, quote
+from fastconv.weights._pickled import (
+    CALLABLES,
+    SUBCLASS,
+    Global,
+    Opaque,
+    OrderedDict,
+    of_subclass,
+    refusal,
+    safe_key,
+)
 
 MAX_PICKLE_BYTES = 64 * 2**20
 """The largest pickle that is read; the values of tensors are outside the pickle."""
@@ -24,58 +35,24 @@ MAX_PICKLE_BYTES = 64 * 2**20
 _MAX_OPCODES = 2**21
 """About 36 opcodes describe a tensor, so this is enough for 58,000 of them."""
 
+_MAX_ARGUMENTS = 2**22
+"""The most values that all calls of a pickle together take: recalling a list costs one opcode,
+however long it is."""
+
+_MAX_NAME = 1000
+"""The longest name of a module or of something in it."""
+
+_ATTACK = re.compile(
+    r"(os|posix|nt|sys|subprocess|socket|shutil|runpy|pty|importlib)\..*"
+    r"|(builtins|__builtin__)\.(eval|exec|execfile|compile|open|__import__)",
+    re.ASCII | re.DOTALL,
+)
+"""What nobody saves. It would not be run either; but a file that names it deserves an alarm."""
+
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 _TEXT_OPCODES = {"INT", "LONG", "FLOAT", "STRING", "UNICODE", "GET", "PUT", "PERSID"}
 """Of protocol 0, which torch cannot use. Refused undecoded: decimal numbers can be slow to read."""
-
-Fail = Callable[[str], WeightsError]
-
-
-@dataclass(frozen=True)
-class Global:
-    """A name that the pickle would import; it is never imported."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Elements in the file: ``numel`` of the storage ``key``, from element ``start`` on."""
-
-    key: str
-    dtype: str
-    total: int
-    start: int
-    numel: int
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A strided view that lies within a storage, as in ``torch.as_strided``."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class OrderedDict(dict[Any, Any]):
-    """Stands for ``collections.OrderedDict``."""
-
-
-STORAGE_DTYPES = {
-    "torch.FloatStorage": "float32",
-    "torch.DoubleStorage": "float64",
-    "torch.HalfStorage": "float16",
-    "torch.BFloat16Storage": "bfloat16",
-    "torch.LongStorage": "int64",
-    "torch.IntStorage": "int32",
-    "torch.ShortStorage": "int16",
-    "torch.CharStorage": "int8",
-    "torch.ByteStorage": "uint8",
-    "torch.BoolStorage": "bool",
-}
 
 
 def unpickle(stream: BytesIO, persistent_load: Callable[[object], object], fail: Fail) -> Any:
@@ -103,6 +80,8 @@ class _Machine:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
+        self._globals: dict[str, Global] = {}
+        self._arguments = 0
 
     def run(self, stream: BytesIO) -> Any:
         """Run the program up to its STOP and return what it leaves."""
@@ -141,12 +120,12 @@ class _Machine:
             case "NEWTRUE" | "NEWFALSE":
                 stack.append(opcode == "NEWTRUE")
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4":
-                if argument.bit_length() > 127:
-                    raise self._fail("the pickle holds an integer of more than 128 bits")
-                stack.append(argument)
+                stack.append(argument if argument.bit_length() < 128 else Opaque("a long integer"))
             case "BINFLOAT" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8":
                 stack.append(argument)
-            case "BINSTRING" | "SHORT_BINSTRING" | "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8":
+            case "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8":
+                stack.append(argument)
+            case "BINSTRING" | "SHORT_BINSTRING":
                 stack.append(argument)
             case "EMPTY_TUPLE":
                 stack.append(())
@@ -174,6 +153,15 @@ class _Machine:
                 self._set_items([key, value])
             case "SETITEMS":
                 self._set_items(self._pop_mark())
+            case "EMPTY_SET":
+                stack.append(Opaque("set"))
+            case "ADDITEMS":
+                self._pop_mark()
+                if not isinstance(stack[-1], Opaque):
+                    raise self._fail("corrupt pickle: it adds to something other than a set")
+            case "FROZENSET":
+                self._pop_mark()
+                stack.append(Opaque("frozenset"))
             case "BINPUT" | "LONG_BINPUT":
                 self._memo[argument] = stack[-1]
             case "MEMOIZE":
@@ -188,17 +176,32 @@ class _Machine:
                 name, module = stack.pop(), stack.pop()
                 if not isinstance(module, str) or not isinstance(name, str):
                     raise self._fail("corrupt pickle: it imports by something other than a name")
+                if len(module) + len(name) > _MAX_NAME:
+                    raise self._fail("corrupt pickle: it imports by a name of endless length")
                 self._push_global(f"{module}.{name}")
             case "BINPERSID":
                 stack.append(self._persistent_load(stack.pop()))
             case "REDUCE":
                 arguments, function = stack.pop(), stack.pop()
                 stack.append(self._call(function, arguments))
+            case "INST":
+                self._pop_mark()
+                self._push_global(argument)
+                stack.append(Opaque(stack.pop().name))
+            case "OBJ":
+                stack.append(self._object(self._pop_mark()[0]))
+            case "NEWOBJ":
+                _, kind = stack.pop(), stack.pop()
+                stack.append(self._object(kind))
+            case "NEWOBJ_EX":
+                _, _, kind = stack.pop(), stack.pop(), stack.pop()
+                stack.append(self._object(kind))
             case "BUILD":
                 state, target = stack.pop(), stack[-1]
                 # An OrderedDict's attributes, of which torch sets _metadata; nothing here needs
                 # them.
-                if not isinstance(target, OrderedDict) or not isinstance(state, dict):
+                is_dict = isinstance(target, OrderedDict) and isinstance(state, dict)
+                if not is_dict and not isinstance(target, Opaque):
                     raise self._fail(
                         "the pickle sets attributes of something other than a state dict"
                     )
@@ -215,99 +218,50 @@ class _Machine:
         return items
 
     def _extend(self, items: list[Any]) -> None:
-        if not isinstance(self._stack[-1], list):
+        target = self._stack[-1]
+        if isinstance(target, Opaque):
+            return
+        if not isinstance(target, list):
             raise self._fail("corrupt pickle: it appends to something other than a list")
-        self._stack[-1].extend(items)
+        target.extend(items)
 
     def _set_items(self, items: list[Any]) -> None:
-        if not isinstance(self._stack[-1], dict) or len(items) % 2:
+        target = self._stack[-1]
+        if not isinstance(target, dict | Opaque) or len(items) % 2:
             raise self._fail("corrupt pickle: it sets items of something other than a dict")
+        if isinstance(target, Opaque):
+            return
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # No tuples: hashing deeply nested ones overflows the C stack. No long integers: too
-            # many have the same hash.
-            if not isinstance(key, str | int) or (isinstance(key, int) and key.bit_length() > 64):
-                raise self._fail(f"the pickle has an unusable dict key, a {type(key).__name__}")
-            self._stack[-1][key] = value
+            target[safe_key(key)] = value
 
     def _push_global(self, path: str) -> None:
-        if path not in STORAGE_DTYPES and path not in _CALLABLES:
-            raise self._fail(
-                f"the pickle asks for {quote(path)}, which no state dict needs and fastconv "
-                "neither imports nor runs; save model.state_dict() alone with torch.save, or use "
-                "safetensors"
-            )
-        self._stack.append(Global(path))
+        if _ATTACK.fullmatch(path):
+            raise self._fail(refusal(path))
+        # One for each name: to recall a long one costs three opcodes.
+        self._stack.append(self._globals.setdefault(path, Global(path)))
+
+    def _object(self, kind: object) -> Opaque:
+        if not isinstance(kind, Global | Opaque):
+            raise self._fail(f"corrupt pickle: it makes an object of a {type(kind).__name__}")
+        return Opaque(kind.name)
 
     def _call(self, function: object, arguments: object) -> object:
-        if not isinstance(function, Global) or function.name not in _CALLABLES:
-            name = function.name if isinstance(function, Global) else type(function).__name__
-            raise self._fail(
-                f"the pickle calls {quote(name)}, which is no function of a state dict"
-            )
-        result = _CALLABLES[function.name](arguments) if isinstance(arguments, tuple) else None
+        if not isinstance(function, Global | Opaque):
+            raise self._fail(f"corrupt pickle: it calls a {type(function).__name__}")
+        if not isinstance(arguments, tuple):
+            raise self._fail(f"the pickle calls {quote(function.name)} with unusable arguments")
+        if function.name in SUBCLASS:
+            function, arguments = of_subclass(arguments)
+        self._arguments += len(arguments)
+        if self._arguments <= _MAX_ARGUMENTS:
+            self._arguments += sum(len(item) for item in arguments if isinstance(item, list))
+        if self._arguments > _MAX_ARGUMENTS:
+            raise self._fail(f"the pickle calls functions with more than {_MAX_ARGUMENTS} values")
+        if isinstance(function, Opaque) or function.name not in CALLABLES:
+            return Opaque(function.name)
+        result = CALLABLES[function.name](arguments)
         if result is None:
             raise self._fail(f"the pickle calls {function.name} with unusable arguments")
         if isinstance(result, str):
             raise self._fail(f"the pickle describes an impossible tensor: {result}")
         return result
-
-
-# What the callables of a state dict do. Each gets the tuple of arguments and returns the value,
-# None for arguments of a wrong kind, or a text that says what is wrong with them.
-
-
-def _ordered_dict(arguments: tuple[Any, ...]) -> OrderedDict | None:
-    match arguments:
-        case ():
-            return OrderedDict()
-        case ([*items],) if all(isinstance(item, list) and len(item) == 2 for item in items):
-            # Python 2's OrderedDict([[key, value], ...])
-            if all(isinstance(key, str) for key, _ in items):
-                return OrderedDict(items)
-    return None
-
-
-def _size(arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    match arguments:
-        case ((*sizes,),):
-            return tuple(sizes)
-    return None
-
-
-def _rebuild_tensor(arguments: tuple[Any, ...]) -> Tensor | str | None:
-    match arguments:
-        case (Storage() as storage, int(offset), (*shape,), (*stride,), *_):
-            pass
-        case _:
-            return None
-    if any(type(number) is not int for number in (offset, *shape, *stride)):
-        return None
-    if len(shape) != len(stride) or len(shape) > MAX_NDIM:
-        return f"{len(shape)} sizes and {len(stride)} strides"
-    described = (
-        f"shape {describe_shape(shape)}, stride {describe_shape(stride)}, offset "
-        f"{describe_shape([offset])} in a storage of {storage.numel} elements"
-    )
-    if min((offset, *shape, *stride)) < 0 or max((offset, *shape, *stride)) >= 2**63:
-        return described
-    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    if 0 not in shape and last >= storage.numel:
-        return described
-    return Tensor(storage, offset, tuple(shape), tuple(stride))
-
-
-def _rebuild_parameter(arguments: tuple[Any, ...]) -> Tensor | None:
-    match arguments:
-        case (Tensor() as data, *_):
-            return data
-    return None
-
-
-_CALLABLES: dict[str, Callable[[tuple[Any, ...]], object]] = {
-    "collections.OrderedDict": _ordered_dict,
-    "torch.Size": _size,
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
-}

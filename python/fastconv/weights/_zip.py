@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from fastconv.weights._common import Array, Source, WeightsError, quote
+from fastconv.weights._common import Array, Choose, Source, WeightsError, quote
 
 
 @contextmanager
@@ -99,12 +99,14 @@ class Archive:
             raise self.source.error(f"the data of {what} does not have {array.nbytes} bytes")
 
 
-def read_zip(source: Source) -> dict[str, Array]:
-    """Read all arrays of an archive of either kind."""
+def read_zip(source: Source, choose: Choose) -> dict[str, Array]:
+    """Read the chosen arrays of an archive of either kind."""
     from fastconv.weights._npz import read_npz
     from fastconv.weights._torch_zip import read_torch_zip
 
     with zip_errors(source), zipfile.ZipFile(source.file) as file:
         archive = Archive(source, file)
         is_torch = any(name.endswith("/data.pkl") for name in archive.names)
-        return read_torch_zip(archive) if is_torch else read_npz(archive)
+        if is_torch:
+            return read_torch_zip(archive, choose)
+        return choose(read_npz(archive), source.error)

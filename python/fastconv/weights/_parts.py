@@ -1,0 +1,256 @@
+"""Which part of a checkpoint is the weights: what training saves has them under many names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv.weights._common import LOADED_DTYPES, Fail, quote
+from fastconv.weights._pickled import Opaque, Tensor, Unreadable, refusal
+
+WRAPPERS = (
+    *("state_dict", "model", "model_state_dict", "model_state", "net", "network", "module"),
+    *("params", "weights"),
+    *("model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict"),
+    *("ema", "ema_model", "params_ema"),
+)
+"""Entries of a checkpoint that may hold a state dict, the most usual first."""
+
+_WRAPPED = ("module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module")
+"""What `DataParallel`, `torch.compile` and others put before every name, and no network has."""
+
+_ATTRIBUTES = ("model", "net", "network", "backbone", "student", "teacher")
+_EMA_ATTRIBUTES = ("ema", "ema_model", "model_ema", "ema_net", "ema_module")
+"""What a class around the network, such as a LightningModule, calls it."""
+
+_AVERAGED = "n_averaged"
+"""The counter of `torch.optim.swa_utils.AveragedModel`, which torchvision's EMA is."""
+
+_MAX_WRAPPING = 4
+"""The most entries, one in another, that lead to a state dict."""
+
+_MAX_GROUPS = 16
+"""The most prefixes whose names are compared with a model's."""
+
+_MAX_KIND = 100
+"""The most characters of a class's name in a report."""
+
+
+def _pattern(names: Sequence[str]) -> re.Pattern[str]:
+    return re.compile(rf"(?:(?:{'|'.join(names)})\.)*", re.ASCII)
+
+
+_ALWAYS_REMOVED = _pattern(_WRAPPED)
+_REMOVED_FOR_A_MODEL = _pattern((*_WRAPPED, *_ATTRIBUTES, *_EMA_ATTRIBUTES))
+
+IsWeight = Callable[[object], bool]
+"""Says whether a value stands for an array."""
+
+
+class Part(NamedTuple):
+    """A state dict somewhere in a checkpoint."""
+
+    path: tuple[str, ...]
+    """The entries that lead to it, from outside in."""
+    prefix: str
+    """What the names in the file begin with."""
+    values: dict[str, Any]
+    """By their names without the prefix, what the weights are in the file."""
+    unreadable: dict[str, str]
+    """Tensors that NumPy has no dtype for, and of what kind they are."""
+    ema: bool
+    """Whether these are an exponential moving average of the weights."""
+    beside: tuple[str, ...] = ()
+    """What else the checkpoint holds, as `beside` says."""
+
+    @property
+    def key(self) -> str:
+        """What `narrow` takes to find it."""
+        return ".".join([*self.path, self.prefix]).rstrip(".")
+
+
+def check_use_ema(use_ema: object) -> None:
+    """Refuse what is neither a bool nor None."""
+    if use_ema is not None and not isinstance(use_ema, bool):
+        raise TypeError(f"use_ema must be None or a bool, got {type(use_ema).__name__}")
+
+
+def is_stored(value: object) -> bool:
+    """Whether a value in a file is a tensor that can be read."""
+    if isinstance(value, Tensor):
+        return value.storage.dtype in (*LOADED_DTYPES, "bfloat16")
+    return isinstance(value, np.ndarray)
+
+
+def is_given(value: object) -> bool:
+    """Whether a value in a mapping that a user passes stands for an array."""
+    return not isinstance(value, Mapping | str | bytes | int | float | None)
+
+
+def find_parts(root: object, is_weight: IsWeight, fail: Fail) -> list[Part]:
+    """List the state dicts in a checkpoint, the most usual first, EMA weights last.
+
+    Raises
+    ------
+    WeightsError
+        There is none; ``fail`` makes it.
+    """
+    if isinstance(root, Opaque):
+        raise fail(refusal(root.name))
+    if not isinstance(root, Mapping):
+        raise fail(f"expected a state dict; the file holds a {type(root).__name__}")
+    parts = list(_walk(root, (), is_weight, fail, set()))
+    if parts or not root:
+        return sorted(parts, key=lambda part: part.ema) or [Part((), "", {}, {}, False)]
+    kinds = {key: kind for key, value in root.items() if (kind := _unreadable(value))}
+    if kinds:
+        name, kind = next(iter(kinds.items()))
+        raise fail(f"no tensor is of a kind that NumPy has: {quote(str(name))} is {kind}")
+    for key, value in root.items():
+        if is_weight(value):
+            raise fail(f"a tensor's name must be a string; got a {_kind(key)}")
+    for key in (*WRAPPERS, *root):
+        if isinstance(value := root.get(key), Opaque):
+            raise fail(refusal(value.name))
+    raise fail("no tensors at its top level, nor under " + ", ".join(WRAPPERS))
+
+
+def _walk(
+    value: Mapping[Any, Any],
+    path: tuple[str, ...],
+    is_weight: IsWeight,
+    fail: Fail,
+    seen: set[int],
+) -> Iterator[Part]:
+    """Yield the parts below a mapping, or else itself; each mapping once, for it may be cyclic."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    weights = {k: v for k, v in value.items() if isinstance(k, str) and is_weight(v)}
+    found = False
+    if len(weights) < len(value) and len(path) < _MAX_WRAPPING:
+        inner = [key for key in WRAPPERS if isinstance(value.get(key), Mapping)]
+        for key in inner:
+            for part in _walk(value[key], (*path, key), is_weight, fail, seen):
+                found = True
+                yield part
+        if not path and not found and not any("." in name for name in weights):
+            for key in WRAPPERS:  # a whole model, and the tensors beside it are not its weights
+                item = value.get(key)
+                if isinstance(item, Opaque) and not isinstance(item, Unreadable):
+                    raise fail(refusal(item.name))
+    if weights and not found:
+        unreadable = {
+            k: kind for k, v in value.items() if isinstance(k, str) and (kind := _unreadable(v))
+        }
+        ema = _AVERAGED in weights or any(map(_says_ema, path))
+        yield Part(path, "", weights, unreadable, ema)
+
+
+def narrow(root: object, key: str, fail: Fail) -> object:
+    """Return what a checkpoint has under a key: entries, then a prefix of names, joined by dots."""
+    value = root
+    for name in key.split("."):
+        items = value if isinstance(value, Mapping) else {}
+        inner = items.get(name)
+        if not isinstance(inner, Mapping):
+            prefix = f"{name}."
+            inner = {
+                k.removeprefix(prefix): v
+                for k, v in items.items()
+                if isinstance(k, str) and k.startswith(prefix)
+            }
+        if not inner:
+            entries = [quote(str(k)) for k, v in items.items() if isinstance(v, Mapping)]
+            raise fail(
+                f"key={key!r}: there is no entry {name!r} and no name that begins with it; "
+                f"the entries are: {', '.join(entries[:20]) or 'none'}"
+            )
+        value = inner
+    return value
+
+
+def select_ema(parts: list[Part], use_ema: bool | None, fail: Fail) -> list[Part]:
+    """Return the parts that may be meant: without a wish the plain ones, where there are any."""
+    if use_ema is None:
+        return [part for part in parts if not part.ema] or parts
+    chosen = [part for part in parts if part.ema == use_ema]
+    if not chosen:
+        what = ("no EMA weights", "no other weights than EMA's")[not use_ema]
+        raise fail(f"use_ema={use_ema}: the checkpoint has {what}")
+    return chosen
+
+
+def without_wrapping(part: Part) -> Part:
+    """Remove what `DataParallel` and `torch.compile` put before all names."""
+    prefixes = [_ALWAYS_REMOVED.match(name) for name in part.values if name != _AVERAGED]
+    shortest = min((match[0] for match in prefixes if match), key=len, default="")
+    shared = all(match and match[0].startswith(shortest) for match in prefixes)
+    return _remove(part, shortest if shared else "")
+
+
+def by_prefix(part: Part) -> list[Part]:
+    """Split a part by what classes around a network put before the names of its weights."""
+    groups: dict[str, list[str]] = {} if part.values else {"": []}
+    for name in part.values:
+        match = _REMOVED_FOR_A_MODEL.match(name)
+        assert match is not None
+        groups.setdefault(match[0], []).append(name)
+    largest = sorted(groups, key=lambda prefix: -len(groups[prefix]))[:_MAX_GROUPS]
+    return [
+        _remove(part._replace(values={n: part.values[n] for n in groups[prefix]}), prefix)
+        for prefix in largest
+    ]
+
+
+def _remove(part: Part, prefix: str) -> Part:
+    """Remove a prefix from the names that have it."""
+    if not prefix:
+        return part
+    return Part(
+        part.path,
+        prefix,
+        {name.removeprefix(prefix): value for name, value in part.values.items()},
+        {name.removeprefix(prefix): kind for name, kind in part.unreadable.items()},
+        part.ema or _says_ema(prefix),
+    )
+
+
+def beside(root: object, part: Part) -> tuple[str, ...]:
+    """Describe what a checkpoint holds beside a part of it."""
+    found: list[str] = []
+    values = root
+    for depth in range(len(part.path) + 1):
+        assert isinstance(values, Mapping)
+        inner = part.path[depth] if depth < len(part.path) else None
+        before = "".join(f"{name}." for name in part.path[:depth])
+        for key, value in values.items():
+            name = key if isinstance(key, str) else _kind(key)
+            if inner is None and name.startswith(part.prefix):
+                if name.removeprefix(part.prefix) in part.values:
+                    continue
+            elif inner == key:
+                continue
+            kind = value.name if isinstance(value, Opaque) else _unreadable(value)
+            found.append(f"{before}{name}" + (f" ({kind[:_MAX_KIND]})" if kind else ""))
+        values = values.get(inner)
+    return tuple(found)
+
+
+def _says_ema(name: str) -> bool:
+    return "ema" in re.split(r"[._]", name)
+
+
+def _unreadable(value: object) -> str | None:
+    if isinstance(value, Unreadable):
+        return value.name
+    if isinstance(value, Tensor) and not is_stored(value):
+        return f"a tensor of {value.storage.dtype}"
+    return None
+
+
+def _kind(key: object) -> str:
+    return key.name if isinstance(key, Opaque) else type(key).__name__
