@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from fastconv.ops._args import (
     Array,
     Operands,
+    as_array,
     as_axis,
     as_float,
     as_int,
@@ -254,7 +255,10 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
         raise ValueError("arrays is empty: give at least one array")
     symbolic = is_symbolic(arrays[0], *arrays[1:])
     if symbolic:
-        shapes = [a.shape if is_symbolic(a) else np.shape(a) for a in arrays]
+        values: list[Any] = [
+            a if is_symbolic(a) else as_array(f"arrays[{i}]", a) for i, a in enumerate(arrays)
+        ]
+        shapes = [value.shape for value in values]
     else:
         operands = Operands(**{f"arrays[{i}]": array for i, array in enumerate(arrays)})
         sources = [operands.source(f"arrays[{i}]") for i in range(len(arrays))]
@@ -271,7 +275,7 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
                 f"axis {axis} only"
             )
     if symbolic:
-        return record("concat", tuple(arrays), {"axis": axis}, out)
+        return record("concat", values, {"axis": axis}, out)
     total = sum(shape[axis] for shape in shapes)
     shape = (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
     operands.check_out(out, shape)
