@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.ops._args import as_int, is_number
+from fastconv.ops._args import as_int, is_number, numpy_array
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -160,7 +160,7 @@ def _checked_cfg(model: _Model) -> Mapping[str, Any]:
 
 def _per_channel(cfg: Mapping[str, Any], key: str, channels: int) -> list[float]:
     try:
-        values = [float(value) for value in np.atleast_1d(cfg[key])]
+        values = [float(value) for value in np.atleast_1d(numpy_array(key, cfg[key]))]
     except (TypeError, ValueError):
         values = [math.nan]
     if not all(map(math.isfinite, values)) or (key == "std" and 0 in values):

@@ -79,12 +79,14 @@ def numpy_array(name: str, value: Any) -> Array:
     except MemoryError:
         raise
     except Exception as error:
-        hint = ""
-        if hasattr(value, "detach"):  # a tensor of torch, whose own bfloat16 NumPy lacks
-            widen = ".float()" if "bfloat16" in str(getattr(value, "dtype", "")) else ""
-            hint = f": convert it, for example {name}.detach(){widen}.cpu().numpy()"
+        hint = ""  # of torch's tensors, where its own message is not enough
+        if "bfloat16" in str(getattr(value, "dtype", "")):
+            hint = ": convert it with .detach().float().cpu().numpy()"
+        elif getattr(value, "requires_grad", False):
+            hint = ": convert it with .detach().cpu().numpy()"
+        reason = str(error).rstrip(".") or type(error).__name__
         raise TypeError(
-            f"{name} must be an array, got {type(value).__name__}: {error}{hint}"
+            f"{name} must be an array, got {type(value).__name__}: {reason}{hint}"
         ) from error
 
 
@@ -293,6 +295,20 @@ def record(
     return symbol  # type: ignore[no-any-return]
 
 
+def recordable(**values: Any) -> dict[str, Any]:
+    """These arguments of an op, by name, as `record` takes them: symbolic, arrays or ``None``.
+
+    Raises
+    ------
+    TypeError
+        If one is nothing of these, nor can become a float array.
+    """
+    return {
+        name: value if value is None or is_symbolic(value) else as_array(name, value)
+        for name, value in values.items()
+    }
+
+
 def record_images(
     op: str, inputs: Mapping[str, Any], attributes: Mapping[str, Any], out: Array | None = None
 ) -> Array:
@@ -300,10 +316,7 @@ def record_images(
 
     `inputs` go by their argument names; `x` and `residual` are images.
     """
-    values = dict(inputs)
-    for name in ("x", "residual"):
-        if (value := values.get(name)) is not None and not is_symbolic(value):
-            values[name] = as_array(name, value)
+    values = recordable(**inputs)
     unbatched = values["x"].ndim == 3
     for name in ("x", "residual") if unbatched else ():
         if (value := values.get(name)) is not None:

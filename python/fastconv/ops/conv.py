@@ -22,6 +22,7 @@ from fastconv.ops._args import (
     is_symbolic,
     record,
     record_images,
+    recordable,
 )
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops.shape import flatten, reshape
@@ -324,10 +325,7 @@ def _record_conv1d(
     kernel = as_array("weight", weight)
     if kernel.ndim != 3:
         raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
-    x, residual = (
-        v if v is None or is_symbolic(v) else as_array(name, v)
-        for name, v in (("x", x), ("residual", residual))
-    )
+    x, residual = recordable(x=x, residual=residual).values()
     ndim = x.ndim
     if ndim not in (2, 3):
         raise ValueError(f"x must have shape (N, C, L) or (C, L), got {x.shape}")
@@ -614,10 +612,9 @@ def _record_linear(
     x: Any, weight: Any, bias: Any, residual: Any, activation: str, out: Array | None
 ) -> Array:
     """Record `linear`; graphs take up to 4 dimensions, so that the first of more are joined."""
-    x, residual = (
-        v if v is None or is_symbolic(v) else as_array(name, v)
-        for name, v in (("x", x), ("residual", residual))
-    )
+    x, weight, bias, residual = recordable(
+        x=x, weight=weight, bias=bias, residual=residual
+    ).values()
     first = x.ndim - 3
     if first < 2:
         return record("linear", (x, weight, bias, residual), {"activation": activation}, out)

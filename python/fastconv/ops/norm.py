@@ -19,6 +19,7 @@ from fastconv.ops._args import (
     is_symbolic,
     record,
     record_images,
+    recordable,
 )
 from fastconv.ops._device import takes_device_arrays
 
@@ -79,8 +80,11 @@ def batch_norm(
     eps = as_eps(eps)
     name = activation_name(activation)
     if is_symbolic(x):
-        inputs = (x, running_mean, running_var, weight, bias)
-        return record("batch_norm", inputs, {"eps": eps, "activation": name}, out)
+        inputs = recordable(
+            x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+        )
+        attributes = {"eps": eps, "activation": name}
+        return record("batch_norm", tuple(inputs.values()), attributes, out)
     operands = Operands(
         x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
@@ -155,7 +159,9 @@ def layer_norm(
     sizes = as_ints("normalized_shape", normalized_shape, length)
     eps = as_eps(eps)
     if is_symbolic(x):
-        return record("layer_norm", (x, weight, bias), {"normalized_shape": sizes, "eps": eps}, out)
+        inputs = recordable(x=x, weight=weight, bias=bias)
+        attributes = {"normalized_shape": sizes, "eps": eps}
+        return record("layer_norm", tuple(inputs.values()), attributes, out)
     operands = Operands(x=x, weight=weight, bias=bias)
     values = operands.contiguous("x")
     if not sizes or values.shape[-len(sizes) :] != sizes:

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from fastconv.ops._args import (
     Array,
     Operands,
-    as_array,
     as_axis,
     as_float,
     as_int,
@@ -20,6 +19,7 @@ from fastconv.ops._args import (
     choice,
     is_symbolic,
     record,
+    recordable,
 )
 from fastconv.ops._device import takes_device_arrays
 
@@ -255,9 +255,8 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
         raise ValueError("arrays is empty: give at least one array")
     symbolic = is_symbolic(arrays[0], *arrays[1:])
     if symbolic:
-        values: list[Any] = [
-            a if is_symbolic(a) else as_array(f"arrays[{i}]", a) for i, a in enumerate(arrays)
-        ]
+        given = {f"arrays[{i}]": array for i, array in enumerate(arrays)}
+        values = list(recordable(**given).values())
         shapes = [value.shape for value in values]
     else:
         operands = Operands(**{f"arrays[{i}]": array for i, array in enumerate(arrays)})
