@@ -17,10 +17,10 @@ FASTCONV_HOST_DEVICE inline float nearest_step(index_t in, index_t out, double s
   return scale > 0 ? static_cast<float>(scale) : static_cast<float>(in) / static_cast<float>(out);
 }
 
-// floor(i * step), at most in - 1.
+// floor(i * step), at most in - 1. A float holds i up to 2**24 only.
 FASTCONV_HOST_DEVICE inline index_t nearest_index(index_t i, float step, index_t in) {
-  const float at = static_cast<float>(i) * step;
-  return at < static_cast<float>(in - 1) ? static_cast<index_t>(at) : in - 1;
+  const double at = i <= 1 << 24 ? static_cast<float>(i) * step : static_cast<double>(i) * step;
+  return at < static_cast<double>(in - 1) ? static_cast<index_t>(at) : in - 1;
 }
 
 }  // namespace fastconv

@@ -157,7 +157,7 @@ def layer_norm(
     """
     length = len(normalized_shape) if hasattr(normalized_shape, "__len__") else 1
     sizes = as_ints("normalized_shape", normalized_shape, length)
-    eps = as_eps(eps)
+    eps = as_float("eps", eps)
     if is_symbolic(x):
         inputs = recordable(x=x, weight=weight, bias=bias)
         attributes = {"normalized_shape": sizes, "eps": eps}

@@ -74,9 +74,11 @@ Axis axis(int in, int out, double scale, bool align_corners) {
 template <class T>
 void interpolate(bool bilinear, bool align_corners, const double (&scale)[2], const Nhwc<const T>& x, const Nhwc<T>& y,
                  cudaStream_t stream) {
-  const Axis vertical = axis(x.h, y.h, scale[0], align_corners), horizontal = axis(x.w, y.w, scale[1], align_corners);
+  const bool copies = bilinear && x.h == y.h && x.w == y.w;  // as nearest by the sizes
+  const Axis vertical = axis(x.h, y.h, copies ? 0 : scale[0], align_corners);
+  const Axis horizontal = axis(x.w, y.w, copies ? 0 : scale[1], align_corners);
   const bool full = lanes_fit(x, kFullLanes<T>) && lanes_fit(y, kFullLanes<T>);
-  if (bilinear && (x.h != y.h || x.w != y.w))
+  if (bilinear && !copies)
     (full ? run<T, kFullLanes<T>, true> : run<T, 1, true>)(vertical, horizontal, x, y, stream);
   else
     (full ? run<T, kFullLanes<T>, false> : run<T, 1, false>)(vertical, horizontal, x, y, stream);
