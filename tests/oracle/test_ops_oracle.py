@@ -75,7 +75,7 @@ def agree(ours: Any, reference: Any, **tolerance: Any) -> bool:
     """Whether both gave a result, which must be the same, or else both an error."""
     try:
         expected = reference()
-    except (RuntimeError, ValueError, TypeError):
+    except (RuntimeError, ValueError, TypeError, IndexError):
         with pytest.raises((ValueError, TypeError)):
             ours()
         return False
@@ -222,6 +222,107 @@ def test_batch_norm(seed: int, dtype: Any) -> None:
             ulps=8,
             scale=10.0,
         )
+
+
+SIDE = 4  # all sizes, so that a wrong axis does not show in the shape
+KERNEL = np.random.default_rng(1).normal(size=(SIDE, SIDE, 3, 3))
+VECTOR = np.random.default_rng(2).uniform(0.5, 1.5, SIDE)
+
+
+def convolution(name: str) -> Any:
+    kernel = KERNEL[..., 0] if name == "conv1d" else KERNEL
+    return (
+        lambda x: getattr(fastconv, name)(x, kernel, padding=1),
+        lambda x: getattr(F, name)(x, torch.from_numpy(kernel), padding=1),
+    )
+
+
+# Of each op, ours and torch's function; and the ranks that mean one image here and (N, C, L) there.
+RANKED: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
+    "conv2d": (*convolution("conv2d"), ()),
+    "conv1d": (*convolution("conv1d"), ()),
+    "conv_transpose2d": (*convolution("conv_transpose2d"), ()),
+    "linear": (
+        lambda x: fastconv.linear(x, KERNEL[..., 0, 0]),
+        lambda x: F.linear(x, torch.from_numpy(KERNEL[..., 0, 0])),
+        (),
+    ),
+    "max_pool2d": (lambda x: fastconv.max_pool2d(x, 2), lambda x: F.max_pool2d(x, 2), ()),
+    "avg_pool2d": (lambda x: fastconv.avg_pool2d(x, 2), lambda x: F.avg_pool2d(x, 2), ()),
+    **{
+        f"{name} {size}": (
+            lambda x, name=name, size=size: getattr(fastconv, name)(x, size),
+            lambda x, name=name, size=size: getattr(F, name)(x, size),
+            (),
+        )
+        for name in ("adaptive_avg_pool2d", "adaptive_max_pool2d")
+        for size in (0, 3)
+    },
+    "interpolate": (
+        lambda x: fastconv.interpolate(x, (3, 7)),
+        lambda x: F.interpolate(x, (3, 7)),
+        (3,),
+    ),
+    "batch_norm": (
+        lambda x: fastconv.batch_norm(x, VECTOR, VECTOR),
+        lambda x: F.batch_norm(x, torch.from_numpy(VECTOR), torch.from_numpy(VECTOR)),
+        (),
+    ),
+    "layer_norm": (
+        lambda x: fastconv.layer_norm(x, SIDE),
+        lambda x: F.layer_norm(x, (SIDE,)),
+        (),
+    ),
+    "local_response_norm": (
+        lambda x: fastconv.local_response_norm(x, 3, 0.5),
+        lambda x: F.local_response_norm(x, 3, 0.5),
+        (3,),
+    ),
+    "channel_shuffle": (
+        lambda x: fastconv.channel_shuffle(x, 2),
+        lambda x: F.channel_shuffle(x, 2),
+        (3,),
+    ),
+    "pixel_shuffle": (
+        lambda x: fastconv.pixel_shuffle(x, 2),
+        lambda x: F.pixel_shuffle(x, 2),
+        (),
+    ),
+    "softmax": (lambda x: fastconv.softmax(x, -1), lambda x: F.softmax(x, -1), ()),
+    "mean": (lambda x: fastconv.mean(x, 0), lambda x: x.mean(0), ()),
+    "flatten": (lambda x: fastconv.flatten(x, 1), lambda x: x.flatten(1), ()),
+    "relu": (fastconv.relu, F.relu, ()),
+}
+ONLY_IN_TORCH = {("pixel_shuffle", 5), ("local_response_norm", 5), ("channel_shuffle", 5)}
+
+
+class Apply(fastconv.nn.Module):
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
+
+
+@pytest.mark.parametrize("rank", range(1, 6))
+@pytest.mark.parametrize("name", RANKED)
+def test_ranks_mean_what_they_mean_in_torch(name: str, rank: int) -> None:
+    ours, theirs, images = RANKED[name]
+    x = np.random.default_rng(rank).normal(size=(SIDE,) * rank)
+    module = Apply(ours)
+
+    def reference() -> torch.Tensor:
+        if (name, rank) in ONLY_IN_TORCH:
+            raise ValueError
+        if rank in images:
+            return theirs(torch.from_numpy(x)[None])[0]
+        return theirs(torch.from_numpy(x))
+
+    def compiled(value: np.ndarray) -> np.ndarray:
+        return module.compile(value.shape, precision="fp64")(value)
+
+    for run in (ours, module, compiled):
+        agree(partial(run, x), reference, ulps=64, scale=4.0)
 
 
 @pytest.mark.parametrize("seed", range(2))
