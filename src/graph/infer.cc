@@ -248,8 +248,7 @@ struct Infer {
   }
 
   Shape operator()(const op::ChannelShuffle& o) const {
-    channels();
-    if (o.groups < 1 || x()[1] % o.groups != 0)
+    if (o.groups < 1 || image()[1] % o.groups != 0)
       fail(name, ": groups = ", o.groups, " does not divide the ", x()[1], " channels of x");
     return x();
   }

@@ -611,21 +611,20 @@ def linear(
 def _record_linear(
     x: Any, weight: Any, bias: Any, residual: Any, activation: str, out: Array | None
 ) -> Array:
-    """Record `linear`; graphs take up to 4 dimensions, so that the first of more are joined."""
+    """Record `linear`; what graphs do not take, 5 dimensions or empty ones, is joined to rows."""
     x, weight, bias, residual = recordable(
         x=x, weight=weight, bias=bias, residual=residual
     ).values()
-    first = x.ndim - 3
-    if first < 2:
+    if x.ndim < 5 and 0 not in x.shape[1:-1]:
         return record("linear", (x, weight, bias, residual), {"activation": activation}, out)
     if residual is not None and residual.shape[:-1] != x.shape[:-1]:
         raise ValueError(
             f"residual must have the result's shape (..., O), as x has {x.shape}, "
             f"got {residual.shape}"
         )
-    joined, added = (v if v is None else flatten(v, 0, first - 1) for v in (x, residual))
-    y = record("linear", (joined, weight, bias, added), {"activation": activation}, out)
-    return reshape(y, (-1, *x.shape[1:-1], y.shape[-1]))
+    rows, added = (v if v is None else flatten(v, 0, -2) for v in (x, residual))
+    y = record("linear", (rows, weight, bias, added), {"activation": activation}, out)
+    return reshape(y, (*x.shape[:-1], y.shape[-1]))
 
 
 class AlgorithmInfo(NamedTuple):
