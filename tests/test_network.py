@@ -513,10 +513,13 @@ def test_conv1d_with_residual_in_a_network():
         def forward(self, x):
             return fastconv.conv1d(x, self.weight, padding=1, residual=x, activation="relu")
 
-    x = draw((2, 6, 9))
-    check(Block()(x), Block().eager(x))
-    with pytest.raises(ValueError, match=r"x must have shape \(N, C, L\)"):
-        Block()(draw((6, 9)))
+    block = Block()
+    for shape in ((2, 6, 9), (6, 9)):
+        x = draw(shape)
+        check(block(x), block.eager(x))
+    for run in (block, block.eager):
+        with pytest.raises(ValueError, match=r"x must have shape \(N, C, L\) or \(C, L\)"):
+            run(draw((6,)))
 
 
 @pytest.mark.usefixtures("without_cuda")

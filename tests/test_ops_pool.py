@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import fastconv
 import numpy as np
 import pytest
+from fastconv import nn
 
 
 def pool_reference(
@@ -172,6 +174,56 @@ def test_nearest() -> None:
     y = fastconv.interpolate(x, scale_factor=2)
     np.testing.assert_array_equal(y, x.repeat(2, 2).repeat(2, 3))
     np.testing.assert_array_equal(fastconv.interpolate(x, (3, 2)), x[..., ::2])
+
+
+class Resize(nn.Module):
+    def __init__(self, **arguments: Any) -> None:
+        self._arguments = arguments
+
+    def forward(self, x: Any) -> Any:
+        return fastconv.interpolate(x, **self._arguments)
+
+
+def test_nearest_by_factors_near_whole_numbers() -> None:
+    x = np.arange(8, dtype=np.float32).reshape(1, 1, 1, 8).repeat(100, 2)
+    y = fastconv.interpolate(x, scale_factor=(2.01, 2.086))
+    assert y.shape == (1, 1, 200, 16)
+    assert (y == [0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7]).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 20])
+@pytest.mark.parametrize(
+    "factors",
+    [(2.01, 2.086), (1.06, 1.001), (1, 2), (2, 1.12), (0.99, 0.5), (3.07, 41), (1 / 3, 1e-1), 2.05],
+)
+def test_nearest_takes_the_element_at_index_over_factor(
+    factors: Any, channels: int, dtype: Any
+) -> None:
+    x = np.random.default_rng(0).normal(size=(2, channels, 13, 22)).astype(dtype)
+    pair = factors if isinstance(factors, tuple) else (factors, factors)
+    places = []
+    for n, factor in zip((13, 22), pair, strict=True):
+        i = np.arange(math.floor(n * factor), dtype=np.float32)
+        places.append(np.minimum(np.floor(i * np.float32(1 / factor)), n - 1).astype(int))
+        exact = np.floor(np.arange(len(i)) / factor)
+        assert abs(np.minimum(exact, n - 1) - places[-1]).max() <= 1
+    expected = x[:, :, places[0]][..., places[1]]
+    resize = Resize(scale_factor=factors)
+    precision = "fp32" if dtype == np.float32 else "fp64"
+    for run in (resize.eager, resize, resize.compile(x.shape, precision=precision)):
+        np.testing.assert_array_equal(run(x), expected)
+        np.testing.assert_array_equal(
+            run(np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)), expected
+        )
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_bilinear_copies_an_axis_that_keeps_its_size(aligned: bool, dtype: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(1, 3, 8, 9)).astype(dtype)
+    resize = Resize(scale_factor=(2, 1.06), mode="bilinear", align_corners=aligned)
+    expected = fastconv.interpolate(x, (16, 9), mode="bilinear", align_corners=aligned)
+    for run in (resize.eager, resize):
+        np.testing.assert_array_equal(run(x), expected)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -49,6 +49,9 @@ struct PoolGeometry {
 PoolGeometry pool_geometry(std::array<index_t, 2> size, std::array<index_t, 2> kernel_size, std::array<index_t, 2> stride,
                            std::array<index_t, 2> padding, std::array<index_t, 2> dilation, bool ceil_mode,
                            bool count_include_pad = true);
+std::array<index_t, 2> pool_output_size(std::array<index_t, 2> size, std::array<index_t, 2> kernel_size,
+                                        std::array<index_t, 2> stride, std::array<index_t, 2> padding,
+                                        std::array<index_t, 2> dilation, bool ceil_mode);
 PoolGeometry adaptive_pool_geometry(std::array<index_t, 2> size, std::array<index_t, 2> output_size);
 
 template <class T>

@@ -18,6 +18,11 @@ std::string to_string(const Shape& shape);
 
 // Product of non-negative sizes. Throws std::invalid_argument where it, times `item_bytes`, passes the address range.
 index_t checked_size(const Shape& shape, std::size_t item_bytes = 1);
+// a + b. Throws std::invalid_argument where it does not fit.
+index_t checked_sum(index_t a, index_t b);
+
+// Integer arguments above this have no use, and would let sums and products of a few of them pass 64 bits.
+inline constexpr index_t kLargestArgument = index_t{1} << 40;
 
 // Strides of a C-contiguous array, in elements.
 inline Shape contiguous_strides(const Shape& shape) {

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fastconv.ops._args import as_int, is_number
+from fastconv.ops._args import as_int, is_number, numpy_array
 
 INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Pillow's filters, in the order of their numbers."""
@@ -138,7 +138,7 @@ def _crop_pct(name: str, value: Any, side: int) -> float:
 
 def _per_channel(name: str, value: Any, channels: int, divides: bool = False) -> tuple[float, ...]:
     try:
-        values = tuple(float(number) for number in np.atleast_1d(value))
+        values = tuple(float(number) for number in np.atleast_1d(numpy_array(name, value)))
     except (TypeError, ValueError):
         values = (math.nan,)
     if not all(map(math.isfinite, values)) or (divides and 0 in values):

@@ -51,6 +51,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv.ops._args import numpy_array
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
@@ -192,9 +193,9 @@ class Graph:
             return int(value.id)
         if (known := self._constants.get(id(value))) is not None:
             return known[0]
-        array = np.asarray(value)
+        array = numpy_array(f"an input of {op}", value)
         if array.dtype != self.dtype:
-            if not (self._convert and array.dtype.kind == "f") and array.ndim:
+            if array.dtype.kind != "f" or (array.ndim and not self._convert):
                 raise TypeError(
                     f"{op}: an array has dtype {array.dtype}, but the network computes in "
                     f"{self.dtype}: convert it with .astype(np.{self.dtype})"
@@ -283,6 +284,7 @@ class Symbol:
                 shape += rest
             elif isinstance(item, slice):
                 start, stop, step = item.indices(size)
+                step = max(-size, min(step, size)) or 1  # more than the size is as good as it
                 bounds.append((start, stop, step))
                 shape.append(len(range(start, stop, step)))
             else:

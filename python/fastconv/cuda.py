@@ -384,7 +384,7 @@ def asarray(x: Any, *, device: int | str | None = None) -> Array:
     MemoryError
         If the device has too little memory.
     TypeError
-        If `x` has another dtype.
+        If `x` has another dtype, or does not let itself be taken.
     ValueError
         If `x` is on another device than `device`, or there is no such device.
 
@@ -405,7 +405,9 @@ def asarray(x: Any, *, device: int | str | None = None) -> Array:
     elif (interface := getattr(x, "__cuda_array_interface__", None)) is not None:
         array = Array._wrap(_from_interface(native, x, interface))
     else:
-        values = np.asarray(x)
+        from fastconv.ops._args import numpy_array  # which itself needs this module
+
+        values = np.asarray(numpy_array("x", x))
         if values.dtype.kind in _KINDS:
             values = values.astype(values.dtype.newbyteorder("="), order="C", copy=False)
         _check_dtype(values.dtype)
@@ -418,9 +420,12 @@ def asarray(x: Any, *, device: int | str | None = None) -> Array:
 def _dlpack_of(x: Any, stream: int) -> Any:
     """The capsule of a producer, of DLPack 1.0 where it can."""
     try:
-        return x.__dlpack__(stream=stream, max_version=(1, 0))
-    except TypeError:  # older than the argument
-        return x.__dlpack__(stream=stream)
+        try:
+            return x.__dlpack__(stream=stream, max_version=(1, 0))
+        except TypeError:  # older than the argument
+            return x.__dlpack__(stream=stream)
+    except (BufferError, RuntimeError) as error:  # torch's, of a tensor that requires gradients
+        raise TypeError(f"x of type {type(x).__name__} cannot be shared: {error}") from error
 
 
 def build_config() -> dict[str, Any] | None:

@@ -175,10 +175,15 @@ Graph new_graph(const py::dtype& dtype) {
   return Graph(dtype_of_array(py::array(dtype, std::vector<py::ssize_t>{0})));
 }
 
+ValueId checked(const Graph& graph, ValueId id) {
+  if (id < 0 || id >= graph.size()) fail("graph: there is no value ", id);
+  return id;
+}
+
 ValueId add(Graph& graph, const std::string& name, const std::vector<std::optional<ValueId>>& optional_inputs,
             const py::dict& values) {
   std::vector<ValueId> inputs;
-  for (const auto& id : optional_inputs) inputs.push_back(id.value_or(kNone));
+  for (const auto& id : optional_inputs) inputs.push_back(id ? checked(graph, *id) : kNone);
   const Attributes attributes(name, values);
   Operator op = parse_operator(name, {graph, inputs, attributes});
   return graph.add(std::move(op), std::move(inputs));
@@ -239,10 +244,14 @@ void bind_network(py::module_& m) {
   py::class_<Graph>(m, "Graph")
       .def(py::init(&new_graph))
       .def("input", &Graph::add_input)
-      .def("constant", [](Graph& g, const py::array& a) { return g.add_constant(shape_of(a), share(a)); })
+      .def("constant", [](Graph& g, const py::array& a) {
+        if (dtype_of_array(a) != g.dtype()) throw py::type_error("the constant has another dtype than the graph");
+        dispatch(a, [&]<class T>(T) { contiguous_data<T>(a, "constant"); });
+        return g.add_constant(shape_of(a), share(a));
+      })
       .def("add", &add)
-      .def("shape", [](const Graph& g, ValueId id) { return py::tuple(py::cast(g.shape(id))); })
-      .def("set_name", &Graph::set_name)
+      .def("shape", [](const Graph& g, ValueId id) { return py::tuple(py::cast(g.shape(checked(g, id)))); })
+      .def("set_name", [](Graph& g, ValueId id, const std::string& name) { g.set_name(checked(g, id), name); })
       .def("set_outputs", &Graph::set_outputs)
       .def_property_readonly("outputs", &Graph::outputs)
       .def("optimized", [](const Graph& recorded, std::vector<ValueId> outputs) {

@@ -153,10 +153,7 @@ void mean_arrays(const py::array& x, py::array out) {
 void bind_ops(py::module_& m) {
   m.def("activate", &activate_arrays);
   m.def("binary", &binary_arrays);
-  m.def("pool_output_size", [](Pair size, Pair kernel_size, Pair stride, Pair padding, Pair dilation, bool ceil_mode) {
-    const PoolGeometry g = pool_geometry(size, kernel_size, stride, padding, dilation, ceil_mode);
-    return Pair{g.out_h, g.out_w};
-  });
+  m.def("pool_output_size", &pool_output_size);
   m.def("max_pool2d", [](const py::array& x, py::array out, Pair kernel_size, Pair stride, Pair padding, Pair dilation,
                          bool ceil_mode) {
     const PoolGeometry g = pool_geometry(spatial(x), kernel_size, stride, padding, dilation, ceil_mode);

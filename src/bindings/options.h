@@ -43,8 +43,13 @@ inline Padding parse_padding(const pybind11::object& padding) {
     const auto word = padding.cast<std::string>();
     return {parse_word<Padding::Mode>(word, "padding", std::array{"explicit", "same", "valid"}), 0, 0, 0, 0};
   }
-  const auto p = padding.cast<std::array<std::array<index_t, 2>, 2>>();
-  return {Padding::Mode::explicit_sizes, p[0][0], p[0][1], p[1][0], p[1][1]};
+  try {
+    const auto p = padding.cast<std::array<std::array<index_t, 2>, 2>>();
+    return {Padding::Mode::explicit_sizes, p[0][0], p[0][1], p[1][0], p[1][1]};
+  } catch (const pybind11::cast_error&) {
+    throw pybind11::type_error("padding must be ((top, bottom), (left, right)), got " +
+                               pybind11::repr(padding).cast<std::string>());
+  }
 }
 
 }  // namespace fastconv::bindings

@@ -23,4 +23,10 @@ index_t checked_size(const Shape& shape, std::size_t item_bytes) {
   return empty ? 0 : bytes / static_cast<index_t>(item_bytes);
 }
 
+index_t checked_sum(index_t a, index_t b) {
+  index_t sum;
+  if (__builtin_add_overflow(a, b, &sum)) fail("a size of ", a, " + ", b, " passes the address range");
+  return sum;
+}
+
 }  // namespace fastconv

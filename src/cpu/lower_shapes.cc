@@ -51,7 +51,7 @@ void Lowering<T>::slice(ValueId id, const op::Slice& o) {
   }
   for (std::size_t i = 0; i < start.size(); ++i) {
     if (checked_size(shape) > 0) from.offset += start[i] * strides[i];
-    strides[i] *= o.step[i];
+    if (graph_.shape(id)[i] > 1) strides[i] *= o.step[i];  // else the step may be anything
   }
   move(id, flat(from, id), flat(places_[id], id), shape, strides, y_strides);
 }

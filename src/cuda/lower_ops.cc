@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cuda/lower.h"
+#include "fastconv/error.h"
 
 namespace fastconv::cuda {
 
@@ -112,11 +113,16 @@ template <class T>
 void Lowering<T>::pool(ValueId id, const op::Pool& o) {
   const ValueId x = graph_[id].inputs[0];
   PoolParameters parameters{.maximum = o.kind == op::Pool::Kind::max, .count_include_pad = o.count_include_pad};
+  const auto narrow = [](const char* what, index_t value) {
+    if (value >= index_t{1} << 30) fail("device='cuda': ", what, " of a pool must be below 2**30, got ", value);
+    return static_cast<int>(value);
+  };
   for (int i = 0; i < 2; ++i) {
-    parameters.kernel[i] = static_cast<int>(o.kernel[i]);
-    parameters.stride[i] = static_cast<int>(o.stride[i]);
-    parameters.padding[i] = static_cast<int>(o.padding[i]);
-    parameters.dilation[i] = static_cast<int>(o.dilation[i]);
+    parameters.kernel[i] = narrow("kernel_size", o.kernel[i]);
+    parameters.stride[i] = narrow("stride", o.stride[i]);
+    parameters.padding[i] = narrow("padding", o.padding[i]);
+    parameters.dilation[i] = narrow("dilation", o.dilation[i]);
+    narrow("dilation * kernel_size", o.dilation[i] * (o.kernel[i] - 1));
   }
   const Images a = images(channels_last(x), graph_.shape(x));
   define(id, kChannelsLast);

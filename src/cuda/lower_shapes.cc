@@ -36,7 +36,7 @@ void Lowering<T>::slice(ValueId id, const op::Slice& o) {
   bool forward = true;
   for (std::size_t i = 0; i < o.start.size(); ++i) {
     view.offset += o.start[i] * view.strides[i];
-    view.strides[i] *= o.step[i];
+    if (graph_.shape(id)[i] > 1) view.strides[i] *= o.step[i];  // else the step may be anything
     forward = forward && (o.step[i] > 0 || graph_.shape(id)[i] == 1);
   }
   if (forward) return define_as(id, std::move(view));

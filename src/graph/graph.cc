@@ -62,7 +62,7 @@ ValueId Graph::add_constant(const Shape& shape, std::shared_ptr<const void> data
 
 ValueId Graph::add(Operator op, std::vector<ValueId> inputs, std::string name) {
   for (const ValueId id : inputs)
-    if (id < kNone || id >= size()) throw std::logic_error("graph: there is no such input value");
+    if (id < kNone || id >= size()) fail("graph: there is no input value ", id);
   Shape shape = infer_shape(*this, op, inputs);
   checked_size(shape, sizeof(double));
   nodes_.push_back({std::move(op), std::move(inputs), std::move(shape), std::move(name)});
@@ -71,7 +71,7 @@ ValueId Graph::add(Operator op, std::vector<ValueId> inputs, std::string name) {
 
 void Graph::set_outputs(std::vector<ValueId> outputs) {
   for (const ValueId id : outputs)
-    if (id < 0 || id >= size()) throw std::logic_error("graph: there is no such output value");
+    if (id < 0 || id >= size()) fail("graph: there is no output value ", id);
   outputs_ = std::move(outputs);
 }
 

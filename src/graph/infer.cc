@@ -1,5 +1,6 @@
 // Shape inference: each operator checks its inputs and says what its result's shape is.
 #include <algorithm>
+#include <limits>
 
 #include "fastconv/error.h"
 #include "fastconv/graph.h"
@@ -24,7 +25,17 @@ struct Infer {
     if (x().size() != 4) fail(name, ": x must have shape (N, C, H, W), got ", to_string(x()));
     return x();
   }
+  void channels() const {
+    if (image()[1] < 1) fail(name, ": x must have at least one channel, got shape ", to_string(x()));
+  }
+  Shape resized(std::array<index_t, 2> size) const {
+    channels();
+    if (x()[2] < 1 || x()[3] < 1) fail(name, ": x has no pixels: shape ", to_string(x()));
+    checked_size({x()[0], x()[1], size[0], size[1]}, sizeof(double));
+    return {x()[0], x()[1], size[0], size[1]};
+  }
   const Shape& weights(std::size_t i, const char* what) const {
+    if (!has(i)) fail(name, ": ", what, " is missing");
     if (!graph.is_constant(inputs[i])) fail(name, ": ", what, " must be an array, not a symbolic value");
     return graph.shape(inputs[i]);
   }
@@ -80,12 +91,16 @@ struct Infer {
   Shape operator()(const op::BatchNorm&) const {
     if (x().size() < 2) fail(name, ": x must have shape (N, C, ...), got ", to_string(x()));
     const char* what[] = {"running_mean", "running_var", "weight", "bias"};
+    weights(1, what[0]);
+    weights(2, what[1]);
     for (std::size_t i = 1; i <= 4; ++i) vector(i, x()[1], what[i - 1]);
     return x();
   }
 
   Shape operator()(const op::ScaleShift& o) const {
     axis(o.axis);
+    weights(1, "scale");
+    weights(2, "shift");
     vector(1, x()[o.axis], "scale");
     vector(2, x()[o.axis], "shift");
     return x();
@@ -120,16 +135,15 @@ struct Infer {
   }
 
   Shape operator()(const op::Pool& o) const {
-    const PoolGeometry g =
-        pool_geometry({image()[2], x()[3]}, o.kernel, o.stride, o.padding, o.dilation, o.ceil_mode, o.count_include_pad);
-    return {x()[0], x()[1], g.out_h, g.out_w};
+    channels();
+    const auto [h, w] = pool_output_size({x()[2], x()[3]}, o.kernel, o.stride, o.padding, o.dilation, o.ceil_mode);
+    return {x()[0], x()[1], h, w};
   }
 
   Shape operator()(const op::AdaptivePool& o) const {
-    if (o.size[0] < 1 || o.size[1] < 1)
-      fail(name, ": output_size must be at least 1, got (", o.size[0], ", ", o.size[1], ")");
-    if (image()[2] < 1 || x()[3] < 1) fail(name, ": x has no pixels: shape ", to_string(x()));
-    return {x()[0], x()[1], o.size[0], o.size[1]};
+    if (o.size[0] < 0 || o.size[1] < 0)
+      fail(name, ": output_size must not be negative, got (", o.size[0], ", ", o.size[1], ")");
+    return resized(o.size);
   }
 
   Shape operator()(const op::Mean& o) const {
@@ -169,11 +183,14 @@ struct Infer {
     for (std::size_t i = 0; i < rank; ++i) {
       const index_t start = o.start[i], stop = o.stop[i], step = o.step[i], size = x()[i];
       if (step == 0) fail(name, ": step must not be zero");
-      const index_t count = std::max<index_t>(0, step > 0 ? ceil_div(stop - start, step) : ceil_div(start - stop, -step));
-      const index_t last = start + (count - 1) * step;
-      if (count > 0 && (start < 0 || start >= size || last < 0 || last >= size))
+      if (step > 0 ? stop <= start : stop >= start) {
+        y.push_back(0);
+        continue;
+      }
+      // -1 is what lies before the first element.
+      if (start < 0 || start >= size || stop < -1 || stop > size)
         fail(name, ": ", start, ":", stop, ":", step, " leaves axis ", i, " of shape ", to_string(x()));
-      y.push_back(count);
+      y.push_back(step > 0 ? (stop - start - 1) / step + 1 : (stop - start + 1) / step + 1);
     }
     return y;
   }
@@ -187,7 +204,7 @@ struct Infer {
         const index_t size = other[o.axis];
         other[o.axis] = y[o.axis];
         if (other == y) {
-          y[o.axis] += size;
+          y[o.axis] = checked_sum(y[o.axis], size);
           continue;
         }
       }
@@ -201,12 +218,18 @@ struct Infer {
     Shape y = x();
     if (o.before.size() != y.size() || o.after.size() != y.size()) fail(name, ": pad must name each axis of x");
     for (std::size_t i = 0; i < y.size(); ++i) {
-      const index_t limit = o.mode == op::Pad::Mode::reflect ? y[i] - 1 : y[i];
-      if (o.mode != op::Pad::Mode::constant && (o.before[i] > std::max<index_t>(limit, 0) || o.after[i] > std::max<index_t>(limit, 0)) &&
-          (o.mode == op::Pad::Mode::reflect || limit == 0))
-        fail(name, ": a reflection must be smaller than the axis: axis ", i, " of ", to_string(x()));
-      y[i] += o.before[i] + o.after[i];
-      if (y[i] < 0) fail(name, ": axis ", i, " of shape ", to_string(x()), " would get a negative size");
+      const index_t before = o.before[i], after = o.after[i], size = y[i], most = std::max(before, after);
+      if (before == 0 && after == 0) continue;
+      if (std::min(before, after) < -kLargestArgument || most > kLargestArgument)
+        fail(name, ": pad must be from -2**40 to 2**40, got (", before, ", ", after, ") for axis ", i);
+      y[i] = checked_sum(size, before + after);
+      const index_t cropped = std::max<index_t>(-before, 0) + std::max<index_t>(-after, 0);
+      if (y[i] < 0 || (o.mode == op::Pad::Mode::constant && cropped > size))
+        fail(name, ": pad crops more of axis ", i, " than its size ", size, ": (", before, ", ", after, ")");
+      if (o.mode == op::Pad::Mode::reflect && most >= size)
+        fail(name, ": pad must be below the size ", size, " of axis ", i, " to reflect, got (", before, ", ", after, ")");
+      if (o.mode == op::Pad::Mode::replicate && size == 0)
+        fail(name, ": axis ", i, " of x is empty: there is nothing to replicate");
     }
     return y;
   }
@@ -218,8 +241,10 @@ struct Infer {
 
   Shape operator()(const op::Interpolate& o) const {
     if (o.size[0] < 1 || o.size[1] < 1) fail(name, ": size must be at least 1, got (", o.size[0], ", ", o.size[1], ")");
-    if (image()[2] < 1 || x()[3] < 1) fail(name, ": x has no pixels: shape ", to_string(x()));
-    return {x()[0], x()[1], o.size[0], o.size[1]};
+    for (const double step : o.scale)
+      if (!(step >= 0 && step < std::numeric_limits<double>::infinity()))
+        fail(name, ": scale must be finite and not negative, got (", o.scale[0], ", ", o.scale[1], ")");
+    return resized(o.size);
   }
 
   Shape operator()(const op::ChannelShuffle& o) const {
@@ -229,10 +254,10 @@ struct Infer {
   }
 
   Shape operator()(const op::PixelShuffle& o) const {
-    const index_t r = o.upscale;
-    if (r < 1 || image()[1] % (r * r) != 0)
-      fail(name, ": upscale_factor ", r, " squared does not divide the ", x()[1], " channels of x");
-    return {x()[0], x()[1] / (r * r), x()[2] * r, x()[3] * r};
+    const index_t r = o.upscale, c = image()[1];
+    if (r < 1 || r > kLargestArgument || c % r != 0 || c / r % r != 0)
+      fail(name, ": upscale_factor must be positive and its square divide the ", c, " channels of x, got ", r);
+    return {x()[0], c / r / r, checked_size({x()[2], r}), checked_size({x()[3], r})};
   }
 };
 

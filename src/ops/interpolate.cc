@@ -1,30 +1,22 @@
 #include "kernels/interpolate/interpolate.h"
 
-#include <cmath>
+#include <limits>
 
 #include "fastconv/error.h"
+#include "fastconv/interpolation.h"
 #include "fastconv/ops.h"
 #include "ops/planes.h"
 
 namespace fastconv {
 namespace {
 
-// Coordinates of nearest are computed in float, as torch does for float32: a rounding error here picks another pixel. (For
-// float64 torch's choice depends on the layout and on the output's size; here it is the same for all.)
 InterpolationTap nearest_tap(index_t i, index_t in, index_t out, double scale) {
-  index_t at = i;
-  if (out == 2 * in) {
-    at = i / 2;
-  } else if (out != in) {
-    const float step = scale > 0 ? static_cast<float>(scale) : static_cast<float>(in) / static_cast<float>(out);
-    at = static_cast<index_t>(std::floor(static_cast<float>(i) * step));
-  }
-  at = std::min(at, in - 1);
+  const index_t at = nearest_index(i, nearest_step(in, out, scale), in);
   return {at, at, 0};
 }
 
 InterpolationTap bilinear_tap(index_t i, index_t in, index_t out, double scale, bool align_corners) {
-  if (out == in) return {i, i, 0};  // whatever the scale, as torch
+  if (out == in) return {i, i, 0};  // whatever the scale: so does torch, for every layout and size
   double at;
   if (align_corners) {
     at = out > 1 ? static_cast<double>(i) * static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
@@ -32,7 +24,7 @@ InterpolationTap bilinear_tap(index_t i, index_t in, index_t out, double scale, 
     const double step = scale > 0 ? scale : static_cast<double>(in) / static_cast<double>(out);
     at = std::max(0.0, (static_cast<double>(i) + 0.5) * step - 0.5);
   }
-  const index_t low = std::min(static_cast<index_t>(at), in - 1);
+  const index_t low = at < static_cast<double>(in - 1) ? static_cast<index_t>(at) : in - 1;
   return {low, std::min(low + 1, in - 1), std::min(1.0, at - static_cast<double>(low))};
 }
 
@@ -43,6 +35,9 @@ InterpolationGeometry interpolation_geometry(std::array<index_t, 2> size, std::a
   if (output_size[0] < 1 || output_size[1] < 1 || size[0] < 1 || size[1] < 1)
     fail("interpolate needs at least one row and one column, got input (", size[0], ", ", size[1], ") and output (",
          output_size[0], ", ", output_size[1], ")");
+  for (const double step : scale)
+    if (!(step >= 0 && step < std::numeric_limits<double>::infinity()))
+      fail("scale must be finite and not negative, got (", scale[0], ", ", scale[1], ")");
   checked_size({output_size[0], output_size[1]}, sizeof(InterpolationTap));
   InterpolationGeometry g;
   g.bilinear = bilinear && output_size != size;  // else a copy

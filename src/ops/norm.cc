@@ -1,5 +1,6 @@
 #include "kernels/norm/norm.h"
 
+#include "fastconv/error.h"
 #include "fastconv/ops.h"
 #include "kernels/activation/activation.h"
 #include "kernels/activation/clamp.h"
@@ -102,9 +103,13 @@ void layer_norm_channels(const TensorView<const T>& x, const TensorView<T>& y, c
 template <class T>
 void local_response_norm(const TensorView<const T>& x, const TensorView<T>& y, index_t size, double alpha, double beta,
                          double k) {
-  const index_t buffer = size + x.c + 2 * layout_kernels<T>().lanes;
+  if (size < 1) fail("size must be at least 1, got ", size);
+  // No channel has more neighbours than there are others.
+  const index_t others = std::max<index_t>(x.c - 1, 0), before = std::min(size / 2, others), after = std::min((size - 1) / 2, others);
+  const double scale = alpha / static_cast<double>(size);
+  const index_t buffer = before + x.c + after + 2 * layout_kernels<T>().lanes;
   for_each_strip(x, y, buffer, [&](const T* from, index_t from_block, T* to, index_t to_block, index_t pixels, T* squares) {
-    norm_kernels<T>().local_response_norm(from, from_block, to, to_block, pixels, x.c, size, alpha, beta, k, squares);
+    norm_kernels<T>().local_response_norm(from, from_block, to, to_block, pixels, x.c, before, after, scale, beta, k, squares);
   });
 }
 

@@ -7,12 +7,16 @@
 namespace fastconv {
 namespace {
 
-constexpr index_t kMaxSize = index_t{1} << 40;
-
 struct Axis {
   const char* name;  // of the size, for messages
   index_t size, kernel, stride, padding, dilation;
 };
+
+std::array<Axis, 2> axes(std::array<index_t, 2> size, std::array<index_t, 2> kernel_size, std::array<index_t, 2> stride,
+                         std::array<index_t, 2> padding, std::array<index_t, 2> dilation) {
+  return {Axis{"height", size[0], kernel_size[0], stride[0], padding[0], dilation[0]},
+          Axis{"width", size[1], kernel_size[1], stride[1], padding[1], dilation[1]}};
+}
 
 // torch's rule: with ceil_mode windows may start inside the padded input's last columns, but not in the padding after it.
 index_t pooled_size(const Axis& a, bool ceil_mode) {
@@ -41,8 +45,10 @@ std::vector<PoolWindow> windows(const Axis& a, index_t count, bool count_include
 
 std::vector<PoolWindow> adaptive_windows(index_t size, index_t count) {
   std::vector<PoolWindow> result(count);
+  if (count == 0) return result;
+  const index_t whole = size / count, rest = size % count;  // i * size might overflow
   for (index_t i = 0; i < count; ++i) {
-    const index_t begin = i * size / count, end = ceil_div((i + 1) * size, count);
+    const index_t begin = i * whole + i * rest / count, end = (i + 1) * whole + ceil_div((i + 1) * rest, count);
     result[i] = {begin, end, end - begin};
   }
   return result;
@@ -63,9 +69,18 @@ Rows rows_of(const PoolGeometry& g, Rows out) {
 PoolGeometry pool_geometry(std::array<index_t, 2> size, std::array<index_t, 2> kernel_size, std::array<index_t, 2> stride,
                            std::array<index_t, 2> padding, std::array<index_t, 2> dilation, bool ceil_mode,
                            bool count_include_pad) {
+  const auto [out_h, out_w] = pool_output_size(size, kernel_size, stride, padding, dilation, ceil_mode);
+  const auto [h, w] = axes(size, kernel_size, stride, padding, dilation);
+  return {size[0], size[1], out_h, out_w, dilation[0], dilation[1], windows(h, out_h, count_include_pad),
+          windows(w, out_w, count_include_pad)};
+}
+
+std::array<index_t, 2> pool_output_size(std::array<index_t, 2> size, std::array<index_t, 2> kernel_size,
+                                        std::array<index_t, 2> stride, std::array<index_t, 2> padding,
+                                        std::array<index_t, 2> dilation, bool ceil_mode) {
   const auto check = [](const char* name, std::array<index_t, 2> value, index_t least) {
     for (const index_t v : value)
-      if (v < least || v > kMaxSize)
+      if (v < least || v > kLargestArgument)
         fail(name, " must be from ", least, " to 2**40, got (", value[0], ", ", value[1], ")");
   };
   check("kernel_size", kernel_size, 1);
@@ -74,24 +89,20 @@ PoolGeometry pool_geometry(std::array<index_t, 2> size, std::array<index_t, 2> k
   check("dilation", dilation, 1);
   for (int i = 0; i < 2; ++i) {
     index_t reach;
-    if (__builtin_mul_overflow(dilation[i], kernel_size[i] - 1, &reach) || reach > kMaxSize)
+    if (__builtin_mul_overflow(dilation[i], kernel_size[i] - 1, &reach) || reach > kLargestArgument)
       fail("dilation * kernel_size is too large: ", dilation[i], " * ", kernel_size[i]);
     if (padding[i] > kernel_size[i] / 2)
       fail("padding must be at most half of kernel_size: got padding (", padding[0], ", ", padding[1], "), kernel_size (",
            kernel_size[0], ", ", kernel_size[1], ")");
     if (size[i] < 1) fail("x must have at least one row and one column, got (", size[0], ", ", size[1], ")");
   }
-  const Axis h{"height", size[0], kernel_size[0], stride[0], padding[0], dilation[0]};
-  const Axis w{"width", size[1], kernel_size[1], stride[1], padding[1], dilation[1]};
-  PoolGeometry g{size[0], size[1], pooled_size(h, ceil_mode), pooled_size(w, ceil_mode), dilation[0], dilation[1], {}, {}};
-  g.rows = windows(h, g.out_h, count_include_pad);
-  g.columns = windows(w, g.out_w, count_include_pad);
-  return g;
+  const auto [h, w] = axes(size, kernel_size, stride, padding, dilation);
+  return {pooled_size(h, ceil_mode), pooled_size(w, ceil_mode)};
 }
 
 PoolGeometry adaptive_pool_geometry(std::array<index_t, 2> size, std::array<index_t, 2> output_size) {
   for (const index_t s : output_size)
-    if (s < 0 || s > kMaxSize)
+    if (s < 0 || s > kLargestArgument)
       fail("output_size must be from 0 to 2**40, got (", output_size[0], ", ", output_size[1], ")");
   if (size[0] < 1 || size[1] < 1) fail("x must have at least one row and one column, got (", size[0], ", ", size[1], ")");
   checked_size({output_size[0], output_size[1]}, sizeof(PoolWindow));

@@ -1,6 +1,9 @@
 // The memory plan, and properties of graphs that Python cannot see.
 #include "fastconv/graph.h"
 
+#include <cmath>
+#include <limits>
+
 #include "cpu/layouts.h"
 #include "graph/concat_homes.h"
 #include "graph/memory_plan.h"
@@ -174,4 +177,29 @@ TEST(shapes_that_do_not_fit_are_refused) {
   CHECK_THROWS(graph.add(op::ChannelShuffle{3}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Conv2d{}, {x, x}), std::invalid_argument);  // weights are arrays
   CHECK_THROWS(graph.add(op::Linear{}, {x, graph.add_constant({2, 3}, numbers(6, 1))}), std::invalid_argument);
+}
+
+TEST(sizes_that_overflow_and_inputs_that_lack_are_refused) {
+  constexpr index_t kHuge = index_t{1} << 62, kLeast = std::numeric_limits<index_t>::min();
+  Graph graph(DType::f32);
+  const ValueId x = graph.add_input({1, 4, 4, 4}), empty = graph.add_input({0, kHuge / 16, 1, 1});
+  const ValueId vector = graph.add_constant({4}, numbers(4, 1));
+  for (const index_t factor : {index_t{0}, index_t{-1}, index_t{1} << 31, index_t{1} << 32, kHuge, kLeast})
+    CHECK_THROWS(graph.add(op::PixelShuffle{factor}, {x}), std::invalid_argument);
+  for (const index_t n : {kHuge, kLeast}) {
+    CHECK_THROWS(graph.add(op::Pad{op::Pad::Mode::constant, {0, 0, n, 0}, {0, 0, n, 0}, 0}, {x}), std::invalid_argument);
+    CHECK_THROWS(graph.add(op::Slice{{0, 0, 0, n}, {1, 4, 4, 4}, {1, 1, 1, n > 0 ? -1 : 1}}, {x}), std::invalid_argument);
+    CHECK_THROWS(graph.add(op::Interpolate{{}, {n, n}, {}, false}, {x}), std::invalid_argument);
+    CHECK_THROWS(graph.add(op::AdaptivePool{{}, {n, n}}, {x}), std::invalid_argument);
+  }
+  CHECK_THROWS(graph.add(op::Concat{1}, std::vector<ValueId>(40, empty)), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Interpolate{{}, {2, 2}, {NAN, 0}, false}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Conv2d{}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::BatchNorm{}, {x, vector}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::ScaleShift{1}, {x, kNone, vector}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Activate{}, {x + 100}), std::invalid_argument);
+  CHECK_THROWS(graph.set_outputs({x + 100}), std::invalid_argument);
+  // The last element of a slice with a huge step is its first.
+  CHECK(graph.shape(graph.add(op::Slice{{0, 0, 0, 1}, {1, 4, 4, 4}, {1, 1, 1, kHuge}}, {x})) == (Shape{1, 4, 4, 1}));
+  CHECK(graph.shape(graph.add(op::Slice{{0, 0, 0, 3}, {1, 4, 4, -1}, {1, 1, 1, kLeast}}, {x})) == (Shape{1, 4, 4, 1}));
 }

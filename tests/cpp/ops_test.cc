@@ -3,9 +3,11 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 
 #include "fastconv/cpu.h"
+#include "fastconv/interpolation.h"
 #include "fastconv/thread_pool.h"
 #include "test.h"
 
@@ -147,6 +149,33 @@ TEST(binary_scales_blocked_channels) {
         for (index_t w = 0; w < 5; ++w) CHECK(y.at(n, c, h, w) == x.at(n, c, h, w) * s.at(n, c, 0, 0));
 }
 
+TEST(nearest_indices_are_exact_beyond_the_integers_of_a_float) {
+  const index_t most = index_t{1} << 40;
+  for (const index_t i : {index_t{0}, index_t{7}, (index_t{1} << 24) + 1, (index_t{1} << 24) + 3, (index_t{1} << 31) + 5}) {
+    CHECK(nearest_index(i, nearest_step(most, most, 0), most) == i);
+    CHECK(nearest_index(i, nearest_step(most, 2 * most, 0), most) == i / 2);
+    CHECK(nearest_index(i, nearest_step(4, 4, 0), 4) == std::min<index_t>(i, 3));
+  }
+  CHECK(nearest_index(2, nearest_step(8, 16, 1 / 2.086), 8) == 0);  // 2 / 2.086, though the sizes say 2 / 2
+}
+
+// i * size passes 64 bits.
+TEST(adaptive_windows_of_huge_sizes) {
+  const index_t size = index_t{1} << 60, count = 1 << 10;
+  const PoolGeometry g = adaptive_pool_geometry({size, size - 1}, {count, count});
+  CHECK(g.rows.back().begin == size - size / count && g.rows.back().end == size);
+  CHECK(g.columns.back().end == size - 1 && g.columns[1].begin == size / count - 1);
+}
+
+TEST(local_response_norm_sums_the_channels_that_exist) {
+  Tensor<float> x(1, 3, 4, 4, false), wide(1, 3, 4, 4, false), all(1, 3, 4, 4, false);
+  fill(x);
+  local_response_norm<float>(x.view, wide.view, index_t{1} << 62, std::ldexp(1.0, 62), 0.75, 1);
+  local_response_norm<float>(x.view, all.view, 5, 5, 0.75, 1);
+  CHECK(same(wide, all));
+  CHECK_THROWS(local_response_norm<float>(x.view, all.view, 0, 1, 1, 1), std::invalid_argument);
+}
+
 TEST(geometries_refuse_what_has_no_meaning) {
   CHECK_THROWS(pool_geometry({8, 8}, {0, 2}, {1, 1}, {0, 0}, {1, 1}, false), std::invalid_argument);
   CHECK_THROWS(pool_geometry({8, 8}, {2, 2}, {0, 1}, {0, 0}, {1, 1}, false), std::invalid_argument);
@@ -155,4 +184,6 @@ TEST(geometries_refuse_what_has_no_meaning) {
   CHECK_THROWS(pool_geometry({2, 8}, {3, 3}, {1, 1}, {0, 0}, {1, 1}, false), std::invalid_argument);
   CHECK_THROWS(adaptive_pool_geometry({2, 8}, {-1, 3}), std::invalid_argument);
   CHECK_THROWS(interpolation_geometry({2, 8}, {0, 3}, {0, 0}, false, false), std::invalid_argument);
+  for (const double step : {-1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()})
+    CHECK_THROWS(interpolation_geometry({2, 8}, {2, 3}, {step, 0}, false, false), std::invalid_argument);
 }

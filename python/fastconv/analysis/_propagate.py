@@ -96,7 +96,7 @@ def _interpolate(op: Operator, x: Shape) -> dict[int, Taps | None]:
     mixed: dict[int, Taps | None] = {}
     for i in range(2):
         size, out, scale = x[2 + i], a["size"][i], a["scale"][i]
-        if size == out:
+        if size == out and (bilinear or not scale):
             continue
         if aligned:
             ratio = Fraction(size - 1, out - 1) if out > 1 else Fraction(0)

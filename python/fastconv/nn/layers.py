@@ -15,7 +15,7 @@ import numpy as np
 from fastconv import ops as F
 from fastconv.nn import init
 from fastconv.nn.module import Array, Module, Value
-from fastconv.ops._args import as_float, as_int, as_size, is_sequence
+from fastconv.ops._args import as_eps, as_int, as_size, is_sequence
 
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...] | str
@@ -24,17 +24,11 @@ Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...] | str
 def _tuple(value: Any, length: int, name: str) -> Any:
     """Return an int, or a sequence of `length` ints, as a tuple of `length` ints."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * length
-    if len(values) != length or not all(isinstance(v, int | np.integer) for v in values):
+    if len(values) != length or not all(
+        isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values
+    ):
         raise TypeError(f"{name} must be an int or {length} ints, got {value!r}")
     return tuple(int(v) for v in values)
-
-
-def _eps(value: Any) -> float:
-    """Return the argument `eps` as a float, checked not to be negative, infinite or NaN."""
-    eps = as_float("eps", value)
-    if not 0 <= eps < math.inf:
-        raise ValueError(f"eps must be finite and not negative, got {value}")
-    return eps
 
 
 class _Conv(Module):
@@ -334,6 +328,8 @@ def _reset_uniform(layer: _Conv | Linear, rng: np.random.Generator | int | None)
 class BatchNorm2d(Module):
     """Normalise each channel by its running statistics: ``(x - mean) / sqrt(var + eps)``.
 
+    It takes images ``(N, C, H, W)``, as in torch, or one ``(C, H, W)``.
+
     Parameters
     ----------
     num_features : int
@@ -367,7 +363,7 @@ class BatchNorm2d(Module):
         affine: bool = True,
     ) -> None:
         self.num_features = num_features = as_size("num_features", num_features)
-        self.eps = _eps(eps)
+        self.eps = as_eps(eps)
         self.momentum = momentum
         self.weight: Array | None = init.constant((num_features,), 1) if affine else None
         self.bias: Array | None = init.constant((num_features,), 0) if affine else None
@@ -385,6 +381,14 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Value) -> Value:
         """Normalise."""
+        if x.ndim == 3:  # a single image, whose channels F.batch_norm would look for on axis 1
+            y = self.forward(F.reshape(x, (1, *x.shape)))
+            return F.reshape(y, y.shape[1:])
+        if x.ndim != 4:
+            raise ValueError(
+                f"BatchNorm2d takes images (N, C, H, W) or (C, H, W), got {x.shape}: "
+                "fastconv.batch_norm takes channels on axis 1 of any shape"
+            )
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
         )
@@ -433,7 +437,7 @@ class LayerNorm(Module):
             if is_sequence(normalized_shape)
             else (as_size("normalized_shape", normalized_shape),)
         )
-        self.eps = _eps(eps)
+        self.eps = as_eps(eps)
         shape = self.normalized_shape
         self.weight: Array | None = init.constant(shape, 1) if elementwise_affine else None
         self.bias: Array | None = init.constant(shape, 0) if elementwise_affine and bias else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from operator import index
@@ -44,17 +45,7 @@ def as_array(name: str, value: ArrayLike) -> Array:
             return value
     if value is None:
         raise TypeError(f"{name} must be an array, got None")
-    if not isinstance(value, np.ndarray):
-        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-            value = np.from_dlpack(value)  # type: ignore[arg-type]
-        else:
-            try:
-                value = np.asarray(value)
-            except (ValueError, TypeError) as error:
-                raise TypeError(
-                    f"{name} must be an array, got {type(value).__name__}: {error}"
-                ) from None
-    array: Array = np.asarray(value)
+    array: Array = np.asarray(numpy_array(name, value))
     dtype = array.dtype
     if dtype.type not in (np.float32, np.float64, np.float16) and dtype.name != "bfloat16":
         raise TypeError(
@@ -69,6 +60,34 @@ def as_array(name: str, value: ArrayLike) -> Array:
     ):
         array = np.array(array, dtype=dtype.newbyteorder("="), order="C")
     return array
+
+
+def numpy_array(name: str, value: Any) -> Array:
+    """What NumPy makes of `value`, by its own rules or by CPU DLPack.
+
+    Raises
+    ------
+    TypeError
+        If that fails, whatever it is that `value` itself raises.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
+        return np.asarray(value)
+    except MemoryError:
+        raise
+    except Exception as error:
+        hint = ""  # of torch's tensors, where its own message is not enough
+        if "bfloat16" in str(getattr(value, "dtype", "")):
+            hint = ": convert it with .detach().float().cpu().numpy()"
+        elif getattr(value, "requires_grad", False):
+            hint = ": convert it with .detach().cpu().numpy()"
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise TypeError(
+            f"{name} must be an array, got {type(value).__name__}: {reason}{hint}"
+        ) from error
 
 
 def share_memory(a: Array, b: Array) -> bool:
@@ -283,6 +302,42 @@ def record(
     return symbol  # type: ignore[no-any-return]
 
 
+def recordable(**values: Any) -> dict[str, Any]:
+    """These arguments of an op, by name, as `record` takes them: symbolic, arrays or ``None``.
+
+    Raises
+    ------
+    TypeError
+        If one is nothing of these, nor can become a float array.
+    """
+    return {
+        name: value if value is None or is_symbolic(value) else as_array(name, value)
+        for name, value in values.items()
+    }
+
+
+def record_images(
+    op: str, inputs: Mapping[str, Any], attributes: Mapping[str, Any], out: Array | None = None
+) -> Array:
+    """As `record`, for an operator on images: of a (C, H, W) it makes an unbatched result.
+
+    `inputs` go by their argument names; `x` and `residual` are images.
+    """
+    values = recordable(**inputs)
+    unbatched = values["x"].ndim == 3
+    for name in ("x", "residual") if unbatched else ():
+        if (value := values.get(name)) is not None:
+            if value.ndim != 3:
+                raise ValueError(
+                    f"{name} must have the output's shape, with 3 dimensions as x has, "
+                    f"got {value.shape}"
+                )
+            batch = {"shape": (1, *value.shape)}
+            values[name] = record("reshape", (value,), batch) if is_symbolic(value) else value[None]
+    y = record(op, tuple(values.values()), attributes, out)
+    return record("reshape", (y,), {"shape": y.shape[1:]}) if unbatched else y
+
+
 def as_bool(name: str, value: Any) -> bool:
     """`value` if it is True or False."""
     if not isinstance(value, (bool, np.bool_)):
@@ -294,7 +349,18 @@ def as_float(name: str, value: Any) -> float:
     """A number as a float: Python's and NumPy's; not bool, not a string."""
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number that a float can hold") from None
+
+
+def as_eps(value: Any) -> float:
+    """The argument `eps` as a float: finite and not negative."""
+    eps = as_float("eps", value)
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps must be finite and not negative, got {value}")
+    return eps
 
 
 def is_number(value: Any) -> bool:

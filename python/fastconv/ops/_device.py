@@ -32,7 +32,10 @@ def is_on_device(value: Any) -> bool:
         return any(is_on_device(item) for item in value)
     device = getattr(value, "__dlpack_device__", None)
     if device is not None:
-        return device()[0] in _CUDA_DEVICES
+        try:
+            return device()[0] in _CUDA_DEVICES
+        except Exception:  # what it is on has no number there: no array that could be taken
+            return False
     return hasattr(value, "__cuda_array_interface__")
 
 
@@ -43,15 +46,13 @@ def _is_attribute(value: Any) -> bool:
     return value is None or isinstance(value, (int, float, str, np.integer))
 
 
-def takes_device_arrays(*data: str, batched: int | None = None) -> Callable[[_Function], _Function]:
+def takes_device_arrays(*data: str) -> Callable[[_Function], _Function]:
     """Let an op take arrays on a CUDA device, for which it then returns `fastconv.cuda.Array`.
 
     Parameters
     ----------
     *data : str
         Its arguments that are data, the first of which it always has; other arrays are weights.
-    batched : int, optional
-        How many dimensions they have, where one of them is a batch that they may also lack.
     """
 
     def decorate(function: _Function) -> _Function:
@@ -59,13 +60,13 @@ def takes_device_arrays(*data: str, batched: int | None = None) -> Callable[[_Fu
         def call(*args: Any, **kwargs: Any) -> Any:
             for value in args:
                 if type(value) not in _ON_HOST and is_on_device(value):
-                    return _run(function, data, batched, args, kwargs)
+                    return _run(function, data, args, kwargs)
             if kwargs:
                 if device_index(kwargs.get("device")) is not None:
-                    return _run(function, data, batched, args, kwargs)
+                    return _run(function, data, args, kwargs)
                 for value in kwargs.values():
                     if type(value) not in _ON_HOST and is_on_device(value):
-                        return _run(function, data, batched, args, kwargs)
+                        return _run(function, data, args, kwargs)
             return function(*args, **kwargs)
 
         return call  # type: ignore[return-value]
@@ -76,7 +77,6 @@ def takes_device_arrays(*data: str, batched: int | None = None) -> Callable[[_Fu
 def _run(
     function: Callable[..., Any],
     data: Sequence[str],
-    batched: int | None,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
@@ -116,11 +116,10 @@ def _run(
         return {**given, **values}
 
     shapes = {name: array.shape for name, array in arrays.items()}
-    unbatched = batched is not None and len(next(iter(shapes.values()))) == batched - 1
     index = next(iter(arrays.values()))._native.device
 
     def make() -> _Compiled:
-        return _Compiled(function, with_data, shapes, unbatched, options | {"device": index})
+        return _Compiled(function, with_data, shapes, options | {"device": index})
 
     attributes = {name: value for name, value in given.items() if name not in data}
     if all(map(_is_attribute, attributes.values())):
@@ -175,23 +174,19 @@ class _Compiled:
         function: Callable[..., Any],
         with_data: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         shapes: Mapping[str, tuple[int, ...]],
-        unbatched: bool,
         options: dict[str, Any],
     ) -> None:
         from fastconv._symbolic import Graph
 
         graph = Graph(np.dtype(np.float32))
-        values = {
-            name: graph.input((1, *shape) if unbatched else shape) for name, shape in shapes.items()
-        }
+        values = {name: graph.input(shape) for name, shape in shapes.items()}
         y = function(**with_data(values))
         self._several = isinstance(y, tuple)
-        self._unbatched = unbatched
         outputs = [value.id for value in (y if self._several else (y,))]
         self._native = cuda._native().Network(graph.native, outputs, **options)
 
     def __call__(self, arrays: Sequence[cuda.Array]) -> Any:
-        natives = self._native.run_on_device([a._native for a in arrays], self._unbatched)
+        natives = self._native.run_on_device([a._native for a in arrays], False)
         results = tuple(cuda.Array._wrap(native) for native in natives)
         return results if self._several else results[0]
 

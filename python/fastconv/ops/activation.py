@@ -17,6 +17,7 @@ from fastconv.ops._args import (
     record,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops.shape import reshape
 
 
 def _activate(kind: str, x: ArrayLike, out: Array | None, negative_slope: float = 0.01) -> Array:
@@ -319,6 +320,8 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
 def _softmax(x: ArrayLike, axis: int, logarithm: bool, out: Array | None) -> Array:
     if is_symbolic(x):
         attributes = {"axis": as_axis("axis", axis, x.ndim), "log": logarithm}
+        if x.ndim == 0:  # which has no axis, but one number to divide by itself
+            return reshape(_softmax(reshape(x, 1), 0, logarithm, out), ())
         return record("softmax", (x,), attributes, out)
     operands = Operands(x=x)
     values = operands.contiguous("x")

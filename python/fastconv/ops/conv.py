@@ -21,6 +21,8 @@ from fastconv.ops._args import (
     is_sequence,
     is_symbolic,
     record,
+    record_images,
+    recordable,
 )
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops.shape import flatten, reshape
@@ -113,7 +115,7 @@ def _residual(operands: Operands) -> Array | None:
     return _batch(residual)
 
 
-@takes_device_arrays("x", "residual", batched=4)
+@takes_device_arrays("x", "residual")
 def conv2d(
     x: ArrayLike,
     weight: ArrayLike,
@@ -195,7 +197,8 @@ def conv2d(
     if is_symbolic(x, residual):
         _check_recordable(algorithm, accuracy)
         attributes = {name: getattr(options, name) for name in _RECORDED}
-        return record("conv2d", (x, weight, bias, residual), attributes, out)
+        inputs = {"x": x, "weight": weight, "bias": bias, "residual": residual}
+        return record_images("conv2d", inputs, attributes, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     images = operands.images()
     kernel = operands.contiguous("weight")
@@ -233,7 +236,7 @@ def _check_recordable(algorithm: str, accuracy: str) -> None:
         )
 
 
-@takes_device_arrays("x", "residual", batched=3)
+@takes_device_arrays("x", "residual")
 def conv1d(
     x: ArrayLike,
     weight: ArrayLike,
@@ -327,16 +330,23 @@ def _record_conv1d(
     kernel = as_array("weight", weight)
     if kernel.ndim != 3:
         raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
-    for name, value in (("x", x), ("residual", residual)):
-        if value is not None and len(value.shape) != 3:
-            raise ValueError(f"{name} must have shape (N, C, L), got {value.shape}")
+    x, residual = recordable(x=x, residual=residual).values()
+    ndim = x.ndim
+    if ndim not in (2, 3):
+        raise ValueError(f"x must have shape (N, C, L) or (C, L), got {x.shape}")
+    if residual is not None and residual.ndim != ndim:
+        raise ValueError(
+            f"residual must have the output's shape, with {ndim} dimensions as x has, "
+            f"got {residual.shape}"
+        )
     x, residual = (
-        v if v is None else reshape(v, (-1, v.shape[1], 1, v.shape[2])) for v in (x, residual)
+        v if v is None else reshape(v, (-1 if ndim == 3 else 1, v.shape[-2], 1, v.shape[-1]))
+        for v in (x, residual)
     )
     y = conv2d(
         x, kernel[:, :, None], bias, *options[:4], activation=activation, residual=residual, out=out
     )
-    return flatten(y, 2)
+    return flatten(y, 2) if ndim == 3 else reshape(y, (y.shape[1], y.shape[3]))
 
 
 def _single(name: str, value: Any) -> int:
@@ -355,7 +365,7 @@ def _padding1d(value: Any) -> Any:
     return 0, _single("padding", value)
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def conv_transpose2d(
     x: ArrayLike,
     weight: ArrayLike,
@@ -419,7 +429,9 @@ def conv_transpose2d(
         "activation": activation_name(activation),
     }
     if is_symbolic(x):
-        return record("conv_transpose2d", (x, weight, bias), options, out)
+        return record_images(
+            "conv_transpose2d", {"x": x, "weight": weight, "bias": bias}, options, out
+        )
     operands = Operands(x=x, weight=weight, bias=bias)
     images = operands.images()
     kernel = operands.contiguous("weight")
@@ -437,7 +449,7 @@ def conv_transpose2d(
     return operands.finish(result if operands["x"].ndim == 4 else result[0], out)
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def depthwise_separable_conv2d(
     x: ArrayLike,
     depthwise_weight: ArrayLike,
@@ -491,8 +503,8 @@ def depthwise_separable_conv2d(
     """
     if not is_symbolic(x):
         x = as_array("x", x)
-        if x.ndim not in (3, 4):
-            raise ValueError(f"x must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
+    if x.ndim not in (3, 4):
+        raise ValueError(f"x must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
     channels: int = x.shape[-3]
     operands = Operands(
         depthwise_weight=depthwise_weight,
@@ -569,7 +581,7 @@ def linear(
     """
     activation = activation_name(activation)
     if is_symbolic(x, residual):
-        return record("linear", (x, weight, bias, residual), {"activation": activation}, out)
+        return _record_linear(x, weight, bias, residual, activation, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
     if kernel.ndim != 2 or kernel.size == 0:
@@ -599,6 +611,25 @@ def linear(
         )
 
     return operands.run(call, shape, out, inplace=("residual",), contiguous=True)
+
+
+def _record_linear(
+    x: Any, weight: Any, bias: Any, residual: Any, activation: str, out: Array | None
+) -> Array:
+    """Record `linear`; what graphs do not take, 5 dimensions or empty ones, is joined to rows."""
+    x, weight, bias, residual = recordable(
+        x=x, weight=weight, bias=bias, residual=residual
+    ).values()
+    if x.ndim < 5 and 0 not in x.shape[1:-1]:
+        return record("linear", (x, weight, bias, residual), {"activation": activation}, out)
+    if residual is not None and residual.shape[:-1] != x.shape[:-1]:
+        raise ValueError(
+            f"residual must have the result's shape (..., O), as x has {x.shape}, "
+            f"got {residual.shape}"
+        )
+    rows, added = (v if v is None else flatten(v, 0, -2) for v in (x, residual))
+    y = record("linear", (rows, weight, bias, added), {"activation": activation}, out)
+    return reshape(y, (*x.shape[:-1], y.shape[-1]))
 
 
 class AlgorithmInfo(NamedTuple):

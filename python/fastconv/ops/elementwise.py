@@ -16,9 +16,11 @@ from fastconv.ops._args import (
     as_array,
     as_axis,
     as_bool,
+    as_float,
     is_number,
     is_symbolic,
     record,
+    recordable,
 )
 from fastconv.ops._device import takes_device_arrays
 
@@ -26,11 +28,13 @@ from fastconv.ops._device import takes_device_arrays
 def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
     # A number takes the dtype of the array that it meets.
     if is_number(a) and not is_number(b):
-        a = np.asarray(a, b.dtype if is_symbolic(b) else as_array("b", b).dtype)
+        a = np.asarray(as_float("a", a), (b if is_symbolic(b) else as_array("b", b)).dtype)
     elif is_number(b) and not is_number(a):
-        b = np.asarray(b, a.dtype if is_symbolic(a) else as_array("a", a).dtype)
+        b = np.asarray(as_float("b", b), (a if is_symbolic(a) else as_array("a", a)).dtype)
     if is_symbolic(a, b):
-        return record(op, (a, b), {}, out)
+        if a is None or b is None:
+            raise TypeError(f"{'a' if a is None else 'b'} must be an array, got None")
+        return record(op, tuple(recordable(a=a, b=b).values()), {}, out)
     operands = Operands(a=a, b=b)
     left, right = operands["a"], operands["b"]
     try:

@@ -12,16 +12,19 @@ from fastconv.ops._args import (
     Array,
     Operands,
     activation_name,
+    as_eps,
     as_float,
     as_int,
     as_ints,
     is_symbolic,
     record,
+    record_images,
+    recordable,
 )
 from fastconv.ops._device import takes_device_arrays
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def batch_norm(
     x: ArrayLike,
     running_mean: ArrayLike,
@@ -39,9 +42,11 @@ def batch_norm(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W), (C, H, W) or (N, C)
-        More spatial dimensions are allowed. The subtraction comes first, so that channels whose
-        mean is large against their deviation keep their accuracy.
+    x : array_like of float, shape (N, C), (N, C, L), (N, C, H, W) or with more dimensions
+        Channels are on axis 1, as in torch: unlike other ops this takes no single image (C, H, W),
+        which would look like (N, C, L). Pass ``x[None]``, or use `fastconv.nn.BatchNorm2d`. The
+        subtraction comes first, so that channels whose mean is large against their deviation keep
+        their accuracy.
     running_mean, running_var : array_like, shape (C,)
     weight, bias : array_like, shape (C,), optional
     eps : float
@@ -72,19 +77,22 @@ def batch_norm(
     >>> fastconv.batch_norm(x, np.array([2.0]), np.array([4.0]), eps=0.0)
     array([[[[-0.5,  0.5]]]])
     """
-    eps = as_float("eps", eps)
+    eps = as_eps(eps)
     name = activation_name(activation)
     if is_symbolic(x):
-        inputs = (x, running_mean, running_var, weight, bias)
-        return record("batch_norm", inputs, {"eps": eps, "activation": name}, out)
+        inputs = recordable(
+            x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+        )
+        attributes = {"eps": eps, "activation": name}
+        return record("batch_norm", tuple(inputs.values()), attributes, out)
     operands = Operands(
         x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
     values = operands.contiguous("x")
     if values.ndim < 2:
-        raise ValueError(f"x must have shape (N, C, H, W), (C, H, W) or (N, C), got {values.shape}")
-    n, c = (1, values.shape[0]) if values.ndim == 3 else values.shape[:2]
-    shape = (n, c, math.prod(values.shape[1 if values.ndim == 3 else 2 :]))
+        raise ValueError(f"x must have shape (N, C) or (N, C, ...), got {values.shape}")
+    n, c = values.shape[:2]
+    shape = (n, c, math.prod(values.shape[2:]))
     of = "x has so many channels"
     mean, variance = (
         operands.required_vector(key, c, of) for key in ("running_mean", "running_var")
@@ -151,7 +159,9 @@ def layer_norm(
     sizes = as_ints("normalized_shape", normalized_shape, length)
     eps = as_float("eps", eps)
     if is_symbolic(x):
-        return record("layer_norm", (x, weight, bias), {"normalized_shape": sizes, "eps": eps}, out)
+        inputs = recordable(x=x, weight=weight, bias=bias)
+        attributes = {"normalized_shape": sizes, "eps": eps}
+        return record("layer_norm", tuple(inputs.values()), attributes, out)
     operands = Operands(x=x, weight=weight, bias=bias)
     values = operands.contiguous("x")
     if not sizes or values.shape[-len(sizes) :] != sizes:
@@ -180,7 +190,7 @@ def layer_norm(
     )
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def local_response_norm(
     x: ArrayLike,
     size: int,
@@ -198,6 +208,7 @@ def local_response_norm(
     Parameters
     ----------
     x : array_like of float, shape (N, C, H, W) or (C, H, W)
+        A (C, H, W) is one image; torch takes three dimensions for (N, C, L).
     size : int
         Number of channels in the sum.
     alpha, beta, k : float
@@ -231,7 +242,7 @@ def local_response_norm(
     alpha, beta, k = (as_float(n, v) for n, v in (("alpha", alpha), ("beta", beta), ("k", k)))
     if is_symbolic(x):
         attributes = {"size": size, "alpha": alpha, "beta": beta, "k": k}
-        return record("local_response_norm", (x,), attributes, out)
+        return record_images("local_response_norm", {"x": x}, attributes, out)
     operands = Operands(x=x)
     images = operands.images()
     shape = operands["x"].shape

@@ -19,7 +19,7 @@ from fastconv.ops._args import (
     as_pair,
     choice,
     is_symbolic,
-    record,
+    record_images,
 )
 from fastconv.ops._device import takes_device_arrays
 
@@ -47,7 +47,7 @@ def _run_images(
     )
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def max_pool2d(
     x: ArrayLike,
     kernel_size: Pair,
@@ -108,14 +108,14 @@ def max_pool2d(
             "dilation": dilation,
             "ceil_mode": ceil_mode,
         }
-        return record("max_pool2d", (x,), attributes, out)
+        return record_images("max_pool2d", {"x": x}, attributes, out)
     operands = Operands(x=x)
     arguments = (kernel_size, stride, padding, dilation, ceil_mode)
     size = _core.pool_output_size(operands.images().shape[2:], *arguments)
     return _run_images(operands, size, lambda x, y: _core.max_pool2d(x, y, *arguments), out)
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def avg_pool2d(
     x: ArrayLike,
     kernel_size: Pair,
@@ -176,7 +176,7 @@ def avg_pool2d(
             "ceil_mode": ceil_mode,
             "count_include_pad": count_include_pad,
         }
-        return record("avg_pool2d", (x,), attributes, out)
+        return record_images("avg_pool2d", {"x": x}, attributes, out)
     operands = Operands(x=x)
     size = _core.pool_output_size(
         operands.images().shape[2:], kernel_size, stride, padding, (1, 1), ceil_mode
@@ -200,7 +200,7 @@ def _output_size(output_size: Any, shape: Sequence[int]) -> tuple[int, int]:
     return size
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = None) -> Array:
     """Mean over windows that divide `x` into an output of a given size.
 
@@ -230,13 +230,13 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = N
     """
     if is_symbolic(x):
         size = _output_size(output_size, x.shape)
-        return record("adaptive_avg_pool2d", (x,), {"output_size": size}, out)
+        return record_images("adaptive_avg_pool2d", {"x": x}, {"output_size": size}, out)
     operands = Operands(x=x)
     size = _output_size(output_size, operands.images().shape)
     return _run_images(operands, size, _core.adaptive_avg_pool2d, out, contiguous=size == (1, 1))
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def adaptive_max_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = None) -> Array:
     """Maximum over windows that divide `x` into an output of a given size.
 
@@ -266,13 +266,13 @@ def adaptive_max_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = N
     """
     if is_symbolic(x):
         size = _output_size(output_size, x.shape)
-        return record("adaptive_max_pool2d", (x,), {"output_size": size}, out)
+        return record_images("adaptive_max_pool2d", {"x": x}, {"output_size": size}, out)
     operands = Operands(x=x)
     size = _output_size(output_size, operands.images().shape)
     return _run_images(operands, size, _core.adaptive_max_pool2d, out)
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def global_avg_pool2d(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Mean of each channel.
 
@@ -307,7 +307,10 @@ def _interpolation_size(
     if (size is None) == (scale_factor is None):
         raise ValueError("exactly one of size and scale_factor must be given")
     if size is not None:
-        return as_pair("size", size), (0.0, 0.0)
+        pair = as_pair("size", size)
+        if min(pair) < 1:
+            raise ValueError(f"the output must have at least one row and column, got {pair}")
+        return pair, (0.0, 0.0)
     factors = (
         tuple(as_float("scale_factor", factor) for factor in scale_factor)
         if hasattr(scale_factor, "__len__")
@@ -317,11 +320,16 @@ def _interpolation_size(
         raise ValueError(
             f"scale_factor must be a positive number or a pair of them, got {scale_factor!r}"
         )
-    height, width = (math.floor(n * factor) for n, factor in zip(shape[-2:], factors, strict=True))
+    sizes = [n * factor for n, factor in zip(shape[-2:], factors, strict=True)]
+    if max(sizes) >= 2**63:
+        raise ValueError(f"scale_factor = {scale_factor!r} makes an output that is too large")
+    height, width = map(math.floor, sizes)
+    if min(height, width) < 1:
+        raise ValueError(f"the output must have at least one row and column, got {height, width}")
     return (height, width), (1 / factors[0], 1 / factors[1])
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def interpolate(
     x: ArrayLike,
     size: Pair | None = None,
@@ -340,8 +348,10 @@ def interpolate(
         Height and width of the output.
     scale_factor : float or (float, float), optional
         Instead of `size`: the output's size is ``floor(H * scale_factor)``, and the coordinates are
-        those of this very factor.
+        those of this very factor, except that "bilinear" copies along an axis that keeps its size.
     mode : {"nearest", "bilinear"}
+        "nearest" takes element ``floor(i / scale_factor)``, computed in float32 for every dtype as
+        torch does for float32.
     align_corners : bool, optional
         For bilinear: whether the centres of the corner elements coincide, instead of their outer
         corners. Default: False.
@@ -374,23 +384,22 @@ def interpolate(
     if is_symbolic(x):
         size, scale = _interpolation_size(x.shape, size, scale_factor)
         attributes = {"size": size, "scale": scale, "mode": mode, "align_corners": aligned}
-        return record("interpolate", (x,), attributes, out)
+        return record_images("interpolate", {"x": x}, attributes, out)
     operands = Operands(x=x)
     size, scale = _interpolation_size(operands.images().shape, size, scale_factor)
-    if min(size) < 1:
-        raise ValueError(f"the output must have at least one row and column, got {size}")
     return _run_images(
         operands, size, lambda x, y: _core.interpolate(x, y, scale, bilinear, aligned), out
     )
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def channel_shuffle(x: ArrayLike, groups: int, *, out: Array | None = None) -> Array:
     """Interleave the groups of channels: channel ``g * C / groups + i`` goes to ``i * groups + g``.
 
     Parameters
     ----------
     x : array_like of float, shape (N, C, H, W) or (C, H, W)
+        A (C, H, W) is one image; torch takes three dimensions for (N, C, L).
     groups : int
         Divides C.
     out : ndarray, optional
@@ -418,7 +427,7 @@ def channel_shuffle(x: ArrayLike, groups: int, *, out: Array | None = None) -> A
     """
     groups = as_int("groups", groups)
     if is_symbolic(x):
-        return record("channel_shuffle", (x,), {"groups": groups}, out)
+        return record_images("channel_shuffle", {"x": x}, {"groups": groups}, out)
     operands = Operands(x=x)
     source = operands.source("x")
     n, c, h, w = operands.images().shape
@@ -428,7 +437,7 @@ def channel_shuffle(x: ArrayLike, groups: int, *, out: Array | None = None) -> A
     return operands.move(view.reshape(source.shape), out)
 
 
-@takes_device_arrays("x", batched=4)
+@takes_device_arrays("x")
 def pixel_shuffle(x: ArrayLike, upscale_factor: int, *, out: Array | None = None) -> Array:
     """Turn groups of ``upscale_factor**2`` channels into pixels.
 
@@ -463,7 +472,7 @@ def pixel_shuffle(x: ArrayLike, upscale_factor: int, *, out: Array | None = None
     """
     r = as_int("upscale_factor", upscale_factor)
     if is_symbolic(x):
-        return record("pixel_shuffle", (x,), {"upscale_factor": r}, out)
+        return record_images("pixel_shuffle", {"x": x}, {"upscale_factor": r}, out)
     operands = Operands(x=x)
     source = operands.source("x")
     n, c, h, w = operands.images().shape

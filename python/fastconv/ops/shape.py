@@ -19,6 +19,7 @@ from fastconv.ops._args import (
     choice,
     is_symbolic,
     record,
+    recordable,
 )
 from fastconv.ops._device import takes_device_arrays
 
@@ -254,7 +255,9 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
         raise ValueError("arrays is empty: give at least one array")
     symbolic = is_symbolic(arrays[0], *arrays[1:])
     if symbolic:
-        shapes = [a.shape if is_symbolic(a) else np.shape(a) for a in arrays]
+        given = {f"arrays[{i}]": array for i, array in enumerate(arrays)}
+        values = list(recordable(**given).values())
+        shapes = [value.shape for value in values]
     else:
         operands = Operands(**{f"arrays[{i}]": array for i, array in enumerate(arrays)})
         sources = [operands.source(f"arrays[{i}]") for i in range(len(arrays))]
@@ -271,7 +274,7 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
                 f"axis {axis} only"
             )
     if symbolic:
-        return record("concat", tuple(arrays), {"axis": axis}, out)
+        return record("concat", values, {"axis": axis}, out)
     total = sum(shape[axis] for shape in shapes)
     shape = (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
     operands.check_out(out, shape)

@@ -1,6 +1,7 @@
 // Resizing: the taps of fastconv::interpolation_geometry, computed by each thread.
 #include "cuda/kernels/images.cuh"
 #include "cuda/ops.h"
+#include "fastconv/interpolation.h"
 
 namespace fastconv::cuda {
 namespace {
@@ -29,10 +30,7 @@ __device__ __forceinline__ Tap bilinear_tap(const Axis& a, int i) {
 }
 
 __device__ __forceinline__ int nearest(const Axis& a, int i) {
-  if (a.out == a.in) return i;
-  if (a.out == 2 * index_t{a.in}) return i / 2;
-  const float at = floorf(__fmul_rn(static_cast<float>(i), a.nearest_step));
-  return at < static_cast<float>(a.in) ? min(static_cast<int>(at), a.in - 1) : a.in - 1;
+  return static_cast<int>(nearest_index(i, a.nearest_step, a.in));
 }
 
 template <class T, int kLanes, bool kBilinear>
@@ -67,7 +65,7 @@ void run(const Axis& vertical, const Axis& horizontal, const Nhwc<const T>& x, c
 }
 
 Axis axis(int in, int out, double scale, bool align_corners) {
-  return {in, out, scale > 0 ? static_cast<float>(scale) : static_cast<float>(in) / static_cast<float>(out),
+  return {in, out, nearest_step(in, out, scale),
           scale > 0 ? scale : static_cast<double>(in) / static_cast<double>(out), align_corners};
 }
 
@@ -76,9 +74,11 @@ Axis axis(int in, int out, double scale, bool align_corners) {
 template <class T>
 void interpolate(bool bilinear, bool align_corners, const double (&scale)[2], const Nhwc<const T>& x, const Nhwc<T>& y,
                  cudaStream_t stream) {
-  const Axis vertical = axis(x.h, y.h, scale[0], align_corners), horizontal = axis(x.w, y.w, scale[1], align_corners);
+  const bool copies = bilinear && x.h == y.h && x.w == y.w;  // as nearest by the sizes
+  const Axis vertical = axis(x.h, y.h, copies ? 0 : scale[0], align_corners);
+  const Axis horizontal = axis(x.w, y.w, copies ? 0 : scale[1], align_corners);
   const bool full = lanes_fit(x, kFullLanes<T>) && lanes_fit(y, kFullLanes<T>);
-  if (bilinear && (x.h != y.h || x.w != y.w))
+  if (bilinear && !copies)
     (full ? run<T, kFullLanes<T>, true> : run<T, 1, true>)(vertical, horizontal, x, y, stream);
   else
     (full ? run<T, kFullLanes<T>, false> : run<T, 1, false>)(vertical, horizontal, x, y, stream);

@@ -150,13 +150,13 @@ void layer_norm_blocked(const T* x, index_t x_block, T* y, index_t y_block, inde
 
 template <class T>
 void local_response_norm(const T* x, index_t x_block, T* y, index_t y_block, index_t pixels, index_t channels,
-                         index_t size, double alpha, double beta, double k, T* buffer) {
+                         index_t before, index_t after, double scale, double beta, double k, T* buffer) {
   constexpr int L = lanes<T>;
-  const index_t blocks = (channels + L - 1) / L, before = size / 2;
+  const index_t blocks = (channels + L - 1) / L, window = before + 1 + after;
   const int last = int(channels - (blocks - 1) * L);
   const IntVec<T> mask = first_lanes<T>(last);
   // Squares of all channels of a pixel, one after the other, between zeros.
-  for (index_t i = 0; i < size + channels + 2 * L; ++i) buffer[i] = T(0);
+  for (index_t i = 0; i < before + channels + after + 2 * L; ++i) buffer[i] = T(0);
   for (index_t p = 0; p < pixels; ++p) {
     for (index_t b = 0; b < blocks; ++b) {
       const Vec<T> v = load(x + b * x_block + p * L);
@@ -165,8 +165,8 @@ void local_response_norm(const T* x, index_t x_block, T* y, index_t y_block, ind
     }
     for (index_t b = 0; b < blocks; ++b) {
       Vec<T> sum{};
-      for (index_t j = 0; j < size; ++j) sum += load(buffer + b * L + j);
-      const Vec<T> base = sum * T(alpha / double(size)) + T(k);
+      for (index_t j = 0; j < window; ++j) sum += load(buffer + b * L + j);
+      const Vec<T> base = sum * T(scale) + T(k);
       store(y + b * y_block + p * L, load(x + b * x_block + p * L) / power<T>(base, T(beta)));
     }
   }

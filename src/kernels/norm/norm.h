@@ -19,10 +19,10 @@ struct NormKernels {
   void (*layer_norm_blocked)(const T* x, index_t x_block, T* y, index_t y_block, index_t pixels, index_t channels,
                              const T* weight, const T* bias, double eps);
 
-  // y = x / (k + alpha / size * sum of x^2 over channels c - size / 2 ... c + (size - 1) / 2)^beta, blocked layout. `buffer`
-  // holds size + channels + 2 * lanes elements.
+  // y = x / (k + scale * sum of x^2 over channels c - before ... c + after)^beta, blocked layout. `buffer` holds
+  // before + channels + after + 2 * lanes elements.
   void (*local_response_norm)(const T* x, index_t x_block, T* y, index_t y_block, index_t pixels, index_t channels,
-                              index_t size, double alpha, double beta, double k, T* buffer);
+                              index_t before, index_t after, double scale, double beta, double k, T* buffer);
 };
 
 FASTCONV_DECLARE_KERNELS(NormKernels, norm_kernels)

@@ -104,7 +104,8 @@ TEST(interpolate_takes_the_cpus_taps) {
     std::array<double, 2> scale;
   };
   const Case cases[] = {{{18, 26}, {0, 0}},      {{9, 13}, {0, 0}},       {{5, 31}, {0, 0}},  {{1, 1}, {0, 0}},
-                        {{21, 9}, {0.43, 1.45}}, {{12, 17}, {0.7, 0.75}}, {{9, 20}, {0.9, 0}}};
+                        {{21, 9}, {0.43, 1.45}}, {{12, 17}, {0.7, 0.75}}, {{9, 20}, {0.9, 0}},
+                        {{18, 26}, {1 / 2.086, 1 / 2.05}}, {{9, 13}, {1 / 1.06, 1 / 1.07}}};
   for_each_type([&]<class T>() {
     for (const Case& c : cases)
       for (const bool bilinear : {false, true})
