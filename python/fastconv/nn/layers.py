@@ -16,6 +16,8 @@ from fastconv import ops as F
 from fastconv.nn import init
 from fastconv.nn.module import Array, Module, Value
 from fastconv.ops._args import as_float, as_int, as_size, is_sequence
+from fastconv.ops._torch import check_neutral, on_cpu
+from fastconv.ops.conv import padding1d_argument, padding_argument
 
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...] | str
@@ -37,6 +39,13 @@ def _eps(value: Any) -> float:
     return eps
 
 
+def _place(layer: Module, device: Any, dtype: Any) -> None:
+    """Do as torch's arguments `device` and `dtype` say: only the CPU is possible."""
+    on_cpu(device)
+    if dtype is not None:
+        layer.astype(dtype)
+
+
 class _Conv(Module):
     """What convolutions share: hyper-parameters, the weight's shape and its initial values."""
 
@@ -54,6 +63,8 @@ class _Conv(Module):
         groups: int,
         bias: bool,
         padding_mode: str,
+        device: Any,
+        dtype: Any,
     ) -> None:
         in_channels, out_channels, groups = (
             as_int(name, value)
@@ -69,9 +80,11 @@ class _Conv(Module):
                     f"{name} must be a positive multiple of groups, got {name}={value}, "
                     f"groups={groups}"
                 )
-        if padding_mode != "zeros":
+        modes = ("zeros",) if self._transposed else ("zeros", "reflect", "replicate")
+        if padding_mode not in modes:
             raise ValueError(
-                f"padding_mode must be 'zeros', got {padding_mode!r}: pad with fastconv.pad first"
+                f"padding_mode must be {' or '.join(map(repr, modes))}, got {padding_mode!r}: pad "
+                f"x itself first, by fastconv.concat of slices for 'circular'"
             )
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -80,16 +93,44 @@ class _Conv(Module):
         self.padding = padding
         self.dilation = _tuple(dilation, self._dims, "dilation")
         self.groups = groups
+        self.padding_mode = padding_mode
+        if padding_mode != "zeros":
+            self._margins()  # so that bad ones are refused here
         channels = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)
         shape = (channels[0], channels[1] // groups, *self.kernel_size)
         self.weight = init.constant(shape, 0)
-        self.bias: Array | None = init.constant((out_channels,), 0) if bias else None
+        self.bias: Array | None
+        self.register_parameter("bias", init.constant((out_channels,), 0) if bias else None)
         if not init.is_skipping():
             self.reset_parameters()
+        _place(self, device, dtype)
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Draw weight and bias uniformly from ``+-1 / sqrt(fan_in)``."""
         _reset_uniform(self, rng)
+
+    def _margins(self) -> list[int]:
+        """Return the padding as `fastconv.pad` takes it, last axis first."""
+        if self.padding == "valid":
+            return [0, 0] * self._dims
+        if self.padding == "same":
+            if max(self.stride) > 1:
+                raise ValueError(
+                    f"padding='same' with stride={self.stride} needs padding_mode='zeros': with "
+                    f"{self.padding_mode!r} give the numbers"
+                )
+            total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            pairs = [(n // 2, n - n // 2) for n in total]
+        else:
+            given = padding1d_argument(self.padding) if self._dims == 1 else self.padding
+            pairs = [(a, b) for a, b in padding_argument(given)][-self._dims :]
+        return [n for pair in reversed(pairs) for n in pair]
+
+    def _padded(self, x: Value) -> tuple[Value, Padding]:
+        """Return what is convolved, and the zeros around it."""
+        if self.padding_mode == "zeros":
+            return x, self.padding
+        return F.pad(x, self._margins(), self.padding_mode), 0
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments that are not the defaults."""
@@ -105,6 +146,8 @@ class _Conv(Module):
             parts.append(f"groups={self.groups}")
         if self.bias is None:
             parts.append("bias=False")
+        if self.padding_mode != "zeros":
+            parts.append(f"padding_mode={self.padding_mode!r}")
         return ", ".join(parts)
 
 
@@ -123,13 +166,17 @@ class Conv2d(_Conv):
         Blocks of channels that do not see each other.
     bias : bool
         Whether a bias is added.
-    padding_mode : "zeros"
+    padding_mode : {"zeros", "reflect", "replicate"}
+        What is around the input, as `fastconv.pad` takes it.
+    device : {"cpu"}, optional
         Present because torch has it.
+    dtype : {"float32", "float64"}, optional
+        Of the parameters, float32 by default; also torch's.
 
     Raises
     ------
     ValueError
-        If `groups` does not divide the channels, or `padding_mode` is another one.
+        If `groups` does not divide the channels, or `padding_mode` or `device` is another one.
 
     Examples
     --------
@@ -152,6 +199,8 @@ class Conv2d(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
             in_channels,
@@ -163,13 +212,14 @@ class Conv2d(_Conv):
             groups,
             bias,
             padding_mode,
+            device,
+            dtype,
         )
 
     def forward(self, x: Value) -> Value:
         """Convolve."""
-        return F.conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        x, padding = self._padded(x)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv1d(_Conv):
@@ -196,6 +246,8 @@ class Conv1d(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
             in_channels,
@@ -207,13 +259,14 @@ class Conv1d(_Conv):
             groups,
             bias,
             padding_mode,
+            device,
+            dtype,
         )
 
     def forward(self, x: Value) -> Value:
         """Convolve."""
-        return F.conv1d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        x, padding = self._padded(x)
+        return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class ConvTranspose2d(_Conv):
@@ -221,10 +274,12 @@ class ConvTranspose2d(_Conv):
 
     Parameters
     ----------
-    in_channels, out_channels, kernel_size, stride, padding, groups, bias, dilation, padding_mode
+    in_channels, out_channels, kernel_size, stride, padding, groups, bias, dilation, device, dtype
         As for `Conv2d` and in torch's order; the weight is ``(in, out / groups, kh, kw)``.
     output_padding : int or (int, int)
         Rows and columns added at the bottom and right of the output.
+    padding_mode : {"zeros"}
+        Present because torch has it.
 
     Examples
     --------
@@ -249,6 +304,8 @@ class ConvTranspose2d(_Conv):
         bias: bool = True,
         dilation: IntPair = 1,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
             in_channels,
@@ -260,6 +317,8 @@ class ConvTranspose2d(_Conv):
             groups,
             bias,
             padding_mode,
+            device,
+            dtype,
         )
         self.output_padding = _tuple(output_padding, 2, "output_padding")
 
@@ -286,6 +345,8 @@ class Linear(Module):
         Sizes of the last axis.
     bias : bool
         Whether a bias is added.
+    device, dtype
+        As for `Conv2d`.
 
     Raises
     ------
@@ -299,13 +360,22 @@ class Linear(Module):
     (10, 512)
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         self.in_features = as_size("in_features", in_features)
         self.out_features = as_size("out_features", out_features)
         self.weight = init.constant((self.out_features, self.in_features), 0)
-        self.bias: Array | None = init.constant((self.out_features,), 0) if bias else None
+        self.bias: Array | None
+        self.register_parameter("bias", init.constant((self.out_features,), 0) if bias else None)
         if not init.is_skipping():
             self.reset_parameters()
+        _place(self, device, dtype)
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Draw weight and bias uniformly from ``+-1 / sqrt(in_features)``."""
@@ -344,6 +414,12 @@ class BatchNorm2d(Module):
         Of the running statistics in training; inference does not use it.
     affine : bool
         Whether `weight` multiplies the result and `bias` is added to it.
+    track_running_stats : True
+        Present because torch has it.
+    device, dtype
+        As for `Conv2d`.
+    bias : bool
+        Whether there is a `bias`, if `affine`.
 
     Notes
     -----
@@ -365,17 +441,28 @@ class BatchNorm2d(Module):
         eps: float = 1e-5,
         momentum: float | None = 0.1,
         affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
+        check_neutral(momentum=momentum, track_running_stats=track_running_stats)
         self.num_features = num_features = as_size("num_features", num_features)
         self.eps = _eps(eps)
         self.momentum = momentum
-        self.weight: Array | None = init.constant((num_features,), 1) if affine else None
-        self.bias: Array | None = init.constant((num_features,), 0) if affine else None
+        self.weight: Array | None
+        self.bias: Array | None
+        self.register_parameter("weight", init.constant((num_features,), 1) if affine else None)
+        self.register_parameter(
+            "bias", init.constant((num_features,), 0) if affine and bias else None
+        )
         self.running_mean: Array
         self.running_var: Array
         self.register_buffer("running_mean", init.constant((num_features,), 0))
         self.register_buffer("running_var", init.constant((num_features,), 1))
         self.register_buffer("num_batches_tracked", np.array(0, np.int64))
+        _place(self, device, dtype)
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Return to the identity: mean 0, variance 1, weight 1, bias 0."""
@@ -409,6 +496,8 @@ class LayerNorm(Module):
         Whether `weight` multiplies the result and `bias` is added to it.
     bias : bool
         Whether there is a `bias`, if `elementwise_affine`.
+    device, dtype
+        As for `Conv2d`.
 
     Notes
     -----
@@ -427,6 +516,8 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         self.normalized_shape = (
             tuple(as_size("normalized_shape", size) for size in normalized_shape)
@@ -435,8 +526,13 @@ class LayerNorm(Module):
         )
         self.eps = _eps(eps)
         shape = self.normalized_shape
-        self.weight: Array | None = init.constant(shape, 1) if elementwise_affine else None
-        self.bias: Array | None = init.constant(shape, 0) if elementwise_affine and bias else None
+        self.weight: Array | None
+        self.bias: Array | None
+        self.register_parameter("weight", init.constant(shape, 1) if elementwise_affine else None)
+        self.register_parameter(
+            "bias", init.constant(shape, 0) if elementwise_affine and bias else None
+        )
+        _place(self, device, dtype)
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Return to weight 1, bias 0."""

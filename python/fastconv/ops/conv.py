@@ -23,6 +23,7 @@ from fastconv.ops._args import (
     record,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._torch import torch_arguments
 from fastconv.ops.shape import flatten, reshape
 
 ALGORITHMS = (
@@ -110,6 +111,7 @@ def _residual(operands: Operands) -> Array | None:
     return _batch(residual)
 
 
+@torch_arguments("input=x weight bias stride padding dilation groups")
 @takes_device_arrays("x", "residual", batched=4)
 def conv2d(
     x: ArrayLike,
@@ -228,6 +230,7 @@ def _check_recordable(algorithm: str, accuracy: str) -> None:
         )
 
 
+@torch_arguments("input=x weight bias stride padding dilation groups")
 @takes_device_arrays("x", "residual", batched=3)
 def conv1d(
     x: ArrayLike,
@@ -275,7 +278,7 @@ def conv1d(
     """
     options = _options(
         (1, _single("stride", stride)),
-        _padding1d(padding),
+        padding1d_argument(padding),
         (1, _single("dilation", dilation)),
         groups,
     )
@@ -342,7 +345,8 @@ def _single(name: str, value: Any) -> int:
     return as_int(name, value)
 
 
-def _padding1d(value: Any) -> Any:
+def padding1d_argument(value: Any) -> Any:
+    """A 1-d convolution's padding as that of a 2-d convolution."""
     if isinstance(value, str):
         return value
     if is_sequence(value) and len(value) == 1 and is_sequence(value[0]):
@@ -350,6 +354,7 @@ def _padding1d(value: Any) -> Any:
     return 0, _single("padding", value)
 
 
+@torch_arguments("input=x weight bias stride padding output_padding groups dilation")
 @takes_device_arrays("x", batched=4)
 def conv_transpose2d(
     x: ArrayLike,
@@ -523,6 +528,7 @@ def depthwise_separable_conv2d(
     return conv2d(hidden, mixing, pointwise_bias, activation=activation, out=out)
 
 
+@torch_arguments("input=x weight bias")
 @takes_device_arrays("x", "residual")
 def linear(
     x: ArrayLike,

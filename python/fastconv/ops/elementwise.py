@@ -21,6 +21,7 @@ from fastconv.ops._args import (
     record,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._torch import torch_arguments
 
 
 def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
@@ -47,6 +48,7 @@ def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
     )
 
 
+@torch_arguments("input=a other=b * alpha out")
 @takes_device_arrays("a", "b")
 def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     """Sum, element by element.
@@ -77,6 +79,7 @@ def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     return _binary("add", a, b, out)
 
 
+@torch_arguments("input=a other=b * out")
 @takes_device_arrays("a", "b")
 def multiply(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     """Product, element by element.
@@ -117,6 +120,7 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
     return axes if ndim else ()
 
 
+@torch_arguments("input=x dim=axis keepdim=keepdims * dtype out")
 @takes_device_arrays("x")
 def mean(
     x: ArrayLike,

@@ -17,10 +17,12 @@ from fastconv.ops._args import (
     as_int,
     as_ints,
     choice,
+    is_sequence,
     is_symbolic,
     record,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._torch import torch_arguments
 
 
 def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
@@ -34,6 +36,7 @@ def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
     return tuple(size // known if n == -1 else n for n in shape)
 
 
+@torch_arguments("input=x shape")
 @takes_device_arrays("x")
 def reshape(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = None) -> Array:
     """Give the elements, in row-major order, another shape.
@@ -74,6 +77,7 @@ def reshape(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = Non
     return operands.move(source.reshape(sizes), out)
 
 
+@torch_arguments("input=x start_dim end_dim")
 @takes_device_arrays("x")
 def flatten(
     x: ArrayLike, start_dim: int = 0, end_dim: int = -1, *, out: Array | None = None
@@ -115,6 +119,7 @@ def flatten(
     return reshape(x, shape, out=out)
 
 
+@torch_arguments("input=x dims")
 @takes_device_arrays("x")
 def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> Array:
     """Reorder the dimensions.
@@ -155,6 +160,7 @@ def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> A
     return operands.move(operands.source("x").transpose(order), out)
 
 
+@torch_arguments("tensor=x split_size_or_sections dim=axis")
 @takes_device_arrays("x")
 def split(
     x: ArrayLike,
@@ -220,6 +226,7 @@ def split(
     return tuple(operands.move(p, t) for p, t in zip(parts, targets, strict=True))
 
 
+@torch_arguments("tensors=arrays dim=axis * out")
 @takes_device_arrays("arrays")
 def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = None) -> Array:
     """Join arrays along an axis.
@@ -280,8 +287,16 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
     return np.concatenate(sources, axis, out=out)
 
 
+cat = concat  # torch's other name
+
+
 def _pairs(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
     """torch's flat padding, last axis first, as (before, after) of each dimension."""
+    if not is_sequence(pad):
+        raise TypeError(
+            f"pad must be a sequence such as (left, right, top, bottom), got {pad!r}: for images "
+            f"the same on all four sides is ({pad!r},) * 4"
+        )
     values = [as_int("pad", v) for v in pad]
     if len(values) % 2 or len(values) > 2 * ndim:
         raise ValueError(
@@ -292,12 +307,13 @@ def _pairs(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
     return [(0, 0)] * (ndim - len(pairs)) + pairs
 
 
+@torch_arguments("input=x pad mode value")
 @takes_device_arrays("x")
 def pad(
     x: ArrayLike,
     pad: Sequence[int],
     mode: str = "constant",
-    value: float = 0.0,
+    value: float | None = None,
     *,
     out: Array | None = None,
 ) -> Array:
@@ -312,8 +328,8 @@ def pad(
     mode : {"constant", "reflect", "replicate"}
         "reflect" mirrors `x` at its first and last element, without repeating them; "replicate"
         repeats them.
-    value : float
-        What "constant" adds.
+    value : float, optional
+        What "constant" adds; by default 0.
     out : ndarray, optional
         Where the result goes.
 
@@ -333,7 +349,7 @@ def pad(
     array([[2., 1., 2., 3., 2., 1.]])
     """
     choice("mode", mode, ("constant", "reflect", "replicate"))
-    value = as_float("value", value)
+    value = 0.0 if value is None else as_float("value", value)
     if mode != "constant" and value != 0:
         raise ValueError(f"value is for mode='constant' only, got {value} with mode={mode!r}")
     operands = None if is_symbolic(x) else Operands(x=x)
