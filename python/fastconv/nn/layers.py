@@ -111,20 +111,18 @@ class _Conv(Module):
 
     def _margins(self) -> list[int]:
         """Return the padding as `fastconv.pad` takes it, last axis first."""
-        if self.padding == "valid":
-            return [0, 0] * self._dims
-        if self.padding == "same":
-            if max(self.stride) > 1:
+        given = padding1d_argument(self.padding) if self._dims == 1 else self.padding
+        pairs = padding_argument(given)
+        if isinstance(pairs, str):
+            if pairs == "same" and max(self.stride) > 1:
                 raise ValueError(
                     f"padding='same' with stride={self.stride} needs padding_mode='zeros': with "
                     f"{self.padding_mode!r} give the numbers"
                 )
-            total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-            pairs = [(n // 2, n - n // 2) for n in total]
-        else:
-            given = padding1d_argument(self.padding) if self._dims == 1 else self.padding
-            pairs = [(a, b) for a, b in padding_argument(given)][-self._dims :]
-        return [n for pair in reversed(pairs) for n in pair]
+            reach = zip(self.dilation, self.kernel_size, strict=True)
+            total = [d * (k - 1) if pairs == "same" else 0 for d, k in reach]
+            return [n for t in reversed(total) for n in (t // 2, t - t // 2)]
+        return [n for pair in reversed(pairs[-self._dims :]) for n in pair]
 
     def _padded(self, x: Value) -> tuple[Value, Padding]:
         """Return what is convolved, and the zeros around it."""

@@ -264,7 +264,7 @@ def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("hardsigmoid", x, out)
 
 
-@torch_arguments("input=x * out")
+@torch_arguments("input=x")
 @takes_device_arrays("x")
 def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Logistic function: ``1 / (1 + exp(-x))``.
@@ -295,7 +295,7 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("sigmoid", x, out)
 
 
-@torch_arguments("input=x * out")
+@torch_arguments("input=x")
 @takes_device_arrays("x")
 def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Hyperbolic tangent.

@@ -48,7 +48,7 @@ def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
     )
 
 
-@torch_arguments("input=a other=b * alpha out")
+@torch_arguments("input=a other=b * alpha")
 @takes_device_arrays("a", "b")
 def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     """Sum, element by element.
@@ -79,7 +79,7 @@ def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     return _binary("add", a, b, out)
 
 
-@torch_arguments("input=a other=b * out")
+@torch_arguments("input=a other=b")
 @takes_device_arrays("a", "b")
 def multiply(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     """Product, element by element.
@@ -120,7 +120,7 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
     return axes if ndim else ()
 
 
-@torch_arguments("input=x dim=axis keepdim=keepdims * dtype out")
+@torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
 @takes_device_arrays("x")
 def mean(
     x: ArrayLike,

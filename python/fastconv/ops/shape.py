@@ -226,7 +226,7 @@ def split(
     return tuple(operands.move(p, t) for p, t in zip(parts, targets, strict=True))
 
 
-@torch_arguments("tensors=arrays dim=axis * out")
+@torch_arguments("tensors=arrays dim=axis")
 @takes_device_arrays("arrays")
 def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = None) -> Array:
     """Join arrays along an axis.
