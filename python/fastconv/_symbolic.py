@@ -43,6 +43,7 @@ Padding of convolutions is ``((top, bottom), (left, right))``, ``"same"`` or ``"
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -51,47 +52,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._substitutes import substitute
+from fastconv.ops._args import as_axis, is_sequence
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
 
 Array = NDArray[Any]
-
-_SUBSTITUTES = {
-    "subtract": "a + (-1) * b",
-    "negative": "(-1) * x",
-    "true_divide": "x * (1 / number)",
-    "divide": "x * (1 / number)",
-    "matmul": "fastconv.linear(x, weight)",
-    "dot": "fastconv.linear(x, weight)",
-    "maximum": "fastconv.relu(x)",
-    "clip": "fastconv.relu6(x)",
-    "exp": "fastconv.sigmoid, fastconv.silu or fastconv.softmax",
-    "tanh": "fastconv.tanh(x)",
-    "square": "x * x",
-    "power": "x * x",
-    "mean": "fastconv.mean(x, axis)",
-    "average": "fastconv.mean(x, axis)",
-    "sum": "fastconv.mean(x, axis) * count",
-    "max": "fastconv.max_pool2d or fastconv.adaptive_max_pool2d",
-    "reshape": "fastconv.reshape(x, shape)",
-    "view": "fastconv.reshape(x, shape)",
-    "ravel": "fastconv.flatten(x)",
-    "flatten": "fastconv.flatten(x)",
-    "transpose": "fastconv.permute(x, order)",
-    "T": "fastconv.permute(x, order)",
-    "swapaxes": "fastconv.permute(x, order)",
-    "moveaxis": "fastconv.permute(x, order)",
-    "permute": "fastconv.permute(x, order)",
-    "concatenate": "fastconv.concat(arrays, axis)",
-    "stack": "fastconv.concat(arrays, axis)",
-    "split": "fastconv.split or a slice",
-    "pad": "fastconv.pad(x, pad)",
-    "squeeze": "fastconv.reshape(x, shape)",
-    "expand_dims": "fastconv.reshape(x, shape)",
-    "astype": "model.astype(dtype), which converts the whole network",
-    "copy": "x itself: operators never write into their inputs",
-}
 
 
 class _MissingAttribute(TypeError, AttributeError):
@@ -99,11 +66,9 @@ class _MissingAttribute(TypeError, AttributeError):
 
 
 def _unsupported(what: str, name: str | None = None) -> NoReturn:
-    hint = _SUBSTITUTES.get(name or what)
     raise TypeError(
         f"{what} is not possible on a symbolic value, which has a shape but no numbers: use "
-        + (hint or "the functions of fastconv.ops, +, * and basic slicing")
-        + "; model.eager(x) runs forward on arrays"
+        f"{substitute(name or what)}; model.eager(x) runs forward on arrays"
     )
 
 
@@ -192,7 +157,12 @@ class Graph:
             return int(value.id)
         if (known := self._constants.get(id(value))) is not None:
             return known[0]
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:  # torch's own, for one
+            raise TypeError(
+                f"{op}: {type(value).__name__} cannot become an array: {error}"
+            ) from error
         if array.dtype != self.dtype:
             if not (self._convert and array.dtype.kind == "f") and array.ndim:
                 raise TypeError(
@@ -208,8 +178,9 @@ class Graph:
 class Symbol:
     """The result of a recorded operator: a shape and a dtype, and no numbers yet.
 
-    It takes the functions of `fastconv.ops`, ``+``, ``*`` and basic slicing; whatever else is done
-    to it raises a `TypeError` that names the substitute.
+    It takes the functions of `fastconv.ops`, ``+``, ``*``, basic slicing, and those methods of
+    NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`.
+    Whatever else is done to it raises a `TypeError` that names the substitute.
 
     Attributes
     ----------
@@ -298,6 +269,53 @@ class Symbol:
         y = self.graph.record("slice", [self], attributes)
         return y if y.shape == tuple(shape) else self.graph.record("reshape", [y], {"shape": shape})
 
+    def reshape(self, *shape: Any, **other: Any) -> Symbol:
+        """Give it another shape, as `numpy.ndarray.reshape`."""
+        if other:
+            _unsupported(f"reshape({', '.join(other)}=)", "view")
+        return self._op("reshape", shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any, **other: Any) -> Symbol:
+        """Reorder all axes, as `numpy.ndarray.transpose`; without arguments reverse them."""
+        order = axes[0] if len(axes) == 1 else axes
+        if order is None or axes == ():
+            order = range(self.ndim)[::-1]
+        if other or not is_sequence(order) or len(order) != self.ndim:
+            _unsupported(f"a transpose of other than all {self.ndim} axes", "transpose")
+        return self._op("permute", order)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Symbol:
+        """Exchange two axes, as `numpy.ndarray.swapaxes`."""
+        order = list(range(self.ndim))
+        a, b = (as_axis("axis", axis, self.ndim) for axis in (axis1, axis2))
+        order[a], order[b] = b, a
+        return self._op("permute", order)
+
+    def squeeze(self, axis: Any = None, **other: Any) -> Symbol:
+        """Remove axes of size 1, as `numpy.ndarray.squeeze`."""
+        if other:
+            _unsupported(f"squeeze({', '.join(other)}=)", "squeeze")
+        if axis is None:
+            axis = tuple(i for i, n in enumerate(self.shape) if n == 1)
+        given = axis if isinstance(axis, tuple) else (axis,)
+        gone = {as_axis("axis", i, self.ndim) for i in given}
+        if any(self.shape[i] != 1 for i in gone):
+            raise ValueError(f"axis {axis} of shape {self.shape} is not of size 1")
+        shape = [n for i, n in enumerate(self.shape) if i not in gone]
+        if 0 not in gone and 0 not in shape[1:]:
+            shape[0] = -1  # holds for any batch size
+        return self._op("reshape", shape)
+
+    def mean(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""
+        if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
+            _unsupported("mean with torch's arguments", "mean")
+        return self._op("mean", axis, keepdims)
+
+    def _op(self, name: str, *args: Any) -> Symbol:
+        y: Symbol = getattr(sys.modules["fastconv.ops"], name)(self, *args)
+        return y
+
     @staticmethod
     def _index(item: Any) -> int:
         if isinstance(item, (bool, np.bool_)):
@@ -310,9 +328,8 @@ class Symbol:
     # ---- What does not -------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> NoReturn:
-        hint = _SUBSTITUTES.get(name)
         raise _MissingAttribute(
-            f"a symbolic value has no attribute {name!r}" + (f": use {hint}" if hint else "")
+            f"a symbolic value has no attribute {name!r}: use {substitute(name)}"
         )
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
@@ -328,6 +345,11 @@ class Symbol:
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
         _unsupported(f"numpy.{func.__name__}", func.__name__)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", str(func))
+        _unsupported(f"torch.{name}", name)
 
     def __bool__(self) -> NoReturn:
         _unsupported("a truth value (if, and, or, not)")
