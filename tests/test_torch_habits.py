@@ -1,5 +1,7 @@
 """What torch's users write out of habit works, with torch's meaning, or names what to write."""
 
+import enum
+
 import fastconv
 import numpy as np
 import pytest
@@ -333,3 +335,41 @@ def test_names_of_modules_are_not_lost():
         clash.append(nn.Sigmoid())
     assert isinstance(clash[0], nn.ReLU)
     assert len(nn.ModuleList(None)) == 0
+
+
+# ---- Weights -------------------------------------------------------------------------------------
+
+
+class ResNet18_Weights(enum.Enum):  # torchvision's own name
+    IMAGENET1K_V1 = "https://download.pytorch.org/models/resnet18.pth"
+
+    @property
+    def url(self):
+        return self.value
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        *("IMAGENET1K_V1", "DEFAULT", "ResNet50_Weights.IMAGENET1K_V2", "IMAGENET1K_SWAG_E2E_V1"),
+        ResNet18_Weights.IMAGENET1K_V1,
+    ],
+)
+def test_names_of_torchvisions_weights_say_what_to_pass(weights):
+    match = r'torchvision knows: pass weights="hub:timm/resnet18.*(weights\.url|resnet18\.pth)'
+    for make in (
+        lambda: fastconv.create_model("resnet18", weights=weights),
+        lambda: fastconv.models.resnet18(weights),
+    ):
+        with pytest.raises(ValueError, match=match):
+            make()
+
+
+def test_a_file_of_such_a_name_is_read(tmp_path, monkeypatch):
+    model = fastconv.create_model("lenet5")
+    monkeypatch.chdir(tmp_path)
+    fastconv.weights.save("weights.npz", model.state_dict())
+    (tmp_path / "weights.npz").rename("DEFAULT")
+    loaded = fastconv.create_model("lenet5", weights="DEFAULT")
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(loaded.state_dict()[key], value)

@@ -92,6 +92,13 @@ class Graph:
     dtype : numpy.dtype
     taps : dict of int to Symbol
         The last output of each module that was called, by the module's ``id``.
+    calls : list of Module
+        Those that are being called, the innermost last.
+    recorded : list of (Module or None, object)
+        The constants, and the operators with their inputs and attributes, in order; each with the
+        module whose `forward` it is from.
+    convert : bool
+        As passed.
     """
 
     def __init__(
@@ -104,7 +111,9 @@ class Graph:
         self.native = _core.Graph(dtype)
         self.dtype = dtype
         self.taps: dict[int, Any] = {}
-        self._convert = convert
+        self.calls: list[Module] = []
+        self.recorded: list[tuple[Module | None, Any]] = []
+        self.convert = convert
         self._paths = dict(paths or {})
         self._named: list[str | None] = []
         self._constants: dict[int, tuple[int, Any]] = {}  # keeps the key's object alive
@@ -121,10 +130,20 @@ class Graph:
     ) -> Symbol:
         """Add an operator; `inputs` and `attributes` as the table above has them."""
         ids = [self._id(op, value) for value in inputs]
-        return self._symbol(self.native.add(op, ids, dict(attributes or {})))
+        given = dict(attributes or {})
+        self._note((op, ids, given))
+        return self._symbol(self.native.add(op, ids, given))
+
+    def _note(self, what: Any) -> None:
+        self.recorded.append((self.calls[-1] if self.calls else None, what))
+
+    def enter_module(self, module: Module) -> None:
+        """Note that a call of `module` begins."""
+        self.calls.append(module)
 
     def mark_module(self, module: Module, y: Any) -> None:
         """Note that a call of `module` has returned `y`, for the names of steps and for taps."""
+        self.calls.pop()
         self.taps[id(module)] = y
         path = self._paths.get(id(module))
         if path is None or not isinstance(y, Symbol) or y.graph is not self:
@@ -164,12 +183,13 @@ class Graph:
                 f"{op}: {type(value).__name__} cannot become an array: {error}"
             ) from error
         if array.dtype != self.dtype:
-            if not (self._convert and array.dtype.kind == "f") and array.ndim:
+            if not (self.convert and array.dtype.kind == "f") and array.ndim:
                 raise TypeError(
                     f"{op}: an array has dtype {array.dtype}, but the network computes in "
                     f"{self.dtype}: convert it with .astype(np.{self.dtype})"
                 )
             array = array.astype(self.dtype)
+        self._note(value if isinstance(value, np.ndarray) else array)
         constant = self.native.constant(np.asarray(array, order="C"))
         self._constants[id(value)] = (constant, value)
         return constant

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import fnmatch
 import functools
+import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -192,6 +195,7 @@ def create_model(
     seed = as_size("seed", seed)
     if kwargs.pop("pretrained", False):
         raise ValueError(f"pretrained=True names no weights: pass one of{FORMS}")
+    _refuse_torchvision_name(entry, weights)
     if in_chans is not None:
         kwargs["in_chans"] = as_size("in_chans", in_chans)
     if weights is None:
@@ -210,6 +214,25 @@ def create_model(
     model.default_cfg = cast(DefaultCfg, {**model.default_cfg, **checkpoint.facts.default_cfg})
     load_checkpoint(model, checkpoint, num_classes, seed, functools.partial(_nearest, name))
     return model
+
+
+_TORCHVISION_WEIGHTS = re.compile(r"(\w+_Weights\.)?(DEFAULT|IMAGENET\d+K_\w+)")
+
+
+def _refuse_torchvision_name(entry: ModelEntry, weights: Any) -> None:
+    """Say what to pass instead of a name or a member of torchvision's enumerations of weights."""
+    named = weights if isinstance(weights, str) else str(weights)
+    if isinstance(weights, enum.Enum) or (
+        isinstance(weights, str)
+        and _TORCHVISION_WEIGHTS.fullmatch(weights)
+        and not os.path.exists(weights)
+    ):
+        url = getattr(weights, "url", "the file that torchvision's weights.url names")
+        hub = f'weights="hub:{entry.hub}", or ' if entry.hub else ""
+        raise ValueError(
+            f"weights={named!r} is a name that torchvision knows: pass {hub}the path of a "
+            f"download of {url}. All that can be passed:{FORMS}"
+        )
 
 
 def _build(

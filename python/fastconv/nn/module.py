@@ -140,6 +140,7 @@ class Module(TorchMethods):
         """
         for arg in args:
             if isinstance(arg, Symbol):
+                arg.graph.enter_module(self)
                 y = self.forward(*args)
                 arg.graph.mark_module(self, y)
                 return y
