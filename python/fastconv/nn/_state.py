@@ -83,9 +83,9 @@ def in_place_of(name: str, old: Array, new: Array) -> Array:
     Raises
     ------
     TypeError
-        If one of them holds floating-point numbers and the other does not.
+        If it holds no floating-point numbers in the place of some, or no numbers.
     ValueError
-        If integers do not fit.
+        If integers are asked for, and these are none, or do not fit.
     """
     if is_floating(old.dtype):
         if not is_floating(new.dtype):
@@ -95,9 +95,10 @@ def in_place_of(name: str, old: Array, new: Array) -> Array:
         return read_only(new, old.dtype)
     if old.dtype == new.dtype:
         return read_only(new)
-    if new.dtype.kind not in "biu":
+    if new.dtype.kind not in "biu" and not is_floating(new.dtype):
         raise TypeError(f"{name} must be of {old.dtype}, got dtype {new.dtype}")
-    kept = read_only(new, old.dtype)
+    with np.errstate(invalid="ignore"):  # NaN and infinity become numbers, which are not equal
+        kept = read_only(new, old.dtype)
     if not np.array_equal(kept, new):
         raise ValueError(f"{name} has values of {new.dtype} that {old.dtype} cannot hold")
     return kept

@@ -27,7 +27,9 @@ class Neutral(NamedTuple):
 
 NEUTRAL: Mapping[str, Neutral] = {
     "inplace": Neutral((bool,), "pass True or False; what is returned counts"),
-    "_stacklevel": Neutral((int,), "pass dtype by its name, or convert x.astype(dtype) first"),
+    "_stacklevel": Neutral(
+        (int,), "it is a number; for a dtype convert the array itself, x.astype(dtype)"
+    ),
     "dtype": Neutral((None,), "convert the array itself, x.astype(dtype)"),
     "alpha": Neutral((1, 1.0), "multiply first, fastconv.add(a, fastconv.multiply(b, alpha))"),
     "training": Neutral(
@@ -36,8 +38,8 @@ NEUTRAL: Mapping[str, Neutral] = {
     "momentum": Neutral((float, int, None), "only training uses it: leave it out"),
     "track_running_stats": Neutral(
         (True,),
-        "statistics of the batch are not computed at inference: use nn.LayerNorm, or "
-        "fastconv.mean and fastconv.batch_norm",
+        "the statistics of a batch are not computed at inference: set running_mean and "
+        "running_var, or use nn.LayerNorm",
     ),
     "return_indices": Neutral(
         (False,),
