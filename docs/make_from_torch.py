@@ -26,9 +26,10 @@ HEAD = """\
 
 <!-- Written by docs/make_from_torch.py: change that, or the tables that it reads, and run it. -->
 
-Functions are in `fastconv` (`import fastconv.ops as F`), layers in `fastconv.nn`; tensors are NumPy arrays. What exists takes
-torch's arguments, by torch's names and at torch's places, or refuses them with what to do instead: no argument is ignored that would
-change a number. `tests/oracle/test_torch_signatures_oracle.py` holds this against torch's own signatures.
+Functions are in `fastconv` (`import fastconv.ops as F`), layers in `fastconv.nn`; tensors are NumPy
+arrays. What exists takes torch's arguments, by torch's names and at torch's places, or refuses them
+with what to do instead: no argument is ignored that would change a result.
+`tests/oracle/test_torch_signatures_oracle.py` holds this against torch's own signatures.
 
 Where NumPy and torch mean different things by one name, NumPy's meaning counts:
 
@@ -59,10 +60,12 @@ They are taken with the values that change nothing at inference.
 FORWARD = """
 ## In `forward`
 
-`forward` runs in two ways, on arrays (`model.eager(x)`) and on symbolic values, which stand for arrays while a network is recorded.
-So these have what NumPy's arrays have too: `shape`, `ndim`, `dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `+`, `*`
-and basic slicing. Torch's methods are errors that name what works on both; a name with `_` at its end, as `relu_`, is one as well.
-Random numbers are an error, too: they would be drawn once, when the network is compiled. Pass them as an input.
+`forward` runs in two ways, on arrays (`model.eager(x)`) and on symbolic values, which stand for
+arrays while a network is recorded. So these have what NumPy's arrays have too: `shape`, `ndim`,
+`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `+`, `*` and basic slicing. Torch's
+methods are errors that name what works on both; names that end in `_`, as `relu_`, are as well.
+Random numbers are an error, too: they would be drawn once, when the network is compiled. Pass them
+as an input.
 
 | torch | write |
 | --- | --- |
@@ -71,10 +74,12 @@ Random numbers are an error, too: they would be drawn once, when the network is 
 MODULES = """
 ## Modules
 
-- No `super().__init__()` is needed, and no `nn.Parameter`: an array that is assigned is a parameter, a tensor in host memory too. It must have the
-  shape of the one in whose place it comes, and takes its dtype. What would be computed with but not saved is a `TypeError`: lists of modules
-  or arrays (use `nn.ModuleList`), integers, a tensor on a device.
-- `load_state_dict(torch_module.state_dict())` takes torch's tensors, `fastconv.weights.load(path)` reads its files.
+- `to`, `float`, `double`, `cpu` convert or return the module; a device is what `compile` takes.
+  a tensor in host memory too. It must have the shape of the one in whose place it comes, and takes
+  its dtype. What would be computed with but not saved is a `TypeError`: a list of modules (use
+  `nn.ModuleList`) or of arrays, integers, a tensor on a device.
+- `load_state_dict(torch_module.state_dict())` takes torch's tensors; `fastconv.weights.load(path)`
+  reads torch's files without torch.
 - There is only inference: `eval()` returns the module, `train()` is an error.
 - `to`, `float`, `double`, `cpu` convert or return the module; a device is an argument of `compile`.
 

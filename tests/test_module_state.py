@@ -146,7 +146,7 @@ REFUSED = {
         "index",
         ["a", "b", "c"],
         TypeError,
-        "Held.index must be of int32, got <U",
+        "must be of int32, got dtype <U1",
     ),
     "buffer's large": ("index", [2**40, 1, 2], ValueError, "int64 that int32 cannot hold"),
     "buffer's shape": ("index", np.arange(4), ValueError, r"Held.index must have shape \(3,\)"),
