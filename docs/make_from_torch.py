@@ -74,7 +74,7 @@ as an input.
 MODULES = """
 ## Modules
 
-- `to`, `float`, `double`, `cpu` convert or return the module; a device is what `compile` takes.
+- No `super().__init__()` and no `nn.Parameter` is needed: an array that is assigned is a parameter,
   a tensor in host memory too. It must have the shape of the one in whose place it comes, and takes
   its dtype. What would be computed with but not saved is a `TypeError`: a list of modules (use
   `nn.ModuleList`) or of arrays, integers, a tensor on a device.
