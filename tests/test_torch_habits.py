@@ -140,6 +140,52 @@ def test_pad_wants_both_sides_of_each_dimension():
     np.testing.assert_array_equal(fastconv.pad(X, (1,) * 4, value=None), fastconv.pad(X, (1,) * 4))
 
 
+@pytest.mark.parametrize("pad", [(1, 2, 3, 0), (5, 5), (-1, 2, 2, -3), (0, 0), (-2, -2), (0,) * 8])
+def test_circular_padding_is_numpys_wrap(pad):
+    pairs = [(0, 0)] * (4 - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1]
+    inside = tuple(
+        slice(max(-before, 0), n - max(-after, 0))
+        for n, (before, after) in zip(X.shape, pairs, strict=True)
+    )
+    grown = [(max(before, 0), max(after, 0)) for before, after in pairs]
+    expected = np.pad(X[inside], grown, mode="wrap")
+    y = fastconv.pad(X, pad, "circular")
+    np.testing.assert_array_equal(y, expected)
+    assert y.flags.owndata
+    out = np.empty_like(expected)
+    assert fastconv.pad(X, pad, "circular", out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    module = forward_module(lambda x: fastconv.pad(x, pad, "circular"))
+    for x in (X, X[:1]):
+        np.testing.assert_array_equal(module(x), module.eager(x))
+
+
+def test_circular_padding_goes_around_once():
+    for x in (X, symbol()):
+        for pad in ((6, 0), (0, 6), (-1, 5)):
+            with pytest.raises(ValueError, match=r"pad must be at most the size [45] of axis 3"):
+                fastconv.pad(x, pad, mode="circular")
+    with pytest.raises(ValueError, match="out overlaps x"):
+        fastconv.pad(X, (1, -1), "circular", out=X)
+    with pytest.raises(TypeError, match="out cannot be given"):
+        fastconv.pad(symbol(), (1, 1), "circular", out=X)
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("tensor", "'tensor': use a NumPy array as it is"),
+        ("no_grad", "nothing: there are no gradients"),
+        ("max", "numpy.max"),
+        ("unsqueeze", r"x\[:, None\]"),
+        ("nothing", "has no attribute 'nothing'$"),
+    ],
+)
+def test_names_of_torch_that_are_missing_name_what_to_use(name, match):
+    with pytest.raises(AttributeError, match=match):
+        getattr(fastconv, name)
+
+
 def test_torchs_spelling_works_while_recording():
     def forward(x):
         x = fastconv.cat([x, x], dim=1)
@@ -259,6 +305,15 @@ def test_the_tree_is_walked_as_in_torch():
     names = ["body.0.running_mean", "body.0.running_var", "body.0.num_batches_tracked"]
     assert [name for name, _ in net.named_buffers()] == names
     assert len(list(net.buffers())) == 3
+    own = list(net.conv.named_parameters(prefix="conv", recurse=False))
+    assert [name for name, _ in own] == ["conv.weight", "conv.bias"]
+    assert [name for name, _ in net.body.named_parameters("body")] == [
+        "body.0.weight",
+        "body.0.bias",
+    ]
+    assert list(net.parameters(recurse=False)) == list(net.buffers(recurse=False)) == []
+    statistics = net.body[0].named_buffers("n", recurse=False)
+    assert next(statistics)[0] == "n.running_mean"
     seen = []
     assert net.apply(lambda m: seen.append(type(m).__name__)) is net
     assert seen == ["Conv2d", "BatchNorm2d", "ReLU", "Sequential", "Net"]

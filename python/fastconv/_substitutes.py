@@ -99,6 +99,22 @@ SUBSTITUTES = {
     **dict.fromkeys(("item", "tolist", "numpy"), _VALUES),
 }
 
+NAMES = {
+    "max": "numpy.max, or fastconv.max_pool2d and fastconv.adaptive_max_pool2d",
+    "take": "numpy.take, or a slice",
+    **dict.fromkeys(("tensor", "as_tensor", "from_numpy", "Tensor"), "a NumPy array as it is"),
+    **dict.fromkeys(("no_grad", "inference_mode"), "nothing: there are no gradients"),
+    **dict.fromkeys(("float16", "float32", "float64", "dtype"), "NumPy's dtypes, numpy.float32"),
+    "functional": "fastconv.ops",
+    "load": "fastconv.weights.load(path)",
+    "save": "fastconv.weights.save(path, state_dict)",
+    "compile": "model.compile(input_shape)",
+    "device": "the argument device= of the ops and of model.compile",
+    "manual_seed": "the argument seed= of fastconv.create_model",
+    "set_num_interop_threads": "fastconv.set_num_threads(n)",
+}
+"""What to use instead of names of torch's that `fastconv` has not."""
+
 
 def substitute(name: str) -> str:
     """Return what to use instead of a method of torch's tensors or of NumPy's arrays."""

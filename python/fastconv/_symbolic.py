@@ -143,7 +143,8 @@ class Graph:
 
     def mark_module(self, module: Module, y: Any) -> None:
         """Note that a call of `module` has returned `y`, for the names of steps and for taps."""
-        self.calls.pop()
+        while self.calls.pop() is not module:  # others have raised
+            pass
         self.taps[id(module)] = y
         path = self._paths.get(id(module))
         if path is None or not isinstance(y, Symbol) or y.graph is not self:

@@ -53,7 +53,9 @@ class TorchMethods:
 
         def astype(self: _Self, dtype: npt.DTypeLike) -> _Self: ...
         def children(self) -> Iterator[Module]: ...
-        def named_modules(self) -> Iterator[tuple[str, Module]]: ...
+        def named_modules(
+            self, memo: set[int] | None = None, prefix: str = ""
+        ) -> Iterator[tuple[str, Module]]: ...
 
     else:
 
@@ -139,16 +141,17 @@ class TorchMethods:
         fn(self)  # type: ignore[arg-type]
         return self
 
-    def named_buffers(self) -> Iterator[tuple[str, Array]]:
-        """Yield the dotted names and the values of all buffers."""
-        for prefix, module in self.named_modules():
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Array]]:
+        """Yield the dotted names and the values of all buffers, as `named_parameters` does."""
+        modules: Any = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
+        for path, module in modules:
             for name, array in module._own_arrays():
                 if name in module._buffers:
-                    yield f"{prefix}.{name}" if prefix else name, array
+                    yield f"{path}.{name}" if path else name, array
 
-    def buffers(self) -> Iterator[Array]:
+    def buffers(self, recurse: bool = True) -> Iterator[Array]:
         """Yield the values of all buffers."""
-        return (array for _, array in self.named_buffers())
+        return (array for _, array in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
         """Return the module of this dotted name.

@@ -15,7 +15,7 @@ import numpy as np
 from fastconv import ops as F
 from fastconv.nn import init
 from fastconv.nn.module import Array, Module, Value
-from fastconv.ops._args import as_float, as_int, as_size, is_sequence
+from fastconv.ops._args import as_float, as_int, as_size, choice, is_sequence
 from fastconv.ops._torch import check_neutral, on_cpu
 from fastconv.ops.conv import padding1d_argument, padding_argument
 
@@ -80,12 +80,8 @@ class _Conv(Module):
                     f"{name} must be a positive multiple of groups, got {name}={value}, "
                     f"groups={groups}"
                 )
-        modes = ("zeros",) if self._transposed else ("zeros", "reflect", "replicate")
-        if padding_mode not in modes:
-            raise ValueError(
-                f"padding_mode must be {' or '.join(map(repr, modes))}, got {padding_mode!r}: pad "
-                f"x itself first, by fastconv.concat of slices for 'circular'"
-            )
+        modes = ("zeros",) if self._transposed else ("zeros", "reflect", "replicate", "circular")
+        choice("padding_mode", padding_mode, modes)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _tuple(kernel_size, self._dims, "kernel_size")
@@ -164,7 +160,7 @@ class Conv2d(_Conv):
         Blocks of channels that do not see each other.
     bias : bool
         Whether a bias is added.
-    padding_mode : {"zeros", "reflect", "replicate"}
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
         What is around the input, as `fastconv.pad` takes it.
     device : {"cpu"}, optional
         Present because torch has it.

@@ -258,15 +258,25 @@ class Module(TorchMethods):
             if isinstance(value, np.ndarray) and not name.startswith("_"):
                 yield name, value
 
-    def named_parameters(self) -> Iterator[tuple[str, Array]]:
-        """Yield the dotted names and the values of all parameters, without buffers."""
-        for prefix, module in self.named_modules():
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Array]]:
+        """Yield the dotted names and the values of all parameters, without buffers.
+
+        Parameters
+        ----------
+        prefix : str
+            What comes before all names, and a dot.
+        recurse : bool
+            Whether those of the modules below count.
+        """
+        for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
             for name, array in module._own_arrays():
                 if name not in module._buffers:
-                    yield _join(prefix, name), array
+                    yield _join(path, name), array
 
-    def parameters(self) -> Iterator[Array]:
-        """Yield the values of all parameters, without buffers.
+    def parameters(self, recurse: bool = True) -> Iterator[Array]:
+        """Yield the values of all parameters, without buffers; see `named_parameters`.
 
         Examples
         --------
@@ -274,7 +284,7 @@ class Module(TorchMethods):
         >>> sum(p.size for p in nn.Conv2d(3, 8, kernel_size=3).parameters())
         224
         """
-        return (array for _, array in self.named_parameters())
+        return (array for _, array in self.named_parameters(recurse=recurse))
 
     # ---- Parameters ---------------------------------------------------------------------------
 

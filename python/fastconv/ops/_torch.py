@@ -90,12 +90,12 @@ def torch_arguments(signature: str) -> Callable[[_Function], _Function]:
         renamed = dict(
             word.split("=") for word in (*places.split(), *keywords.split()) if "=" in word
         )
+        rest = [renamed.get(name, name) for name in order[most:]]
         neutral = {*order, *keywords.split()} - own.keys() - renamed.keys()
         names = frozenset(own)
 
         def respelled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
             """Return the keyword arguments for `function`, what is neutral checked and left out."""
-            rest = (renamed.get(name, name) for name in order[most:])
             given = dict(zip(rest, args[most:], strict=False))
             if len(args) > len(order):
                 raise TypeError(

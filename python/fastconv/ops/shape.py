@@ -325,9 +325,9 @@ def pad(
     pad : sequence of int
         The numbers of elements before and after, for the last dimension, then for the one before
         it, and so on: (left, right, top, bottom). Negative numbers crop.
-    mode : {"constant", "reflect", "replicate"}
+    mode : {"constant", "reflect", "replicate", "circular"}
         "reflect" mirrors `x` at its first and last element, without repeating them; "replicate"
-        repeats them.
+        repeats them; "circular" goes on at the other end.
     value : float, optional
         What "constant" adds; by default 0.
     out : ndarray, optional
@@ -348,7 +348,7 @@ def pad(
     >>> fastconv.pad([[1.0, 2.0, 3.0]], (1, 2), mode="reflect")
     array([[2., 1., 2., 3., 2., 1.]])
     """
-    choice("mode", mode, ("constant", "reflect", "replicate"))
+    choice("mode", mode, ("constant", "reflect", "replicate", "circular"))
     value = 0.0 if value is None else as_float("value", value)
     if mode != "constant" and value != 0:
         raise ValueError(f"value is for mode='constant' only, got {value} with mode={mode!r}")
@@ -358,9 +358,14 @@ def pad(
     for axis, (n, (before, after)) in enumerate(zip(source.shape, pairs, strict=True)):
         if before or after:
             _check_pad(mode, axis, n, before, after)
+    if operands is None and mode == "circular":
+        y = _wrapped(x, pairs)
+        return reshape(y, y.shape, out=out)
     if operands is None:
         return record("pad", (x,), {"pad": tuple(pairs), "mode": mode, "value": value}, out)
     operands.check_out(out, [n + sum(pair) for n, pair in zip(source.shape, pairs, strict=True)])
+    if mode == "circular":
+        return operands.move(_wrapped(source, pairs), out)
     # Cropping comes last: what is cropped on one side may be reflected on the other.
     grown = [(max(before, 0), max(after, 0)) for before, after in pairs]
     shape = [n + sum(pair) for n, pair in zip(source.shape, grown, strict=True)]
@@ -376,6 +381,17 @@ def pad(
     return operands.move(y[_inside(shape, [(max(-b, 0), max(-a, 0)) for b, a in pairs])], out)
 
 
+def _wrapped(x: Any, pairs: Sequence[tuple[int, int]]) -> Any:
+    """`x`, cropped where a number is negative, and continued from the other end."""
+    x = x[_inside(x.shape, [(max(-before, 0), max(-after, 0)) for before, after in pairs])]
+    for axis, (before, after) in enumerate(pairs):
+        n, rest = x.shape[axis], (slice(None),) * axis
+        ends = [x[(*rest, slice(n - max(before, 0), n))], x[(*rest, slice(0, max(after, 0)))]]
+        if before > 0 or after > 0:
+            x = concat([ends[0], x, ends[1]], axis)
+    return x
+
+
 def _inside(shape: Sequence[int], margins: Sequence[tuple[int, int]]) -> tuple[slice, ...]:
     return tuple(
         slice(before, n - after) for n, (before, after) in zip(shape, margins, strict=True)
@@ -389,6 +405,10 @@ def _check_pad(mode: str, axis: int, n: int, before: int, after: int) -> None:
     if mode == "reflect" and max(before, after) >= n:
         raise ValueError(
             f"pad must be below the size {n} of axis {axis} to reflect, got ({before}, {after})"
+        )
+    if mode == "circular" and max(before, after) > n - cropped:
+        raise ValueError(
+            f"pad must be at most the size {n - cropped} of axis {axis}, got ({before}, {after})"
         )
     if mode == "replicate" and n == 0:
         raise ValueError(f"axis {axis} of x is empty: there is nothing to replicate")
