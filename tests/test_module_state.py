@@ -96,6 +96,18 @@ def test_what_is_an_array_becomes_the_parameter(kind, tmp_path):
     np.testing.assert_array_equal(network.astype(np.float64)[0].weight, W.astype(np.float64))
 
 
+@pytest.mark.parametrize("share", [Tensor, Exported])
+def test_what_others_write_to_their_memory_later_changes_nothing(share):
+    memory, conv = W.copy(), nn.Conv2d(3, 4, 3)
+    conv.weight = share(memory)
+    memory[:] = 7
+    np.testing.assert_array_equal(conv.weight, W)
+    memory[:] = W
+    conv.load_state_dict({"weight": share(memory), "bias": share(np.zeros(4))})
+    memory[:] = 7
+    np.testing.assert_array_equal(conv.weight, W)
+
+
 def test_the_same_arrays_load():
     conv = nn.Conv2d(3, 4, 3)
     bias = np.ones(4, np.float32)

@@ -35,6 +35,7 @@ METHODS = {
     "squeeze": lambda x: x[:, :1].squeeze(1),
     "squeeze of a tuple": lambda x: x[:, :1, :, :1].squeeze((1, -1)),
     "squeeze of all": lambda x: x[:, :1, :, :1].squeeze(),
+    "squeeze of a scalar": lambda x: x.mean().squeeze(),
     "squeeze of none": lambda x: x.squeeze(),
     "mean": lambda x: x.mean((2, 3), keepdims=True),
     "mean of an axis": lambda x: x.mean(axis=1),
@@ -273,6 +274,8 @@ def test_conversions_return_the_module():
     ("call", "error", "match"),
     [
         (lambda m: m.to("cuda"), ValueError, r"compile\(input_shape, device='cuda'\)"),
+        (lambda m: m.to("cuda:1", non_blocking=True), ValueError, "here, got 'cuda:1'"),
+        (lambda m: m.to("meta"), ValueError, "here, got 'meta'"),
         (lambda m: m.to(0), ValueError, "device must be 'cpu' here, got 0"),
         (lambda m: m.to(device="cuda:1"), ValueError, "got 'cuda:1'"),
         (lambda m: m.to(np.float16), TypeError, "for lower precision compile with precision"),
@@ -294,6 +297,17 @@ def test_conversions_return_the_module():
 def test_methods_that_cannot_work_name_the_substitute(call, error, match):
     with pytest.raises(error, match=match):
         call(Net())
+
+
+def test_errors_inside_a_property_keep_their_message():
+    class Broken(nn.Module):
+        @property
+        def input_ndim(self):
+            return self.dimensions
+
+    with pytest.raises(AttributeError, match="'Broken' object has no attribute 'dimensions'"):
+        Broken().eager(X)
+    assert not hasattr(Broken(), "cuda")
 
 
 def test_the_tree_is_walked_as_in_torch():

@@ -323,7 +323,7 @@ class Symbol:
         if any(self.shape[i] != 1 for i in gone):
             raise ValueError(f"axis {axis} of shape {self.shape} is not of size 1")
         shape = [n for i, n in enumerate(self.shape) if i not in gone]
-        if 0 not in gone and 0 not in shape[1:]:
+        if shape and 0 not in gone and 0 not in shape[1:]:
             shape[0] = -1  # holds for any batch size
         return self._op("reshape", shape)
 

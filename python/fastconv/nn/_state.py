@@ -27,6 +27,8 @@ def is_array_like(value: Any) -> bool:
 def to_array(name: str, value: Any) -> Array:
     """Return an array, a tensor of any library in host memory, or a list as `numpy.ndarray`.
 
+    NumPy's arrays keep their memory; what others share may change, so it is copied and frozen.
+
     Raises
     ------
     TypeError
@@ -34,14 +36,18 @@ def to_array(name: str, value: Any) -> Array:
     """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be lost: pass value.filled(0)")
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
     if callable(detach := getattr(value, "detach", None)):  # from torch's record of gradients
         value = detach()
     try:
         if is_on_device(value):
             raise TypeError("it is on a CUDA device")
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-            return np.from_dlpack(value)
-        return np.asarray(value)
+            value = np.from_dlpack(value)
+        array = np.asarray(value).copy()
+        array.flags.writeable = False
+        return array
     except (TypeError, ValueError, RuntimeError, BufferError) as error:  # torch's own, for one
         raise TypeError(
             f"{name} must be an array, got {type(value).__name__}, which cannot become one: "

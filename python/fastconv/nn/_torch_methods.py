@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -59,13 +59,11 @@ class TorchMethods:
 
     else:
 
-        def __getattr__(self, name: str) -> NoReturn:
-            hint = SUBSTITUTES.get(name)
+        def __getattr__(self, name: str) -> Any:
+            if name not in SUBSTITUTES:
+                return object.__getattribute__(self, name)  # which raises Python's own error
             raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}"
-                + (f": use {hint}" if hint else ""),
-                name=name,
-                obj=self,
+                f"{type(self).__name__!r} object has no attribute {name!r}: use {SUBSTITUTES[name]}"
             )
 
     def to(

@@ -135,7 +135,7 @@ def dtype_of(value: Any) -> Any:
     if isinstance(value, str) or type(value).__name__ == "dtype":
         try:
             return np.dtype(name)
-        except TypeError:
+        except (TypeError, ValueError):
             return None if isinstance(value, str) else name
     return None
 
