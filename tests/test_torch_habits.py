@@ -222,6 +222,21 @@ def test_what_has_no_meaning_here_is_refused(call, match):
         call()
 
 
+def test_divisor_override_rounds_once_and_checks_out():
+    x = X.astype(np.float16)
+    y = fastconv.avg_pool2d(x, 2, 1, divisor_override=3)
+    wide = fastconv.avg_pool2d(x.astype(np.float32), 2, 1, divisor_override=3)
+    np.testing.assert_array_equal(y, wide.astype(np.float16), strict=True)
+    assert fastconv.avg_pool2d(x, 2, 1, divisor_override=3, out=y) is y
+    np.testing.assert_allclose(wide, 4 / 3 * fastconv.avg_pool2d(x.astype(np.float32), 2, 1), 1e-6)
+    with pytest.raises(ValueError, match="out overlaps x"):
+        fastconv.avg_pool2d(X, 1, divisor_override=2, out=X)
+    with pytest.raises(ValueError, match="out must have shape"):
+        fastconv.avg_pool2d(X, 2, divisor_override=2, out=X)
+    with pytest.raises(TypeError, match="out cannot be given"):
+        fastconv.avg_pool2d(symbol(), 2, divisor_override=2, out=X)
+
+
 def test_numpy_scalars_are_plain_values():
     y = fastconv.relu(X, inplace=np.True_)
     np.testing.assert_array_equal(fastconv.add(y, y, alpha=np.float32(1)), 2 * y)

@@ -221,16 +221,13 @@ _TORCHVISION_WEIGHTS = re.compile(r"(\w+_Weights\.)?(DEFAULT|IMAGENET\d+K_\w+)")
 
 def _refuse_torchvision_name(entry: ModelEntry, weights: Any) -> None:
     """Say what to pass instead of a name or a member of torchvision's enumerations of weights."""
-    named = weights if isinstance(weights, str) else str(weights)
-    if isinstance(weights, enum.Enum) or (
-        isinstance(weights, str)
-        and _TORCHVISION_WEIGHTS.fullmatch(weights)
-        and not os.path.exists(weights)
-    ):
+    is_member = isinstance(weights, enum.Enum) and hasattr(weights, "url")
+    is_name = isinstance(weights, str) and _TORCHVISION_WEIGHTS.fullmatch(weights)
+    if is_member or (is_name and not os.path.exists(weights)):
         url = getattr(weights, "url", "the file that torchvision's weights.url names")
         hub = f'weights="hub:{entry.hub}", or ' if entry.hub else ""
         raise ValueError(
-            f"weights={named!r} is a name that torchvision knows: pass {hub}the path of a "
+            f"weights={str(weights)!r} is a name that torchvision knows: pass {hub}the path of a "
             f"download of {url}. All that can be passed:{FORMS}"
         )
 

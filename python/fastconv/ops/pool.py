@@ -184,8 +184,13 @@ def avg_pool2d(
                 "divisor_override is not possible with ceil_mode=True: fill the last window with "
                 "fastconv.pad(x, (left, right, top, bottom)) and leave ceil_mode False"
             )
-        means = avg_pool2d(x, kernel_size, stride, padding)
-        return multiply(means, math.prod(kernel_size) / divisor, out=out)
+        scale = math.prod(kernel_size) / divisor
+        if is_symbolic(x):
+            return multiply(avg_pool2d(x, kernel_size, stride, padding), scale, out=out)
+        operands = Operands(x=x)
+        y = multiply(avg_pool2d(operands["x"], kernel_size, stride, padding), scale)
+        operands.check_out(out, y.shape)
+        return operands.finish(y, out)
     if is_symbolic(x):
         attributes = {
             "kernel_size": kernel_size,
