@@ -431,7 +431,11 @@ def test_transform_input_agrees_with_default_cfg(dtype):
         (lambda: models.convnext_tiny(stochastic_depth_prob=None), TypeError, "stochastic_depth_p"),
         (lambda: models.densenet121(growth_rate="x"), TypeError, "growth_rate must be an integer"),
         (lambda: fastconv.create_model("lenet5", num_classes=-2), ValueError, "negative, got -2"),
-        (lambda: fastconv.create_model("lenet5", {"a": 1}), ValueError, "no tensors at its top level"),
+        (
+            lambda: fastconv.create_model("lenet5", {"a": 1}),
+            ValueError,
+            "no tensors at its top",
+        ),
         (lambda: models.efficientnet_lite0(padding="valid"), ValueError, "symmetric, same, got"),
         (
             lambda: models.googlenet(variant="2015"),

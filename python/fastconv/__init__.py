@@ -40,7 +40,12 @@ def __getattr__(name: str) -> Any:
     """Import what running networks does not need when it is first used."""
     if name in ("analysis", "onnx"):
         return importlib.import_module(f"fastconv.{name}")
-    raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+    from fastconv._substitutes import NAMES, SUBSTITUTES
+
+    hint = NAMES.get(name) or SUBSTITUTES.get(name)
+    raise AttributeError(
+        f"module 'fastconv' has no attribute {name!r}" + (f": use {hint}" if hint else "")
+    )
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._randomness import RandomnessCheck
 from fastconv._symbolic import Array, Graph, Symbol
 from fastconv.models import ImageClassifier, create_model
 from fastconv.nn import Conv1d, Module, init
@@ -116,6 +117,7 @@ def record(module: Module, input_shape: Sequence[int] | None = None) -> Recordin
             shape = (1, *shape)
     graph = _Observer(module)
     x = graph.input(shape)
+    check = RandomnessCheck(module)
     try:
         module(x)
     except ValueError as error:
@@ -125,6 +127,7 @@ def record(module: Module, input_shape: Sequence[int] | None = None) -> Recordin
             f"{type(module).__name__} does not take an input of the shape {shape}: pass another "
             f"input_shape ({error})"
         ) from error
+    check.refuse_random(graph, lambda again: module(again.input(shape)))
     outputs = {graph.paths[key]: y for key, y in graph.taps.items() if key in graph.paths}
     owners = [owner or "" for owner in graph.owners]
     # They refer to the graph, and it to all weights: in a cycle those would stay.

@@ -43,6 +43,7 @@ Padding of convolutions is ``((top, bottom), (left, right))``, ``"same"`` or ``"
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -51,48 +52,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
-from fastconv.ops._args import numpy_array
+from fastconv._substitutes import substitute
+from fastconv.ops._args import as_axis, is_sequence, numpy_array
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
 
 Array = NDArray[Any]
-
-_SUBSTITUTES = {
-    "subtract": "a + (-1) * b",
-    "negative": "(-1) * x",
-    "true_divide": "x * (1 / number)",
-    "divide": "x * (1 / number)",
-    "matmul": "fastconv.linear(x, weight)",
-    "dot": "fastconv.linear(x, weight)",
-    "maximum": "fastconv.relu(x)",
-    "clip": "fastconv.relu6(x)",
-    "exp": "fastconv.sigmoid, fastconv.silu or fastconv.softmax",
-    "tanh": "fastconv.tanh(x)",
-    "square": "x * x",
-    "power": "x * x",
-    "mean": "fastconv.mean(x, axis)",
-    "average": "fastconv.mean(x, axis)",
-    "sum": "fastconv.mean(x, axis) * count",
-    "max": "fastconv.max_pool2d or fastconv.adaptive_max_pool2d",
-    "reshape": "fastconv.reshape(x, shape)",
-    "view": "fastconv.reshape(x, shape)",
-    "ravel": "fastconv.flatten(x)",
-    "flatten": "fastconv.flatten(x)",
-    "transpose": "fastconv.permute(x, order)",
-    "T": "fastconv.permute(x, order)",
-    "swapaxes": "fastconv.permute(x, order)",
-    "moveaxis": "fastconv.permute(x, order)",
-    "permute": "fastconv.permute(x, order)",
-    "concatenate": "fastconv.concat(arrays, axis)",
-    "stack": "fastconv.concat(arrays, axis)",
-    "split": "fastconv.split or a slice",
-    "pad": "fastconv.pad(x, pad)",
-    "squeeze": "fastconv.reshape(x, shape)",
-    "expand_dims": "fastconv.reshape(x, shape)",
-    "astype": "model.astype(dtype), which converts the whole network",
-    "copy": "x itself: operators never write into their inputs",
-}
 
 
 class _MissingAttribute(TypeError, AttributeError):
@@ -100,11 +66,9 @@ class _MissingAttribute(TypeError, AttributeError):
 
 
 def _unsupported(what: str, name: str | None = None) -> NoReturn:
-    hint = _SUBSTITUTES.get(name or what)
     raise TypeError(
         f"{what} is not possible on a symbolic value, which has a shape but no numbers: use "
-        + (hint or "the functions of fastconv.ops, +, * and basic slicing")
-        + "; model.eager(x) runs forward on arrays"
+        f"{substitute(name or what)}; model.eager(x) runs forward on arrays"
     )
 
 
@@ -128,6 +92,13 @@ class Graph:
     dtype : numpy.dtype
     taps : dict of int to Symbol
         The last output of each module that was called, by the module's ``id``.
+    calls : list of Module
+        Those that are being called, the innermost last.
+    recorded : list of (Module or None, object)
+        The constants, and the operators with their inputs and attributes, in order; each with the
+        module whose `forward` it is from.
+    convert : bool
+        As passed.
     """
 
     def __init__(
@@ -140,7 +111,9 @@ class Graph:
         self.native = _core.Graph(dtype)
         self.dtype = dtype
         self.taps: dict[int, Any] = {}
-        self._convert = convert
+        self.calls: list[Module] = []
+        self.recorded: list[tuple[Module | None, Any]] = []
+        self.convert = convert
         self._paths = dict(paths or {})
         self._named: list[str | None] = []
         self._constants: dict[int, tuple[int, Any]] = {}  # keeps the key's object alive
@@ -157,10 +130,21 @@ class Graph:
     ) -> Symbol:
         """Add an operator; `inputs` and `attributes` as the table above has them."""
         ids = [self._id(op, value) for value in inputs]
-        return self._symbol(self.native.add(op, ids, dict(attributes or {})))
+        given = dict(attributes or {})
+        self._note((op, ids, given))
+        return self._symbol(self.native.add(op, ids, given))
+
+    def _note(self, what: Any) -> None:
+        self.recorded.append((self.calls[-1] if self.calls else None, what))
+
+    def enter_module(self, module: Module) -> None:
+        """Note that a call of `module` begins."""
+        self.calls.append(module)
 
     def mark_module(self, module: Module, y: Any) -> None:
         """Note that a call of `module` has returned `y`, for the names of steps and for taps."""
+        while self.calls.pop() is not module:  # others have raised
+            pass
         self.taps[id(module)] = y
         path = self._paths.get(id(module))
         if path is None or not isinstance(y, Symbol) or y.graph is not self:
@@ -195,12 +179,13 @@ class Graph:
             return known[0]
         array = numpy_array(f"an input of {op}", value)
         if array.dtype != self.dtype:
-            if array.dtype.kind != "f" or (array.ndim and not self._convert):
+            if array.dtype.kind != "f" or (array.ndim and not self.convert):
                 raise TypeError(
                     f"{op}: an array has dtype {array.dtype}, but the network computes in "
                     f"{self.dtype}: convert it with .astype(np.{self.dtype})"
                 )
             array = array.astype(self.dtype)
+        self._note(value if isinstance(value, np.ndarray) else array)
         constant = self.native.constant(np.asarray(array, order="C"))
         self._constants[id(value)] = (constant, value)
         return constant
@@ -209,8 +194,9 @@ class Graph:
 class Symbol:
     """The result of a recorded operator: a shape and a dtype, and no numbers yet.
 
-    It takes the functions of `fastconv.ops`, ``+``, ``*`` and basic slicing; whatever else is done
-    to it raises a `TypeError` that names the substitute.
+    It takes the functions of `fastconv.ops`, ``+``, ``*``, basic slicing, and those methods of
+    NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`.
+    Whatever else is done to it raises a `TypeError` that names the substitute.
 
     Attributes
     ----------
@@ -300,6 +286,53 @@ class Symbol:
         y = self.graph.record("slice", [self], attributes)
         return y if y.shape == tuple(shape) else self.graph.record("reshape", [y], {"shape": shape})
 
+    def reshape(self, *shape: Any, **other: Any) -> Symbol:
+        """Give it another shape, as `numpy.ndarray.reshape`."""
+        if other:
+            _unsupported(f"reshape({', '.join(other)}=)", "view")
+        return self._op("reshape", shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any, **other: Any) -> Symbol:
+        """Reorder all axes, as `numpy.ndarray.transpose`; without arguments reverse them."""
+        order = axes[0] if len(axes) == 1 else axes
+        if order is None or axes == ():
+            order = range(self.ndim)[::-1]
+        if other or not is_sequence(order) or len(order) != self.ndim:
+            _unsupported(f"a transpose of other than all {self.ndim} axes", "transpose")
+        return self._op("permute", order)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Symbol:
+        """Exchange two axes, as `numpy.ndarray.swapaxes`."""
+        order = list(range(self.ndim))
+        a, b = (as_axis("axis", axis, self.ndim) for axis in (axis1, axis2))
+        order[a], order[b] = b, a
+        return self._op("permute", order)
+
+    def squeeze(self, axis: Any = None, **other: Any) -> Symbol:
+        """Remove axes of size 1, as `numpy.ndarray.squeeze`."""
+        if other:
+            _unsupported(f"squeeze({', '.join(other)}=)", "squeeze")
+        if axis is None:
+            axis = tuple(i for i, n in enumerate(self.shape) if n == 1)
+        given = axis if isinstance(axis, tuple) else (axis,)
+        gone = {as_axis("axis", i, self.ndim) for i in given}
+        if any(self.shape[i] != 1 for i in gone):
+            raise ValueError(f"axis {axis} of shape {self.shape} is not of size 1")
+        shape = [n for i, n in enumerate(self.shape) if i not in gone]
+        if shape and 0 not in gone and 0 not in shape[1:]:
+            shape[0] = -1  # holds for any batch size
+        return self._op("reshape", shape)
+
+    def mean(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""
+        if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
+            _unsupported("mean with torch's arguments", "mean")
+        return self._op("mean", axis, keepdims)
+
+    def _op(self, name: str, *args: Any) -> Symbol:
+        y: Symbol = getattr(sys.modules["fastconv.ops"], name)(self, *args)
+        return y
+
     @staticmethod
     def _index(item: Any) -> int:
         if isinstance(item, (bool, np.bool_)):
@@ -312,9 +345,8 @@ class Symbol:
     # ---- What does not -------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> NoReturn:
-        hint = _SUBSTITUTES.get(name)
         raise _MissingAttribute(
-            f"a symbolic value has no attribute {name!r}" + (f": use {hint}" if hint else "")
+            f"a symbolic value has no attribute {name!r}: use {substitute(name)}"
         )
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
@@ -330,6 +362,11 @@ class Symbol:
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
         _unsupported(f"numpy.{func.__name__}", func.__name__)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", str(func))
+        _unsupported(f"torch.{name}", name)
 
     def __bool__(self) -> NoReturn:
         _unsupported("a truth value (if, and, or, not)")

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _cache, _core, cuda
 from fastconv._cache import Bounded
+from fastconv._randomness import RandomnessCheck
 from fastconv._symbolic import Graph, Symbol
 from fastconv._tuning import Times, Tuner, explain
 from fastconv.config import get_num_threads
@@ -53,7 +54,9 @@ class _Recording:
     ) -> None:
         paths = {id(child): path for path, child in module.named_modules()}
         graph = Graph(dtype, convert=convert, paths=paths)
+        check = RandomnessCheck(module)
         y = module(*(graph.input(shape) for shape in shapes))
+        check.refuse_random(graph, lambda again: module(*(again.input(s) for s in shapes)))
         self.sequence = type(y) if isinstance(y, (tuple, list)) else None
         outputs = list(y) if self.sequence is not None else [y]
         for value in outputs:

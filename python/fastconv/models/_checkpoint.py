@@ -15,7 +15,7 @@ from fastconv.models._facts import Facts
 from fastconv.models._sources import UNUSED, Opened
 from fastconv.models._variants import decide
 from fastconv.nn import Conv2d, init
-from fastconv.nn.module import is_floating, listed, state_array
+from fastconv.nn._state import is_floating, listed, state_array
 from fastconv.weights._common import quote
 from fastconv.weights.naming import NATIVE, recognise, rename
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import fnmatch
 import functools
+import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -209,6 +212,7 @@ def create_model(
     seed = as_size("seed", seed)
     if kwargs.pop("pretrained", False):
         raise ValueError(f"pretrained=True names no weights: pass one of{FORMS}")
+    _refuse_torchvision_name(entry, weights)
     if in_chans is not None:
         kwargs["in_chans"] = as_size("in_chans", in_chans)
     check_use_ema(use_ema)
@@ -237,6 +241,22 @@ def create_model(
     nearest = functools.partial(_nearest, name)
     load_checkpoint(model, checkpoint, num_classes, channels, seed, nearest)
     return model
+
+
+_TORCHVISION_WEIGHTS = re.compile(r"(\w+_Weights\.)?(DEFAULT|IMAGENET\d+K_\w+)")
+
+
+def _refuse_torchvision_name(entry: ModelEntry, weights: Any) -> None:
+    """Say what to pass instead of a name or a member of torchvision's enumerations of weights."""
+    is_member = isinstance(weights, enum.Enum) and hasattr(weights, "url")
+    is_name = isinstance(weights, str) and _TORCHVISION_WEIGHTS.fullmatch(weights)
+    if is_member or (is_name and not os.path.exists(weights)):
+        url = getattr(weights, "url", "the file that torchvision's weights.url names")
+        hub = f'weights="hub:{entry.hub}", or ' if entry.hub else ""
+        raise ValueError(
+            f"weights={str(weights)!r} is a name that torchvision knows: pass {hub}the path of a "
+            f"download of {url}. All that can be passed:{FORMS}"
+        )
 
 
 def _build(

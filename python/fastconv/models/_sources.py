@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from fastconv.nn.module import freeze
+from fastconv.nn._state import freeze
 from fastconv.weights._common import Fail, WeightsError
 from fastconv.weights._parts import (
     IsWeight,

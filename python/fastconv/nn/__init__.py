@@ -9,6 +9,8 @@ Examples
 (1, 8, 32, 32)
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
 from fastconv.nn import blocks, init
 from fastconv.nn.activations import (
     GELU,
@@ -140,3 +142,32 @@ __all__ = [
     "blocks",
     "init",
 ]
+
+_SUBSTITUTES = {
+    "functional": "fastconv.ops: import fastconv.ops as F",
+    "Parameter": "the array itself: self.weight = array",
+    "Buffer": "self.register_buffer(name, array)",
+    "ParameterList": "an attribute for each array",
+    "ParameterDict": "an attribute for each array",
+    "ModuleDict": "self.add_module(name, module) and getattr(self, name)",
+    "BatchNorm1d": "fastconv.batch_norm in a Module of your own",
+    "LazyConv2d": "nn.Conv2d with its in_channels",
+    "LazyLinear": "nn.Linear with its in_features",
+    "UpsamplingBilinear2d": 'nn.Upsample(..., mode="bilinear", align_corners=True)',
+    "UpsamplingNearest2d": "nn.Upsample(...)",
+    "ReflectionPad2d": 'fastconv.pad(x, (left, right, top, bottom), mode="reflect")',
+    "ReplicationPad2d": 'fastconv.pad(x, (left, right, top, bottom), mode="replicate")',
+    "ConstantPad2d": "fastconv.pad(x, (left, right, top, bottom), value=value)",
+    "AlphaDropout": "nn.Dropout",
+    "Dropout1d": "nn.Dropout",
+    "Dropout3d": "nn.Dropout",
+    "FeatureAlphaDropout": "nn.Dropout",
+    "DataParallel": "the module itself: calls use all threads of fastconv.set_num_threads(n)",
+}
+
+
+if not TYPE_CHECKING:  # types are those of __all__
+
+    def __getattr__(name: str) -> NoReturn:
+        hint = _SUBSTITUTES.get(name, "fastconv.ops in a Module of your own, or fastconv.onnx.load")
+        raise AttributeError(f"module 'fastconv.nn' has no attribute {name!r}: use {hint}")

@@ -6,9 +6,11 @@ where a result may overwrite its input.
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastconv import ops as F
 from fastconv.nn.module import Module, Value
-from fastconv.ops._args import as_float
+from fastconv.ops._args import as_float, as_int
 
 
 class _Activation(Module):
@@ -110,7 +112,7 @@ class Softmax(Module):
     """``exp(x) / sum(exp(x))`` along the axis `dim`."""
 
     def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
+        self.dim = as_int("dim", dim)
 
     def forward(self, x: Value) -> Value:
         """Apply the activation."""
@@ -125,7 +127,7 @@ class LogSoftmax(Module):
     """The logarithm of `Softmax`."""
 
     def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
+        self.dim = as_int("dim", dim)
 
     def forward(self, x: Value) -> Value:
         """Apply the activation."""
@@ -137,7 +139,10 @@ class LogSoftmax(Module):
 
 
 class Identity(Module):
-    """Return the input."""
+    """Return the input; arguments are taken as torch takes them, and change nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
 
     def forward(self, x: Value) -> Value:
         """Return the input."""

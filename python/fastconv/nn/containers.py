@@ -3,19 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from fastconv.nn.module import Module, Value
 
+_Self = TypeVar("_Self", bound="_Numbered")
+
 
 class _Numbered(Module):
-    """Submodules named ``"0"``, ``"1"``, ... or by the keys of a mapping."""
+    """Submodules named ``"0"``, ``"1"``, ... or by the keys of a mapping; changed as a list is."""
 
     def __len__(self) -> int:
-        return len(list(self.children()))
+        return len(self._named())
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(list(self.children()))
+        return iter([module for _, module in self._named()])
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._named()[index][0], self._checked(module))
+
+    def __delitem__(self, index: int | slice) -> None:
+        modules = list(self)
+        del modules[index]
+        self._set(modules)
+
+    def __iadd__(self: _Self, modules: Iterable[Module]) -> _Self:
+        return self.extend(modules)
+
+    def append(self: _Self, module: Module) -> _Self:
+        """Add a module at the end and return this container."""
+        return self.extend([module])
+
+    def extend(self: _Self, modules: Iterable[Module]) -> _Self:
+        """Add modules at the end and return this container."""
+        added = [self._checked(module) for module in modules]
+        for i, module in enumerate(added, len(self)):
+            self.add_module(self._free(str(i)), module)
+        return self
+
+    def insert(self: _Self, index: int, module: Module) -> _Self:
+        """Add a module before the one of this index and return this container."""
+        modules = list(self)
+        modules.insert(index, self._checked(module))
+        self._set(modules)
+        return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Remove the module of this index and return it."""
+        module = list(self)[index]
+        del self[index]
+        return module
+
+    def _named(self) -> list[tuple[str, Module]]:
+        return list(self.named_children())
+
+    def _checked(self, module: Any) -> Module:
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__} takes modules, got {type(module).__name__}")
+        return module
+
+    def _free(self, name: str) -> str:
+        if name in vars(self):
+            raise ValueError(f"{self._path(name)} exists: add it by add_module(name, module)")
+        return name
+
+    def _set(self, modules: list[Module]) -> None:
+        """Hold these modules instead, numbered anew."""
+        named = self._named()
+        if [name for name, _ in named] != [str(i) for i in range(len(named))]:
+            raise ValueError(
+                f"the modules of this {type(self).__name__} have names, not numbers: build a new "
+                f"one of a mapping from names to modules"
+            )
+        for name, _ in named:
+            delattr(self, name)
+        for i, module in enumerate(modules):
+            setattr(self, str(i), module)
 
 
 class Sequential(_Numbered):
@@ -53,6 +116,9 @@ class Sequential(_Numbered):
             return Sequential(dict(list(self.named_children())[index]))
         return list(self.children())[index]
 
+    def __add__(self, modules: Iterable[Module]) -> Sequential:
+        return Sequential(*self, *modules)
+
     @property
     def input_ndim(self) -> int | None:
         """That of the first module which has one."""
@@ -80,17 +146,12 @@ class ModuleList(_Numbered):
     4
     """
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
-        for module in modules:
-            self.append(module)
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        self.extend(() if modules is None else modules)
+
+    def __add__(self, modules: Iterable[Module]) -> ModuleList:
+        return ModuleList([*self, *modules])
 
     def __getitem__(self, index: int | slice) -> Module:
         found = list(self.children())[index]
         return found if isinstance(found, Module) else ModuleList(found)
-
-    def append(self, module: Module) -> ModuleList:
-        """Add a module at the end and return this list."""
-        if not isinstance(module, Module):
-            raise TypeError(f"ModuleList takes modules, got {type(module).__name__}")
-        setattr(self, str(len(self)), module)
-        return self

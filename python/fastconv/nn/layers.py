@@ -15,7 +15,9 @@ import numpy as np
 from fastconv import ops as F
 from fastconv.nn import init
 from fastconv.nn.module import Array, Module, Value
-from fastconv.ops._args import as_eps, as_int, as_size, is_sequence
+from fastconv.ops._args import as_eps, as_int, as_size, choice, is_sequence
+from fastconv.ops._torch import check_neutral, on_cpu
+from fastconv.ops.conv import padding1d_argument, padding_argument
 
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...] | str
@@ -29,6 +31,13 @@ def _tuple(value: Any, length: int, name: str) -> Any:
     ):
         raise TypeError(f"{name} must be an int or {length} ints, got {value!r}")
     return tuple(int(v) for v in values)
+
+
+def _place(layer: Module, device: Any, dtype: Any) -> None:
+    """Do as torch's arguments `device` and `dtype` say: only the CPU is possible."""
+    on_cpu(device)
+    if dtype is not None:
+        layer.astype(dtype)
 
 
 class _Conv(Module):
@@ -48,6 +57,8 @@ class _Conv(Module):
         groups: int,
         bias: bool,
         padding_mode: str,
+        device: Any,
+        dtype: Any,
     ) -> None:
         in_channels, out_channels, groups = (
             as_int(name, value)
@@ -63,10 +74,8 @@ class _Conv(Module):
                     f"{name} must be a positive multiple of groups, got {name}={value}, "
                     f"groups={groups}"
                 )
-        if padding_mode != "zeros":
-            raise ValueError(
-                f"padding_mode must be 'zeros', got {padding_mode!r}: pad with fastconv.pad first"
-            )
+        modes = ("zeros",) if self._transposed else ("zeros", "reflect", "replicate", "circular")
+        choice("padding_mode", padding_mode, modes)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _tuple(kernel_size, self._dims, "kernel_size")
@@ -74,16 +83,42 @@ class _Conv(Module):
         self.padding = padding
         self.dilation = _tuple(dilation, self._dims, "dilation")
         self.groups = groups
+        self.padding_mode = padding_mode
+        if padding_mode != "zeros":
+            self._margins()  # so that bad ones are refused here
         channels = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)
         shape = (channels[0], channels[1] // groups, *self.kernel_size)
         self.weight = init.constant(shape, 0)
-        self.bias: Array | None = init.constant((out_channels,), 0) if bias else None
+        self.bias: Array | None
+        self.register_parameter("bias", init.constant((out_channels,), 0) if bias else None)
         if not init.is_skipping():
             self.reset_parameters()
+        _place(self, device, dtype)
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Draw weight and bias uniformly from ``+-1 / sqrt(fan_in)``."""
         _reset_uniform(self, rng)
+
+    def _margins(self) -> list[int]:
+        """Return the padding as `fastconv.pad` takes it, last axis first."""
+        given = padding1d_argument(self.padding) if self._dims == 1 else self.padding
+        pairs = padding_argument(given)
+        if isinstance(pairs, str):
+            if pairs == "same" and max(self.stride) > 1:
+                raise ValueError(
+                    f"padding='same' with stride={self.stride} needs padding_mode='zeros': with "
+                    f"{self.padding_mode!r} give the numbers"
+                )
+            reach = zip(self.dilation, self.kernel_size, strict=True)
+            total = [d * (k - 1) if pairs == "same" else 0 for d, k in reach]
+            return [n for t in reversed(total) for n in (t // 2, t - t // 2)]
+        return [n for pair in reversed(pairs[-self._dims :]) for n in pair]
+
+    def _padded(self, x: Value) -> tuple[Value, Padding]:
+        """Return what is convolved, and the zeros around it."""
+        if self.padding_mode == "zeros":
+            return x, self.padding
+        return F.pad(x, self._margins(), self.padding_mode), 0
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments that are not the defaults."""
@@ -99,6 +134,8 @@ class _Conv(Module):
             parts.append(f"groups={self.groups}")
         if self.bias is None:
             parts.append("bias=False")
+        if self.padding_mode != "zeros":
+            parts.append(f"padding_mode={self.padding_mode!r}")
         return ", ".join(parts)
 
 
@@ -117,13 +154,17 @@ class Conv2d(_Conv):
         Blocks of channels that do not see each other.
     bias : bool
         Whether a bias is added.
-    padding_mode : "zeros"
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+        What is around the input, as `fastconv.pad` takes it.
+    device : {"cpu"}, optional
         Present because torch has it.
+    dtype : {"float32", "float64"}, optional
+        Of the parameters, float32 by default; also torch's.
 
     Raises
     ------
     ValueError
-        If `groups` does not divide the channels, or `padding_mode` is another one.
+        If `groups` does not divide the channels, or `padding_mode` or `device` is another one.
 
     Examples
     --------
@@ -146,6 +187,8 @@ class Conv2d(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
             in_channels,
@@ -157,13 +200,14 @@ class Conv2d(_Conv):
             groups,
             bias,
             padding_mode,
+            device,
+            dtype,
         )
 
     def forward(self, x: Value) -> Value:
         """Convolve."""
-        return F.conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        x, padding = self._padded(x)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv1d(_Conv):
@@ -190,6 +234,8 @@ class Conv1d(_Conv):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
             in_channels,
@@ -201,13 +247,14 @@ class Conv1d(_Conv):
             groups,
             bias,
             padding_mode,
+            device,
+            dtype,
         )
 
     def forward(self, x: Value) -> Value:
         """Convolve."""
-        return F.conv1d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        x, padding = self._padded(x)
+        return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class ConvTranspose2d(_Conv):
@@ -215,10 +262,12 @@ class ConvTranspose2d(_Conv):
 
     Parameters
     ----------
-    in_channels, out_channels, kernel_size, stride, padding, groups, bias, dilation, padding_mode
+    in_channels, out_channels, kernel_size, stride, padding, groups, bias, dilation, device, dtype
         As for `Conv2d` and in torch's order; the weight is ``(in, out / groups, kh, kw)``.
     output_padding : int or (int, int)
         Rows and columns added at the bottom and right of the output.
+    padding_mode : {"zeros"}
+        Present because torch has it.
 
     Examples
     --------
@@ -243,6 +292,8 @@ class ConvTranspose2d(_Conv):
         bias: bool = True,
         dilation: IntPair = 1,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
             in_channels,
@@ -254,6 +305,8 @@ class ConvTranspose2d(_Conv):
             groups,
             bias,
             padding_mode,
+            device,
+            dtype,
         )
         self.output_padding = _tuple(output_padding, 2, "output_padding")
 
@@ -280,6 +333,8 @@ class Linear(Module):
         Sizes of the last axis.
     bias : bool
         Whether a bias is added.
+    device, dtype
+        As for `Conv2d`.
 
     Raises
     ------
@@ -293,13 +348,22 @@ class Linear(Module):
     (10, 512)
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         self.in_features = as_size("in_features", in_features)
         self.out_features = as_size("out_features", out_features)
         self.weight = init.constant((self.out_features, self.in_features), 0)
-        self.bias: Array | None = init.constant((self.out_features,), 0) if bias else None
+        self.bias: Array | None
+        self.register_parameter("bias", init.constant((self.out_features,), 0) if bias else None)
         if not init.is_skipping():
             self.reset_parameters()
+        _place(self, device, dtype)
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Draw weight and bias uniformly from ``+-1 / sqrt(in_features)``."""
@@ -340,6 +404,12 @@ class BatchNorm2d(Module):
         Of the running statistics in training; inference does not use it.
     affine : bool
         Whether `weight` multiplies the result and `bias` is added to it.
+    track_running_stats : True
+        Present because torch has it.
+    device, dtype
+        As for `Conv2d`.
+    bias : bool
+        Whether there is a `bias`, if `affine`.
 
     Notes
     -----
@@ -361,17 +431,28 @@ class BatchNorm2d(Module):
         eps: float = 1e-5,
         momentum: float | None = 0.1,
         affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
+        check_neutral(momentum=momentum, track_running_stats=track_running_stats)
         self.num_features = num_features = as_size("num_features", num_features)
         self.eps = as_eps(eps)
         self.momentum = momentum
-        self.weight: Array | None = init.constant((num_features,), 1) if affine else None
-        self.bias: Array | None = init.constant((num_features,), 0) if affine else None
+        self.weight: Array | None
+        self.bias: Array | None
+        self.register_parameter("weight", init.constant((num_features,), 1) if affine else None)
+        self.register_parameter(
+            "bias", init.constant((num_features,), 0) if affine and bias else None
+        )
         self.running_mean: Array
         self.running_var: Array
         self.register_buffer("running_mean", init.constant((num_features,), 0))
         self.register_buffer("running_var", init.constant((num_features,), 1))
         self.register_buffer("num_batches_tracked", np.array(0, np.int64))
+        _place(self, device, dtype)
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Return to the identity: mean 0, variance 1, weight 1, bias 0."""
@@ -413,6 +494,8 @@ class LayerNorm(Module):
         Whether `weight` multiplies the result and `bias` is added to it.
     bias : bool
         Whether there is a `bias`, if `elementwise_affine`.
+    device, dtype
+        As for `Conv2d`.
 
     Notes
     -----
@@ -431,6 +514,8 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         self.normalized_shape = (
             tuple(as_size("normalized_shape", size) for size in normalized_shape)
@@ -439,8 +524,13 @@ class LayerNorm(Module):
         )
         self.eps = as_eps(eps)
         shape = self.normalized_shape
-        self.weight: Array | None = init.constant(shape, 1) if elementwise_affine else None
-        self.bias: Array | None = init.constant(shape, 0) if elementwise_affine and bias else None
+        self.weight: Array | None
+        self.bias: Array | None
+        self.register_parameter("weight", init.constant(shape, 1) if elementwise_affine else None)
+        self.register_parameter(
+            "bias", init.constant(shape, 0) if elementwise_affine and bias else None
+        )
+        _place(self, device, dtype)
 
     def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
         """Return to weight 1, bias 0."""

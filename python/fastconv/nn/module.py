@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -13,12 +12,27 @@ import numpy.typing as npt
 
 from fastconv import cuda
 from fastconv._symbolic import Symbol
+from fastconv.nn._state import (
+    freeze,
+    holds_state,
+    in_place_of,
+    is_array_like,
+    is_floating,
+    listed,
+    read_only,
+    state_array,
+    to_array,
+)
+from fastconv.nn._torch_methods import TorchMethods
 from fastconv.ops import reshape
 from fastconv.ops._args import as_array
 from fastconv.ops._device import is_on_device
+from fastconv.ops._torch import dtype_of
 
 if TYPE_CHECKING:
     from fastconv.network import Network
+
+__all__ = ["IncompatibleKeys", "Module", "Value", "freeze", "listed", "state_array"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = Any
@@ -39,13 +53,15 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module:
+class Module(TorchMethods):
     """Parameters, submodules and a `forward` that computes with them.
 
     An array assigned to an attribute becomes a parameter and a `Module` a submodule, in the order
     of assignment; names that start with an underscore stay private. No call of
     ``super().__init__()`` is needed. Statistics that are not learned are added with
-    `register_buffer`.
+    `register_buffer`. Tensors of other libraries are arrays, too. What would be computed with but
+    belong to nobody's state is a `TypeError`: a list of arrays or modules, for one, for which there
+    is `ModuleList`.
 
     Parameters are read-only arrays: whoever wants to change one assigns a new one, which is
     converted to the module's dtype, and everything compiled from it is made anew.
@@ -71,9 +87,7 @@ class Module:
     ['weight']
     """
 
-    training = False
-    """Always `False`: fastconv computes inference."""
-
+    _parameters_declared: frozenset[str] = frozenset()  # names, also of those that are `None`
     _buffers: frozenset[str] = frozenset()
     _version = 0  # of this module alone: the number of its last change
     _compiled: Any = None  # networks compiled from this module, kept by fastconv.network
@@ -89,6 +103,15 @@ class Module:
     def dtype(self) -> np.dtype[Any] | None:
         """The dtype of the first parameter of this tree, `None` where it has no parameters."""
         return next((array.dtype for _, array in self.named_parameters()), None)
+
+    @property
+    def training(self) -> bool:
+        """Always `False`: fastconv computes inference."""
+        return False
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self.train(mode)
 
     # ---- Computing ----------------------------------------------------------------------------
 
@@ -117,6 +140,7 @@ class Module:
         """
         for arg in args:
             if isinstance(arg, Symbol):
+                arg.graph.enter_module(self)
                 y = self.forward(*args)
                 arg.graph.mark_module(self, y)
                 return y
@@ -234,15 +258,25 @@ class Module:
             if isinstance(value, np.ndarray) and not name.startswith("_"):
                 yield name, value
 
-    def named_parameters(self) -> Iterator[tuple[str, Array]]:
-        """Yield the dotted names and the values of all parameters, without buffers."""
-        for prefix, module in self.named_modules():
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Array]]:
+        """Yield the dotted names and the values of all parameters, without buffers.
+
+        Parameters
+        ----------
+        prefix : str
+            What comes before all names, and a dot.
+        recurse : bool
+            Whether those of the modules below count.
+        """
+        for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
             for name, array in module._own_arrays():
                 if name not in module._buffers:
-                    yield _join(prefix, name), array
+                    yield _join(path, name), array
 
-    def parameters(self) -> Iterator[Array]:
-        """Yield the values of all parameters, without buffers.
+    def parameters(self, recurse: bool = True) -> Iterator[Array]:
+        """Yield the values of all parameters, without buffers; see `named_parameters`.
 
         Examples
         --------
@@ -250,40 +284,141 @@ class Module:
         >>> sum(p.size for p in nn.Conv2d(3, 8, kernel_size=3).parameters())
         224
         """
-        return (array for _, array in self.named_parameters())
+        return (array for _, array in self.named_parameters(recurse=recurse))
 
     # ---- Parameters ---------------------------------------------------------------------------
 
-    def register_buffer(self, name: str, array: Array) -> None:
-        """Add an array that belongs to the state but is not learned, of any dtype."""
-        self._buffers = self._buffers | {name}
-        setattr(self, name, array)
+    def register_buffer(self, name: str, array: Array | None, persistent: bool = True) -> None:
+        """Add an array that belongs to the state but is not learned, of any dtype.
+
+        Raises
+        ------
+        ValueError
+            If `name` is taken, or no name of an attribute; if `persistent` is False: arrays outside
+            the state are attributes that start with an underscore.
+        """
+        if not persistent:
+            raise ValueError(
+                f"persistent=False is not possible: assign the array to self._{name}, which is no "
+                f"part of the state"
+            )
+        self._check_name(name, self._buffers)
+        array = None if array is None else read_only(to_array(self._path(name), array))
+        object.__setattr__(self, "_buffers", self._buffers | {name})
+        object.__setattr__(self, name, array)
+        self._changed()
+
+    def register_parameter(self, name: str, param: Array | None) -> None:
+        """Add a parameter that may be `None`, as an assignment does that is no array's."""
+        self._check_name(name, self._parameters_declared)
+        self._parameters_declared = self._parameters_declared | {name}
+        setattr(self, name, param)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a submodule, as an assignment does."""
+        if not isinstance(module, Module | None):
+            raise TypeError(f"{self._path(name)} must be a module, got {type(module).__name__}")
+        self._check_name(name, dict(self.named_children()))
+        setattr(self, name, module)
+
+    register_module = add_module
+
+    def _refuse_hidden(self) -> None:
+        """Refuse what was put into a list after the list had been assigned."""
+        for name, value in vars(self).items():
+            if isinstance(value, list | dict | set) and not name.startswith("_"):
+                self._kept(name, value)
+
+    def _path(self, name: str) -> str:
+        return f"{type(self).__name__}.{name}"
+
+    def _check_name(self, name: Any, same_kind: Container[str]) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {type(name).__name__}")
+        if not name or name.startswith("_") or "." in name or hasattr(type(self), name):
+            raise ValueError(
+                f"name must be that of a new public attribute, without a dot, got {name!r}"
+            )
+        if name in vars(self) and name not in same_kind:
+            raise ValueError(f"{self._path(name)} exists: delete it first, with del")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            object.__setattr__(self, name, value)
-            return
-        if isinstance(value, np.ndarray):
-            value = self._as_state(name, value)
+        if not name.startswith("_"):
+            value = self._kept(name, value)
         object.__setattr__(self, name, value)
-        self._changed()
+        if not name.startswith("_"):
+            self._changed()
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
-        self._changed()
+        if not name.startswith("_"):
+            self._buffers -= {name}
+            self._parameters_declared -= {name}
+            self._changed()
 
-    def _as_state(self, name: str, array: Array) -> Array:
+    def _kept(self, name: str, value: Any) -> Any:
+        """Return what is kept of a value that is assigned to this public name.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it would be computed with, but be missing from the state, or not be what the layer
+            was made for.
+        """
+        path, old = self._path(name), vars(self).get(name)
+        if isinstance(value, Symbol):
+            raise TypeError(
+                f"{path}: a value of forward cannot be kept, it has no numbers yet: return it, or "
+                f"name its module in network(x, taps=[...])"
+            )
+        is_state = (
+            isinstance(old, np.ndarray)
+            or name in self._buffers
+            or name in self._parameters_declared
+        )
+        if isinstance(old, Module) and not isinstance(value, Module | None):
+            raise TypeError(
+                f"{path} is a module, got {type(value).__name__}: delete it first, with del"
+            )
+        if is_state and isinstance(value, Module):
+            raise TypeError(f"{path} is an array, got a module: delete it first, with del")
+        if value is None or isinstance(value, Module):
+            return value
+        if is_state or is_array_like(value):
+            if not is_state and old is not None:
+                raise TypeError(
+                    f"{path} is {type(old).__name__} {old!r}, got an array: pass plain numbers, or "
+                    f"delete it first, with del"
+                )
+            return self._as_state(name, to_array(path, value), old)
+        if holds_state(value):
+            raise TypeError(
+                f"{path}: modules and arrays in a {type(value).__name__} would be no part of the "
+                f"state: use nn.ModuleList(modules), an attribute for each array, or for constants "
+                f"a name that starts with an underscore"
+            )
+        return value
+
+    def _as_state(self, name: str, array: Array, old: Array | None) -> Array:
         """Return what is kept of an array: read-only, and a parameter in the module's dtype."""
-        if name in self._buffers:
-            old = vars(self).get(name)
-            return read_only(array, None if old is None else old.dtype)
+        path, is_buffer = self._path(name), name in self._buffers
+        if old is not None:
+            kept = in_place_of(path, old, array)
+            if array.shape != old.shape:
+                raise ValueError(
+                    f"{path} must have shape {old.shape}, got {array.shape}: for another shape "
+                    f"build a new {type(self).__name__}, or delete it first, with del"
+                )
+            return kept
+        if is_buffer:
+            return read_only(array)
         if not is_floating(array.dtype):
             raise TypeError(
-                f"{type(self).__name__}.{name}: a parameter must be of a floating dtype, got "
+                f"{path}: a parameter must be of a floating dtype, got "
                 f"{array.dtype}: use .astype(np.float32), or register_buffer({name!r}, ...) for "
                 f"an array that is no parameter"
             )
-        own = (a.dtype for key, a in self._own_arrays() if key not in self._buffers)
+        own = (a.dtype for _, a in self._own_arrays() if is_floating(a.dtype))
         return read_only(
             array, next(own, np.dtype(np.float64 if array.dtype.itemsize > 4 else np.float32))
         )
@@ -298,7 +433,10 @@ class Module:
         latest = _latest_change
         change, version = self._seen  # one attribute: other threads may be replacing it
         if change != latest:
-            version = max(module._version for module in self.modules())
+            modules = list(self.modules())
+            for module in modules:
+                module._refuse_hidden()
+            version = max(module._version for module in modules)
             self._seen = latest, version
         return version
 
@@ -337,7 +475,9 @@ class Module:
             If `dtype` is another one.
         """
         try:
-            target = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
+            if (named := dtype_of(dtype)) is None:  # torch's by its name
+                named = dtype
+            target = None if named is None else np.dtype(named)  # NumPy takes None for float64
         except TypeError:
             target = None
         if target is None or target not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -382,6 +522,7 @@ class Module:
 
     def _slots(self, prefix: str = "") -> dict[str, tuple[Module, str]]:
         """Where each key of the state dict lives; a shared module has a key for each place."""
+        self._refuse_hidden()
         slots = {_join(prefix, name): (self, name) for name, _ in self._own_arrays()}
         for name, child in self.named_children():
             slots.update(child._slots(_join(prefix, name)))
@@ -445,25 +586,19 @@ class Module:
             if key not in state_dict:
                 continue
             old, new = getattr(module, name), state_array(key, state_dict[key])
-            if is_floating(old.dtype) and not is_floating(new.dtype):
-                raise TypeError(
-                    f"state_dict[{key!r}] must be a floating array, got dtype {new.dtype}"
-                )
             if new.shape != old.shape:
                 wrong.append(f"{key}: expected {old.shape}, got {new.shape}")
-            values[key] = new
+            else:
+                values[key] = in_place_of(f"state_dict[{key!r}]", old, new)
         problems += listed("wrong shapes", wrong)
         if problems:
             raise ValueError(
                 f"state_dict does not fit {type(self).__name__}:\n" + "\n".join(problems)
             )
-        kept: dict[str, Array] = {}
         for key, source in given.items():
             if source is not None:
                 module, name = slots[key]
-                if source not in kept:
-                    kept[source] = read_only(values[source], getattr(module, name).dtype)
-                object.__setattr__(module, name, kept[source])
+                object.__setattr__(module, name, values[source])
                 module._changed()
         return IncompatibleKeys(missing, unexpected)
 
@@ -494,72 +629,5 @@ class Module:
         return f"{name}(\n  {body}\n)"
 
 
-def is_floating(dtype: np.dtype[Any]) -> bool:
-    """Whether arrays of this dtype hold real floating-point numbers (bfloat16 included)."""
-    return dtype.kind == "f" or dtype.name == "bfloat16"
-
-
-def read_only(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
-    """Return `array` as a C-contiguous array of `dtype` that nobody can write to.
-
-    It is copied only where someone could: an array that is read-only all the way down, such as a
-    read-only `numpy.memmap`, is kept as it is.
-    """
-    dtype = array.dtype.newbyteorder("=") if dtype is None else dtype
-    kept: Any = array
-    while isinstance(kept, np.ndarray) and not kept.flags.writeable:
-        kept = kept.base
-    if isinstance(kept, np.ndarray) or not (
-        array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
-    ):
-        array = np.array(array, dtype, order="C")
-        array.flags.writeable = False
-    return array
-
-
-def freeze(array: Array) -> None:
-    """Make an array that nobody else holds read-only, all the way down: `read_only` keeps it."""
-    kept: Any = array
-    while isinstance(kept, np.ndarray):
-        kept.flags.writeable = False
-        kept = kept.base
-
-
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
-
-
-def state_array(key: str, value: Any) -> Array:
-    """Return the value that a state dict has under `key` as an array.
-
-    A tensor of torch may want gradients, as parameters do, or be bfloat16, which NumPy lacks.
-    """
-    try:
-        if hasattr(value, "detach"):
-            value = value.detach()
-            if str(value.dtype) == "torch.bfloat16":
-                value = value.float()
-        return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:  # torch's own, for one
-        raise TypeError(
-            f"state_dict[{key!r}] must be an array, got {type(value).__name__}, which cannot "
-            f"become one: {error}"
-        ) from error
-
-
-def listed(
-    title: str,
-    items: Sequence[str],
-    candidates: Sequence[str] = (),
-    show: Callable[[str], str] = str,
-) -> list[str]:
-    """Describe `items` in at most ten lines, each with the nearest of the candidates."""
-    if not items:
-        return []
-    lines = [f"  {title} ({len(items)}):"]
-    for item in items[:10]:
-        near = difflib.get_close_matches(item[:200], candidates[:2000], n=1)
-        lines.append(f"    {show(item)}" + (f" (nearest: {show(near[0])})" if near else ""))
-    if len(items) > 10:
-        lines.append("    ...")
-    return lines

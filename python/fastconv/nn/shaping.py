@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastconv import ops as F
 from fastconv.nn.module import Module, Value
+from fastconv.ops._args import as_int
+from fastconv.ops._torch import check_neutral
 
 IntPair = int | tuple[int, int]
 
@@ -26,9 +28,10 @@ class MaxPool2d(Module):
         stride: IntPair | None = None,
         padding: IntPair = 0,
         dilation: IntPair = 1,
-        *,
+        return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
+        check_neutral(return_indices=return_indices)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -58,17 +61,25 @@ class AvgPool2d(Module):
         padding: IntPair = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        divisor_override: int | None = None,
     ) -> None:
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
 
     def forward(self, x: Value) -> Value:
         """Pool."""
         return F.avg_pool2d(
-            x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
         )
 
     def extra_repr(self) -> str:
@@ -100,24 +111,33 @@ class AdaptiveAvgPool2d(_AdaptivePool):
 class AdaptiveMaxPool2d(_AdaptivePool):
     """The maximum of windows that divide the image into ``output_size`` parts."""
 
+    def __init__(
+        self,
+        output_size: IntPair | tuple[int | None, int | None] | None,
+        return_indices: bool = False,
+    ) -> None:
+        check_neutral(return_indices=return_indices)
+        super().__init__(output_size)
+
     def forward(self, x: Value) -> Value:
         """Pool."""
         return F.adaptive_max_pool2d(x, self.output_size)
 
 
 class Flatten(Module):
-    """Join the axes from `start_dim` on into one."""
+    """Join the axes from `start_dim` to `end_dim` into one."""
 
-    def __init__(self, start_dim: int = 1) -> None:
-        self.start_dim = start_dim
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = as_int("start_dim", start_dim)
+        self.end_dim = as_int("end_dim", end_dim)
 
     def forward(self, x: Value) -> Value:
         """Reshape."""
-        return F.flatten(x, self.start_dim)
+        return F.flatten(x, self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"start_dim={self.start_dim}"
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
 class Permute(Module):
@@ -153,7 +173,9 @@ class Upsample(Module):
         scale_factor: float | tuple[float, float] | None = None,
         mode: str = "nearest",
         align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
     ) -> None:
+        check_neutral(recompute_scale_factor=recompute_scale_factor)
         if (size is None) == (scale_factor is None):
             raise ValueError("exactly one of size and scale_factor must be given")
         self.size = size

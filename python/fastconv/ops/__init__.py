@@ -1,4 +1,10 @@
-"""Functional operators on NumPy arrays; the names and semantics of ``torch.nn.functional``."""
+"""Functional operators on NumPy arrays; the names and semantics of ``torch.nn.functional``.
+
+Each also takes the arguments of torch's function, by torch's names and at torch's places:
+``input`` for ``x``, ``dim`` for ``axis``, ``keepdim`` for ``keepdims``. Those that only training or
+torch's own memory needs, such as ``training`` or ``inplace``, are taken where they change nothing,
+and else refused with what to do instead (docs/from-torch.md).
+"""
 
 from fastconv.ops.activation import (
     gelu,
@@ -36,7 +42,7 @@ from fastconv.ops.pool import (
     max_pool2d,
     pixel_shuffle,
 )
-from fastconv.ops.shape import concat, flatten, pad, permute, reshape, split
+from fastconv.ops.shape import cat, concat, flatten, pad, permute, reshape, split
 
 __all__ = [
     "AlgorithmInfo",
@@ -47,6 +53,7 @@ __all__ = [
     "algorithms",
     "avg_pool2d",
     "batch_norm",
+    "cat",
     "channel_shuffle",
     "concat",
     "conv1d",

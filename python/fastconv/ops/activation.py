@@ -17,6 +17,7 @@ from fastconv.ops._args import (
     record,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._torch import torch_arguments
 from fastconv.ops.shape import reshape
 
 
@@ -34,6 +35,7 @@ def _activate(kind: str, x: ArrayLike, out: Array | None, negative_slope: float 
     )
 
 
+@torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Rectified linear unit: ``max(x, 0)``.
@@ -64,6 +66,7 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("relu", x, out)
 
 
+@torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def relu6(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Rectified linear unit that ends at 6: ``min(max(x, 0), 6)``.
@@ -94,6 +97,7 @@ def relu6(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("relu6", x, out)
 
 
+@torch_arguments("input=x negative_slope inplace")
 @takes_device_arrays("x")
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
     """Leaky rectified linear unit: ``x`` where positive, else ``negative_slope * x``.
@@ -126,6 +130,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None 
     return _activate("leaky_relu", x, out, as_float("negative_slope", negative_slope))
 
 
+@torch_arguments("input=x approximate")
 @takes_device_arrays("x")
 def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -> Array:
     """Gaussian error linear unit: ``x * Phi(x)``, Phi being the standard normal distribution.
@@ -163,6 +168,7 @@ def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -
     return _activate("gelu_tanh" if tanh_form else "gelu", x, out)
 
 
+@torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Sigmoid linear unit, also called swish: ``x * sigmoid(x)``.
@@ -193,6 +199,7 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("silu", x, out)
 
 
+@torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Piecewise approximation of `silu`: ``x * relu6(x + 3) / 6``.
@@ -227,6 +234,7 @@ def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("hardswish", x, out)
 
 
+@torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Piecewise linear approximation of `sigmoid`: ``relu6(x + 3) / 6``.
@@ -257,6 +265,7 @@ def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("hardsigmoid", x, out)
 
 
+@torch_arguments("input=x")
 @takes_device_arrays("x")
 def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Logistic function: ``1 / (1 + exp(-x))``.
@@ -287,6 +296,7 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("sigmoid", x, out)
 
 
+@torch_arguments("input=x")
 @takes_device_arrays("x")
 def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     """Hyperbolic tangent.
@@ -338,6 +348,7 @@ def _softmax(x: ArrayLike, axis: int, logarithm: bool, out: Array | None) -> Arr
     )
 
 
+@torch_arguments("input=x dim=axis _stacklevel dtype")
 @takes_device_arrays("x")
 def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     """Exponentials divided by their sum along an axis: ``exp(x) / sum(exp(x))``.
@@ -370,6 +381,7 @@ def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     return _softmax(x, axis, False, out)
 
 
+@torch_arguments("input=x dim=axis _stacklevel dtype")
 @takes_device_arrays("x")
 def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     """Logarithm of `softmax`, computed without cancellation: ``x - log(sum(exp(x)))``.

@@ -25,6 +25,7 @@ from fastconv.ops._args import (
     recordable,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._torch import torch_arguments
 from fastconv.ops.shape import flatten, reshape
 
 ALGORITHMS = (
@@ -115,6 +116,7 @@ def _residual(operands: Operands) -> Array | None:
     return _batch(residual)
 
 
+@torch_arguments("input=x weight bias stride padding dilation groups")
 @takes_device_arrays("x", "residual")
 def conv2d(
     x: ArrayLike,
@@ -236,6 +238,7 @@ def _check_recordable(algorithm: str, accuracy: str) -> None:
         )
 
 
+@torch_arguments("input=x weight bias stride padding dilation groups")
 @takes_device_arrays("x", "residual")
 def conv1d(
     x: ArrayLike,
@@ -283,7 +286,7 @@ def conv1d(
     """
     options = _options(
         (1, _single("stride", stride)),
-        _padding1d(padding),
+        padding1d_argument(padding),
         (1, _single("dilation", dilation)),
         groups,
     )
@@ -357,7 +360,8 @@ def _single(name: str, value: Any) -> int:
     return as_int(name, value)
 
 
-def _padding1d(value: Any) -> Any:
+def padding1d_argument(value: Any) -> Any:
+    """A 1-d convolution's padding as that of a 2-d convolution."""
     if isinstance(value, str):
         return value
     if is_sequence(value) and len(value) == 1 and is_sequence(value[0]):
@@ -365,6 +369,7 @@ def _padding1d(value: Any) -> Any:
     return 0, _single("padding", value)
 
 
+@torch_arguments("input=x weight bias stride padding output_padding groups dilation")
 @takes_device_arrays("x")
 def conv_transpose2d(
     x: ArrayLike,
@@ -540,6 +545,7 @@ def depthwise_separable_conv2d(
     return conv2d(hidden, mixing, pointwise_bias, activation=activation, out=out)
 
 
+@torch_arguments("input=x weight bias")
 @takes_device_arrays("x", "residual")
 def linear(
     x: ArrayLike,

@@ -23,6 +23,7 @@ from fastconv.ops._args import (
     recordable,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._torch import torch_arguments
 
 
 def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
@@ -51,6 +52,7 @@ def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
     )
 
 
+@torch_arguments("input=a other=b * alpha")
 @takes_device_arrays("a", "b")
 def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     """Sum, element by element.
@@ -81,6 +83,7 @@ def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     return _binary("add", a, b, out)
 
 
+@torch_arguments("input=a other=b")
 @takes_device_arrays("a", "b")
 def multiply(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     """Product, element by element.
@@ -121,6 +124,7 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
     return axes if ndim else ()
 
 
+@torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
 @takes_device_arrays("x")
 def mean(
     x: ArrayLike,

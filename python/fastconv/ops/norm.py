@@ -22,8 +22,10 @@ from fastconv.ops._args import (
     recordable,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._torch import torch_arguments
 
 
+@torch_arguments("input=x running_mean running_var weight bias training momentum eps")
 @takes_device_arrays("x")
 def batch_norm(
     x: ArrayLike,
@@ -109,6 +111,7 @@ def batch_norm(
     )
 
 
+@torch_arguments("input=x normalized_shape weight bias eps")
 @takes_device_arrays("x")
 def layer_norm(
     x: ArrayLike,
@@ -190,6 +193,7 @@ def layer_norm(
     )
 
 
+@torch_arguments("input=x size alpha beta k")
 @takes_device_arrays("x")
 def local_response_norm(
     x: ArrayLike,

@@ -22,6 +22,8 @@ from fastconv.ops._args import (
     record_images,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._torch import torch_arguments
+from fastconv.ops.elementwise import multiply
 
 Pair = int | tuple[int, int]
 
@@ -47,6 +49,7 @@ def _run_images(
     )
 
 
+@torch_arguments("input=x kernel_size stride padding dilation ceil_mode return_indices")
 @takes_device_arrays("x")
 def max_pool2d(
     x: ArrayLike,
@@ -115,6 +118,7 @@ def max_pool2d(
     return _run_images(operands, size, lambda x, y: _core.max_pool2d(x, y, *arguments), out)
 
 
+@torch_arguments("input=x kernel_size stride padding ceil_mode count_include_pad divisor_override")
 @takes_device_arrays("x")
 def avg_pool2d(
     x: ArrayLike,
@@ -123,6 +127,7 @@ def avg_pool2d(
     padding: Pair = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
     *,
     out: Array | None = None,
 ) -> Array:
@@ -141,6 +146,8 @@ def avg_pool2d(
         Whether windows may begin inside `x` and end beyond its padding.
     count_include_pad : bool
         Whether the padding counts in the number that is divided by.
+    divisor_override : int, optional
+        What to divide the sum of a window by, instead of that number; not with `ceil_mode`.
     out : ndarray, optional
         Where the result goes.
 
@@ -168,6 +175,22 @@ def avg_pool2d(
     padding = as_pair("padding", padding)
     ceil_mode = as_bool("ceil_mode", ceil_mode)
     count_include_pad = as_bool("count_include_pad", count_include_pad)
+    if divisor_override is not None:
+        divisor = as_int("divisor_override", divisor_override)
+        if divisor == 0:
+            raise ValueError("divisor_override must not be 0")
+        if ceil_mode:
+            raise ValueError(
+                "divisor_override is not possible with ceil_mode=True: fill the last window with "
+                "fastconv.pad(x, (left, right, top, bottom)) and leave ceil_mode False"
+            )
+        scale = math.prod(kernel_size) / divisor
+        if is_symbolic(x):
+            return multiply(avg_pool2d(x, kernel_size, stride, padding), scale, out=out)
+        operands = Operands(x=x)
+        y = multiply(avg_pool2d(operands["x"], kernel_size, stride, padding), scale)
+        operands.check_out(out, y.shape)
+        return operands.finish(y, out)
     if is_symbolic(x):
         attributes = {
             "kernel_size": kernel_size,
@@ -200,6 +223,7 @@ def _output_size(output_size: Any, shape: Sequence[int]) -> tuple[int, int]:
     return size
 
 
+@torch_arguments("input=x output_size")
 @takes_device_arrays("x")
 def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = None) -> Array:
     """Mean over windows that divide `x` into an output of a given size.
@@ -236,6 +260,7 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = N
     return _run_images(operands, size, _core.adaptive_avg_pool2d, out, contiguous=size == (1, 1))
 
 
+@torch_arguments("input=x output_size return_indices")
 @takes_device_arrays("x")
 def adaptive_max_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = None) -> Array:
     """Maximum over windows that divide `x` into an output of a given size.
@@ -329,6 +354,7 @@ def _interpolation_size(
     return (height, width), (1 / factors[0], 1 / factors[1])
 
 
+@torch_arguments("input=x size scale_factor mode align_corners recompute_scale_factor antialias")
 @takes_device_arrays("x")
 def interpolate(
     x: ArrayLike,
@@ -392,6 +418,7 @@ def interpolate(
     )
 
 
+@torch_arguments("input=x groups")
 @takes_device_arrays("x")
 def channel_shuffle(x: ArrayLike, groups: int, *, out: Array | None = None) -> Array:
     """Interleave the groups of channels: channel ``g * C / groups + i`` goes to ``i * groups + g``.
@@ -437,6 +464,7 @@ def channel_shuffle(x: ArrayLike, groups: int, *, out: Array | None = None) -> A
     return operands.move(view.reshape(source.shape), out)
 
 
+@torch_arguments("input=x upscale_factor")
 @takes_device_arrays("x")
 def pixel_shuffle(x: ArrayLike, upscale_factor: int, *, out: Array | None = None) -> Array:
     """Turn groups of ``upscale_factor**2`` channels into pixels.

@@ -17,11 +17,13 @@ from fastconv.ops._args import (
     as_int,
     as_ints,
     choice,
+    is_sequence,
     is_symbolic,
     record,
     recordable,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._torch import torch_arguments
 
 
 def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
@@ -35,6 +37,7 @@ def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
     return tuple(size // known if n == -1 else n for n in shape)
 
 
+@torch_arguments("input=x shape")
 @takes_device_arrays("x")
 def reshape(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = None) -> Array:
     """Give the elements, in row-major order, another shape.
@@ -75,6 +78,7 @@ def reshape(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = Non
     return operands.move(source.reshape(sizes), out)
 
 
+@torch_arguments("input=x start_dim end_dim")
 @takes_device_arrays("x")
 def flatten(
     x: ArrayLike, start_dim: int = 0, end_dim: int = -1, *, out: Array | None = None
@@ -116,6 +120,7 @@ def flatten(
     return reshape(x, shape, out=out)
 
 
+@torch_arguments("input=x dims")
 @takes_device_arrays("x")
 def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> Array:
     """Reorder the dimensions.
@@ -156,6 +161,7 @@ def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> A
     return operands.move(operands.source("x").transpose(order), out)
 
 
+@torch_arguments("tensor=x split_size_or_sections dim=axis")
 @takes_device_arrays("x")
 def split(
     x: ArrayLike,
@@ -221,6 +227,7 @@ def split(
     return tuple(operands.move(p, t) for p, t in zip(parts, targets, strict=True))
 
 
+@torch_arguments("tensors=arrays dim=axis")
 @takes_device_arrays("arrays")
 def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = None) -> Array:
     """Join arrays along an axis.
@@ -283,8 +290,16 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
     return np.concatenate(sources, axis, out=out)
 
 
+cat = concat  # torch's other name
+
+
 def _pairs(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
     """torch's flat padding, last axis first, as (before, after) of each dimension."""
+    if not is_sequence(pad):
+        raise TypeError(
+            f"pad must be a sequence such as (left, right, top, bottom), got {pad!r}: for images "
+            f"the same on all four sides is ({pad!r},) * 4"
+        )
     values = [as_int("pad", v) for v in pad]
     if len(values) % 2 or len(values) > 2 * ndim:
         raise ValueError(
@@ -295,12 +310,13 @@ def _pairs(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
     return [(0, 0)] * (ndim - len(pairs)) + pairs
 
 
+@torch_arguments("input=x pad mode value")
 @takes_device_arrays("x")
 def pad(
     x: ArrayLike,
     pad: Sequence[int],
     mode: str = "constant",
-    value: float = 0.0,
+    value: float | None = None,
     *,
     out: Array | None = None,
 ) -> Array:
@@ -312,11 +328,11 @@ def pad(
     pad : sequence of int
         The numbers of elements before and after, for the last dimension, then for the one before
         it, and so on: (left, right, top, bottom). Negative numbers crop.
-    mode : {"constant", "reflect", "replicate"}
+    mode : {"constant", "reflect", "replicate", "circular"}
         "reflect" mirrors `x` at its first and last element, without repeating them; "replicate"
-        repeats them.
-    value : float
-        What "constant" adds.
+        repeats them; "circular" goes on at the other end.
+    value : float, optional
+        What "constant" adds; by default 0.
     out : ndarray, optional
         Where the result goes.
 
@@ -335,8 +351,8 @@ def pad(
     >>> fastconv.pad([[1.0, 2.0, 3.0]], (1, 2), mode="reflect")
     array([[2., 1., 2., 3., 2., 1.]])
     """
-    choice("mode", mode, ("constant", "reflect", "replicate"))
-    value = as_float("value", value)
+    choice("mode", mode, ("constant", "reflect", "replicate", "circular"))
+    value = 0.0 if value is None else as_float("value", value)
     if mode != "constant" and value != 0:
         raise ValueError(f"value is for mode='constant' only, got {value} with mode={mode!r}")
     operands = None if is_symbolic(x) else Operands(x=x)
@@ -345,9 +361,14 @@ def pad(
     for axis, (n, (before, after)) in enumerate(zip(source.shape, pairs, strict=True)):
         if before or after:
             _check_pad(mode, axis, n, before, after)
+    if operands is None and mode == "circular":
+        y = _wrapped(x, pairs)
+        return reshape(y, y.shape, out=out)
     if operands is None:
         return record("pad", (x,), {"pad": tuple(pairs), "mode": mode, "value": value}, out)
     operands.check_out(out, [n + sum(pair) for n, pair in zip(source.shape, pairs, strict=True)])
+    if mode == "circular":
+        return operands.move(_wrapped(source, pairs), out)
     # Cropping comes last: what is cropped on one side may be reflected on the other.
     grown = [(max(before, 0), max(after, 0)) for before, after in pairs]
     shape = [n + sum(pair) for n, pair in zip(source.shape, grown, strict=True)]
@@ -363,6 +384,17 @@ def pad(
     return operands.move(y[_inside(shape, [(max(-b, 0), max(-a, 0)) for b, a in pairs])], out)
 
 
+def _wrapped(x: Any, pairs: Sequence[tuple[int, int]]) -> Any:
+    """`x`, cropped where a number is negative, and continued from the other end."""
+    x = x[_inside(x.shape, [(max(-before, 0), max(-after, 0)) for before, after in pairs])]
+    for axis, (before, after) in enumerate(pairs):
+        n, rest = x.shape[axis], (slice(None),) * axis
+        ends = [x[(*rest, slice(n - max(before, 0), n))], x[(*rest, slice(0, max(after, 0)))]]
+        if before > 0 or after > 0:
+            x = concat([ends[0], x, ends[1]], axis)
+    return x
+
+
 def _inside(shape: Sequence[int], margins: Sequence[tuple[int, int]]) -> tuple[slice, ...]:
     return tuple(
         slice(before, n - after) for n, (before, after) in zip(shape, margins, strict=True)
@@ -376,6 +408,10 @@ def _check_pad(mode: str, axis: int, n: int, before: int, after: int) -> None:
     if mode == "reflect" and max(before, after) >= n:
         raise ValueError(
             f"pad must be below the size {n} of axis {axis} to reflect, got ({before}, {after})"
+        )
+    if mode == "circular" and max(before, after) > n - cropped:
+        raise ValueError(
+            f"pad must be at most the size {n - cropped} of axis {axis}, got ({before}, {after})"
         )
     if mode == "replicate" and n == 0:
         raise ValueError(f"axis {axis} of x is empty: there is nothing to replicate")

@@ -1,0 +1,159 @@
+"""Write docs/from-torch.md: what torch's users find under which name, from the tables in the code.
+
+Usage: python docs/make_from_torch.py [--check]
+
+With --check nothing is written: the exit code is 1 if the file is not what it would be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import fastconv
+from fastconv._substitutes import SUBSTITUTES
+from fastconv.nn import _SUBSTITUTES as LAYERS
+from fastconv.nn._torch_methods import SUBSTITUTES as METHODS
+from fastconv.ops._torch import NEUTRAL
+
+FILE = Path(__file__).with_name("from-torch.md")
+
+HEAD = """\
+# Coming from torch
+
+<!-- Written by docs/make_from_torch.py: change that, or the tables that it reads, and run it. -->
+
+Functions are in `fastconv` (`import fastconv.ops as F`), layers in `fastconv.nn`; tensors are NumPy
+arrays. What exists takes torch's arguments, by torch's names and at torch's places, or refuses them
+with what to do instead: no argument is ignored that would change a result.
+`tests/oracle/test_torch_signatures_oracle.py` holds this against torch's own signatures.
+
+Where NumPy and torch mean different things by one name, NumPy's meaning counts:
+
+| | here, as in NumPy | in torch |
+| --- | --- | --- |
+| `x.transpose(...)` | takes all axes; `x.swapaxes(1, 2)` exchanges two | exchanges two |
+| `x.squeeze(1)` | an error unless that axis has size 1 | leaves another size alone |
+| `x.mean(axis)` | an int or a tuple, and `keepdims` | also a list, and `keepdim` |
+| `x.size` | a number: not in `forward`, write `x.shape` | a function that returns the shape |
+| `softmax(x)` | along the last axis | by the number of dimensions, with a warning |
+
+`inplace=True` is taken and writes nothing: use what is returned. `x += y` on an array does write.
+
+## Functions
+
+The first column is the signature here, the second what is taken besides.
+"""
+
+ARGUMENTS = """
+## Arguments without a counterpart
+
+They are taken with the values that change nothing at inference.
+
+| argument | values | else |
+| --- | --- | --- |
+"""
+
+FORWARD = """
+## In `forward`
+
+`forward` runs in two ways, on arrays (`model.eager(x)`) and on symbolic values, which stand for
+arrays while a network is recorded. So these have what NumPy's arrays have too: `shape`, `ndim`,
+`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `+`, `*` and basic slicing. Torch's
+methods are errors that name what works on both; names that end in `_`, as `relu_`, are as well.
+Random numbers are an error, too: they would be drawn once, when the network is compiled. Pass them
+as an input.
+
+| torch | write |
+| --- | --- |
+"""
+
+MODULES = """
+## Modules
+
+- No `super().__init__()` and no `nn.Parameter` is needed: an array that is assigned is a parameter,
+  a tensor in host memory too. It must have the shape of the one in whose place it comes, and takes
+  its dtype. What would be computed with but not saved is a `TypeError`: a list of modules (use
+  `nn.ModuleList`) or of arrays, integers, a tensor on a device.
+- `load_state_dict(torch_module.state_dict())` takes torch's tensors; `fastconv.weights.load(path)`
+  reads torch's files without torch.
+- There is only inference: `eval()` returns the module, `train()` is an error.
+- `to`, `float`, `double`, `cpu` convert or return the module; a device is an argument of `compile`.
+
+| torch | use |
+| --- | --- |
+"""
+
+MISSING = """
+Layers that are missing:
+
+| `torch.nn` | use |
+| --- | --- |
+"""
+
+
+def functions() -> str:
+    """Return the table of the ops that torch has, too."""
+    lines = ["| fastconv | as in torch |", "| --- | --- |"]
+    for name in fastconv.ops.__all__:
+        function = getattr(fastconv, name)
+        if not hasattr(function, "torch_signature"):
+            continue
+        own = inspect.signature(function).parameters.values()
+        places = [p.name for p in own if p.kind is p.POSITIONAL_OR_KEYWORD]
+        words = function.torch_signature.replace("*", "").split()
+        spelled = [word.partition("=")[::2] for word in words if "=" in word]
+        other = [f"`{theirs}` for `{ours}`" for theirs, ours in spelled]
+        own_names = {p.name for p in own} | {theirs for theirs, _ in spelled}
+        other += [f"`{word}`" for word in words if word.partition("=")[0] not in own_names]
+        lines.append(f"| `{name}({', '.join(places)})` | {', '.join(other)} |")
+    return "\n".join(lines) + "\n"
+
+
+def neutral() -> Iterable[str]:
+    """Yield a line for each argument that changes nothing."""
+    for name, (values, substitute) in NEUTRAL.items():
+        distinct = dict.fromkeys(values)  # 1 and 1.0 are one
+        shown = ", ".join(f"`{v.__name__ if isinstance(v, type) else v}`" for v in distinct)
+        yield f"| `{name}` | {shown} | {substitute} |\n"
+
+
+def table(substitutes: Mapping[str, str]) -> Iterable[str]:
+    """Yield a line for each substitute, with the names that have it."""
+    names: dict[str, list[str]] = {}
+    for name, substitute in substitutes.items():
+        names.setdefault(substitute, []).append(f"`{name}`")
+    for substitute, group in names.items():
+        yield f"| {', '.join(group)} | {substitute} |\n"
+
+
+def document() -> str:
+    """Return the page."""
+    public = {name: text for name, text in METHODS.items() if not name.startswith("_")}
+    return "".join(
+        [
+            *(HEAD, "\n", functions(), ARGUMENTS, *neutral(), FORWARD, *table(SUBSTITUTES)),
+            *(MODULES, *table(public), MISSING, *table(LAYERS)),
+        ]
+    )
+
+
+def main() -> int:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if it is stale")
+    check = parser.parse_args().check
+    text = document()
+    if not check:
+        FILE.write_text(text, encoding="utf-8")
+    elif not FILE.is_file() or FILE.read_text("utf-8") != text:
+        print(f"{FILE} is stale: run python docs/make_from_torch.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What to write in `forward` instead of what symbolic values do not have.
+
+An attribute is there only if NumPy's arrays have it too, with the same meaning: `forward` runs on
+both. So torch's methods are named here instead, each with what works on both.
+"""
+
+from __future__ import annotations
+
+GENERAL = "the functions of fastconv.ops, +, * and basic slicing"
+
+_ITSELF = "x itself: operators never write into their inputs, and results are contiguous"
+_DTYPE = "model.astype(dtype), which converts the whole network"
+_DEVICE = 'model.compile(input_shape, device="cuda") for the whole network'
+_RESHAPE = "x.reshape(shape)"
+_PERMUTE = "x.transpose(axes) of all axes, x.swapaxes(a, b) or fastconv.permute(x, dims)"
+_BROADCAST = "+ and *, which broadcast by themselves"
+_VALUES = "network(x, taps=[...]) for the values inside a network"
+
+SUBSTITUTES = {
+    "subtract": "a + (-1) * b",
+    "sub": "a + (-1) * b",
+    "rsub": "a + (-1) * b",
+    "negative": "(-1) * x",
+    "neg": "(-1) * x",
+    "true_divide": "x * (1 / number)",
+    "divide": "x * (1 / number)",
+    "div": "x * (1 / number)",
+    "add": "x + y",
+    "mul": "x * y",
+    "multiply": "x * y",
+    "matmul": "fastconv.linear(x, weight)",
+    "mm": "fastconv.linear(x, weight)",
+    "bmm": "fastconv.linear(x, weight)",
+    "dot": "fastconv.linear(x, weight)",
+    "addmm": "fastconv.linear(x, weight, bias)",
+    "maximum": "fastconv.relu(x)",
+    "clip": "fastconv.relu6(x)",
+    "clamp": "fastconv.relu6(x)",
+    "clamp_min": "fastconv.relu(x)",
+    "hardtanh": "fastconv.relu6(x)",
+    "exp": "fastconv.sigmoid, fastconv.silu or fastconv.softmax",
+    "square": "x * x",
+    "power": "x * x",
+    "pow": "x * x",
+    "mean": "fastconv.mean(x, axis, keepdims), which takes torch's spelling, too",
+    "average": "fastconv.mean(x, axis)",
+    "sum": "fastconv.mean(x, axis) * count",
+    "var": "fastconv.mean(x * x, axis) and the square of fastconv.mean(x, axis)",
+    "max": "fastconv.max_pool2d or fastconv.adaptive_max_pool2d",
+    "amax": "fastconv.max_pool2d or fastconv.adaptive_max_pool2d",
+    "argmax": "numpy.argmax on what the network returns",
+    "topk": "numpy.argsort on what the network returns",
+    "size": "x.shape, x.shape[1] for one size, math.prod(x.shape) for the number of elements",
+    "dim": "x.ndim",
+    "ndimension": "x.ndim",
+    "numel": "math.prod(x.shape)",
+    "nelement": "math.prod(x.shape)",
+    "view": _RESHAPE,
+    "view_as": "x.reshape(y.shape)",
+    "reshape_as": "x.reshape(y.shape)",
+    "unflatten": _RESHAPE,
+    "ravel": "fastconv.flatten(x)",
+    "flatten": "fastconv.flatten(x, 1)",
+    "squeeze": "x.squeeze(axis), as NumPy's: the axis must have size 1",
+    "unsqueeze": "x[:, None] for axis 1, or x.reshape(shape)",
+    "expand_dims": "x[:, None] for axis 1, or x.reshape(shape)",
+    "T": _PERMUTE,
+    "mT": "x.swapaxes(-2, -1)",
+    "t": "x.swapaxes(0, 1)",
+    "transpose": _PERMUTE,
+    "permute": _PERMUTE,
+    "movedim": _PERMUTE,
+    "moveaxis": _PERMUTE,
+    "swapaxes": "x.swapaxes(a, b)",
+    "swapdims": "x.swapaxes(a, b)",
+    "concatenate": "fastconv.concat(arrays, axis)",
+    "cat": "fastconv.concat(arrays, axis)",
+    "stack": "fastconv.concat(arrays, axis) of x[:, None]",
+    "split": "fastconv.split(x, size, axis) or a slice",
+    "chunk": "fastconv.split(x, x.shape[1] // chunks, axis=1)",
+    "unbind": "x[:, i] for each i",
+    "narrow": "a slice, x[:, start:stop]",
+    "select": "x[:, index]",
+    "index_select": "fastconv.concat of slices",
+    "flip": "a slice, x[:, ::-1]",
+    "roll": "fastconv.concat of two slices",
+    "pad": "fastconv.pad(x, pad)",
+    "expand": _BROADCAST,
+    "expand_as": _BROADCAST,
+    "repeat": "fastconv.concat([x] * times, axis), or " + _BROADCAST,
+    "tile": "fastconv.concat([x] * times, axis), or " + _BROADCAST,
+    "swish": "fastconv.silu(x)",
+    "astype": _DTYPE,
+    **dict.fromkeys(("float", "double", "half", "bfloat16", "type", "type_as"), _DTYPE),
+    "to": f"{_DTYPE}, or {_DEVICE}",
+    **dict.fromkeys(("cuda", "device", "is_cuda", "get_device"), _DEVICE),
+    **dict.fromkeys(("copy", "contiguous", "clone", "detach", "cpu", "data"), _ITSELF),
+    **dict.fromkeys(("requires_grad", "grad", "is_contiguous"), _ITSELF),
+    **dict.fromkeys(("item", "tolist", "numpy"), _VALUES),
+}
+
+NAMES = {
+    "max": "numpy.max, or fastconv.max_pool2d and fastconv.adaptive_max_pool2d",
+    "take": "numpy.take, or a slice",
+    **dict.fromkeys(("tensor", "as_tensor", "from_numpy", "Tensor"), "a NumPy array as it is"),
+    **dict.fromkeys(("no_grad", "inference_mode"), "nothing: there are no gradients"),
+    **dict.fromkeys(("float16", "float32", "float64", "dtype"), "NumPy's dtypes, numpy.float32"),
+    "functional": "fastconv.ops",
+    "load": "fastconv.weights.load(path)",
+    "save": "fastconv.weights.save(path, state_dict)",
+    "compile": "model.compile(input_shape)",
+    "device": "the argument device= of the ops and of model.compile",
+    "manual_seed": "the argument seed= of fastconv.create_model",
+    "set_num_interop_threads": "fastconv.set_num_threads(n)",
+}
+"""What to use instead of names of torch's that `fastconv` has not."""
+
+
+def substitute(name: str) -> str:
+    """Return what to use instead of a method of torch's tensors or of NumPy's arrays."""
+    from fastconv import ops
+
+    if name in SUBSTITUTES:
+        return SUBSTITUTES[name]
+    if name.endswith("_") and name[:-1]:  # in place, as add_ and relu_
+        plain = substitute(name[:-1])
+        return f"{plain}, and assign the result: nothing is written in place"
+    return f"fastconv.{name}(x, ...)" if name in ops.__all__ else GENERAL

@@ -1,0 +1,507 @@
+"""Torch's signatures: every argument that torch takes is taken here, or refused by its name.
+
+The signatures come from torch. For each argument the tables have values: the first is passed by
+position, every one by keyword. A value as it stands must give torch's result; `Refused` must be
+refused with this message. An argument of torch that the tables lack is a failure, and so is a
+function or layer.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import fastconv
+import numpy as np
+import pytest
+import torch
+from fastconv import nn
+
+pytestmark = pytest.mark.oracle
+
+F = torch.nn.functional
+
+
+class Refused(NamedTuple):
+    """A value that torch takes, and what the error says here."""
+
+    value: Any
+    match: str
+
+
+# ---- Signatures ----------------------------------------------------------------------------------
+
+
+def torch_function(name: str) -> Any:
+    """Torch's function of this name: that of `torch.nn.functional` where there are two."""
+    return getattr(F, name, None) or getattr(torch, name, None)
+
+
+def signature(name: str) -> list[inspect.Parameter]:
+    """The parameters of torch's function."""
+    function = {
+        "max_pool2d": F.max_pool2d_with_indices,  # the two are dispatched by return_indices
+        "adaptive_max_pool2d": F.adaptive_max_pool2d_with_indices,
+    }.get(name, torch_function(name))
+    if inspect.isfunction(function):
+        return [p for p in inspect.signature(function).parameters.values() if p.name != "_"]
+    packet = getattr(torch.ops.aten, {"concat": "cat"}.get(name, name))
+    schemas = [getattr(packet, overload)._schema for overload in packet.overloads()]
+    schemas = [s for s in schemas if "Tensor" in str(s.arguments[0].type)]
+    schemas = [s for s in schemas if "out" not in {a.name for a in s.arguments}]
+    schema = max(schemas, key=lambda s: len(s.arguments))
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(
+            {"self": "input"}.get(a.name, a.name),
+            kinds[a.kwarg_only],
+            default=a.default_value if a.has_default_value() else inspect.Parameter.empty,
+        )
+        for a in schema.arguments
+    ]
+
+
+def test_builtin_signatures_are_those_of_torchs_documentation() -> None:
+    assert [p.name for p in signature("conv_transpose2d")] == [
+        *("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+    ]
+    assert [p.name for p in signature("mean")] == ["input", "dim", "keepdim", "dtype"]
+    assert [p.name for p in signature("avg_pool2d")][-1] == "divisor_override"
+    assert [p.name for p in signature("cat")] == ["tensors", "dim"]
+
+
+# ---- Tables --------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((2, 4, 6, 5))
+SIGNALS = RNG.standard_normal((2, 4, 9))
+C = RNG.standard_normal((4, 4))
+INPLACE = {"input": [X], "inplace": [False, True]}
+NO_DTYPE = [None, Refused(torch.float64, r"dtype=torch.float64.*x.astype\(dtype\)")]
+NO_INDICES = [False, Refused(True, "return_indices=True.*numpy.argmax")]
+SOFTMAX = {
+    "input": [X],
+    "dim": [1, -1, 0, Refused(None, "axis must be an integer, got NoneType")],
+    "_stacklevel": [3, 5],
+    "dtype": NO_DTYPE,
+}
+CONV2D = {
+    "input": [X],
+    "weight": [RNG.standard_normal((6, 4, 3, 2))],
+    "bias": [RNG.standard_normal(6), None],
+    "stride": [2, (1, 2), (2,)],
+    "padding": [1, (1, 0), "valid"],
+    "dilation": [1, (2, 1)],
+    "groups": [1],
+}
+FUNCTIONS: dict[str, dict[str, list[Any]]] = {
+    **dict.fromkeys(("relu", "relu6", "silu", "hardswish", "hardsigmoid"), INPLACE),
+    "leaky_relu": {**INPLACE, "negative_slope": [0.2, 0.01]},
+    "gelu": {"input": [X], "approximate": ["tanh", "none"]},
+    "sigmoid": {"input": [X]},
+    "tanh": {"input": [X]},
+    "softmax": SOFTMAX,
+    "log_softmax": SOFTMAX,
+    "conv2d": CONV2D,
+    "conv1d": {
+        **CONV2D,
+        "input": [SIGNALS],
+        "weight": [RNG.standard_normal((6, 4, 3))],
+        "stride": [2, (1,)],
+        "padding": [1, (2,), "same"],
+        "dilation": [1, (2,)],
+    },
+    "conv_transpose2d": {
+        **CONV2D,
+        "weight": [RNG.standard_normal((4, 6, 3, 2))],
+        "padding": [1, (1, 0)],
+        "output_padding": [1, (1, 0)],
+    },
+    "linear": {"input": [X], "weight": [RNG.standard_normal((3, 5))], "bias": [np.ones(3), None]},
+    "add": {
+        "input": [X],
+        "other": [X + 1, 2.0],
+        "alpha": [1, Refused(2, r"alpha=2.*fastconv.multiply\(b, alpha\)")],
+    },
+    "multiply": {"input": [X], "other": [X + 1, 2.0]},
+    "mean": {
+        "input": [X],
+        "dim": [1, (2, 3), [-1]],
+        "keepdim": [True, False],
+        "dtype": NO_DTYPE,
+    },
+    "batch_norm": {
+        "input": [X],
+        "running_mean": [C[0]],
+        "running_var": [abs(C[1])],
+        "weight": [C[2], None],
+        "bias": [C[3], None],
+        "training": [False, Refused(True, "training=True.*only inference")],
+        "momentum": [0.1, 0.5],
+        "eps": [1e-3, 1e-5],
+    },
+    "layer_norm": {
+        "input": [X],
+        "normalized_shape": [(6, 5), [5]],
+        "weight": [None],
+        "bias": [None],
+        "eps": [1e-3, 1e-5],
+    },
+    "local_response_norm": {
+        "input": [X],
+        "size": [3, 2],
+        "alpha": [0.5, 1e-4],
+        "beta": [0.5, 0.75],
+        "k": [2.0, 1.0],
+    },
+    "max_pool2d": {
+        "input": [X],
+        "kernel_size": [2, (3, 2)],
+        "stride": [1, (2, 1), None],
+        "padding": [1, (0, 1)],
+        "dilation": [1, (2, 1)],
+        "ceil_mode": [True, False],
+        "return_indices": NO_INDICES,
+    },
+    "avg_pool2d": {
+        "input": [X],
+        "kernel_size": [2, (3, 2)],
+        "stride": [1, (2, 1), None],
+        "padding": [1, (0, 1)],
+        "ceil_mode": [False, True],
+        "count_include_pad": [False, True],
+        "divisor_override": [3, None, -1],
+    },
+    "adaptive_avg_pool2d": {"input": [X], "output_size": [3, (2, None)]},
+    "adaptive_max_pool2d": {
+        "input": [X],
+        "output_size": [3, (2, None)],
+        "return_indices": NO_INDICES,
+    },
+    "interpolate": {
+        "input": [X],
+        "size": [(8, 7), 9, None],
+        "scale_factor": [None, 2.0, (1.5, 2.0)],
+        "mode": [
+            "nearest",
+            "bilinear",
+            Refused("bicubic", "mode must be one of nearest, bilinear, got 'bicubic'"),
+            Refused("area", "mode must be one of"),
+            Refused("nearest-exact", "mode must be one of"),
+        ],
+        "align_corners": [None, True, False],
+        "recompute_scale_factor": [
+            None,
+            False,
+            Refused(True, r"recompute_scale_factor=True.*size=\(int\(H \* scale_factor\)"),
+        ],
+        "antialias": [False, Refused(True, "antialias=True.*adaptive_avg_pool2d")],
+    },
+    "channel_shuffle": {"input": [X], "groups": [2, 4]},
+    "pixel_shuffle": {"input": [X], "upscale_factor": [2]},
+    "reshape": {"input": [X], "shape": [(2, -1), [240]]},
+    "flatten": {"input": [X], "start_dim": [1, -2], "end_dim": [2, -1]},
+    "permute": {"input": [X], "dims": [(0, 2, 3, 1), [3, 2, 1, 0]]},
+    "split": {"tensor": [X], "split_size_or_sections": [2, [1, 3]], "dim": [1, -3]},
+    **{key: {"tensors": [[X, X + 1]], "dim": [1, -1]} for key in ("concat", "cat")},
+    "pad": {
+        "input": [X],
+        "pad": [(1, 2, 2, 1), [1, 1]],
+        "mode": ["constant", "reflect", "replicate", "circular"],
+        "value": [2.5, None, 0],
+    },
+}
+
+TOGETHER: dict[tuple[str, str], list[dict[str, Any]]] = {
+    ("avg_pool2d", "count_include_pad"): [{"padding": 1}],
+    ("interpolate", "size"): [{"scale_factor": None}],
+    ("interpolate", "scale_factor"): [{"size": None}],
+    ("interpolate", "align_corners"): [{"mode": "bilinear"}],
+    ("interpolate", "recompute_scale_factor"): [{"size": None, "scale_factor": 1.3}],
+    ("interpolate", "antialias"): [{"mode": "bilinear"}],
+    ("conv_transpose2d", "output_padding"): [{"stride": 2}],
+    ("conv1d", "padding"): [{"stride": 1}],
+    ("pad", "value"): [{"mode": "constant"}],
+    ("split", "split_size_or_sections"): [{"dim": 1}],
+    ("split", "dim"): [{"split_size_or_sections": 1}],
+}
+"""What else has to be passed for an argument to have its meaning."""
+
+
+# ---- Calls ---------------------------------------------------------------------------------------
+
+
+def to_torch(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, list) and value and isinstance(value[0], np.ndarray):
+        return [to_torch(v) for v in value]
+    return value
+
+
+def copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def same(ours: Any, theirs: Any) -> None:
+    """Sums of at most 240 products of numbers of about 1 in double: 240 * 2**-53 < 1e-13."""
+    if isinstance(theirs, tuple | list):
+        assert len(ours) == len(theirs)
+        for a, b in zip(ours, theirs, strict=True):
+            same(a, b)
+        return
+    theirs = theirs.detach().numpy()
+    assert ours.shape == theirs.shape
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+DEPRECATED = {key: {"dim"} for key in ("softmax", "log_softmax", "Softmax", "LogSoftmax")}
+"""Arguments whose absence torch warns about: it goes by the shape then, and we by the last axis."""
+
+
+class Call(NamedTuple):
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    match: str | None
+
+
+def calls(
+    name: str, parameters: list[inspect.Parameter], table: dict[str, list[Any]]
+) -> Iterator[Call]:
+    """Every prefix by position, and every value by keyword."""
+    unknown = [p.name for p in parameters if p.name not in table]
+    assert not unknown, f"{name}: torch takes {unknown}: take them too, or refuse them"
+    gone = table.keys() - {p.name for p in parameters}
+    assert not gone, f"{name}: torch takes {gone} no more"
+    places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    needed = {p.name for p in parameters if p.default is p.empty} | DEPRECATED.get(name, set())
+    required = {place: table[place][0] for place in places if place in needed}
+    count = sum(place in required for place in places)
+    for n in range(count, len(places) + 1):
+        yield Call(tuple(table[place][0] for place in places[:n]), {}, None)
+    for place, values in table.items():
+        for others in TOGETHER.get((name, place), [{}]):
+            for value in values:
+                match = value.match if isinstance(value, Refused) else None
+                value = value.value if isinstance(value, Refused) else value
+                yield Call((), {**required, **others, place: value}, match)
+                first = places[0]
+                if place != first and first in required:
+                    kwargs = {**required, **others, place: value}
+                    yield Call((kwargs.pop(first),), kwargs, match)
+
+
+def check(ours: Callable[..., Any], theirs: Callable[..., Any], call: Call) -> None:
+    args, kwargs = map(copied, call.args), {k: copied(v) for k, v in call.kwargs.items()}
+    if call.match is not None:
+        with pytest.raises((TypeError, ValueError), match=call.match):
+            ours(*args, **kwargs)
+        return
+    given = {name: to_torch(value) for name, value in call.kwargs.items()}
+    try:
+        expected = theirs(*map(to_torch, call.args), **given)
+    except ValueError:  # what torch refuses nobody has to compute
+        with pytest.raises(ValueError, match="must be"):
+            ours(*args, **kwargs)
+        return
+    same(ours(*args, **kwargs), expected)
+
+
+COMMON = sorted(n for n in fastconv.ops.__all__ if torch_function(n) is not None)
+
+
+def test_every_common_function_is_in_the_table() -> None:
+    assert sorted(FUNCTIONS) == COMMON
+    assert len(COMMON) > 30
+
+
+@pytest.mark.parametrize("name", COMMON)
+def test_functions(name: str) -> None:
+    ours = getattr(fastconv, name)
+    made = list(calls(name, signature(name), FUNCTIONS[name]))
+    for call in made:
+        try:
+            check(ours, torch_function(name), call)
+        except Exception as error:
+            kwargs = {k: getattr(v, "shape", v) for k, v in call.kwargs.items()}
+            raise AssertionError(f"{name}, {len(call.args)} by position, {kwargs}") from error
+    assert len(made) > 1
+    assert "out" in inspect.signature(ours).parameters
+
+
+@pytest.mark.parametrize("name", COMMON)
+def test_signatures_beside_the_ops_are_torchs(name: str) -> None:
+    """What the decorator of the op says is what torch has, in torch's order."""
+    told = getattr(fastconv, name).torch_signature.replace("*", "").split()
+    names = [word.partition("=")[0] for word in told]
+    assert [n for n in names if n != "out"] == [p.name for p in signature(name) if p.name != "out"]
+
+
+def test_an_argument_that_is_new_in_torch_is_noticed() -> None:
+    parameters = [*signature("relu"), inspect.Parameter("extra", inspect.Parameter.KEYWORD_ONLY)]
+    with pytest.raises(AssertionError, match=r"relu: torch takes \['extra'\]"):
+        list(calls("relu", parameters, FUNCTIONS["relu"]))
+
+
+def test_both_spellings_at_once_are_an_error() -> None:
+    for function, spelled in (("softmax", ("axis", "dim")), ("mean", ("keepdims", "keepdim"))):
+        with pytest.raises(TypeError, match=f"{spelled[0]} and {spelled[1]}, which are the same"):
+            getattr(fastconv, function)(X, **dict.fromkeys(spelled, 1))
+    with pytest.raises(TypeError, match="axis"):
+        fastconv.softmax(X, 1, dim=1)
+    with pytest.raises(TypeError, match="x and input, which are the same"):
+        fastconv.relu(x=X, input=X)
+    with pytest.raises(TypeError, match="training: pass one of them once"):
+        fastconv.batch_norm(X, C[0], C[1], None, None, False, training=False)
+    with pytest.raises(TypeError, match="at most 2 positional arguments, got 3"):
+        fastconv.relu(X, False, None)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dims'"):
+        fastconv.softmax(X, dims=1)
+    with pytest.raises(ValueError, match="dtype"):  # torch.softmax has it at the third place
+        fastconv.softmax(X, 1, torch.float64)
+
+
+# ---- Layers --------------------------------------------------------------------------------------
+
+NOT_ON_DEVICES = [None, "cpu", torch.device("cpu"), Refused("meta", r"compile\(.*device='cuda'\)")]
+DTYPES = [
+    None,
+    torch.float64,
+    torch.float32,
+    Refused(torch.bfloat16, "dtype must be float32 or float64, got torch.bfloat16: .*precision"),
+]
+PLACED = {"device": NOT_ON_DEVICES, "dtype": DTYPES}
+ONLY_INPLACE = {"inplace": [False, True]}
+PADDING_MODES = ["reflect", "zeros", "replicate", "circular"]
+CONV = {
+    "in_channels": [4],
+    "out_channels": [6],
+    "kernel_size": [3, (3,)],
+    "stride": [1, 2],
+    "padding": [1, 0, "valid", "same"],
+    "dilation": [1, 2],
+    "groups": [2, 1],
+    "bias": [False, True],
+    "padding_mode": PADDING_MODES,
+    **PLACED,
+}
+POOL = {
+    "kernel_size": [2, (3, 2)],
+    "stride": [1, None, (2, 1)],
+    "padding": [1, 0],
+    "ceil_mode": [False, True],
+}
+DIM = {"dim": [1, -1, Refused(None, "dim must be an integer")]}
+
+LAYERS: dict[str, dict[str, list[Any]]] = {
+    **dict.fromkeys(("ReLU", "ReLU6", "SiLU", "Hardswish", "Hardsigmoid"), ONLY_INPLACE),
+    **{key: {"p": [0.3, 1.0], **ONLY_INPLACE} for key in ("Dropout", "Dropout2d")},
+    **{key: {} for key in ("Sigmoid", "Tanh")},
+    "LeakyReLU": {"negative_slope": [0.2], **ONLY_INPLACE},
+    "GELU": {"approximate": ["tanh", "none"]},
+    "Softmax": DIM,
+    "LogSoftmax": DIM,
+    "Identity": {},
+    "Conv1d": CONV,
+    "Conv2d": {**CONV, "kernel_size": [3, (3, 2)], "padding": [1, (1, 0), "same", "valid"]},
+    "ConvTranspose2d": {
+        **CONV,
+        "kernel_size": [3, (3, 2)],
+        "stride": [2, 1],
+        "padding": [1, (1, 0)],
+        "output_padding": [1, (0, 1)],
+        "padding_mode": ["zeros"],
+    },
+    "Linear": {"in_features": [5], "out_features": [3], "bias": [False, True], **PLACED},
+    "BatchNorm2d": {
+        "num_features": [4],
+        "eps": [1e-3],
+        "momentum": [0.2, None],
+        "affine": [True, False],
+        "track_running_stats": [True, Refused(False, "track_running_stats=False.*LayerNorm")],
+        **PLACED,
+        "bias": [False, True],
+    },
+    "LayerNorm": {
+        "normalized_shape": [(6, 5), 5],
+        "eps": [1e-3],
+        "elementwise_affine": [True, False],
+        "bias": [False, True],
+        **PLACED,
+    },
+    "LocalResponseNorm": {"size": [3], "alpha": [0.5], "beta": [0.5], "k": [2.0]},
+    "MaxPool2d": {**POOL, "dilation": [1, (2, 1)], "return_indices": NO_INDICES},
+    "AvgPool2d": {**POOL, "count_include_pad": [False, True], "divisor_override": [3, None]},
+    "AdaptiveAvgPool2d": {"output_size": [3, (2, None)]},
+    "AdaptiveMaxPool2d": {"output_size": [3, (2, None)], "return_indices": NO_INDICES},
+    "ChannelShuffle": {"groups": [2]},
+    "PixelShuffle": {"upscale_factor": [2]},
+    "Flatten": {"start_dim": [1, 0], "end_dim": [2, -1]},
+    "Upsample": {
+        "size": [(8, 7), 9, None],
+        "scale_factor": [None, 2.0],
+        "mode": ["nearest", "bilinear"],
+        "align_corners": [None, True],
+        "recompute_scale_factor": [None, Refused(True, "recompute_scale_factor=True.*size=")],
+    },
+    "ZeroPad2d": {"padding": [1, (1, 2, 0, 1)]},
+}
+
+TOGETHER |= {
+    ("AvgPool2d", "divisor_override"): [{"padding": 1}],
+    ("Conv1d", "padding_mode"): [{"padding": 2}, {"padding": "same"}],
+    ("Conv2d", "padding_mode"): [{"padding": (2, 1)}, {"padding": "same", "dilation": 2}],
+    ("ConvTranspose2d", "output_padding"): [{"stride": 2}],
+    ("Upsample", "mode"): [{"size": 3}],
+    ("Upsample", "align_corners"): [{"size": 3, "mode": "bilinear"}],
+    ("Upsample", "recompute_scale_factor"): [{"scale_factor": 1.3}],
+}
+
+CONTAINERS = {"Module", "ModuleList", "Sequential", "init"}
+COMMON_LAYERS = sorted(n for n in nn.__all__ if hasattr(torch.nn, n) and n not in CONTAINERS)
+
+
+def test_every_common_layer_is_in_the_table() -> None:
+    assert sorted(LAYERS) == COMMON_LAYERS
+    assert len(COMMON_LAYERS) > 25
+
+
+def compare_layers(name: str, call: Call) -> None:
+    ours_class, theirs_class = getattr(nn, name), getattr(torch.nn, name)
+    if call.match is not None:
+        with pytest.raises((TypeError, ValueError), match=call.match):
+            ours_class(*call.args, **call.kwargs)
+        return
+    theirs = theirs_class(*call.args, **call.kwargs).eval()
+    if name == "Upsample" and theirs.size is theirs.scale_factor is None:  # torch says so later
+        with pytest.raises(ValueError, match="must be given"):
+            ours_class(*call.args, **call.kwargs)
+        return
+    ours = ours_class(*call.args, **call.kwargs)
+    state = theirs.state_dict()
+    assert list(ours.state_dict()) == list(state)
+    for key, value in ours.state_dict().items():
+        assert str(state[key].dtype) == f"torch.{value.dtype}"
+    ours.load_state_dict(state)
+    x = SIGNALS if name == "Conv1d" else X
+    expected = theirs.double()(torch.from_numpy(x.copy()))
+    same(ours.double()(x), expected)
+    same(ours.eager(x), expected)
+
+
+@pytest.mark.parametrize("name", COMMON_LAYERS)
+def test_layers(name: str) -> None:
+    parameters = list(inspect.signature(getattr(torch.nn, name)).parameters.values())
+    parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    for call in list(calls(name, parameters, LAYERS[name])):
+        try:
+            compare_layers(name, call)
+        except Exception as error:
+            raise AssertionError(f"{name}{call.args} {call.kwargs}") from error
+
+
+def test_identity_takes_anything_as_torchs_does() -> None:
+    assert repr(nn.Identity(54, unused=1)) == "Identity()"
+    same(nn.Identity(54)(X), torch.nn.Identity(54)(to_torch(X)))
