@@ -29,6 +29,7 @@ W = torch.arange(108, dtype=torch.float32).reshape(4, 3, 3, 3)
         W.double(),
         W.to(memory_format=torch.channels_last),
         W.half(),
+        W.bfloat16(),
         W.expand(4, 3, 3, 3),
     ],
 )
@@ -50,7 +51,6 @@ def test_tensors_become_parameters(tensor: Any) -> None:
     ("tensor", "match"),
     [
         (W.to("meta"), "Conv2d.weight must be an array, got Tensor.*meta"),
-        (W.bfloat16(), r"Conv2d.weight must be an array.*tensor.float\(\).cpu\(\)"),
         (W.to_sparse(), "Conv2d.weight must be an array, got Tensor"),
         (W.long(), "Conv2d.weight: .*floating dtype, got int64"),
     ],
@@ -143,7 +143,7 @@ def test_every_method_of_tensors_works_or_names_a_substitute() -> None:
         (lambda x: torch.cat([x, x], 1), r"torch\.cat .*fastconv\.concat\(arrays, axis\)"),
         (lambda x: torch.flatten(x, 1), r"fastconv\.flatten\(x, 1\)"),
         (lambda x: torch.nn.functional.conv2d(x, W), r"fastconv\.conv2d\(x"),
-        (lambda x: x * torch.nn.Parameter(torch.ones(5)), "multiply: Parameter cannot become an a"),
+        (lambda x: x * torch.nn.Parameter(torch.ones(5)), "an input of multiply must be an array"),
     ],
 )
 def test_functions_of_torch_in_forward_name_ours(call: Any, match: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastconv.ops._args import numpy_array
 from fastconv.ops._device import is_on_device
 
 Array = npt.NDArray[Any]
@@ -40,21 +41,13 @@ def to_array(name: str, value: Any) -> Array:
         return np.asarray(value)
     if callable(detach := getattr(value, "detach", None)):  # from torch's record of gradients
         value = detach()
-        if str(value.dtype) == "torch.bfloat16":  # which NumPy lacks
+        if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # which NumPy lacks
             value = value.float()
-    try:
-        if is_on_device(value):
-            raise TypeError("it is on a CUDA device")
-        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-            value = np.from_dlpack(value)
-        array = np.asarray(value).copy()
-        array.flags.writeable = False
-        return array
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:  # torch's own, for one
-        raise TypeError(
-            f"{name} must be an array, got {type(value).__name__}, which cannot become one: "
-            f"{error}" + (": pass tensor.float().cpu()" if detach is not None else "")
-        ) from error
+    if is_on_device(value):
+        raise TypeError(f"{name} must be an array in host memory, got one on a CUDA device")
+    array = numpy_array(name, value).copy()
+    array.flags.writeable = False
+    return array
 
 
 def state_array(key: str, value: Any) -> Array:
