@@ -136,9 +136,9 @@ def test_layers_say_in_which_networks_they_are(bench, capsys):
 
 def test_both_levels_of_accuracy(bench, capsys):
     run = bench("__main__").main
-    assert run(["models", "lenet5", "--peers", "fastconv-fastest", *QUICKLY]) == 0
+    assert run(["layers", "lenet5", "--peers", "fastconv-fastest", *QUICKLY]) == 0
     output = capsys.readouterr().out
-    assert "| fastconv-fastest / fastconv | noise |" in output
+    assert "| fastconv-fastest / fastconv | algorithm | networks | noise |" in output
     assert "; accuracy 'fast'\n" in output
     assert "; accuracy 'fastest'\n" in output
 
