@@ -65,9 +65,8 @@ def test_error_bound(data: str, x_shape: Any, weight_shape: Any, options: Any) -
             assert (error / size).max() <= 2e-6 * (magnitude / size).max()
             continue
         allowed = 2e-5 if algorithm == "winograd6" else 2e-6
-        # Where one product outweighs all others of its tile, F(4) amplifies its rounding.
-        if data == "many magnitudes" and algorithm in ("winograd4", "auto"):
-            allowed = 1e-5
+        if data == "many magnitudes":  # a product outweighs all others of its tile
+            allowed = {"winograd6": 1e-4, "winograd4": 1e-5, "auto": 1e-5}.get(algorithm, allowed)
         worst = (error / magnitude).max()
         assert worst <= allowed, f"{algorithm}: {worst:.3g} of the magnitude"
         if data == "Gaussian" and algorithm != "winograd6":
