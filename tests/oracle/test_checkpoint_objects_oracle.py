@@ -360,7 +360,8 @@ def test_shards_of_transformers(tmp_path, form):
         (tmp_path / "pytorch_model.bin.index.json").write_text(text)
     assert len([*tmp_path.glob(f"*-of-*.{form}")]) > 2
     x = torch.randn(1, 3, 64, 64)
-    ours = fastconv.create_model("resnet18", tmp_path, dtype="float64")
+    with pytest.warns(UserWarning, match="preprocessor_config.json is missing"):
+        ours = fastconv.create_model("resnet18", tmp_path, dtype="float64")
     with torch.no_grad():
         expected = model.double().eval()(x.double()).logits.numpy()
     np.testing.assert_allclose(ours(x.double().numpy()), expected, rtol=1e-9, atol=1e-9)

@@ -17,6 +17,13 @@ QUICK = {
     *("convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "mnasnet0_5"),
     *("mobilenet_v3_small", "regnet_y_400mf"),
 }
+# Of more than 80 million parameters: model, files and sessions take gigabytes together.
+LARGE = {
+    *("convnext_base", "convnext_large", "efficientnet_v2_l", "regnet_x_32gf"),
+    *("regnet_y_16gf", "regnet_y_32gf", "resnext101_32x8d", "resnext101_64x4d", "vgg11", "vgg13"),
+    *("vgg11_bn", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "wide_resnet101_2"),
+}
+MARKS = {name: [pytest.mark.long, pytest.mark.xdist_group("large")] for name in LARGE}
 ONE_SIZE = ("alexnet", "lenet5", "vgg")  # as they begin: their heads take maps of one size
 OPEN = {"x": {0: "batch", 2: "height", 3: "width"}}
 
@@ -24,8 +31,9 @@ OPEN = {"x": {0: "batch", 2: "height", 3: "width"}}
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        name if name in QUICK else pytest.param(name, marks=MARKS.get(name, pytest.mark.slow))
         for name in fastconv.list_models()
+        if name != "regnet_y_128gf"  # 2.6 GB, several times: too much even for .ci/long
     ],
 )
 def test_every_model(name, tmp_path):

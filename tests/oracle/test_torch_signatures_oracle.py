@@ -370,7 +370,7 @@ DTYPES = [
     None,
     torch.float64,
     torch.float32,
-    Refused(torch.bfloat16, "dtype must be float32 or float64, got torch.bfloat16: .*precision"),
+    Refused(torch.bfloat16, "dtype must be float32 or float64, got (torch.)?bfloat16: .*precision"),
 ]
 PLACED = {"device": NOT_ON_DEVICES, "dtype": DTYPES}
 ONLY_INPLACE = {"inplace": [False, True]}

@@ -67,7 +67,9 @@ class _Axis:
 
     def factor(self) -> Fraction | None:
         """Return the factor, if it is one that ONNX computes exactly as fastconv."""
-        if self._in == self._out:
+        if all(
+            np.array_equal(s, np.arange(n)) for n, s in zip(self._in, self._sources, strict=True)
+        ):
             return Fraction(1)
         exact = 1 / self._scale if self._scale else self._out[0] / self._in[0]
         factor = Fraction(round(exact * _FRACTION), _FRACTION)
@@ -76,7 +78,9 @@ class _Axis:
         if not self.fixed and 1 < factor < Fraction(3, 2):
             return None  # small images stay as they are, which ONNX does not say
         for (n, out), source in zip(self._sizes(), self._sources, strict=True):
-            if math.floor(n * factor) != out or not self._agrees(source, n, out, float(factor)):
+            if n == out or math.floor(n * factor) != out:  # ONNX Runtime copies what keeps its size
+                return None
+            if not self._agrees(source, n, out, float(factor)):
                 return None
         return factor
 
