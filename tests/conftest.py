@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 ORACLE_TESTS = Path(__file__).parent / "oracle"
-LIMIT = 6 * 2**30
+LIMIT = 8 * 2**30
 """Bytes of memory that one process may take. Only one of two workers has large models (see
-``xdist_group``), so that both together stay below 10 GB."""
+``xdist_group``), so that both together stay below 12 GB."""
 LONG_LIMIT = 12 * 2**30
 """The same with ``--long``."""
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow",
         action="store_true",
-        help="also run the tests marked slow: the largest models, which need up to 6 GB of memory",
+        help="also run the tests marked slow: the largest models, which need up to 5 GB of memory",
     )
     parser.addoption(
         "--long",

@@ -91,6 +91,8 @@ def compare(model, ways, x, expected, rounding):
 
 def marks(name):
     """Return the marks of a model: all but small ones are slow."""
+    if PARAMETERS[name] > HUGE:
+        return [pytest.mark.long, pytest.mark.xdist_group("large")]
     slow = [] if name in SMALL else [pytest.mark.slow]
     large = [pytest.mark.xdist_group("large")] if PARAMETERS[name] > LARGE else []
     return slow + large
