@@ -13,7 +13,8 @@
 namespace fastconv {
 
 enum class Algorithm : std::uint8_t { automatic, reference, im2col, direct, depthwise, strassen, winograd, winograd2, winograd4, winograd6 };
-// What results may differ by from exact arithmetic (docs/accuracy.md). fastest: relative to all channels, not to the output's own.
+// What results may differ by from exact arithmetic (docs/accuracy.md). With fastest, the error of a channel may be
+// relative to the largest of all channels.
 enum class Accuracy : std::uint8_t { fast, exact, fastest };
 
 const char* algorithm_name(Algorithm algorithm);  // "auto", "reference", ...

@@ -21,7 +21,7 @@ struct Source {
   index_t block_stride, row_stride, pixel_stride;
 };
 
-// What one call of a register tile sums at most, where a channel block has more products than this: some rows of its kernel.
+// A part with more products than this is summed in several calls of a register tile, each of whole runs.
 constexpr index_t kLongestPart = 160;
 
 // The runs of a part of the reduction: so many of `run` products, then so many of `tail_run`.

@@ -33,8 +33,8 @@ class ConvEngine {
 };
 
 // Whether direct convolution fills vectors with the output channels of several groups. Beyond two vectors a group it hardly
-// leaves lanes empty without; the permutes of the narrowest vectors are too slow for groups that straddle two of them. It makes
-// its sums in one go, whose rounding errors would grow with longer ones.
+// leaves lanes empty without; the permutes of the narrowest vectors are too slow for groups that straddle two of them. Each sum
+// is made in one go, so that long ones would round more.
 inline bool spans_groups(const ConvGeometry& g, index_t lanes) {
   constexpr index_t kLongest = 288;  // 32 channels, 3x3
   return g.groups > 1 && g.group_out() % lanes != 0 && g.group_out() < (lanes > 4 ? 2 * lanes : lanes) &&

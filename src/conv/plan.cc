@@ -85,8 +85,8 @@ Algorithm winograd_tile(const ConvGeometry& g, const ConvOptions& options) {
   return std::min(g.out_h, g.out_w) > (options.borrow_weights ? 14 : 7) ? Algorithm::winograd4 : Algorithm::winograd2;
 }
 
-// Its rounding errors are relative to all channels. Its additions grow with the channels of input and of output, what they save
-// with their product; its weights, 7/4 as large, must repay their transformation.
+// Strassen's rounding errors are relative to all channels. Its additions grow with the sum of input and output channels, what
+// they save with their product; its weights, 7/4 as large, must repay their transformation.
 bool strassen_pays(const ConvGeometry& g, const ConvOptions& options) {
   constexpr index_t kHarmonicMean = 192, kPixels = 49;
   return options.accuracy == Accuracy::fastest && obstacle(g, Algorithm::strassen, options.accuracy).empty() && !options.borrow_weights && g.out_h * g.out_w >= kPixels &&
