@@ -323,3 +323,82 @@ def test_registering_is_assigning():
     assert held.later.dtype == np.uint8
     assert [name for name, _ in held.named_buffers()][:2] == ["index", "later"]
     assert isinstance(held.last, nn.Identity)
+
+
+def test_one_array_for_two_parameters_does_not_make_them_one():
+    layers = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    zeros = np.zeros((2, 2), np.float32)
+    zeros.flags.writeable = False
+    layers.load_state_dict({"0.weight": zeros, "1.weight": zeros})
+    with pytest.raises(ValueError, match=r"missing keys \(1\):\n +1.weight"):
+        layers.load_state_dict({"0.weight": np.ones((2, 2), np.float32)})
+    layers.load_state_dict({"0.weight": np.ones((2, 2), np.float32)}, strict=False)
+    assert not layers[1].weight.any()
+
+
+def test_tied_parameters_stay_tied_when_they_load_from_both_names():
+    layers = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    layers[1].weight = layers[0].weight
+    layers.load_state_dict(layers.state_dict())
+    layers.load_state_dict({"0.weight": np.full((2, 2), 3, np.float32)})
+    assert (layers[1].weight == 3).all()
+
+
+def test_memory_that_others_can_write_to_is_copied_although_the_array_is_read_only():
+    memory = bytearray(16)
+    array = np.frombuffer(memory, np.float32)
+    array.flags.writeable = False
+    seen_by_nobody = np.frombuffer(memoryview(memory).toreadonly(), np.float32)
+    layer = nn.Sequential()
+    layer.a, layer.b, layer.c = array, seen_by_nobody, np.frombuffer(bytes(16), np.float32)
+    memory[:] = b"\1" * 16
+    assert not layer.a.any() and not layer.b.any()
+    assert isinstance(layer.c.base, bytes)  # kept as it is
+
+
+def test_a_constant_that_is_replaced_is_computed_with():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self._factor = np.full(1, 2, np.float32)
+
+        def forward(self, x):
+            return x * self._factor
+
+    scaled = Scaled()
+    assert scaled(X[0, 0, 0])[0] == 2 * X[0, 0, 0, 0]
+    scaled._factor = np.full(1, 3, np.float32)
+    assert scaled(X[0, 0, 0])[0] == 3 * X[0, 0, 0, 0]
+
+
+def test_keeping_a_value_of_forward_for_oneself_changes_nothing():
+    class Remembers(nn.Module):
+        def forward(self, x):
+            self._last = x * 2.0
+            return self._last
+
+    remembers = Remembers()
+    remembers(X)
+    version = remembers._tree_version()
+    remembers(X)
+    assert remembers._tree_version() == version
+
+
+def test_a_list_that_contains_itself_is_looked_through_once():
+    endless = [1]
+    endless.append(endless)
+    layer = nn.Sequential()
+    layer.sizes = endless
+    assert layer.state_dict() == {}
+    endless.append(W)
+    with pytest.raises(TypeError, match="no part of the state"):
+        layer.state_dict()
+
+
+def test_names_of_a_state_dict_are_strings():
+    with pytest.raises(TypeError, match="state_dict must have names as keys, got 1"):
+        nn.Linear(2, 2).load_state_dict({1: W})
+
+
+def test_an_index_of_a_container_is_one_integer():
+    with pytest.raises(TypeError, match="an index must be an integer"):
+        nn.Sequential(nn.ReLU())[0:1] = nn.ReLU()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import mmap
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -67,15 +69,27 @@ def read_only(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
     read-only `numpy.memmap`, is kept as it is.
     """
     dtype = array.dtype.newbyteorder("=") if dtype is None else dtype
-    kept: Any = array
-    while isinstance(kept, np.ndarray) and not kept.flags.writeable:
-        kept = kept.base
-    if isinstance(kept, np.ndarray) or not (
-        array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
-    ):
+    fits = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    if not (fits and _is_fixed(array)):
         array = np.array(array, dtype, order="C")
         array.flags.writeable = False
     return array
+
+
+def _is_fixed(array: Array) -> bool:
+    """Whether the memory of an array is read-only for all who have it."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if owner.flags.writeable:
+            return False
+        owner = owner.base
+    while isinstance(owner, memoryview) and owner.readonly:
+        owner = owner.obj
+    return owner is None or isinstance(owner, bytes) or _is_read_only_map(owner)
+
+
+def _is_read_only_map(owner: Any) -> bool:
+    return isinstance(owner, mmap.mmap) and memoryview(owner).readonly
 
 
 def in_place_of(name: str, old: Array, new: Array) -> Array:
@@ -105,15 +119,23 @@ def in_place_of(name: str, old: Array, new: Array) -> Array:
     return kept
 
 
-def holds_state(value: Any) -> bool:
-    """Whether a list, tuple, set or dictionary has arrays or modules in it, at any depth."""
+def holds_state(value: Any, inside: tuple[Any, ...] = ()) -> bool:
+    """Whether a list, tuple, set or dictionary has arrays or modules in it, at any depth.
+
+    `inside` are the containers around it.
+    """
     from fastconv.nn.module import Module
 
-    if isinstance(value, Mapping):
-        value = value.values()
-    elif not isinstance(value, list | tuple | set | frozenset):
+    items = value.values() if isinstance(value, Mapping) else value
+    if items is value and not isinstance(value, list | tuple | set | frozenset | deque):
         return False
-    return any(isinstance(v, Module) or is_array_like(v) or holds_state(v) for v in value)
+    if any(value is outer for outer in inside):
+        return False
+    inside = (*inside, value)
+    return any(
+        isinstance(item, Module) or is_array_like(item) or holds_state(item, inside)
+        for item in items
+    )
 
 
 def freeze(array: Array) -> None:

@@ -20,6 +20,8 @@ class _Numbered(Module):
         return iter([module for _, module in self._named()])
 
     def __setitem__(self, index: int, module: Module) -> None:
+        if isinstance(index, slice):
+            raise TypeError("one module is assigned at a time: an index must be an integer")
         setattr(self, self._named()[index][0], self._checked(module))
 
     def __delitem__(self, index: int | slice) -> None:
