@@ -41,7 +41,10 @@ Where NumPy and torch mean different things by one name, NumPy's meaning counts:
 | `x.size` | a number: not in `forward`, write `x.shape` | a function that returns the shape |
 | `softmax(x)` | along the last axis | by the number of dimensions, with a warning |
 
-`inplace=True` is taken and writes nothing: use what is returned. `x += y` on an array does write.
+`inplace=True` is taken and writes nothing: use what is returned. `x += y` and `x *= y` do write, as
+in NumPy, and all names of `x` follow. Not into inputs of `forward`, though, and where a network is
+recorded neither into a view (`x[:, 1:]`, `x.reshape(...)` and the like) nor into what has views:
+that is an error. Write `x = x + y`, or begin with `x.copy()`.
 
 ## Functions
 
@@ -62,10 +65,15 @@ FORWARD = """
 
 `forward` runs in two ways, on arrays (`model.eager(x)`) and on symbolic values, which stand for
 arrays while a network is recorded. So these have what NumPy's arrays have too: `shape`, `ndim`,
-`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `+`, `*` and basic slicing. Torch's
-methods are errors that name what works on both; names that end in `_`, as `relu_`, are as well.
+`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `copy`, `+`, `*` and basic slicing.
+Torch's methods are errors that name what works on both; names that end in `_`, as `relu_`, are as
+well. So are numbers and arrays of another dtype with which NumPy would go on in float64, such as
+`x * numpy.sqrt(2)` for float32: write `float(...)`.
+
 Random numbers are an error, too: they would be drawn once, when the network is compiled. Pass them
-as an input.
+as an input. One kind goes unnoticed: numbers that are no array in the network (a slope, the side of
+a coin) and come from a generator that is neither NumPy's, Python's or torch's own, nor held by a
+module, nor a variable of `forward` or of a function that it names.
 
 | torch | write |
 | --- | --- |

@@ -16,7 +16,7 @@ from fake_peers import FakeCase
 from fastconv.benchmark import compare, machine, plots, report, session
 from fastconv.benchmark.runner import Result, Settings, run_case
 from fastconv.benchmark.statistics import Ratio, Timing, geometric_mean
-from fastconv.benchmark.worker import PeerError, Worker
+from fastconv.benchmark.worker import Bound, PeerError, Worker
 
 PATH = os.pathsep.join((str(Path(__file__).parent), *sys.path))
 SETTINGS = Settings(budget=3, tolerance=0.5, block=0.01, pause=0)
@@ -145,6 +145,14 @@ def test_peers_that_do_not_use_what_they_have_bound_are_refused():
     assert binding.difference == 0
     assert len(binding.seconds) >= 3
     assert min(binding.seconds) >= CASE.seconds
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_outputs_that_do_not_depend_on_the_input_are_a_cause_that_is_named(value):
+    x, y = np.full(4, float(value)), np.empty(4)
+    relu = Bound(lambda: np.maximum(x, 0, out=y), x, y)
+    with pytest.raises(RuntimeError, match=r"does not read .*or .* does not depend on it \(an"):
+        relu.output()
 
 
 def test_steps_of_a_peer_that_knows_them():

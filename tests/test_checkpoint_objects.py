@@ -214,6 +214,15 @@ TENSORS = {
 }
 
 
+def negated(metadata):
+    """A view whose elements are stored with the other sign."""
+    function, arguments = tensor().split(b"(", 1)
+    return function + b"(" + arguments[:-2] + metadata + b"tR"
+
+
+TENSORS["negated"] = negated(dict_of(neg=b"\x88")), "a negated view"
+
+
 def of_eight_bytes(value: bytes) -> tuple[bytes, dict[str, np.ndarray]]:
     """Give the storage "0" of a value a key of its own, and data of any kind."""
     return value.replace(text("0"), text("9")), {"9": np.zeros(4, np.complex64), "0": VALUES}
@@ -241,6 +250,13 @@ def test_tensors_that_numpy_lacks(tmp_path, kind):
     write_zip(path, value + b"(" + text(missing) + opcodes + b"u", {**arrays, "99": data["9"]})
     with pytest.raises(ValueError, match=f"of kinds that NumPy lacks .1.: {missing} is {name}"):
         fastconv.create_model("lenet5", path)
+
+
+def test_metadata_without_effect(tmp_path):
+    path = tmp_path / "model.pth"
+    for metadata in (b"N", b"}", dict_of(neg=b"\x89"), dict_of(conj=b"\x88")):
+        write_zip(path, dict_of(a=negated(metadata)))
+        np.testing.assert_array_equal(weights.load(path)["a"], VALUES)
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E8M0", "F6_E2M3", "F4", "C64"])

@@ -16,9 +16,9 @@ from fastconv import nn, weights
 from fastconv.cli import main
 from fastconv.models._registry import model_keys
 from fastconv.weights import WeightsError
-from fastconv.weights._parts import Part, by_prefix
+from fastconv.weights._parts import WRAPPERS, Part, by_prefix
 from PIL import Image
-from torch_files import state_dict_of, text, write_zip
+from torch_files import state_dict_of, storage, tensor, text, write_zip
 
 MODEL = "lenet5"
 
@@ -34,7 +34,10 @@ def prefixed(prefix: str, state: State) -> dict[str, np.ndarray]:
 
 
 def assert_loaded(model: fastconv.models.ImageClassifier, state: State) -> None:
-    loaded = model.state_dict()
+    assert_equal(model.state_dict(), state)
+
+
+def assert_equal(loaded: State, state: State) -> None:
     assert loaded.keys() == state.keys()
     for key, value in loaded.items():
         np.testing.assert_array_equal(value, state[key], err_msg=key)
@@ -179,6 +182,32 @@ def test_two_parts_that_fit_alike(nested):
             assert_loaded(model, state)
 
 
+def test_load_parts_an_average_by_its_prefix(tmp_path):
+    plain, ema = state_dict(1), state_dict(2)
+    path = tmp_path / "model.safetensors"
+    weights.save(path, {**prefixed("model.", plain), **prefixed("model_ema.module.", ema)})
+    assert len(weights.load(path)) == 2 * len(plain)
+    assert_equal(weights.load(path, use_ema=False), prefixed("model.", plain))
+    assert_equal(weights.load(path, use_ema=True), ema)
+    for use_ema in (None, True):
+        assert_equal(weights.load(path, key="model_ema", use_ema=use_ema), ema)
+    with pytest.raises(WeightsError, match="no other weights than EMA's"):
+        weights.load(path, key="model_ema", use_ema=False)
+    with pytest.raises(WeightsError, match="no EMA weights"):
+        weights.load(path, key="model", use_ema=True)
+
+
+def test_load_parts_an_average_in_a_wrapper(tmp_path):
+    plain, ema = state_dict(1), state_dict(2)
+    path = tmp_path / "lightning.ckpt"
+    average = {"model_ema.n_averaged": np.array(3), **prefixed("model_ema.module.", ema)}
+    write_checkpoint(path, {"state_dict": {**prefixed("model.", plain), **average}})
+    found = {**ema, "n_averaged": np.array(3)}
+    assert_equal(weights.load(path, use_ema=True), found)
+    assert_equal(weights.load(path, key="state_dict.model_ema", use_ema=True), found)
+    assert_equal(weights.load(path, use_ema=False), prefixed("model.", plain))
+
+
 # --- Wrappers ---
 
 PLAIN = (
@@ -215,6 +244,86 @@ def test_average_in_an_entry_of_its_own(nested, average):
         if isinstance(checkpoint, Path):
             loaded = weights.load(checkpoint, use_ema=use_ema)
             np.testing.assert_array_equal(*(next(iter(d.values())) for d in (loaded, state)))
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_average_beside_weights_at_the_top(nested, average):
+    plain = state_dict()
+    ema = {key: 2 * value for key, value in plain.items()}
+    checkpoint = nested({**plain, average: ema})
+    for use_ema, state in ((None, plain), (False, plain), (True, ema)):
+        model = fastconv.create_model(MODEL, checkpoint, use_ema=use_ema)
+        assert_loaded(model, state)
+        if isinstance(checkpoint, Path):
+            assert_equal(weights.load(checkpoint, use_ema=use_ema), state)
+    assert fastconv.create_model(MODEL, checkpoint).checkpoint.left_out == (average,)
+
+
+def test_few_tensors_in_a_wrapper_beside_the_weights(nested):
+    state, one = state_dict(), np.ones(1, np.float32)
+    checkpoint = nested({**state, "params": {"lr": one}})
+    assert_loaded(fastconv.create_model(MODEL, checkpoint), state)
+    if isinstance(checkpoint, Path):
+        assert_equal(weights.load(checkpoint), state)
+    for beside in ({"loss": one}, {"criterion.weight": one}):
+        checkpoint = nested({**beside, "state_dict": state})
+        assert_loaded(fastconv.create_model(MODEL, checkpoint), state)
+        if isinstance(checkpoint, Path):
+            assert_equal(weights.load(checkpoint), state)
+    checkpoint = nested({"loss": one, "ema": state})
+    assert fastconv.create_model(MODEL, checkpoint).checkpoint.ema
+    if isinstance(checkpoint, Path):
+        assert_equal(weights.load(checkpoint), state)
+
+
+def test_weights_at_the_top_and_in_a_wrapper_that_fit_alike(nested):
+    checkpoint = nested({**state_dict(1), "model": state_dict(2)})
+    with pytest.raises(ValueError, match=r"alike, one of them at its top level: .*key='model'"):
+        fastconv.create_model(MODEL, checkpoint)
+
+
+def test_an_average_that_fits_better_is_not_taken(nested):
+    plain, ema = state_dict(1), state_dict(2)
+    missing = next(iter(plain))
+    less = {key: value for key, value in plain.items() if key != missing}
+    for average in ("ema", "model_ema"):
+        with pytest.raises(ValueError, match=rf"missing keys \(1\):\n    {missing}"):
+            fastconv.create_model(MODEL, nested({"model": less, average: ema}))
+    head = list(plain)[-2:]
+    headless = {key: value for key, value in plain.items() if key not in head}
+    checkpoint = nested({"model": headless, "model_ema": ema})
+    with pytest.warns(UserWarning, match="the classifier of 10 classes is new"):
+        model = fastconv.create_model(MODEL, checkpoint, num_classes=10)
+    assert model.checkpoint.key == "model"
+    for key, value in headless.items():
+        np.testing.assert_array_equal(model.state_dict()[key], value)
+
+
+def test_a_tensor_that_numpy_lacks_beside_an_average(tmp_path):
+    state = state_dict()
+    *readable, lacked = state
+    value, data = state_dict_of({key: state[key] for key in readable})
+    complex64 = tensor(storage("c", 4, "torch.ComplexFloatStorage"))
+    ema, averages = state_dict_of(state, begin=len(state))
+    path = tmp_path / "model.pth"
+    plain = value + b"(" + text(lacked) + complex64 + b"u"
+    entries = b"}(" + text("model") + plain + text("ema") + ema + b"u"
+    write_zip(path, entries, {**data, **averages, "c": np.zeros(4, np.complex64)})
+    with pytest.raises(ValueError, match=f"NumPy lacks .1.: {lacked} is a tensor of complex64"):
+        fastconv.create_model(MODEL, path)
+    assert_loaded(fastconv.create_model(MODEL, path, use_ema=True), state)
+
+
+def test_only_an_average_fits(nested):
+    state, other = state_dict(), {"criterion.weight": np.ones(3, np.float32)}
+    for checkpoint, key in (
+        ({"state_dict": {**other, **prefixed("ema.", state)}}, "state_dict.ema"),
+        ({"model": other, "ema": state}, "ema"),
+    ):
+        stored = nested(checkpoint)
+        with pytest.raises(ValueError, match=f"only averages .* '{key}': pass use_ema=True"):
+            fastconv.create_model(MODEL, stored)
+        assert_loaded(fastconv.create_model(MODEL, stored, use_ema=True), state)
 
 
 def test_use_ema_without_a_choice(nested):
@@ -287,7 +396,40 @@ def test_classify_takes_the_average(tmp_path, capsys):
     assert results[0] == results[1] != results[2]
 
 
+def test_many_parts(nested, monkeypatch):
+    """Each would be compared with the model's names, which are asked for once."""
+    built = []
+
+    def counted(name: str) -> list[str]:
+        built.append(name)
+        return model_keys(name)
+
+    monkeypatch.setattr("fastconv.models._registry.model_keys", counted)
+    state, one = {"conv1.weight": np.ones(1, np.float32)}, np.ones(1, np.float32)
+    few = {name: state for name in PLAIN[:4]} | {"params": {"x": one}}
+    with pytest.raises(ValueError, match="4 state dicts that fit 'lenet5' alike"):
+        fastconv.create_model(MODEL, nested({key: dict(value) for key, value in few.items()}))
+    assert built == [MODEL]
+    many = {name: {inner: dict(state) for inner in WRAPPERS} for name in WRAPPERS}
+    with pytest.raises(WeightsError, match="at most 64 state dicts in one checkpoint; got more"):
+        fastconv.create_model(MODEL, nested(many))
+    assert built == [MODEL]
+    long = {"model." * count + "conv1.weight": one for count in range(100, 116)}
+    with pytest.raises(WeightsError, match="16 state dicts that fit 'lenet5' alike") as caught:
+        fastconv.create_model(MODEL, nested({"model": long}))
+    assert len(str(caught.value)) < 1200
+
+
 # --- Mappings ---
+
+
+def test_objects_in_mappings_are_skipped_as_in_files(nested):
+    state = state_dict()
+    checkpoint = nested({**state, "args": argparse.Namespace(lr=0.1), "hist": [1, 2], "set": {1}})
+    model = fastconv.create_model(MODEL, checkpoint)
+    assert_loaded(model, state)
+    names = [name.split(" ")[0] for name in model.checkpoint.left_out]
+    assert names == ["args", "hist", "set"]
 
 
 class Tensor:
@@ -405,6 +547,29 @@ def test_shards_of_torch(tmp_path):
     index = tmp_path / "pytorch_model.bin.index.json"
     index.write_text(json.dumps({"weight_map": weight_map}))
     assert_loaded(fastconv.create_model(MODEL, tmp_path), state)
+
+
+def test_shards_with_tensors_that_numpy_lacks(tmp_path):
+    """Also one that has no others; the index is checked against these tensors, too."""
+    state = state_dict()
+    *readable, last = state
+    complex64 = tensor(storage("c", 4, "torch.ComplexFloatStorage"))
+    data = {"c": np.zeros(4, np.complex64)}
+    value, arrays = state_dict_of({key: state[key] for key in readable})
+    write_zip(tmp_path / "1.bin", value + b"(" + text("x") + complex64 + b"u", {**arrays, **data})
+    write_zip(tmp_path / "2.bin", b"}(" + text(last) + complex64 + b"u", data)
+    index = tmp_path / "pytorch_model.bin.index.json"
+    weight_map = {**dict.fromkeys((*readable, "x"), "1.bin"), last: "2.bin"}
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.warns(UserWarning, match="left out 2 tensors .*'x' is a tensor of complex64"):
+        assert list(weights.load(tmp_path)) == readable
+    with pytest.raises(ValueError, match=f"NumPy lacks .2.: .*{last} is a tensor of complex64"):
+        fastconv.create_model(MODEL, tmp_path)
+    index.write_text(json.dumps({"weight_map": {**weight_map, "y": "2.bin"}}))
+    refused(index, "2.bin lacks the tensor 'y'")
+    del weight_map["x"]
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    refused(index, "1.bin has the tensor 'x', which the index does not")
 
 
 def test_one_file_comes_before_shards(tmp_path):

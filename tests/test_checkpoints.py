@@ -693,7 +693,30 @@ def test_channels_of_the_config(tmp_path):
         ({"architecture": ["resnet18"]}, "malformed"),
         ({"architecture": "resnet18", "model_args": {"stem_width": 24}}, "stem_width=24"),
         ({"architecture": "resnet18", "pretrained_cfg": {"mean": 1}}, "malformed"),
-        ({"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 4]}}, "3 numbers"),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 4]}},
+            "input_size is .3, 4.; expected 3 whole numbers",
+        ),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"input_size": "224"}},
+            "input_size is '224'; expected 3 whole numbers",
+        ),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 224.7, 224]}},
+            "input_size is 224.7; expected a whole number",
+        ),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"test_crop_pct": 0}},
+            "test_crop_pct is 0",
+        ),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": {"crop_pct": "1"}},
+            "crop_pct is '1'; expected a number",
+        ),
+        (
+            {"architecture": "resnet18", "pretrained_cfg": None, "mean": "0.5"},
+            "mean is '0.5'; expected a list of numbers",
+        ),
         ({"architecture": "resnet18", "num_classes": 5}, "has 3 classes, but .* says 5"),
         ({"architecture": "resnet18", "global_pool": "max"}, "global_pool='max'; .* has 'avg'"),
         (
@@ -743,6 +766,12 @@ def test_unknown_keys_that_ask_for_nothing(resnet, tmp_path):
     }
     write(tmp_path, resnet.state_dict(), config)
     assert fastconv.create_model("resnet18", tmp_path).num_classes == 3
+
+
+def test_pretrained_cfg_that_is_null(resnet, tmp_path):
+    config = {"architecture": "resnet18", "pretrained_cfg": None, "crop_pct": 0.9}
+    write(tmp_path, resnet.state_dict(), config)
+    assert fastconv.create_model("resnet18", tmp_path).default_cfg["crop_pct"] == 0.9
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, '{"a": NaN'])

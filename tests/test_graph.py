@@ -4,6 +4,7 @@ import fastconv
 import numpy as np
 import pytest
 from fastconv import _core, nn
+from fastconv._recording import record
 from fastconv._symbolic import Graph, Symbol
 
 
@@ -96,6 +97,211 @@ def test_arithmetic_broadcasts_and_reflects(x):
 def test_misuse_names_the_substitute(x, misuse, substitute):
     with pytest.raises(TypeError, match=substitute):
         misuse(x)
+
+
+PROMOTING = {
+    "float64": lambda x: x * np.float64(2),
+    "root": lambda x: np.sqrt(2.0) * x,
+    "int64": lambda x: x + np.int64(2),
+    "no dimensions": lambda x: x * np.array(2.0),
+    "function": lambda x: fastconv.add(x, np.array(2.0)),
+    "in place": lambda x: fastconv.relu(x).__imul__(np.float64(2)),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(PROMOTING))
+def test_what_would_go_on_in_float64_is_refused(kind):
+    module, x = Function(PROMOTING[kind]), weight(1, 2, 3, 3)
+    with pytest.raises(TypeError, match=r"has dtype \w+64, but .* float32.*(float\(|astype)"):
+        module.compile(x.shape)
+    assert module.compile(x.shape, precision="fp64").dtype == np.float64
+    if kind != "in place":
+        module.compile(x.shape, precision="fp32")  # which converts
+
+
+def test_numbers_that_keep_the_dtype_work(x):
+    for number in (2, 2.0, float(np.sqrt(2)), np.float32(2), np.float16(2), np.int8(2)):
+        for y in (x * number, number + x):
+            assert y.dtype == np.float32
+    wide = Graph(np.dtype(np.float64)).input((2, 3))
+    assert (wide * np.float64(2) + np.float32(1)).dtype == np.float64
+
+
+# ---- += and *= -----------------------------------------------------------------------------------
+
+
+class Function(nn.Module):
+    """Computes a function; has a child whose output may be tapped."""
+
+    def __init__(self, function):
+        self._function = function
+        self.child = nn.ReLU()
+
+    def forward(self, x):
+        return self._function(x)
+
+
+def change(y, by=1):
+    y += by
+    return y
+
+
+def alias(x):
+    y = fastconv.relu(x)
+    z = y
+    z += 1
+    return fastconv.multiply(y, z)
+
+
+def residual(x):
+    y = fastconv.permute(fastconv.relu(x), (0, 1, 3, 2))
+    y *= 2.5
+    y += x
+    y *= weight(8, 1, 1)
+    return y + y
+
+
+def inside_modules(x):
+    y = x + 1
+    nn.Sequential(nn.Identity(), nn.Dropout(0.5), Function(change))(y)
+    return y
+
+
+def parts(x):
+    y = fastconv.relu(x)
+    a, b = fastconv.split(y, 4, 1)
+    a += b
+    y += 1
+    return fastconv.concat([a, y], 1)
+
+
+def copies(x):
+    y = x.copy()
+    y += x
+    z = y.copy()[:, :4].copy()
+    z *= 3
+    return fastconv.concat([y, z], 1)
+
+
+def wrapped(x):
+    y = fastconv.relu(x)
+    z = fastconv.pad(y, (1, 1), "circular")
+    y += 1
+    z *= 2
+    return fastconv.concat([y, z], 3)
+
+
+def rearranged(x):
+    y = fastconv.relu(x)
+    z = fastconv.reshape(y, (2, -1))
+    z += 1
+    y *= 3
+    return fastconv.flatten(y, 1) + z
+
+
+@pytest.mark.parametrize(
+    "function", [alias, residual, inside_modules, parts, copies, wrapped, rearranged]
+)
+def test_what_is_changed_in_place_is_changed_for_all(function):
+    module, x = Function(function), weight(2, 8, 6, 6)
+    before = x.copy()
+    expected = module.eager(x)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_allclose(module(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(module.compile(x.shape)(x), expected, rtol=1e-6)
+
+
+def test_aliases_are_one_array():
+    module, x = Function(alias), np.full((1, 1), 2, np.float32)
+    assert module(x).tolist() == module.eager(x).tolist() == [[9.0]]
+
+
+VIEWS = {
+    "a slice": lambda x: x[:, 1:],
+    "an element": lambda x: x[0],
+    "reshape": lambda x: x.reshape(2, -1),
+    "transpose": lambda x: x.transpose(1, 0, 2, 3),
+    "swapaxes": lambda x: x.swapaxes(1, 2),
+    "squeeze": lambda x: x.squeeze(),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(VIEWS))
+def test_views_cannot_be_changed_nor_what_has_them(kind):
+    def has_views(x):
+        y = x + 1
+        view = VIEWS[kind](y)
+        return fastconv.relu(view), change(y)
+
+    for function in (has_views, lambda x: change(VIEWS[kind](x + 1))):
+        with pytest.raises(TypeError, match=r"x \+= y cannot be recorded .*write x = x \+ y"):
+            Function(function)(weight(2, 8, 6, 6))
+
+
+@pytest.mark.parametrize("function", [change, lambda x: change(x[:, 1:])])
+def test_inputs_are_not_written_to(function):
+    module, x = Function(function), weight(2, 8, 6, 6)
+    before = x.copy()
+    with pytest.raises(TypeError, match=r"x is an input"):
+        module(x)
+    with pytest.raises(ValueError, match="read-only"):
+        module.eager(x)
+    with pytest.raises(ValueError, match="read-only"):
+        nn.Sequential(module).eager(x)
+    np.testing.assert_array_equal(x, before)
+    assert x.flags.writeable
+
+
+def test_numbers_are_not_written_to():
+    with pytest.raises(TypeError, match="has no dimensions"):
+        Function(lambda x: change(x.mean()))(weight(2, 3))
+
+
+def test_what_is_changed_in_place_keeps_its_shape():
+    module, x = Function(lambda x: change(x[:, :1].copy(), x)), weight(2, 8, 6, 6)
+    with pytest.raises(
+        ValueError, match=r"has shape \(2, 1, 6, 6\), but the result \(2, 8, 6, 6\)"
+    ):
+        module(x)
+    with pytest.raises(ValueError, match="broadcast"):
+        module.eager(x)
+
+
+def test_recorded_values_are_those_of_their_time():
+    module = Function(lambda x: change(module.child(x)))
+    x = weight(2, 8, 6, 6)
+    y, taps = module.compile(x.shape)(x, taps=["child"])
+    np.testing.assert_array_equal(taps["child"], np.maximum(x, 0))
+    np.testing.assert_array_equal(y, np.maximum(x, 0) + 1)
+    relu, add = record(module, x.shape).operators
+    assert add.inputs[0].id == relu.output.id != add.output.id
+
+
+# ---- Errors --------------------------------------------------------------------------------------
+
+
+def test_signals_without_elements_are_refused_in_both_ways():
+    module = Function(lambda x: fastconv.conv1d(x, weight(2, 2, 3), padding=1))
+    for call in (module, module.eager):
+        with pytest.raises(ValueError, match=r"at least one channel, row and column, got"):
+            call(weight(1, 2, 0))
+
+
+def test_absent_arrays_are_named(x):
+    kernel = weight(8, 8, 3, 3)
+    for call, name in (
+        (lambda: fastconv.concat([x, None], 1), r"arrays\[1\]"),
+        (lambda: fastconv.conv2d(None, kernel, residual=x), "x"),
+        (lambda: fastconv.conv2d(x, None), "weight"),
+        (lambda: fastconv.conv1d(None, kernel[0], residual=x), "x"),
+        (lambda: fastconv.linear(None, kernel[0, 0], residual=x), "x"),
+        (lambda: fastconv.linear(x, None), "weight"),
+        (lambda: fastconv.conv_transpose2d(x, None), "weight"),
+        (lambda: fastconv.batch_norm(x, None, None), "running_mean"),
+        (lambda: fastconv.add(x, None), "b"),
+    ):
+        with pytest.raises(TypeError, match=f"^{name} must be an array, got None"):
+            call()
 
 
 def test_assignment_is_refused(x):

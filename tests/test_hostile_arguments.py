@@ -25,7 +25,7 @@ WEIGHT = np.ones((4, 4, 3, 3), np.float32)
 VECTOR = np.ones(4, np.float32)
 
 INTEGERS: list[Any] = [0, -1, -2, 2**31, 2**32, 2**40, 2**61, 2**62, 2**63 - 1, 2**64, -(2**63)]
-INTEGERS += [-(2**63) - 1, np.int64(2**62), np.int8(-1), np.uint64(2**63)]
+INTEGERS += [2**40 + 1, -(2**40) - 1, -(2**63) - 1, np.int64(2**62), np.int8(-1), np.uint64(2**63)]
 NO_INTEGERS: list[Any] = [None, True, np.True_, 1.5, math.nan, math.inf, "1", b"1", object(), {}]
 NO_INTEGERS += [(), [], (1, 2, 3), [[1, 2]], (1, None), np.float32(2), np.ones(2), 1j]
 PAIRS: list[Any] = [pair for n in INTEGERS for pair in ((n, 1), (1, n), (n, n))]

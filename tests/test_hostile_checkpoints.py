@@ -415,23 +415,31 @@ def test_hostile_config(resnet_folder, kind):
 
 
 @pytest.mark.parametrize(
-    "preprocessor",
+    ("preprocessor", "match"),
     [
-        {"resample": 99},
-        {"size": 0},
-        {"size": {"shortest_edge": 0}},
-        {"size": 10**9},
-        {"size": [1]},
-        {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "rescale_factor": 0},
-        {"image_mean": [0.5] * 3, "image_std": [0.5] * 2},
-        {"image_mean": [0.5] * 3, "image_std": [float("nan")] * 3},
+        ({"resample": 99}, "resample is 99; expected 0 to 5"),
+        ({"resample": -1}, "resample is -1; expected 0 to 5"),
+        ({"resample": 2.5}, "resample is 2.5; expected a whole number"),
+        ({"size": 0}, "size is 0; expected 1 or more"),
+        ({"size": 224.7}, "size is 224.7; expected a whole number"),
+        ({"size": True}, "size is True; expected a whole number"),
+        ({"size": {"shortest_edge": 0}}, "size is 0; expected 1 or more"),
+        ({"size": 10**9}, "malformed: input_size is"),
+        ({"size": [1]}, "size is .1.; expected a whole number"),
+        ({"crop_pct": "1", "size": {"shortest_edge": 224}}, "crop_pct is '1'; expected a number"),
+        ({"rescale_factor": 0}, "malformed"),
+        ({"rescale_factor": "1/255"}, "rescale_factor is '1/255'; expected a number"),
+        ({"image_mean": [0.5] * 2}, "image_mean is .0.5, 0.5.; expected 3 numbers"),
+        ({"image_std": [0.5] * 2}, "image_std is .0.5, 0.5.; expected 3 numbers"),
+        ({"image_std": "0.5"}, "image_std is '0.5'; expected 3 numbers"),
+        ({"image_std": [float("nan")] * 3}, "malformed: std is"),
     ],
 )
-def test_hostile_preprocessor(resnet_folder, preprocessor):
+def test_hostile_preprocessor(resnet_folder, preprocessor, match):
     (resnet_folder / "config.json").write_text('{"model_type": "resnet"}')
     path = resnet_folder / "preprocessor_config.json"
     path.write_text(json.dumps(preprocessor))
-    with pytest.raises(ValueError, match=r"malformed|size is") as caught:
+    with pytest.raises(ValueError, match=match) as caught:
         fastconv.create_model("resnet18", weights=resnet_folder)
     assert str(caught.value).startswith(f"{path}: ")
     path.unlink()

@@ -352,7 +352,8 @@ def test_memory_that_others_can_write_to_is_copied_although_the_array_is_read_on
     layer = nn.Sequential()
     layer.a, layer.b, layer.c = array, seen_by_nobody, np.frombuffer(bytes(16), np.float32)
     memory[:] = b"\1" * 16
-    assert not layer.a.any() and not layer.b.any()
+    assert not layer.a.any()
+    assert not layer.b.any()
     assert isinstance(layer.c.base, bytes)  # kept as it is
 
 

@@ -651,6 +651,20 @@ def test_a_new_batch_size_shares_the_packed_weights(module, x, monkeypatch):
     assert len(packed) == 2
 
 
+def test_arrays_that_others_can_write_to_are_copied():
+    class Shifted(nn.Module):
+        def __init__(self):
+            self._table = np.full((3, 4, 4), 2, np.float32)
+
+        def forward(self, x):
+            return x + self._table
+
+    module, x = Shifted(), np.ones((1, 3, 4, 4), np.float32)
+    network = module.compile(x.shape)
+    module._table[:] = 5
+    np.testing.assert_array_equal(network(x), x + 2)
+
+
 def test_constant_or_foreign_output():
     class Constant(nn.Module):
         def forward(self, x):

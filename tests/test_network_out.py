@@ -348,14 +348,16 @@ def test_outs_overlap_each_other():
 
 
 def test_out_overlaps_an_array_that_the_network_reads():
-    """Parameters are read-only, but what else forward takes is kept as it is."""
+    """Nobody can write to such an array, unless its flag is changed afterwards."""
     table = draw((2, 8, 6, 5))
+    table.flags.writeable = False
 
     class Shifted(nn.Module):
         def forward(self, x):
             return x + table[0]
 
     network = Shifted().compile((1, 8, 6, 5))
+    table.flags.writeable = True
     x = draw((1, 8, 6, 5), seed=1)
     expected = x + table[0]
     for out in (table[:1], table[:1, ::-1, ::-1, ::-1], table[:, ::2].reshape(1, 8, 6, 5)):

@@ -104,6 +104,9 @@ def test_bad_arguments() -> None:
         fastconv.batch_norm(x, c, c, np.ones((3, 1)))
     with pytest.raises(TypeError, match="running_var is float32 but x is float64"):
         fastconv.batch_norm(x, c, c.astype(np.float32))
+    for eps in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="eps must be finite and not negative"):
+            fastconv.layer_norm(np.ones((2, 3)), 3, eps=eps)
     with pytest.raises(TypeError, match="running_mean must be an array, got None"):
         fastconv.batch_norm(x, None, c)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="activation must be one of"):

@@ -178,6 +178,18 @@ def test_bad_values(call: Any, message: str) -> None:
         call(np.zeros((2, 3)))
 
 
+def test_errors_of_cat_call_it_so() -> None:
+    assert fastconv.cat.__name__ == "cat"
+    with pytest.raises(TypeError, match=r"^cat\(\) takes at most 2 positional arguments, got 3"):
+        fastconv.cat([np.ones(2)], 0, 0)
+
+
+@pytest.mark.parametrize("pad", [(2**40 + 1, 0), (0, -(2**40) - 1)])
+def test_pad_has_limits(pad: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"^pad must be from -2\*\*40 to 2\*\*40, got \("):
+        fastconv.pad(np.ones((1, 1, 2, 2)), pad)
+
+
 def test_concat_refuses_other_types() -> None:
     x = np.zeros((2, 3))
     with pytest.raises(TypeError, match="arrays must be a list or tuple"):

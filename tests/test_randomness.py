@@ -2,6 +2,7 @@
 
 # ruff: noqa: NPY002
 
+import gc
 import random
 import threading
 import time
@@ -10,10 +11,22 @@ import fastconv
 import numpy as np
 import pytest
 from fastconv import nn
+from fastconv._symbolic import Graph
 
 X = np.ones((2, 3, 4, 4), np.float32)
 GENERATOR = np.random.default_rng(0)
 CONSTANT = np.full((3, 1, 1), 2, np.float32)
+
+
+def toss():
+    return GENERATOR.random()
+
+
+def enclosed(rng):
+    return lambda: rng.random()
+
+
+ENCLOSED = enclosed(random.Random(3))
 
 
 class Noisy(nn.Module):
@@ -43,6 +56,11 @@ RANDOM = {
     "held coin": lambda m, x: x + x if m._rng.random() < 2 else x,
     "held and legacy": lambda m, x: x * m._legacy.rand(),
     "of the file": lambda m, x: x * GENERATOR.random(),
+    "of the file, no constant": lambda m, x: fastconv.leaky_relu(x + x, GENERATOR.random()),
+    "coin of the file": lambda m, x: x + x if GENERATOR.random() < 2 else x,
+    "in a function": lambda m, x: x + x if toss() < 2 else x,
+    "enclosed": lambda m, x: fastconv.leaky_relu(x + x, ENCLOSED()),
+    "inside": lambda m, x: sum(fastconv.leaky_relu(x, GENERATOR.random()) for _ in "ab"),
     "fresh": lambda m, x: x + float32(np.random.default_rng().random(4)),
     "fresh number": lambda m, x: x * np.random.default_rng().random(),
     "Python's fresh": lambda m, x: x * random.Random().random(),
@@ -95,7 +113,10 @@ FIXED = {
     "computed": lambda m, x: x + (CONSTANT - 1),
     "none": lambda m, x: x + x,
     "nan": lambda m, x: x + np.float32("nan"),
+    "nan argument": lambda m, x: fastconv.pad(x * (CONSTANT - 1), (1, 1), value=float("nan")),
+    "without state": lambda m, x: x * len([SYSTEM]),
 }
+SYSTEM = random.SystemRandom()
 
 
 @pytest.mark.parametrize("kind", sorted(FIXED))
@@ -103,6 +124,41 @@ def test_what_is_the_same_in_every_call_is_compiled(kind):
     noisy = Noisy(FIXED[kind])
     np.testing.assert_array_equal(noisy(X), noisy.eager(X))
     np.testing.assert_array_equal(noisy.compile(X.shape)(X), noisy(X))
+
+
+class Coin(nn.Module):
+    def forward(self, x):
+        return fastconv.relu(x) if GENERATOR.random() < 2 else x
+
+
+def test_the_generator_of_a_file_is_named():
+    with pytest.raises(TypeError, match=r"Coin\.forward draws .* from test_randomness\.GENERATOR,"):
+        Coin()(X)
+
+
+def test_recordings_that_were_compared_are_freed():
+    def graphs():
+        return [value for value in gc.get_objects() if isinstance(value, Graph)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = graphs()
+        Noisy(FIXED["computed"]).compile(X.shape)
+        assert len(graphs()) == len(before)
+    finally:
+        gc.enable()
+
+
+def test_recordings_that_are_compared_convert_nothing(monkeypatch):
+    converted = []
+    monkeypatch.setattr(
+        "fastconv._symbolic.read_only",
+        lambda array, dtype: converted.append(array.shape) or array.astype(dtype),
+    )
+    module = Noisy(lambda m, x: x * (CONSTANT + 1))
+    module.compile(X.shape, precision="fp64")
+    assert converted == [CONSTANT.shape]
 
 
 def test_what_is_drawn_once_and_kept_is_compiled():

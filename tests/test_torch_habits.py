@@ -1,10 +1,12 @@
 """What torch's users write out of habit works, with torch's meaning, or names what to write."""
 
 import enum
+import math
 
 import fastconv
 import numpy as np
 import pytest
+from fastconv import _substitutes as substitutes
 from fastconv import nn
 from fastconv._symbolic import Graph, Symbol
 
@@ -40,6 +42,7 @@ METHODS = {
     "mean": lambda x: x.mean((2, 3), keepdims=True),
     "mean of an axis": lambda x: x.mean(axis=1),
     "mean of all": lambda x: x.mean(),
+    "copy": lambda x: x.copy(),
     "sizes": lambda x: x.reshape(-1, x.shape[1] * x.shape[-1]),
 }
 
@@ -72,7 +75,7 @@ SUBSTITUTES = {
     "chunk": (lambda x: x.chunk(2, 1), r"fastconv\.split\(x"),
     "split": (lambda x: x.split(2), r"fastconv\.split\(x, size, axis\)"),
     "contiguous": (lambda x: x.contiguous(), "x itself"),
-    "clone": (lambda x: x.clone(), "x itself"),
+    "clone": (lambda x: x.clone(), r"x\.copy\(\)"),
     "detach": (lambda x: x.detach(), "x itself"),
     "cpu": (lambda x: x.cpu(), "x itself"),
     "cuda": (lambda x: x.cuda(), r'compile\(input_shape, device="cuda"\)'),
@@ -88,7 +91,7 @@ SUBSTITUTES = {
     "add_": (lambda x: x.add_(x), r"x \+ y, and assign the result"),
     "mul": (lambda x: x.mul(2), r"x \* y"),
     "mul_": (lambda x: x.mul_(2), r"x \* y, and assign"),
-    "clamp_": (lambda x: x.clamp_(0, 6), r"fastconv\.relu6\(x\), and assign"),
+    "clamp_": (lambda x: x.clamp_(0, 6), r"fastconv\.relu6\(x\) for 0 to 6.*, and assign"),
     "expand": (lambda x: x.expand(2, 4, 6, 5), "broadcast"),
     "expand_as": (lambda x: x.expand_as(x), "broadcast"),
     "repeat": (lambda x: x.repeat(1, 2, 1, 1), r"fastconv\.concat\(\[x\] \* times"),
@@ -112,6 +115,112 @@ def test_methods_that_only_torch_has_name_what_works_on_both(kind):
     if kind != "torch's own":
         with pytest.raises((AttributeError, TypeError, ValueError)):  # no trap: it never works
             forward_module(function).eager(X)
+
+
+WEIGHT = np.arange(30, dtype=np.float32).reshape(5, 6)
+BIAS = np.arange(6, dtype=np.float32)
+WORDS = {"fastconv": fastconv, "math": math, "weight": WEIGHT, "bias": BIAS, "low": 0.25}
+WORDS |= {"high": 1.5, "number": 4.0, "axis": 1, "count": 4, "n": 3, "times": 2, "chunks": 3}
+WORDS |= {"start": 1, "length": 2, "index": 2, "size": 3}
+_ELEMENTS = "fastconv.concat([x[:, i // n : i // n + 1] for i in range(n * x.shape[1])], 1)"
+# Names, a formula that their substitute has, and what that replaces; a and x are the same array.
+FORMULAS = [
+    ("subtract sub", "a + (-1) * b", lambda a, b: a - b),
+    ("rsub", "b + (-1) * a", lambda a, b: b - a),
+    ("negative neg", "(-1) * x", lambda a, b: -a),
+    ("true_divide divide div", "x * (1 / number)", lambda a, b: a / 4),
+    ("add", "x + y", np.add),
+    ("mul multiply", "x * y", np.multiply),
+    ("matmul mm dot", "fastconv.linear(x, weight.T)", lambda a, b: a @ WEIGHT),
+    (
+        "bmm",
+        "fastconv.mean(a[:, :, :, None] * b[:, None], 2) * a.shape[2]",
+        lambda a, b: a @ b,
+    ),
+    ("addmm", "fastconv.linear(x, weight.T, bias)", lambda a, b: BIAS + a @ WEIGHT),
+    ("maximum clamp_min", "b + fastconv.relu(a + (-1) * b)", np.maximum),
+    ("maximum clamp_min", "fastconv.relu(x)", lambda a, b: np.maximum(a, 0)),
+    ("minimum clamp_max", "b + (-1) * fastconv.relu(b + (-1) * a)", np.minimum),
+    ("clip clamp hardtanh", "fastconv.relu6(x)", lambda a, b: np.clip(a, 0, 6)),
+    (
+        "clip clamp hardtanh",
+        "high + (-1) * fastconv.relu(high - low + (-1) * fastconv.relu(x + (-low)))",
+        lambda a, b: np.clip(a, 0.25, 1.5),
+    ),
+    ("square power pow", "x * x", lambda a, b: a**2),
+    ("average", "fastconv.mean(x, axis)", lambda a, b: np.average(a, 1)),
+    ("sum", "fastconv.mean(x, axis) * count", lambda a, b: np.sum(a, 1)),
+    ("var", "fastconv.mean(d * d, axis)", lambda a, b: np.var(a, 1)),
+    ("ravel flatten", "fastconv.flatten(x)", lambda a, b: a.flatten()),
+    ("flatten", "fastconv.flatten(x, 1)", lambda a, b: a.reshape(2, -1)),
+    ("view_as reshape_as", "x.reshape(y.shape)", lambda a, b: a.reshape(b.shape)),
+    ("squeeze", "x.squeeze(axis)", lambda a, b: np.squeeze(a, 1)),
+    ("unsqueeze expand_dims", "x[:, None]", lambda a, b: np.expand_dims(a, 1)),
+    ("mT", "x.swapaxes(-2, -1)", lambda a, b: np.swapaxes(a, -2, -1)),
+    ("t", "x.swapaxes(0, 1)", lambda a, b: np.swapaxes(a, 0, 1)),
+    ("concatenate cat", "fastconv.concat(arrays, axis)", lambda a, b: np.concatenate([a, b], 1)),
+    (
+        "stack",
+        "fastconv.concat([x[:, None] for x in arrays], 1)",
+        lambda a, b: np.stack([a, b], 1),
+    ),
+    (
+        "chunk",
+        "fastconv.split(x, -(-x.shape[axis] // chunks), axis)",
+        lambda a, b: (a[:, :2], a[:, 2:]),  # 3 of 4, which torch makes 2 of 2
+    ),
+    ("split", "fastconv.split(x, size, axis)", lambda a, b: (a[:, :3], a[:, 3:])),
+    ("narrow", "x[:, start : start + length]", lambda a, b: a[:, 1:3]),
+    ("select", "x[:, index]", lambda a, b: np.take(a, 2, 1)),
+    ("flip", "x[:, ::-1]", lambda a, b: np.flip(a, 1)),
+    ("roll", "fastconv.concat([x[:, -n:], x[:, :-n]], 1)", lambda a, b: np.roll(a, 3, 1)),
+    ("tile repeat", "fastconv.concat([x] * times, axis)", lambda a, b: np.tile(a, (2, 1))),
+    ("repeat repeat_interleave", _ELEMENTS, lambda a, b: np.repeat(a, 3, 1)),
+    ("swish", "fastconv.silu(x)", lambda a, b: a / (1 + np.exp(-a))),
+    ("clone", "x.copy()", lambda a, b: a),
+]
+PROSE = """
+    exp mean max amax argmax topk size dim ndimension numel nelement view unflatten T transpose
+    permute movedim moveaxis swapaxes swapdims unbind index_select pad expand expand_as astype
+    float double half bfloat16 type type_as to cuda device is_cuda get_device contiguous detach
+    cpu data requires_grad grad is_contiguous item tolist numpy
+"""
+
+
+@pytest.mark.parametrize(("names", "formula", "expected"), FORMULAS)
+def test_substitutes_compute_what_they_replace(names, formula, expected):
+    a, b = X[:, :, :5, 0].copy(), X[:, :, :5, 1].copy()
+    if names == "bmm":
+        b = X[:, :, :5, 1].swapaxes(1, 2).copy()
+    elif names == "squeeze":
+        a = a[:, :1]
+    elif names.startswith("view_as"):
+        b = b.reshape(2, 20)
+    for name in names.split():
+        assert formula in substitutes.substitute(name)
+
+    class Formula(nn.Module):
+        def forward(self, x, y):
+            words = {**WORDS, "x": x, "a": x, "y": y, "b": y, "arrays": [x, y]}
+            if names == "var":
+                assert "d = x + (-1) * fastconv.mean(x, axis, True)" in substitutes.substitute(
+                    "var"
+                )
+                words["d"] = x + (-1) * fastconv.mean(x, 1, True)
+            return eval(formula, words)
+
+    right = expected(a, b)
+    for y in (Formula().eager(a, b), Formula()(a, b)):
+        pairs = zip(y, right, strict=True) if isinstance(right, tuple) else [(y, right)]
+        for value, wanted in pairs:
+            assert value.shape == wanted.shape
+            np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_every_substitute_with_a_formula_is_tested():
+    tested = {name for names, _, _ in FORMULAS for name in names.split()}
+    assert tested | set(PROSE.split()) == substitutes.SUBSTITUTES.keys()
+    assert not tested & set(PROSE.split())
 
 
 def test_missing_methods_are_no_attributes():

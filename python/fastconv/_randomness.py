@@ -5,18 +5,24 @@ has moved on, or constants that no module holds. Then `forward` is recorded once
 differs is random. A difference is proof; draws that leave none, such as a coin that fell on the
 same side, are known by the generator alone, where no other thread may have used it; where one may,
 more recordings give the coin more chances.
+
+The generators are those of the process, those that modules hold, and those that `forward`, or a
+function that it calls by name, has as a global variable or in its closure.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from fastconv._symbolic import Graph
+from fastconv._symbolic import Array, Graph
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
@@ -26,52 +32,99 @@ _TRIES = 8  # how often a coin may fall on the same side
 _KINDS = (np.random.Generator, np.random.RandomState, random.Random)
 
 
+def _is_generator(value: Any) -> bool:
+    return _is_torchs(value) or (
+        isinstance(value, _KINDS) and not isinstance(value, random.SystemRandom)  # has no state
+    )
+
+
+def _is_torchs(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Generator)
+
+
 def _state(generator: Any) -> Any:
     if isinstance(generator, np.random.Generator):
         return generator.bit_generator.state
     if isinstance(generator, np.random.RandomState):
         return generator.get_state(legacy=False)
-    return generator.getstate()
+    if _is_torchs(generator):
+        return generator.get_state().numpy()
+    return hash(generator.getstate())
 
 
 def _equal(a: Any, b: Any) -> bool:
     """Whether two recorded operators, constants or states are the same, bit for bit."""
     if a is b:
         return True
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    if isinstance(a, dict) and isinstance(b, dict):
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+    if isinstance(a, dict):
         return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
-    return bool(a == b)
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return bool(a == b or (a != a and b != b))  # NaN is NaN
+
+
+def _variables(function: Any, seen: set[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the global and the enclosing variables of a function, and of the functions in them."""
+    if not isinstance(function, FunctionType) or function in seen:
+        return
+    seen.add(function)
+    codes = [function.__code__]
+    for code in codes:  # it grows by the functions inside
+        codes += (value for value in code.co_consts if isinstance(value, CodeType))
+    names = dict.fromkeys(name for code in codes for name in code.co_names)
+    found = [(n, function.__globals__[n]) for n in names if n in function.__globals__]
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # it is empty yet
+            found.append((name, cell.cell_contents))
+    for name, value in found:
+        yield f"{function.__module__}.{name}", value
+        yield from _variables(value, seen)
 
 
 class _Generators:
-    """The generators of the process and of a module's tree, as they were at the last look."""
+    """The generators that a module may draw from, as they were at the last look.
+
+    Attributes
+    ----------
+    shared : set of str
+        The names of those that others may draw from, too.
+    """
 
     def __init__(self, module: Module) -> None:
-        found = {name: method.__self__ for name, method in _GLOBAL.items()}
+        found = [(name, method.__self__) for name, method in _GLOBAL.items()]
+        if (torch := sys.modules.get("torch")) is not None:
+            found.append(("torch", torch.default_generator))
+        seen: set[Any] = set()
+        for child in module.modules():
+            for function in (getattr(child.forward, "__func__", None), *vars(child).values()):
+                found += _variables(function, seen)
+        self.shared = {name for name, _ in found}
         for path, child in module.named_modules():
-            for name, value in vars(child).items():
-                if isinstance(value, _KINDS):
-                    found[f"{path}.{name}" if path else name] = value
-        self._found = {name: (value, _state(value)) for name, value in found.items()}
+            prefix = f"{path}." if path else ""
+            found += ((prefix + name, value) for name, value in vars(child).items())
+        self._found = [(name, g, _state(g)) for name, g in found if _is_generator(g)]
 
     def moved(self) -> list[str]:
         """Return the names of those from which somebody has drawn since then."""
-        return [
-            name
-            for name, (generator, state) in self._found.items()
-            if not _equal(_state(generator), state)
-        ]
+        return [name for name, g, state in self._found if not _equal(_state(g), state)]
 
 
 class _Watch(Graph):
-    """A recording that notes whose `forward` draws random numbers."""
+    """A recording that notes whose `forward` draws random numbers. It computes nothing."""
 
     def __init__(self, module: Module, first: Graph) -> None:
         super().__init__(first.dtype, convert=first.convert)
         self._generators = _Generators(module)
         self.drawn: tuple[Module, list[str]] | None = None
+
+    def _constant(self, array: Array) -> int:
+        constant: int = self.native.constant(np.empty(array.shape, self.dtype))  # nobody reads it
+        return constant
 
     def enter_module(self, module: Module) -> None:
         self._look()
@@ -80,6 +133,7 @@ class _Watch(Graph):
     def mark_module(self, module: Module, y: Any) -> None:
         self._look()
         super().mark_module(module, y)
+        self.taps.clear()  # which refer to this graph: in a cycle it would stay
 
     def _look(self) -> None:
         if self.drawn is None and self.calls and (names := self._generators.moved()):
@@ -118,7 +172,7 @@ class RandomnessCheck:
                 self._refuse(None, moved)
             if (drawn := graph.drawn) is None:
                 return
-        if drawn is not None and not (others and all(name in _GLOBAL for name in drawn[1])):
+        if drawn is not None and not (others and self._generators.shared.issuperset(drawn[1])):
             self._refuse(*drawn)
 
     def _has_foreign_constants(self, graph: Graph) -> bool:

@@ -49,8 +49,10 @@ class _Observer(Graph):
         inputs: Sequence[Symbol | Array | None],
         attributes: Mapping[str, Any] | None = None,
     ) -> Symbol:
+        # Copies, as += makes a symbol stand for another value later.
+        given = tuple(v.copy() if isinstance(v, Symbol) else v for v in inputs)
         y = super().record(op, inputs, attributes)
-        self.operators.append(Operator(op, tuple(inputs), dict(attributes or {}), y))
+        self.operators.append(Operator(op, given, dict(attributes or {}), y.copy()))
         owners = (self._parameters.get(id(value)) for value in inputs)
         self.owners.append(next((owner for owner in owners if owner is not None), None))
         return y

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 GENERAL = "the functions of fastconv.ops, +, * and basic slicing"
 
-_ITSELF = "x itself: operators never write into their inputs, and results are contiguous"
+_ITSELF = "x itself: results are contiguous, and only += and *= write into what there is"
 _DTYPE = "model.astype(dtype), which converts the whole network"
 _DEVICE = 'model.compile(input_shape, device="cuda") for the whole network'
 _RESHAPE = "x.reshape(shape)"
 _PERMUTE = "x.transpose(axes) of all axes, x.swapaxes(a, b) or fastconv.permute(x, dims)"
 _BROADCAST = "+ and *, which broadcast by themselves"
+_LINEAR = "fastconv.linear(x, weight.T) for x @ weight, a constant of two dimensions"
+_CLIP = (
+    "fastconv.relu6(x) for 0 to 6, else "
+    "high + (-1) * fastconv.relu(high - low + (-1) * fastconv.relu(x + (-low)))"
+)
+_ELEMENTS = (
+    "fastconv.concat([x[:, i // n : i // n + 1] for i in range(n * x.shape[1])], 1) for each "
+    "element n times along axis 1"
+)
 _VALUES = "network(x, taps=[...]) for the values inside a network"
 
 SUBSTITUTES = {
     "subtract": "a + (-1) * b",
     "sub": "a + (-1) * b",
-    "rsub": "a + (-1) * b",
+    "rsub": "b + (-1) * a",
     "negative": "(-1) * x",
     "neg": "(-1) * x",
     "true_divide": "x * (1 / number)",
@@ -28,24 +37,24 @@ SUBSTITUTES = {
     "add": "x + y",
     "mul": "x * y",
     "multiply": "x * y",
-    "matmul": "fastconv.linear(x, weight)",
-    "mm": "fastconv.linear(x, weight)",
-    "bmm": "fastconv.linear(x, weight)",
-    "dot": "fastconv.linear(x, weight)",
-    "addmm": "fastconv.linear(x, weight, bias)",
-    "maximum": "fastconv.relu(x)",
-    "clip": "fastconv.relu6(x)",
-    "clamp": "fastconv.relu6(x)",
-    "clamp_min": "fastconv.relu(x)",
-    "hardtanh": "fastconv.relu6(x)",
+    **dict.fromkeys(("matmul", "mm", "dot"), _LINEAR),
+    "bmm": "fastconv.mean(a[:, :, :, None] * b[:, None], 2) * a.shape[2]",
+    "addmm": "fastconv.linear(x, weight.T, bias) for bias + x @ weight",
+    "maximum": "b + fastconv.relu(a + (-1) * b), fastconv.relu(x) for 0",
+    "minimum": "b + (-1) * fastconv.relu(b + (-1) * a)",
+    "clip": _CLIP,
+    "clamp": _CLIP,
+    "hardtanh": _CLIP,
+    "clamp_min": "b + fastconv.relu(a + (-1) * b), fastconv.relu(x) for 0",
+    "clamp_max": "b + (-1) * fastconv.relu(b + (-1) * a)",
     "exp": "fastconv.sigmoid, fastconv.silu or fastconv.softmax",
     "square": "x * x",
-    "power": "x * x",
-    "pow": "x * x",
+    "power": "x * x for the square",
+    "pow": "x * x for the square",
     "mean": "fastconv.mean(x, axis, keepdims), which takes torch's spelling, too",
     "average": "fastconv.mean(x, axis)",
     "sum": "fastconv.mean(x, axis) * count",
-    "var": "fastconv.mean(x * x, axis) and the square of fastconv.mean(x, axis)",
+    "var": "fastconv.mean(d * d, axis) of d = x + (-1) * fastconv.mean(x, axis, True)",
     "max": "fastconv.max_pool2d or fastconv.adaptive_max_pool2d",
     "amax": "fastconv.max_pool2d or fastconv.adaptive_max_pool2d",
     "argmax": "numpy.argmax on what the network returns",
@@ -60,7 +69,7 @@ SUBSTITUTES = {
     "reshape_as": "x.reshape(y.shape)",
     "unflatten": _RESHAPE,
     "ravel": "fastconv.flatten(x)",
-    "flatten": "fastconv.flatten(x, 1)",
+    "flatten": "fastconv.flatten(x) of all axes, fastconv.flatten(x, 1) of all but the first",
     "squeeze": "x.squeeze(axis), as NumPy's: the axis must have size 1",
     "unsqueeze": "x[:, None] for axis 1, or x.reshape(shape)",
     "expand_dims": "x[:, None] for axis 1, or x.reshape(shape)",
@@ -75,26 +84,28 @@ SUBSTITUTES = {
     "swapdims": "x.swapaxes(a, b)",
     "concatenate": "fastconv.concat(arrays, axis)",
     "cat": "fastconv.concat(arrays, axis)",
-    "stack": "fastconv.concat(arrays, axis) of x[:, None]",
+    "stack": "fastconv.concat([x[:, None] for x in arrays], 1) for axis 1",
     "split": "fastconv.split(x, size, axis) or a slice",
-    "chunk": "fastconv.split(x, x.shape[1] // chunks, axis=1)",
+    "chunk": "fastconv.split(x, -(-x.shape[axis] // chunks), axis)",
     "unbind": "x[:, i] for each i",
-    "narrow": "a slice, x[:, start:stop]",
+    "narrow": "a slice, x[:, start : start + length]",
     "select": "x[:, index]",
     "index_select": "fastconv.concat of slices",
     "flip": "a slice, x[:, ::-1]",
-    "roll": "fastconv.concat of two slices",
-    "pad": "fastconv.pad(x, pad)",
+    "roll": "fastconv.concat([x[:, -n:], x[:, :-n]], 1) for n along axis 1",
+    "pad": "fastconv.pad(x, (left, right, top, bottom))",
     "expand": _BROADCAST,
     "expand_as": _BROADCAST,
-    "repeat": "fastconv.concat([x] * times, axis), or " + _BROADCAST,
+    "repeat": f"fastconv.concat([x] * times, axis) for torch's, or {_BROADCAST}; {_ELEMENTS}",
+    "repeat_interleave": _ELEMENTS,
     "tile": "fastconv.concat([x] * times, axis), or " + _BROADCAST,
     "swish": "fastconv.silu(x)",
     "astype": _DTYPE,
     **dict.fromkeys(("float", "double", "half", "bfloat16", "type", "type_as"), _DTYPE),
     "to": f"{_DTYPE}, or {_DEVICE}",
     **dict.fromkeys(("cuda", "device", "is_cuda", "get_device"), _DEVICE),
-    **dict.fromkeys(("copy", "contiguous", "clone", "detach", "cpu", "data"), _ITSELF),
+    "clone": "x.copy()",
+    **dict.fromkeys(("contiguous", "detach", "cpu", "data"), _ITSELF),
     **dict.fromkeys(("requires_grad", "grad", "is_contiguous"), _ITSELF),
     **dict.fromkeys(("item", "tolist", "numpy"), _VALUES),
 }

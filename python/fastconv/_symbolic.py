@@ -52,6 +52,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._read_only import read_only
 from fastconv._substitutes import substitute
 from fastconv.ops._args import as_axis, is_sequence, numpy_array
 
@@ -91,7 +92,7 @@ class Graph:
         The recorded graph.
     dtype : numpy.dtype
     taps : dict of int to Symbol
-        The last output of each module that was called, by the module's ``id``.
+        The last output of each module that was called, as it was then, by the module's ``id``.
     calls : list of Module
         Those that are being called, the innermost last.
     recorded : list of (Module or None, object)
@@ -120,7 +121,9 @@ class Graph:
 
     def input(self, shape: Sequence[int]) -> Symbol:
         """Add an input of this shape."""
-        return self._symbol(self.native.input(tuple(shape)))
+        x = self._symbol(self.native.input(tuple(shape)))
+        x.writeable = False
+        return x
 
     def record(
         self,
@@ -145,7 +148,7 @@ class Graph:
         """Note that a call of `module` has returned `y`, for the names of steps and for taps."""
         while self.calls.pop() is not module:  # others have raised
             pass
-        self.taps[id(module)] = y
+        self.taps[id(module)] = y.copy() if isinstance(y, Symbol) else y
         path = self._paths.get(id(module))
         if path is None or not isinstance(y, Symbol) or y.graph is not self:
             return
@@ -178,16 +181,19 @@ class Graph:
         if (known := self._constants.get(id(value))) is not None:
             return known[0]
         array = numpy_array(f"an input of {op}", value)
-        if array.dtype != self.dtype:
-            if array.dtype.kind != "f" or (array.ndim and not self.convert):
-                raise TypeError(
-                    f"{op}: an array has dtype {array.dtype}, but the network computes in "
-                    f"{self.dtype}: convert it with .astype(np.{self.dtype})"
-                )
-            array = array.astype(self.dtype)
+        if array.dtype != self.dtype and not (self.convert and array.dtype.kind == "f"):
+            raise TypeError(
+                f"{op}: an array has dtype {array.dtype}, but the network computes in "
+                f"{self.dtype}: convert it with .astype(np.{self.dtype})"
+            )
         self._note(value if isinstance(value, np.ndarray) else array)
-        constant = self.native.constant(np.asarray(array, order="C"))
+        constant = self._constant(array)
         self._constants[id(value)] = (constant, value)
+        return constant
+
+    def _constant(self, array: Array) -> int:
+        """Add a constant: a copy, unless nobody can write to the array."""
+        constant: int = self.native.constant(read_only(array, self.dtype))
         return constant
 
 
@@ -195,8 +201,10 @@ class Symbol:
     """The result of a recorded operator: a shape and a dtype, and no numbers yet.
 
     It takes the functions of `fastconv.ops`, ``+``, ``*``, basic slicing, and those methods of
-    NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`.
-    Whatever else is done to it raises a `TypeError` that names the substitute.
+    NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`,
+    `copy`. Whatever else is done to it raises a `TypeError` that names the substitute.
+
+    ``+=`` and ``*=`` change this very symbol, as they change an array, for all who have it.
 
     Attributes
     ----------
@@ -205,14 +213,18 @@ class Symbol:
     id : int
         Its number there.
     shape : tuple of int
+    writeable : bool
+        Whether ``+=`` and ``*=`` can be recorded: not on inputs, nor where NumPy would share memory
+        with another array, which could not follow.
     """
 
-    __slots__ = ("graph", "id", "shape")
+    __slots__ = ("graph", "id", "shape", "writeable")
 
     def __init__(self, graph: Graph, value: int, shape: tuple[int, ...]) -> None:
         self.graph = graph
         self.id = value
         self.shape = shape
+        self.writeable = shape != ()  # what has no dimensions may be a number in NumPy
 
     @property
     def ndim(self) -> int:
@@ -239,13 +251,50 @@ class Symbol:
 
     __rmul__ = __mul__
 
+    def __iadd__(self, other: Any) -> Symbol:
+        return self._in_place("add", "+", other)
+
+    def __imul__(self, other: Any) -> Symbol:
+        return self._in_place("multiply", "*", other)
+
+    def _in_place(self, op: str, sign: str, other: Any) -> Symbol:
+        if not self.writeable:
+            raise TypeError(
+                f"x {sign}= y cannot be recorded here: x is an input, has no dimensions, or is a "
+                f"view of another value, which would change too, or has views (slices, reshape, "
+                f"transpose, swapaxes, squeeze): write x = x {sign} y"
+            )
+        y = self._binary(op, other)
+        if y.shape != self.shape:
+            raise ValueError(
+                f"x {sign}= y: x has shape {self.shape}, but the result {y.shape}: "
+                f"write x = x {sign} y"
+            )
+        self.id = y.id
+        return self
+
     def _binary(self, op: str, other: Any) -> Symbol:
         if not isinstance(other, Symbol):
             if isinstance(other, (bool, complex, str)) or other is None:
                 raise TypeError(f"{op}: expected a number or an array, got {type(other).__name__}")
+            if isinstance(other, (np.integer, np.floating)):
+                self._refuse_promotion(op, other.dtype)
             if isinstance(other, (int, float, np.integer, np.floating)):
                 other = np.asarray(other, self.dtype)
         return self.graph.record(op, [self, other])
+
+    def _refuse_promotion(self, op: str, dtype: np.dtype[Any]) -> None:
+        """Refuse a scalar of NumPy with which an array would become one of another dtype."""
+        if not self.graph.convert and np.promote_types(dtype, self.dtype) != self.dtype:
+            raise TypeError(
+                f"{op}: a number has dtype {dtype}, but the network computes in {self.dtype}: "
+                f"convert it with float(number)"
+            )
+
+    def _view(self, y: Symbol) -> Symbol:
+        """Return `y`, which in NumPy is a view of this value."""
+        self.writeable = y.writeable = False
+        return y
 
     def __getitem__(self, key: Any) -> Symbol:
         items = list(key) if isinstance(key, tuple) else [key]
@@ -284,13 +333,19 @@ class Symbol:
             name: tuple(b[i] for b in bounds) for i, name in enumerate(("start", "stop", "step"))
         }
         y = self.graph.record("slice", [self], attributes)
-        return y if y.shape == tuple(shape) else self.graph.record("reshape", [y], {"shape": shape})
+        if y.shape != tuple(shape):
+            y = self.graph.record("reshape", [y], {"shape": shape})
+        return self._view(y)
+
+    def copy(self, order: str = "C") -> Symbol:
+        """Return a value of its own, as `numpy.ndarray.copy`."""
+        return Symbol(self.graph, self.id, self.shape)
 
     def reshape(self, *shape: Any, **other: Any) -> Symbol:
         """Give it another shape, as `numpy.ndarray.reshape`."""
         if other:
             _unsupported(f"reshape({', '.join(other)}=)", "view")
-        return self._op("reshape", shape[0] if len(shape) == 1 else shape)
+        return self._view(self._op("reshape", shape[0] if len(shape) == 1 else shape))
 
     def transpose(self, *axes: Any, **other: Any) -> Symbol:
         """Reorder all axes, as `numpy.ndarray.transpose`; without arguments reverse them."""
@@ -299,14 +354,14 @@ class Symbol:
             order = range(self.ndim)[::-1]
         if other or not is_sequence(order) or len(order) != self.ndim:
             _unsupported(f"a transpose of other than all {self.ndim} axes", "transpose")
-        return self._op("permute", order)
+        return self._view(self._op("permute", order))
 
     def swapaxes(self, axis1: int, axis2: int) -> Symbol:
         """Exchange two axes, as `numpy.ndarray.swapaxes`."""
         order = list(range(self.ndim))
         a, b = (as_axis("axis", axis, self.ndim) for axis in (axis1, axis2))
         order[a], order[b] = b, a
-        return self._op("permute", order)
+        return self._view(self._op("permute", order))
 
     def squeeze(self, axis: Any = None, **other: Any) -> Symbol:
         """Remove axes of size 1, as `numpy.ndarray.squeeze`."""
@@ -321,7 +376,7 @@ class Symbol:
         shape = [n for i, n in enumerate(self.shape) if i not in gone]
         if shape and 0 not in gone and 0 not in shape[1:]:
             shape[0] = -1  # holds for any batch size
-        return self._op("reshape", shape)
+        return self._view(self._op("reshape", shape))
 
     def mean(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
         """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""

@@ -170,7 +170,10 @@ def test_beside_the_weights(tmp_path, kind, zip_format):
             np.testing.assert_array_equal(loaded[key], value)
 
 
+BESIDE["negated"] = torch.view_as_complex(torch.ones(3, 2)).conj().imag
+
 LACKED = {
+    "negated": "negated view",
     "float8": "tensor of torch.float8_e4m3fn",
     "uint16": "tensor of torch.uint16",
     "sparse": "sparse tensor",

@@ -122,6 +122,36 @@ def test_networks_that_take_multiples_only(tmp_path):
     compare(path, module, random((2, 3, 14, 6)))
 
 
+ROUNDINGS = {
+    "down, up": lambda x: F.avg_pool2d(x, 32, 32, ceil_mode=True),
+    "down, by an offset": lambda x: F.avg_pool2d(F.pad(x, (0, 8, 0, 8)), 32),
+    "down, from the middle": lambda x: F.avg_pool2d(x, 8, 8, 2)[:, :, ::4, ::4],
+    "by steps": lambda x: x[:, :, 3::16, 3::16],
+}
+
+
+@pytest.mark.parametrize("name", ROUNDINGS)
+def test_sizes_that_are_rounded_differently(name, tmp_path):
+    def forward(x):
+        size = F.max_pool2d(x, 32).shape[2:]
+        return F.interpolate(ROUNDINGS[name](x), size, mode="bilinear")
+
+    module, path = Function(forward), tmp_path / "a.onnx"
+    fastconv.onnx.export(module, path, (1, 2, 64, 64), dynamic_axes=OPEN)
+    sizes = ((64, 64), (67, 68), (72, 79), (88, 92), (95, 96), (97, 120))
+    compare(path, module, *(random((1, 2, *size)) for size in sizes))
+
+
+def test_the_rounding_that_was_reported(tmp_path):
+    def forward(x):
+        size = F.max_pool2d(x, 8).shape[2:]
+        return F.interpolate(F.avg_pool2d(x, 8, 8, 2), size, mode="bilinear")
+
+    module, path = Function(forward), tmp_path / "a.onnx"
+    fastconv.onnx.export(module, path, (1, 2, 224, 224), dynamic_axes=OPEN)
+    compare(path, module, *(random((1, 2, size, 224)) for size in (224, 228, 231)))
+
+
 # ---- The batch -----------------------------------------------------------------------------------
 
 
@@ -130,7 +160,7 @@ def test_the_batch_is_open_by_default(tmp_path):
     fastconv.onnx.export(nn.Conv2d(3, 4, 3), path, (1, 3, 8, 8))
     assert dims(path, "input") == ["batch", 3, 8, 8]
     assert dims(path, "output") == ["batch", 4, 6, 6]
-    fastconv.onnx.export(nn.Conv2d(3, 4, 3), path, (3, 8, 8), dynamic_axes={})
+    fastconv.onnx.export(nn.Conv2d(3, 4, 3), path, (1, 3, 8, 8), dynamic_axes={})
     assert dims(path, "input") == [1, 3, 8, 8]
     assert dims(path, "output") == [1, 4, 6, 6]
     fastconv.onnx.export(nn.Linear(3, 4), path, (3,))
@@ -151,6 +181,24 @@ def test_a_batch_that_forward_fixes(tmp_path):
     constant = Function(lambda x: F.concat([x, np.ones((2, 1), np.float32)], 1))
     with pytest.raises(ValueError, match="axis 0 of 'x' cannot be dynamic"):
         fastconv.onnx.export(constant, path, (2, 3))
+
+
+@pytest.mark.parametrize("step", [4, 8, 16, 32])
+def test_forward_that_changes_at_a_batch_size(step, tmp_path):
+    changing = Function(lambda x: F.relu(x) if x.shape[0] < 1 + step else x * 2)
+    with pytest.raises(ValueError, match=rf"different operators .*\(1, 3\) .*\({1 + step}, 3\)"):
+        fastconv.onnx.export(changing, tmp_path / "a.onnx", (1, 3))
+
+
+def at_most_eight(x):
+    assert x.shape[0] <= 8, "too many"
+    return x
+
+
+def test_networks_that_take_some_batch_sizes_only(tmp_path):
+    module, path = Function(at_most_eight), tmp_path / "a.onnx"
+    fastconv.onnx.export(module, path, (1, 3))
+    compare(path, module, random((8, 3)))
 
 
 def test_the_peers_of_the_benchmark_get_fixed_sizes(tmp_path, monkeypatch):
@@ -197,8 +245,9 @@ def test_names_of_axes(tmp_path):
         ({"input": {0: "n"}}, ValueError, "names 'input', which is neither"),
         ({"x": 0}, TypeError, r"dynamic_axes\['x'\] must be a mapping"),
         ({"x": "n"}, TypeError, r"dynamic_axes\['x'\] must be a mapping"),
-        ({"x": {4: "n"}}, ValueError, r"dynamic_axes\['x'\] = 4 is out of range"),
-        ({"x": {"n": 0}}, TypeError, r"dynamic_axes\['x'\] must be an integer"),
+        ({"x": {4: "n"}}, ValueError, r"an axis of dynamic_axes\['x'\] = 4 is out of range"),
+        ({"x": {"n": 0}}, TypeError, r"an axis of dynamic_axes\['x'\] must be an integer"),
+        ({"x": ["n"]}, TypeError, r"an axis of dynamic_axes\['x'\] must be an integer, got str"),
         ({"x": {0: ""}}, TypeError, "must give axis 0 a name"),
         ({"x": {0: 1}}, TypeError, "must give axis 0 a name"),
         ({"x": [0, -4]}, ValueError, "names axis 0 twice"),

@@ -111,7 +111,7 @@ def test_operators_are_all_there():
 
 def test_weights_have_the_names_of_the_state_dict(tmp_path):
     model = fastconv.create_model("lenet5", dtype="float64")
-    fastconv.onnx.export(model, tmp_path / "a.onnx", (1, 32, 32))
+    fastconv.onnx.export(model, tmp_path / "a.onnx", (1, 1, 32, 32))
     exported = onnx.load(tmp_path / "a.onnx")
     assert {t.name for t in exported.graph.initializer} >= model.state_dict().keys()
     assert [(v.name, len(v.type.tensor_type.shape.dim)) for v in exported.graph.input] == [("x", 4)]
@@ -220,6 +220,12 @@ def test_errors(tmp_path):
     empty = Function(lambda x: F.reshape(x[:, :0], (-1, 5)))
     with pytest.raises(ValueError, match=r"reshape of the network .*no elements"):
         fastconv.onnx.export(empty, path, (1, 3))
+    for module, shape in ((nn.Conv2d(3, 4, 3), (3, 8, 8)), (nn.Conv1d(3, 4, 3), (3, 8))):
+        message = rf"{len(shape) + 1} dimensions .* got \(3, 8.*: pass \(1, 3, 8"
+        with pytest.raises(ValueError, match=message):
+            fastconv.onnx.export(module, path, shape, dynamic_axes={})
+    with pytest.raises(ValueError, match="path must end in the name of a file, got ''"):
+        fastconv.onnx.export(nn.ReLU(), "", (1, 3))
     with pytest.raises(IsADirectoryError):
         fastconv.onnx.export(nn.ReLU(), tmp_path, (1, 3))
     with pytest.raises(FileNotFoundError):

@@ -157,6 +157,38 @@ def test_functions_of_torch_in_forward_name_ours(call: Any, match: str) -> None:
         Forward()(X)
 
 
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize(
+    ("draw", "name"),
+    [
+        (lambda: torch.rand(1).item(), "torch"),
+        (lambda: torch.rand(1, generator=GENERATOR).item(), "test_torch_modules_oracle.GENERATOR"),
+    ],
+)
+def test_random_numbers_of_torch_are_refused(draw: Any, name: str) -> None:
+    class Leaky(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return fastconv.leaky_relu(x, draw())
+
+    with pytest.raises(TypeError, match=rf"Leaky.forward draws random numbers from .*{name},"):
+        Leaky()(X)
+
+
+def test_what_is_changed_in_place_is_changed_for_all_as_in_torch() -> None:
+    class Aliased(nn.Module):
+        def forward(self, x: Any) -> Any:
+            y = fastconv.relu(x)
+            z = y
+            z += 1
+            return fastconv.multiply(y, z)
+
+    theirs = torch.relu(torch.from_numpy(X)).add_(1)
+    for y in (Aliased()(X), Aliased().eager(X)):
+        np.testing.assert_allclose(y, (theirs * theirs).numpy(), rtol=1e-6)
+
+
 def test_tensors_are_constants_in_forward() -> None:
     class Scaled(nn.Module):
         def forward(self, x: Any) -> Any:

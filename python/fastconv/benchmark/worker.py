@@ -64,12 +64,16 @@ class Bound(NamedTuple):
         Raises
         ------
         RuntimeError
-            If the call does not write all of `y`, or what it writes does not depend on `x`.
+            If the call does not write all of `y`, or writes the same for an input of zeros.
         """
         x = self.x.copy()
         other, output = self._call(np.zeros_like(x)), self._call(x)
         if np.array_equal(other, output):
-            raise RuntimeError("the call does not read the input that was bound")
+            raise RuntimeError(
+                "the output is the same for the input and for zeros: the call does not read the "
+                "input that was bound, or the output does not depend on it (an input of zeros, "
+                "ReLUs that are all off)"
+            )
         return output
 
     def _call(self, x: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from fastconv.weights._common import quote
 
+_NAMES = {int: "whole number", float: "number"}
+
 
 class Facts(NamedTuple):
     """What a ``config.json`` says."""
@@ -48,12 +50,23 @@ def refuse_unknown(config: Mapping[str, Any], known: Collection[str], where: str
             )
 
 
-def as_numbers(values: Any, kind: type, length: int | None = None) -> tuple[Any, ...]:
+def as_number(key: str, value: Any, kind: type) -> Any:
+    """Return what a file has under a key, checked to be a number: whole, where `kind` is int."""
+    kinds = int if kind is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise _unexpected(key, value, f"a {_NAMES[kind]}")
+    return kind(value)
+
+
+def as_numbers(key: str, values: Any, kind: type, length: int | None = None) -> tuple[Any, ...]:
     """Return a tuple of numbers, checked to have this length."""
-    numbers = tuple(kind(value) for value in values)
-    if length not in (None, len(numbers)):
-        raise TypeError(f"expected {length} numbers, got {len(numbers)}")
-    return numbers
+    if not isinstance(values, list | tuple) or length not in (None, len(values)):
+        raise _unexpected(key, values, f"{length or 'a list of'} {_NAMES[kind]}s")
+    return tuple(as_number(key, value, kind) for value in values)
+
+
+def _unexpected(key: str, value: Any, expected: str) -> TypeError:
+    return TypeError(f"{key} is {repr(value)[:60]}; expected {expected}")
 
 
 def note_channels(arguments: dict[str, Any], channels: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastconv._data_config import INTERPOLATIONS
-from fastconv.models._facts import as_numbers, refuse_unknown
+from fastconv.models._facts import as_number, as_numbers, refuse_unknown
 from fastconv.weights._common import quote
 
 _COMMON: dict[str, Any] = {
@@ -108,13 +108,16 @@ def read_image_processor(
     refuse_unknown(processor, {*defaults, *_NO_EFFECT}, where)
     settings = {**defaults, **{k: v for k, v in processor.items() if v is not None}}
     size, crop_mode, crop_pct = _geometry(kind, settings, where)
+    resample = as_number("resample", settings["resample"], int)
+    if not 0 <= resample < len(INTERPOLATIONS):
+        raise ValueError(f"resample is {resample}; expected 0 to {len(INTERPOLATIONS) - 1}")
     mean, std = _normalisation(settings, channels)
     return {
         "input_size": (channels, *size),
         "test_input_size": None,
         "mean": mean,
         "std": std,
-        "interpolation": INTERPOLATIONS[int(settings["resample"])],
+        "interpolation": INTERPOLATIONS[resample],
         "crop_pct": crop_pct,
         "test_crop_pct": None,
         "crop_mode": crop_mode,
@@ -132,13 +135,13 @@ def _geometry(
 
     if not settings["do_resize"]:
         raise refused("do_resize", "fastconv.preprocess always resizes; expected true")
-    resized = _sides(settings["size"], bool(settings["default_to_square"]))
+    resized = _sides("size", settings["size"], bool(settings["default_to_square"]))
     if resized is None:
         raise refused("size", "expected a number, shortest_edge, or height and width")
     height, width, squash = resized
     cropped = None
     if settings["do_center_crop"]:
-        cropped = _sides(settings["crop_size"], square=True)
+        cropped = _sides("crop_size", settings["crop_size"], square=True)
         if cropped is None or not cropped[2]:
             raise refused("crop_size", "expected a number, or height and width")
 
@@ -149,7 +152,8 @@ def _geometry(
             raise refused("crop_size", f"expected {height}, what the images are resized to")
         # Images are not cropped from 384 pixels on, but resized without their aspect ratio.
         small = height < 384
-        return (height, width), *(("center", float(settings["crop_pct"])) if small else _SQUASHED)
+        crop_pct = as_number("crop_pct", settings["crop_pct"], float)
+        return (height, width), *(("center", crop_pct) if small else _SQUASHED)
     if cropped is None:
         if not squash:
             raise refused(
@@ -165,16 +169,26 @@ def _geometry(
 _SQUASHED = ("squash", 1.0)
 
 
-def _sides(size: Any, square: bool) -> tuple[int, int, bool] | None:
+def _sides(key: str, size: Any, square: bool) -> tuple[int, int, bool] | None:
     """Return height, width, and whether both are given; else the shorter side, twice."""
     if isinstance(size, list | tuple) and len(size) == 2:
         size = dict(zip(("height", "width"), size, strict=True))
+    if size is None:
+        return None
     if not isinstance(size, Mapping):
-        return None if size is None else (int(size), int(size), square)
-    size = {key: int(value) for key, value in size.items() if value is not None}
+        side = _side(key, size)
+        return side, side, square
+    size = {name: _side(key, value) for name, value in size.items() if value is not None}
     if size.keys() == {"shortest_edge"}:
         return size["shortest_edge"], size["shortest_edge"], False
     return (size["height"], size["width"], True) if size.keys() == {"height", "width"} else None
+
+
+def _side(key: str, value: Any) -> int:
+    side: int = as_number(key, value, int)
+    if side < 1:
+        raise ValueError(f"{key} is {side}; expected 1 or more")
+    return side
 
 
 def _normalisation(
@@ -185,7 +199,7 @@ def _normalisation(
     def each(key: str) -> tuple[float, ...]:
         values = settings[key]
         values = (values,) * channels if isinstance(values, int | float) else values
-        return as_numbers(values, float, channels)
+        return as_numbers(key, values, float, channels)
 
     mean, deviation = (0.0,) * channels, each("image_std")
     std = (1.0,) * channels
@@ -196,7 +210,7 @@ def _normalisation(
     # From pixels of 0..255 times a factor, perhaps less 1, to those of 0..1.
     factor, offset = 255.0, 0.0
     if settings["do_rescale"]:
-        factor = 255 * float(settings["rescale_factor"])
+        factor = 255 * as_number("rescale_factor", settings["rescale_factor"], float)
         offset = 1.0 if settings.get("rescale_offset") else 0.0
     return (
         tuple((value + offset) / factor for value in mean),

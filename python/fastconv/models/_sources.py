@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from fastconv.nn._state import freeze
-from fastconv.weights._common import Fail, WeightsError
+from fastconv.nn._state import freeze, is_array_like
+from fastconv.weights._common import Fail, WeightsError, quote
 from fastconv.weights._parts import (
     IsWeight,
     Part,
     beside,
     by_prefix,
     find_parts,
-    is_given,
     is_stored,
+    limited,
     select_ema,
 )
 from fastconv.weights.naming import rename
@@ -65,30 +65,47 @@ class Wanted(NamedTuple):
         ValueError
             There are several of them, or none of the kind that `use_ema` asks for.
         """
-        parts = [g for part in find_parts(root, is_weight, fail) for g in by_prefix(part)]
-        if self.use_ema is not None:
-            parts = select_ema(parts, self.use_ema, fail)
-        fits = [self._fit(part) for part in parts] if len(parts) > 1 else []
-        if any(fits):  # else the error about the first one tells what is missing
-            parts = [part for part, fit in zip(parts, fits, strict=True) if fit == max(fits)]
-            parts = select_ema(parts, None, fail)
-            if len(parts) > 1:
-                keys = " or ".join(f"key={part.key!r}" for part in parts)
-                raise fail(
-                    f"the checkpoint has {len(parts)} state dicts that fit {self.name!r} alike: "
-                    f"read one of them with fastconv.weights.load(path, {keys}), and pass that as "
-                    "weights"
-                )
-        return parts[0]._replace(beside=beside(root, parts[0]))
+        found = find_parts(root, is_weight, fail)
+        parts = limited((group for part in found for group in by_prefix(part)), fail)
+        chosen = select_ema(parts, self.use_ema, fail)
+        if len(parts) > 1:  # where none fits, the error about the first one tells what is missing
+            keys = frozenset(self.model_keys())
+            best = self._best(chosen, keys)
+            if not best and self.use_ema is None:
+                averages = self._best([part for part in parts if part.ema], keys)
+                if averages:
+                    raise fail(
+                        f"of its weights only averages (EMA) fit {self.name!r}, those of "
+                        f"{quote(averages[0].key)}: pass use_ema=True to take them"
+                    )
+            if len(best) > 1:
+                raise fail(self._alike(best))
+            chosen = best or chosen
+        return chosen[0]._replace(beside=beside(root, chosen[0]))
 
-    def _fit(self, part: Part) -> int:
-        """Count the weights of the model that a part has."""
-        keys = self.model_keys()
+    def _best(self, parts: list[Part], keys: Collection[str]) -> list[Part]:
+        """Return the parts that have the most of the model's weights, if any has some."""
+        fits = [self._fit(part, keys) for part in parts]
+        most = max(fits, default=0)
+        return [part for part, fit in zip(parts, fits, strict=True) if fit == most > 0]
+
+    def _fit(self, part: Part, keys: Collection[str]) -> int:
+        """Count the weights of the model, which has these keys, that a part has."""
         try:
             names = rename(part.values, self.name, keys).names
         except ValueError:
             return 0
-        return sum(not UNUSED.fullmatch(key) for key in {*names.values()} & {*keys})
+        return sum(not UNUSED.fullmatch(ours) for ours in {*names.values()}.intersection(keys))
+
+    def _alike(self, parts: list[Part]) -> str:
+        """Return the error about parts that fit alike."""
+        keys = [f"key={quote(part.key)}" for part in parts if part.key]
+        shown = " or ".join(keys[:5]) + (" or ..." if len(keys) > 5 else "")
+        top = "" if len(keys) == len(parts) else ", one of them at its top level"
+        return (
+            f"the checkpoint has {len(parts)} state dicts that fit {self.name!r} alike{top}: read "
+            f"one of them with fastconv.weights.load(path, {shown}), and pass that as weights"
+        )
 
 
 def open_weights(weights: Weights, wanted: Wanted) -> Opened:
@@ -130,13 +147,13 @@ def open_weights(weights: Weights, wanted: Wanted) -> Opened:
 def _open_mapping(weights: Mapping[Any, Any], wanted: Wanted) -> Opened:
     source = "a state dict"
     for key, value in weights.items():
-        if not isinstance(key, str) and is_given(value):
+        if not isinstance(key, str) and is_array_like(value):
             raise TypeError(f"{source} must have names as keys, got a {type(key).__name__}")
 
     def fail(message: str) -> WeightsError:
         return WeightsError(f"{source}: {message}")
 
-    part = wanted.choose(weights, fail, is_given)
+    part = wanted.choose(weights, fail, is_array_like)
     return Opened(source, part.values, part)
 
 

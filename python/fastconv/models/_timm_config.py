@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from fastconv.models._facts import Facts, as_numbers, note_channels, refuse_unknown
+from fastconv.models._facts import Facts, as_number, as_numbers, note_channels, refuse_unknown
 from fastconv.models._variants import SAME, SYMMETRIC
 from fastconv.weights._common import quote
 
@@ -134,7 +134,7 @@ def read_timm(name: str, config: Mapping[str, Any], where: str, models: Collecti
         )
     for key, value in (config.get("model_args") or {}).items():
         if key == "bn_eps" and key in arguments:
-            arguments[key] = float(value)
+            arguments[key] = as_number(key, value, float)
         elif key == "pad_type" and "padding" in arguments and value in ("", "same"):
             arguments["padding"] = value or "symmetric"
         elif key not in _NO_EFFECT_ARGUMENTS and (key, value) != ("global_pool", "avg"):
@@ -142,8 +142,8 @@ def read_timm(name: str, config: Mapping[str, Any], where: str, models: Collecti
                 f"{where}: the network was built with {key}={repr(value)[:120]} in model_args, "
                 f"which fastconv's {name!r} cannot do"
             )
-    if "pretrained_cfg" in config:
-        cfg = config["pretrained_cfg"]
+    cfg = config.get("pretrained_cfg")
+    if cfg is not None:
         refuse_unknown(config, {*_OF_MODEL, *_NO_EFFECT}, where)
         refuse_unknown(cfg, {*_OF_WEIGHTS, *_NO_EFFECT}, where)
     else:  # older files have no such level
@@ -161,7 +161,7 @@ def read_timm(name: str, config: Mapping[str, Any], where: str, models: Collecti
     labels = both.get("label_names", both.get("labels"))
     return Facts(
         arguments,
-        None if num_classes is None else int(num_classes),
+        None if num_classes is None else as_number("num_classes", num_classes, int),
         preprocessing,
         tuple(map(str, labels)) if isinstance(labels, list) else None,
         where,
@@ -172,12 +172,16 @@ def _preprocessing(cfg: Mapping[str, Any]) -> dict[str, Any]:
     found = {**_DEFAULTS, **{key: value for key, value in cfg.items() if value is not None}}
     test_size, test_crop = found.get("test_input_size"), found.get("test_crop_pct")
     return {
-        "input_size": as_numbers(found["input_size"], int, 3),
-        "test_input_size": as_numbers(test_size, int, 3) if test_size is not None else None,
-        "mean": as_numbers(found["mean"], float),
-        "std": as_numbers(found["std"], float),
+        "input_size": as_numbers("input_size", found["input_size"], int, 3),
+        "test_input_size": None
+        if test_size is None
+        else as_numbers("test_input_size", test_size, int, 3),
+        "mean": as_numbers("mean", found["mean"], float),
+        "std": as_numbers("std", found["std"], float),
         "interpolation": str(found["interpolation"]),
-        "crop_pct": float(found["crop_pct"]),
-        "test_crop_pct": float(test_crop) if test_crop is not None else None,
+        "crop_pct": as_number("crop_pct", found["crop_pct"], float),
+        "test_crop_pct": None
+        if test_crop is None
+        else as_number("test_crop_pct", test_crop, float),
         "crop_mode": str(found["crop_mode"]),
     }

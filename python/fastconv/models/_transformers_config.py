@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from fastconv.models._facts import Facts, as_numbers, note_channels, refuse_unknown
+from fastconv.models._facts import Facts, as_number, as_numbers, note_channels, refuse_unknown
 
 
 class _ModelType(NamedTuple):
@@ -153,11 +153,12 @@ def read_transformers(name: str, config: Mapping[str, Any], where: str) -> Facts
     known = (*_USED, *_NO_EFFECT, *kind.fixed, *kind.defaults, *kind.shapes)
     refuse_unknown(config, known, where)
     arguments = kind.arguments({**kind.defaults, **config})
-    channels = int(config.get("num_channels", 3))
+    channels = as_number("num_channels", config.get("num_channels", 3), int)
     note_channels(arguments, channels)
     preprocessing: dict[str, Any] = {}
     if size := config.get("image_size"):
-        height, width = (size, size) if isinstance(size, int) else as_numbers(size, int, 2)
+        sides = (size, size) if isinstance(size, int) else size
+        height, width = as_numbers("image_size", sides, int, 2)
         preprocessing["input_size"] = (channels, height, width)
         preprocessing.update(test_input_size=None, test_crop_pct=None)
     labels = None
@@ -166,4 +167,6 @@ def read_transformers(name: str, config: Mapping[str, Any], where: str) -> Facts
     number = config.get("num_labels") if labels is None else len(labels)
     if labels and labels[0] == "LABEL_0":  # named by transformers, not by people
         labels = None
-    return Facts(arguments, None if number is None else int(number), preprocessing, labels)
+    if number is not None:
+        number = as_number("num_labels", number, int)
+    return Facts(arguments, number, preprocessing, labels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import mmap
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastconv._read_only import read_only as read_only
 from fastconv.ops._args import numpy_array
 from fastconv.ops._device import is_on_device
 
@@ -60,36 +60,6 @@ def state_array(key: str, value: Any) -> Array:
 def is_floating(dtype: np.dtype[Any]) -> bool:
     """Whether arrays of this dtype hold real floating-point numbers (bfloat16 included)."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
-
-
-def read_only(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
-    """Return `array` as a C-contiguous array of `dtype` that nobody can write to.
-
-    It is copied only where someone could: an array that is read-only all the way down, such as a
-    read-only `numpy.memmap`, is kept as it is.
-    """
-    dtype = array.dtype.newbyteorder("=") if dtype is None else dtype
-    fits = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
-    if not (fits and _is_fixed(array)):
-        array = np.array(array, dtype, order="C")
-        array.flags.writeable = False
-    return array
-
-
-def _is_fixed(array: Array) -> bool:
-    """Whether the memory of an array is read-only for all who have it."""
-    owner: Any = array
-    while isinstance(owner, np.ndarray):
-        if owner.flags.writeable:
-            return False
-        owner = owner.base
-    while isinstance(owner, memoryview) and owner.readonly:
-        owner = owner.obj
-    return owner is None or isinstance(owner, bytes) or _is_read_only_map(owner)
-
-
-def _is_read_only_map(owner: Any) -> bool:
-    return isinstance(owner, mmap.mmap) and memoryview(owner).readonly
 
 
 def in_place_of(name: str, old: Array, new: Array) -> Array:

@@ -60,8 +60,8 @@ class Module(TorchMethods):
     of assignment; names that start with an underscore stay private. No call of
     ``super().__init__()`` is needed. Statistics that are not learned are added with
     `register_buffer`. Tensors of other libraries are arrays, too. What would be computed with but
-    belong to nobody's state is a `TypeError`: a list of arrays or modules, for one, for which there
-    is `ModuleList`.
+    belong to nobody's state is a `TypeError`: a list, tuple, set or dictionary of arrays or
+    modules, for which there is `ModuleList`.
 
     Parameters are read-only arrays: whoever wants to change one assigns a new one, which is
     converted to the module's dtype, and everything compiled from it is made anew.
@@ -157,7 +157,7 @@ class Module(TorchMethods):
         """Compute the output op by op, without compiling: to print and to debug `forward`."""
         token = _eager.set(True)
         try:
-            return self._batched(self.forward, args)
+            return self._batched(lambda *arrays: self.forward(*map(_protected, arrays)), args)
         finally:
             _eager.reset(token)
 
@@ -326,7 +326,7 @@ class Module(TorchMethods):
     def _refuse_hidden(self) -> None:
         """Refuse what was put into a list after the list had been assigned."""
         for name, value in vars(self).items():
-            if isinstance(value, list | dict | set) and not name.startswith("_"):
+            if not name.startswith("_") and holds_state(value):
                 self._kept(name, value)
 
     def _path(self, name: str) -> str:
@@ -343,10 +343,11 @@ class Module(TorchMethods):
             raise ValueError(f"{self._path(name)} exists: delete it first, with del")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_"):
+        private, old = name.startswith("_"), vars(self).get(name)
+        if not private:
             value = self._kept(name, value)
         object.__setattr__(self, name, value)
-        if not name.startswith("_"):
+        if not private or _is_constant(old) or _is_constant(value):
             self._changed()
 
     def __delattr__(self, name: str) -> None:
@@ -395,7 +396,7 @@ class Module(TorchMethods):
             raise TypeError(
                 f"{path}: modules and arrays in a {type(value).__name__} would be no part of the "
                 f"state: use nn.ModuleList(modules), an attribute for each array, or for constants "
-                f"a name that starts with an underscore"
+                f"that never change a name that starts with an underscore"
             )
         return value
 
@@ -553,13 +554,15 @@ class Module(TorchMethods):
             If a value has the wrong shape or, where `strict`, a key is missing or unexpected. The
             message lists them with the nearest names. Nothing has been changed then.
         TypeError
-            If `state_dict` is no mapping, or a value is no array of numbers.
+            If `state_dict` is no mapping from names, or a value is no array of numbers.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(
                 f"state_dict must be a mapping from names to arrays, got "
                 f"{type(state_dict).__name__}: fastconv.weights.load(path) reads one from a file"
             )
+        if (odd := next((key for key in state_dict if not isinstance(key, str)), None)) is not None:
+            raise TypeError(f"state_dict must have names as keys, got {odd!r}")
         slots = self._slots()
         # One parameter may have several names; a file may then have it under one of them.
         first: dict[int, str] = {}
@@ -582,14 +585,17 @@ class Module(TorchMethods):
             problems += listed("missing keys", missing, unexpected)
             problems += listed("unexpected keys", unexpected, missing or list(slots))
         wrong = []
+        replaced: dict[int, Array] = {}  # by the id of the new array
         for key, (module, name) in slots.items():
             if key not in state_dict:
                 continue
             old, new = getattr(module, name), state_array(key, state_dict[key])
             if new.shape != old.shape:
                 wrong.append(f"{key}: expected {old.shape}, got {new.shape}")
-            else:
-                values[key] = in_place_of(f"state_dict[{key!r}]", old, new)
+                continue
+            kept = in_place_of(f"state_dict[{key!r}]", old, new)
+            # One array for two parameters does not make them one.
+            values[key] = kept if replaced.setdefault(id(kept), old) is old else kept.view()
         problems += listed("wrong shapes", wrong)
         if problems:
             raise ValueError(
@@ -627,6 +633,18 @@ class Module(TorchMethods):
             lines.insert(0, extra)
         body = "\n".join(lines).replace("\n", "\n  ")
         return f"{name}(\n  {body}\n)"
+
+
+def _protected(array: Any) -> Any:
+    """Return a view of the caller's array that `forward` cannot write to."""
+    if isinstance(array, np.ndarray):
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+def _is_constant(value: Any) -> bool:
+    return is_array_like(value) and not isinstance(value, Symbol)
 
 
 def _join(prefix: str, name: str) -> str:

@@ -24,6 +24,13 @@ DynamicAxes = Mapping[str, Mapping[int, str] | Sequence[int]]
 Size = tuple[int, ...]
 """The size of an axis in each of the recordings."""
 
+_STEPS = (1, 2, 3, 4, 8, 16, 31, 32)
+"""What is added to a size, for other sizes of its axis.
+
+Networks divide sizes by powers of two up to 32, and round. From a multiple of 32, one more is the
+least that can be rounded up, and 31 more the most that can be rounded down.
+"""
+
 _FIX = "Leave the axis out of dynamic_axes ({}: all sizes are fixed)"
 
 
@@ -59,7 +66,7 @@ def parse(dynamic_axes: DynamicAxes | None, ranks: Mapping[str, int]) -> dict[st
             )
         names = given if isinstance(given, Mapping) else {}
         for i, value in enumerate(given):
-            axis = as_axis(what, value, ranks[key])
+            axis = as_axis(f"an axis of {what}", value, ranks[key])
             name = names.get(value, f"{key}_dynamic_axes_{i + 1}")  # as torch calls them
             if not isinstance(name, str) or not name:
                 raise TypeError(f"{what} must give axis {axis} a name, got {name!r}")
@@ -147,15 +154,16 @@ def record_calls(
 def _at_other_sizes(
     module: Module, shape: Sequence[int], axes: Sequence[int], name: str
 ) -> list[Recording]:
-    """Record at multiples of a size and at its neighbours, which the module need not take."""
+    """Record at multiples of a size and at larger ones, which the module need not take."""
     size = shape[axes[0]]
+    multiples = {2 * size, 3 * size}
     recordings = []
-    for other in sorted({2 * size, 3 * size, size + 1, size + 2, size + 3}):
+    for other in sorted(multiples.union(size + step for step in _STEPS)):
         sizes = [other if axis in axes else n for axis, n in enumerate(shape)]
         try:
             recordings.append(record(module, sizes))
         except Exception as error:  # whatever forward raises at sizes that it does not take
-            if other % size:
+            if other not in multiples:
                 continue
             raise ValueError(
                 f"axis {', '.join(map(str, axes))} of 'x' cannot be dynamic (dynamic_axes calls it "

@@ -40,9 +40,11 @@ def export(
     module : Module
         A network that takes one array and returns one.
     path : str or os.PathLike
-        The file. Weights of 2 GB and more go into a second one, ``path`` + ``".data"``.
+        The file. Weights of 2 GB and more go into a second one, ``path`` + ``".data"``; it is
+        replaced just before the first.
     input_shape : sequence of int
-        The shape of the input, usually (N, C, H, W).
+        The shape of the input with its batch, usually (N, C, H, W). The file takes arrays of as
+        many dimensions: one image without a batch, for which `compile` takes (C, H, W), is refused.
     dynamic_axes : mapping, optional
         The axes whose sizes are open, as in `torch.onnx.export`: for ``"x"``, and for ``"y"`` if
         its axes shall have names of their own, a mapping from axes to names or a list of axes.
@@ -56,7 +58,8 @@ def export(
         The package onnx is not installed.
     ValueError
         The module does not take this shape, uses an operator in a way that ONNX cannot say, or
-        cannot take other sizes of a dynamic axis; the message names the layer.
+        cannot take other sizes of a dynamic axis; the message names the layer. Or the shape has no
+        batch, or `path` ends in no name.
     TypeError
         `module` is no module, takes more than one input, or an argument is of the wrong type.
     OSError
@@ -68,6 +71,11 @@ def export(
     changes with them is computed by the exported model. So a reshape to ``(1, -1)`` means what it
     means in `forward`, at every batch size. A layer that takes one size alone, such as a linear
     layer after a flattened map of height and width, is an error where these are dynamic.
+
+    The sizes that are tried are, for each dynamic axis on its own and n in `input_shape`: 2n and
+    3n, which the module has to take, and n + 1, 2, 3, 4, 8, 16, 31 and 32, which it need not. What
+    `forward` does differently at other sizes only, such as ``if len(x) > 100``, cannot be seen: the
+    exported model does there what it does at those.
 
     Examples
     --------
@@ -93,6 +101,11 @@ def export(
         ) from None
     recording = record(module, input_shape)
     x, output = recording.input, recording.outputs[""]
+    if x.ndim != len(input_shape):
+        raise ValueError(
+            f"input_shape must have the {x.ndim} dimensions of a batch, got {x.shape[1:]}: pass "
+            f"{x.shape}"
+        )
     if not isinstance(output, Symbol):
         raise ValueError(
             f"{name} returns {type(output).__name__}; only a network with one output can be "

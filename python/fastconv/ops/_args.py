@@ -30,6 +30,9 @@ ACTIVATIONS = (
 _TooHardError = np.exceptions.TooHardError
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
+LARGEST_SIZE = 2**40
+"""What native code takes as sizes and paddings."""
+
 
 def as_array(name: str, value: ArrayLike) -> Array:
     """`value` as an aligned float array in native byte order, without a copy where it is one.
@@ -302,8 +305,10 @@ def record(
     return symbol  # type: ignore[no-any-return]
 
 
-def recordable(**values: Any) -> dict[str, Any]:
-    """These arguments of an op, by name, as `record` takes them: symbolic, arrays or ``None``.
+def recordable(optional: Sequence[str] = (), /, **values: Any) -> dict[str, Any]:
+    """These arguments of an op, by name, as `record` takes them: symbolic values or arrays.
+
+    Those that are named in `optional` may be ``None``.
 
     Raises
     ------
@@ -311,7 +316,9 @@ def recordable(**values: Any) -> dict[str, Any]:
         If one is nothing of these, nor can become a float array.
     """
     return {
-        name: value if value is None or is_symbolic(value) else as_array(name, value)
+        name: value
+        if is_symbolic(value) or (value is None and name in optional)
+        else as_array(name, value)
         for name, value in values.items()
     }
 
@@ -321,9 +328,10 @@ def record_images(
 ) -> Array:
     """As `record`, for an operator on images: of a (C, H, W) it makes an unbatched result.
 
-    `inputs` go by their argument names; `x` and `residual` are images.
+    `inputs` go by their argument names; `x` and `residual` are images, `bias` and `residual` may be
+    ``None``.
     """
-    values = recordable(**inputs)
+    values = recordable(("bias", "residual"), **inputs)
     unbatched = values["x"].ndim == 3
     for name in ("x", "residual") if unbatched else ():
         if (value := values.get(name)) is not None:

@@ -333,7 +333,7 @@ def _record_conv1d(
     kernel = as_array("weight", weight)
     if kernel.ndim != 3:
         raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
-    x, residual = recordable(x=x, residual=residual).values()
+    x, residual = recordable(("residual",), x=x, residual=residual).values()
     ndim = x.ndim
     if ndim not in (2, 3):
         raise ValueError(f"x must have shape (N, C, L) or (C, L), got {x.shape}")
@@ -343,13 +343,20 @@ def _record_conv1d(
             f"got {residual.shape}"
         )
     x, residual = (
-        v if v is None else reshape(v, (-1 if ndim == 3 else 1, v.shape[-2], 1, v.shape[-1]))
+        v if v is None else reshape(v, (_batch_size(v.shape), v.shape[-2], 1, v.shape[-1]))
         for v in (x, residual)
     )
     y = conv2d(
         x, kernel[:, :, None], bias, *options[:4], activation=activation, residual=residual, out=out
     )
     return flatten(y, 2) if ndim == 3 else reshape(y, (y.shape[1], y.shape[3]))
+
+
+def _batch_size(shape: tuple[int, ...]) -> int:
+    """That of signals (N, C, L) or (C, L) in a new shape: -1, any number, where NumPy can tell."""
+    if len(shape) == 2:
+        return 1
+    return shape[0] if 0 in shape[1:] else -1
 
 
 def _single(name: str, value: Any) -> int:
@@ -624,7 +631,7 @@ def _record_linear(
 ) -> Array:
     """Record `linear`; what graphs do not take, 5 dimensions or empty ones, is joined to rows."""
     x, weight, bias, residual = recordable(
-        x=x, weight=weight, bias=bias, residual=residual
+        ("bias", "residual"), x=x, weight=weight, bias=bias, residual=residual
     ).values()
     if x.ndim < 5 and 0 not in x.shape[1:-1]:
         return record("linear", (x, weight, bias, residual), {"activation": activation}, out)

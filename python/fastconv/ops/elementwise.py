@@ -33,8 +33,6 @@ def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
     elif is_number(b) and not is_number(a):
         b = np.asarray(as_float("b", b), (a if is_symbolic(a) else as_array("a", a)).dtype)
     if is_symbolic(a, b):
-        if a is None or b is None:
-            raise TypeError(f"{'a' if a is None else 'b'} must be an array, got None")
         return record(op, tuple(recordable(a=a, b=b).values()), {}, out)
     operands = Operands(a=a, b=b)
     left, right = operands["a"], operands["b"]

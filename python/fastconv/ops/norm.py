@@ -83,7 +83,12 @@ def batch_norm(
     name = activation_name(activation)
     if is_symbolic(x):
         inputs = recordable(
-            x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+            ("weight", "bias"),
+            x=x,
+            running_mean=running_mean,
+            running_var=running_var,
+            weight=weight,
+            bias=bias,
         )
         attributes = {"eps": eps, "activation": name}
         return record("batch_norm", tuple(inputs.values()), attributes, out)
@@ -160,9 +165,9 @@ def layer_norm(
     """
     length = len(normalized_shape) if hasattr(normalized_shape, "__len__") else 1
     sizes = as_ints("normalized_shape", normalized_shape, length)
-    eps = as_float("eps", eps)
+    eps = as_eps(eps)
     if is_symbolic(x):
-        inputs = recordable(x=x, weight=weight, bias=bias)
+        inputs = recordable(("weight", "bias"), x=x, weight=weight, bias=bias)
         attributes = {"normalized_shape": sizes, "eps": eps}
         return record("layer_norm", tuple(inputs.values()), attributes, out)
     operands = Operands(x=x, weight=weight, bias=bias)

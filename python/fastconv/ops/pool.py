@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from fastconv import _core
 from fastconv.ops._args import (
+    LARGEST_SIZE,
     Array,
     Operands,
     as_bool,
@@ -218,8 +219,8 @@ def _output_size(output_size: Any, shape: Sequence[int]) -> tuple[int, int]:
             n if value is None else value for value, n in zip(output_size, given, strict=True)
         )
     size = as_pair("output_size", output_size)
-    if min(size) < 0:
-        raise ValueError(f"output_size must not be negative, got {size}")
+    if not 0 <= min(size) <= max(size) <= LARGEST_SIZE:
+        raise ValueError(f"output_size must be from 0 to 2**40, got {size}")
     return size
 
 

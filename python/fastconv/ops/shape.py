@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv.ops._args import (
+    LARGEST_SIZE,
     Array,
     Operands,
     as_axis,
@@ -199,6 +200,8 @@ def split(
     """
     operands = None if is_symbolic(x) else Operands(x=x)
     source: Any = x if operands is None else operands.source("x")
+    if operands is None:
+        source = source.copy()  # so that x has no views
     if source.ndim == 0:
         raise ValueError("x must have at least one dimension to be split")
     axis = as_axis("axis", axis, source.ndim)
@@ -222,7 +225,7 @@ def split(
         for size, end in zip(sizes, ends, strict=True)
     ]
     if operands is None:
-        return tuple(parts)
+        return tuple(part.copy() for part in parts)
     targets: Sequence[Array | None] = [None] * len(parts) if out is None else out
     return tuple(operands.move(p, t) for p, t in zip(parts, targets, strict=True))
 
@@ -290,7 +293,31 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
     return np.concatenate(sources, axis, out=out)
 
 
-cat = concat  # torch's other name
+@torch_arguments("tensors=arrays dim=axis")
+def cat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = None) -> Array:
+    """Join arrays along an axis: torch's other name of `concat`.
+
+    Parameters
+    ----------
+    arrays, axis, out
+        As for `concat`.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `concat`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.cat([np.zeros((1, 3)), np.ones((1, 5))], dim=1).shape
+    (1, 8)
+    """
+    return concat(arrays, axis, out=out)
 
 
 def _pairs(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
@@ -362,7 +389,7 @@ def pad(
         if before or after:
             _check_pad(mode, axis, n, before, after)
     if operands is None and mode == "circular":
-        y = _wrapped(x, pairs)
+        y = _wrapped(source.copy(), pairs)
         return reshape(y, y.shape, out=out)
     if operands is None:
         return record("pad", (x,), {"pad": tuple(pairs), "mode": mode, "value": value}, out)
@@ -402,6 +429,10 @@ def _inside(shape: Sequence[int], margins: Sequence[tuple[int, int]]) -> tuple[s
 
 
 def _check_pad(mode: str, axis: int, n: int, before: int, after: int) -> None:
+    if max(abs(before), abs(after)) > LARGEST_SIZE:
+        raise ValueError(
+            f"pad must be from -2**40 to 2**40, got ({before}, {after}) for axis {axis}"
+        )
     cropped = max(-before, 0) + max(-after, 0)
     if n + before + after < 0 or (mode == "constant" and cropped > n):
         raise ValueError(f"pad crops more of axis {axis} than its size {n}: ({before}, {after})")

@@ -11,13 +11,17 @@ from typing import Any
 from fastconv.weights._common import Array, Choose, Fail, Source, check_regular, quote
 from fastconv.weights._parts import (
     Part,
+    below,
+    by_average,
     check_use_ema,
     find_parts,
     is_stored,
+    is_tensor,
     narrow,
     select_ema,
     without_wrapping,
 )
+from fastconv.weights._pickled import Unreadable
 from fastconv.weights._shards import is_index, read_shards, weights_file
 
 
@@ -44,8 +48,10 @@ def load(
     ``"network"``, ``"module"``, ``"params"``, ``"weights"``; then those of an exponential moving
     average (EMA): ``"model_ema"``, ``"state_dict_ema"``, ``"ema_state_dict"``,
     ``"model_ema_state_dict"``, ``"ema"``, ``"ema_model"``, ``"params_ema"``. Without one, the
-    tensors of the top level are. The prefixes ``"module."`` of ``torch.nn.DataParallel`` and
-    ``"_orig_mod."`` of ``torch.compile`` are removed where all names have them.
+    tensors of the top level are. Beside one they are a state dict too where their names have dots,
+    as those of networks have: it is taken where the entries have only averages, or fewer tensors
+    each. The prefixes ``"module."`` of ``torch.nn.DataParallel`` and ``"_orig_mod."`` of
+    ``torch.compile`` are removed where all names have them.
 
     Parameters
     ----------
@@ -54,6 +60,9 @@ def load(
         their shards.
     use_ema : bool, optional
         Whether to take the EMA weights or the others, where a file has both. By default the others.
+        Given, it also parts the names of one state dict: those that begin with ``"ema."``,
+        ``"ema_model."``, ``"model_ema."``, ``"ema_net."`` or ``"ema_module."``, which is removed,
+        from the others.
     key : str, optional
         Where in the file to look instead of at the top: names of entries, then what the names of
         weights begin with, joined by dots, such as ``"generator"`` or ``"state_dict.teacher"``.
@@ -105,9 +114,13 @@ def load(
 
 def _first(root: object, fail: Fail, use_ema: bool | None, key: str | None) -> Part:
     """Choose the part of a checkpoint as `load` documents it."""
-    if key is not None:
-        root = narrow(root, key, fail)
-    return without_wrapping(select_ema(find_parts(root, is_stored, fail), use_ema, fail)[0])
+    if key is None:
+        parts = find_parts(root, is_stored, fail)
+    else:
+        parts = below(find_parts(narrow(root, key, fail), is_stored, fail), key)
+    if use_ema is not None:
+        parts = [group for part in parts for group in by_average(part)]
+    return without_wrapping(select_ema(parts, use_ema, fail)[0])
 
 
 def read(
@@ -140,8 +153,16 @@ def read(
     return arrays, found[0]
 
 
-def _read_shard(path: str) -> dict[str, Array]:
-    return read(path, lambda root, fail: find_parts(root, is_stored, fail)[0], is_shard=True)[0]
+def _read_shard(path: str) -> dict[str, Array | Unreadable]:
+    """Read all tensors of a shard; of those that NumPy lacks, of what kind they are."""
+
+    def choose(root: object, fail: Fail) -> Part:
+        part = find_parts(root, is_tensor, fail)[0]
+        readable = {k: v for k, v in part.values.items() if k not in part.unreadable}
+        return part._replace(values=readable)
+
+    arrays, part = read(path, choose, is_shard=True)
+    return arrays | {name: Unreadable(kind) for name, kind in part.unreadable.items()}
 
 
 def _reader(source: Source, head: bytes) -> Callable[[Source, Choose], dict[str, Array]]:

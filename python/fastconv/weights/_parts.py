@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,9 @@ _MAX_WRAPPING = 4
 _MAX_GROUPS = 16
 """The most prefixes whose names are compared with a model's."""
 
+_MAX_PARTS = 64
+"""The most state dicts in a checkpoint; each of them is compared with a model's."""
+
 _MAX_KIND = 100
 """The most characters of a class's name in a report."""
 
@@ -45,6 +49,9 @@ def _pattern(names: Sequence[str]) -> re.Pattern[str]:
 
 _ALWAYS_REMOVED = _pattern(_WRAPPED)
 _REMOVED_FOR_A_MODEL = _pattern((*_WRAPPED, *_ATTRIBUTES, *_EMA_ATTRIBUTES))
+_AVERAGE = re.compile(
+    rf"{_pattern((*_WRAPPED, *_ATTRIBUTES)).pattern}(?:{'|'.join(_EMA_ATTRIBUTES)})\.", re.ASCII
+)
 
 IsWeight = Callable[[object], bool]
 """Says whether a value stands for an array."""
@@ -85,9 +92,9 @@ def is_stored(value: object) -> bool:
     return isinstance(value, np.ndarray)
 
 
-def is_given(value: object) -> bool:
-    """Whether a value in a mapping that a user passes stands for an array."""
-    return not isinstance(value, Mapping | str | bytes | int | float | None)
+def is_tensor(value: object) -> bool:
+    """Whether a value in a file is a tensor, of whatever kind."""
+    return is_stored(value) or _unreadable(value) is not None
 
 
 def find_parts(root: object, is_weight: IsWeight, fail: Fail) -> list[Part]:
@@ -96,13 +103,13 @@ def find_parts(root: object, is_weight: IsWeight, fail: Fail) -> list[Part]:
     Raises
     ------
     WeightsError
-        There is none; ``fail`` makes it.
+        There is none, or there are too many; ``fail`` makes it.
     """
     if isinstance(root, Opaque):
         raise fail(refusal(root.name))
     if not isinstance(root, Mapping):
         raise fail(f"expected a state dict; the file holds a {type(root).__name__}")
-    parts = list(_walk(root, (), is_weight, fail, set()))
+    parts = limited(_walk(root, (), is_weight, fail, set()), fail)
     if parts or not root:
         return sorted(parts, key=lambda part: part.ema) or [Part((), "", {}, {}, False)]
     kinds = {key: kind for key, value in root.items() if (kind := _unreadable(value))}
@@ -118,36 +125,50 @@ def find_parts(root: object, is_weight: IsWeight, fail: Fail) -> list[Part]:
     raise fail("no tensors at its top level, nor under " + ", ".join(WRAPPERS))
 
 
+def limited(parts: Iterable[Part], fail: Fail) -> list[Part]:
+    """Return the parts, unless they are too many to compare each with a model."""
+    found = list(islice(parts, _MAX_PARTS + 1))
+    if len(found) > _MAX_PARTS:
+        raise fail(f"expected at most {_MAX_PARTS} state dicts in one checkpoint; got more")
+    return found
+
+
 def _walk(
     value: Mapping[Any, Any],
     path: tuple[str, ...],
     is_weight: IsWeight,
     fail: Fail,
     seen: set[int],
-) -> Iterator[Part]:
-    """Yield the parts below a mapping, or else itself; each mapping once, for it may be cyclic."""
+) -> list[Part]:
+    """List the parts below a mapping, and itself; each mapping once, for it may be cyclic.
+
+    Beside others it is a part only if its names have dots, as those of networks have: before them
+    where it has more weights than each of them.
+    """
     if id(value) in seen:
-        return
+        return []
     seen.add(id(value))
     weights = {k: v for k, v in value.items() if isinstance(k, str) and is_weight(v)}
-    found = False
+    dotted = any("." in name for name in weights)
+    inner: list[Part] = []
     if len(weights) < len(value) and len(path) < _MAX_WRAPPING:
-        inner = [key for key in WRAPPERS if isinstance(value.get(key), Mapping)]
-        for key in inner:
-            for part in _walk(value[key], (*path, key), is_weight, fail, seen):
-                found = True
-                yield part
-        if not path and not found and not any("." in name for name in weights):
+        for key in WRAPPERS:
+            if isinstance(item := value.get(key), Mapping):
+                inner += _walk(item, (*path, key), is_weight, fail, seen)
+        if not (path or inner or dotted):
             for key in WRAPPERS:  # a whole model, and the tensors beside it are not its weights
                 item = value.get(key)
                 if isinstance(item, Opaque) and not isinstance(item, Unreadable):
                     raise fail(refusal(item.name))
-    if weights and not found:
-        unreadable = {
-            k: kind for k, v in value.items() if isinstance(k, str) and (kind := _unreadable(v))
-        }
-        ema = _AVERAGED in weights or any(map(_says_ema, path))
-        yield Part(path, "", weights, unreadable, ema)
+    if not weights or (inner and not dotted):
+        return inner
+    unreadable = {
+        k: kind for k, v in value.items() if isinstance(k, str) and (kind := _unreadable(v))
+    }
+    ema = _AVERAGED in weights or any(map(_says_ema, path))
+    itself = Part(path, "", weights, unreadable, ema)
+    first = all(len(weights) > len(part.values) for part in inner if part.ema == ema)
+    return [itself, *inner] if first else [*inner, itself]
 
 
 def narrow(root: object, key: str, fail: Fail) -> object:
@@ -173,6 +194,12 @@ def narrow(root: object, key: str, fail: Fail) -> object:
     return value
 
 
+def below(parts: list[Part], key: str) -> list[Part]:
+    """Return the parts of what `narrow` gave, with the way to it."""
+    path, ema = tuple(key.split(".")), _says_ema(key)
+    return [part._replace(path=(*path, *part.path), ema=part.ema or ema) for part in parts]
+
+
 def select_ema(parts: list[Part], use_ema: bool | None, fail: Fail) -> list[Part]:
     """Return the parts that may be meant: without a wish the plain ones, where there are any."""
     if use_ema is None:
@@ -194,16 +221,31 @@ def without_wrapping(part: Part) -> Part:
 
 def by_prefix(part: Part) -> list[Part]:
     """Split a part by what classes around a network put before the names of its weights."""
-    groups: dict[str, list[str]] = {} if part.values else {"": []}
-    for name in part.values:
-        match = _REMOVED_FOR_A_MODEL.match(name)
-        assert match is not None
-        groups.setdefault(match[0], []).append(name)
-    largest = sorted(groups, key=lambda prefix: -len(groups[prefix]))[:_MAX_GROUPS]
-    return [
-        _remove(part._replace(values={n: part.values[n] for n in groups[prefix]}), prefix)
-        for prefix in largest
-    ]
+    groups = _split(part, _REMOVED_FOR_A_MODEL)
+    return sorted(groups, key=lambda group: -len(group.values))[:_MAX_GROUPS]
+
+
+def by_average(part: Part) -> list[Part]:
+    """Split a part into the weights and what is their average by its prefix."""
+    return [part] if part.ema else _split(part, _AVERAGE)
+
+
+def _split(part: Part, pattern: re.Pattern[str]) -> list[Part]:
+    """Split a part by what a pattern matches at the start of its names, and remove that."""
+
+    def prefix(name: str) -> str:
+        match = pattern.match(name)
+        return match[0] if match else ""
+
+    groups: dict[str, Part] = {}
+    for name, value in part.values.items():
+        if (before := prefix(name)) not in groups:
+            groups[before] = part._replace(values={}, unreadable={})
+        groups[before].values[name] = value
+    for name, kind in part.unreadable.items():
+        if group := groups.get(prefix(name)):
+            group.unreadable[name] = kind
+    return [_remove(group, before) for before, group in groups.items()] or [part]
 
 
 def _remove(part: Part, prefix: str) -> Part:
@@ -212,7 +254,7 @@ def _remove(part: Part, prefix: str) -> Part:
         return part
     return Part(
         part.path,
-        prefix,
+        part.prefix + prefix,
         {name.removeprefix(prefix): value for name, value in part.values.items()},
         {name.removeprefix(prefix): kind for name, kind in part.unreadable.items()},
         part.ema or _says_ema(prefix),

@@ -149,6 +149,14 @@ def _rebuild_tensor(arguments: tuple[Any, ...]) -> Tensor | str | None:
     return Tensor(storage, offset, shape, stride)
 
 
+def _rebuild_tensor_v2(arguments: tuple[Any, ...]) -> Tensor | Unreadable | str | None:
+    """Likewise; the seventh argument, if any, may say that the elements are to be negated."""
+    match arguments:
+        case (_, _, _, _, _, _, dict() as metadata, *_) if metadata.get("neg"):
+            return Unreadable("a negated view")
+    return _rebuild_tensor(arguments)
+
+
 def _rebuild_parameter(arguments: tuple[Any, ...]) -> Tensor | Unreadable | None:
     match arguments:
         case (Tensor() | Unreadable() as data, *_):
@@ -185,7 +193,7 @@ CALLABLES: dict[str, Callable[[tuple[Any, ...]], object]] = {
     "collections.defaultdict": _default_dict,
     "torch.Size": _size,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
     "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,

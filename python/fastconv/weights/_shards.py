@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from fastconv.weights._common import Array, Choose, Fail, Source, quote
 from fastconv.weights._json import MAX_JSON_BYTES, parse_json_object
+from fastconv.weights._pickled import Unreadable
 
 WEIGHT_FILES = (
     *("model.safetensors", "model.safetensors.index.json"),
@@ -69,12 +70,12 @@ def parse_index(content: bytes, fail: Fail) -> dict[str, list[str]]:
 
 
 def read_shards(
-    source: Source, choose: Choose, read_shard: Callable[[str], Mapping[str, Array]]
+    source: Source, choose: Choose, read_shard: Callable[[str], Mapping[str, Array | Unreadable]]
 ) -> dict[str, Array]:
     """Read the chosen tensors of all shards, which must hold exactly what the index says."""
     shards = parse_index(source.file.read(MAX_JSON_BYTES + 1), source.error)
     folder = os.path.dirname(source.path)
-    arrays: dict[str, Array] = {}
+    tensors: dict[str, Array | Unreadable] = {}
     for file, names in shards.items():
         try:
             shard = read_shard(os.path.join(folder, file))
@@ -89,5 +90,5 @@ def read_shards(
                 f"the shard {file} has the tensor {quote(min(extra))}, which the index does not "
                 "have there"
             )
-        arrays.update(shard)
-    return choose(arrays, source.error)
+        tensors.update(shard)
+    return choose(tensors, source.error)
