@@ -469,8 +469,10 @@ def test_torch_samples_of_norms() -> None:
         checked += 1
     assert checked
     for sample in samples("nn.functional.layer_norm"):
-        x = numpy_of(sample.input)
-        result = fastconv.layer_norm(x, *numpy_of(sample.args), **sample.kwargs)
+        x, kwargs = numpy_of(sample.input), dict(sample.kwargs)
+        if kwargs.get("eps", 0) < 0:  # which fastconv refuses, as other norms do
+            continue
+        result = fastconv.layer_norm(x, *numpy_of(sample.args), **kwargs)
         assert_near(result, torch_result("nn.functional.layer_norm", sample), ulps=64, scale=1.0)
     checked = 0
     for sample in samples("nn.functional.local_response_norm"):
