@@ -27,30 +27,37 @@ from fastconv._symbolic import Array, Graph
 if TYPE_CHECKING:
     from fastconv.nn import Module
 
-_GLOBAL: Any = {"numpy.random": np.random.random, "random": random.random}  # methods of generators
 _TRIES = 8  # how often a coin may fall on the same side
-_KINDS = (np.random.Generator, np.random.RandomState, random.Random)
+_PLAIN = {type(None), bool, int, float, str, tuple, dict, frozenset, np.ndarray}  # no generators
 
 
-def _is_generator(value: Any) -> bool:
-    return _is_torchs(value) or (
-        isinstance(value, _KINDS) and not isinstance(value, random.SystemRandom)  # has no state
-    )
+def _loaded(name: str) -> Any:
+    """Return a module if somebody has imported it; before that nobody has generators of it."""
+    return sys.modules.get(name)
 
 
-def _is_torchs(value: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Generator)
+def _of_process() -> list[tuple[str, Any]]:
+    """Return the generators that belong to nobody, with their names."""
+    found = [("random", random.random.__self__)]  # type: ignore[attr-defined]
+    if (numpy_random := _loaded("numpy.random")) is not None:
+        found.append(("numpy.random", numpy_random.random.__self__))
+    if (torch := _loaded("torch")) is not None:
+        found.append(("torch", torch.default_generator))
+    return found
 
 
-def _state(generator: Any) -> Any:
-    if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
-    if isinstance(generator, np.random.RandomState):
-        return generator.get_state(legacy=False)
-    if _is_torchs(generator):
-        return generator.get_state().numpy()
-    return hash(generator.getstate())
+def _state(value: Any) -> Any:
+    """Return how far a generator is, `None` for anything else."""
+    if isinstance(value, random.Random):  # that of the system has no state
+        return None if isinstance(value, random.SystemRandom) else hash(value.getstate())
+    if (numpy_random := _loaded("numpy.random")) is not None:
+        if isinstance(value, numpy_random.Generator):
+            return value.bit_generator.state
+        if isinstance(value, numpy_random.RandomState):
+            return value.get_state(legacy=False)
+    if (torch := _loaded("torch")) is not None and isinstance(value, torch.Generator):
+        return value.get_state().numpy()
+    return None
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -70,7 +77,8 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _variables(function: Any, seen: set[Any]) -> Iterator[tuple[str, Any]]:
     """Yield the global and the enclosing variables of a function, and of the functions in them."""
-    if not isinstance(function, FunctionType) or function in seen:
+    own = str(getattr(function, "__module__", "")).partition(".")[0] == "fastconv"  # draw nothing
+    if not isinstance(function, FunctionType) or own or function in seen:
         return
     seen.add(function)
     codes = [function.__code__]
@@ -96,22 +104,27 @@ class _Generators:
     """
 
     def __init__(self, module: Module) -> None:
-        found = [(name, method.__self__) for name, method in _GLOBAL.items()]
-        if (torch := sys.modules.get("torch")) is not None:
-            found.append(("torch", torch.default_generator))
+        found = _of_process()
+        children = [(path, child, vars(child)) for path, child in module.named_modules()]
+        held = [
+            (f"{path}.{name}" if path else name, value)
+            for path, _, attributes in children
+            for name, value in attributes.items()
+            if type(value) not in _PLAIN
+        ]
         seen: set[Any] = set()
-        for child in module.modules():
-            for function in (getattr(child.forward, "__func__", None), *vars(child).values()):
-                found += _variables(function, seen)
-        self.shared = {name for name, _ in found}
-        for path, child in module.named_modules():
-            prefix = f"{path}." if path else ""
-            found += ((prefix + name, value) for name, value in vars(child).items())
-        self._found = [(name, g, _state(g)) for name, g in found if _is_generator(g)]
+        forwards = {getattr(child.forward, "__func__", None) for _, child, _ in children}
+        for function in (*forwards, *(value for _, value in held)):
+            found += _variables(function, seen)
+        self.shared = {name for name, _ in found} | {"numpy.random", "torch"}
+        states = ((name, value, _state(value)) for name, value in found + held)
+        self._found = [each for each in states if each[2] is not None]
 
     def moved(self) -> list[str]:
-        """Return the names of those from which somebody has drawn since then."""
-        return [name for name, g, state in self._found if not _equal(_state(g), state)]
+        """Return the names of those from which somebody has drawn since then, or may have."""
+        known = {name for name, _, _ in self._found}
+        new = [name for name, _ in _of_process() if name not in known]
+        return new + [name for name, g, state in self._found if not _equal(_state(g), state)]
 
 
 class _Watch(Graph):

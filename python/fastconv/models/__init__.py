@@ -10,7 +10,7 @@ Examples
 """
 
 from fastconv.models._base import ImageClassifier as ImageClassifier
-from fastconv.models._checkpoint import Checkpoint as Checkpoint
+from fastconv.models._provenance import Checkpoint as Checkpoint
 from fastconv.models._registry import ModelEntry as ModelEntry
 from fastconv.models._registry import create_model as create_model
 from fastconv.models._registry import list_models as list_models

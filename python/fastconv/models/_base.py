@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypedDict
 
-from fastconv.models._checkpoint import Checkpoint
+from fastconv.models._provenance import Checkpoint
 from fastconv.nn import Identity, Linear, Module, init
 from fastconv.nn.module import IncompatibleKeys, Value
 from fastconv.ops._args import as_size

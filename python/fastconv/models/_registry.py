@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import fnmatch
 import functools
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy.typing as npt
 
 from fastconv.models._base import DefaultCfg, ImageClassifier
-from fastconv.models._checkpoint import load_checkpoint, understand
-from fastconv.models._sources import FORMS, Wanted, Weights, open_weights
 from fastconv.nn import init
 from fastconv.ops._args import as_size
-from fastconv.weights._parts import check_use_ema
+from fastconv.weights._common import check_use_ema
+
+if TYPE_CHECKING:
+    from fastconv.models._sources import Weights
 
 _Model = TypeVar("_Model", bound=ImageClassifier)
 
@@ -127,6 +127,8 @@ def model_entry(name: str) -> ModelEntry:
     if not isinstance(name, str):
         raise TypeError(f"name must be the name of a model, got {type(name).__name__} {name!r}")
     if name not in _registry:
+        import difflib
+
         near = difflib.get_close_matches(str(name), _registry, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "fastconv.list_models() lists all"
         raise ValueError(f"unknown model {name!r}: {hint}")
@@ -211,14 +213,16 @@ def create_model(
     entry = model_entry(name)
     seed = as_size("seed", seed)
     if kwargs.pop("pretrained", False):
-        raise ValueError(f"pretrained=True names no weights: pass one of{FORMS}")
+        raise ValueError(f"pretrained=True names no weights: pass one of{_forms()}")
     _refuse_torchvision_name(entry, weights)
     if in_chans is not None:
         kwargs["in_chans"] = as_size("in_chans", in_chans)
     check_use_ema(use_ema)
     if weights is None:
         if use_ema is not None:
-            raise ValueError(f"use_ema={use_ema} chooses among trained weights: pass one of{FORMS}")
+            raise ValueError(
+                f"use_ema={use_ema} chooses among trained weights: pass one of{_forms()}"
+            )
         model = _build(name, entry, dtype, kwargs)
         if num_classes is not None:
             with init.skip():
@@ -226,6 +230,10 @@ def create_model(
         if not init.is_skipping():
             model.reset_parameters(seed)
         return model
+
+    # Here, as networks without trained weights need none of it: import fastconv must stay fast.
+    from fastconv.models._checkpoint import load_checkpoint, understand
+    from fastconv.models._sources import Wanted, open_weights
 
     if num_classes is not None:
         num_classes = as_size("num_classes", num_classes)
@@ -243,6 +251,12 @@ def create_model(
     return model
 
 
+def _forms() -> str:
+    from fastconv.models._sources import FORMS
+
+    return FORMS
+
+
 _TORCHVISION_WEIGHTS = re.compile(r"(\w+_Weights\.)?(DEFAULT|IMAGENET\d+K_\w+)")
 
 
@@ -255,7 +269,7 @@ def _refuse_torchvision_name(entry: ModelEntry, weights: Any) -> None:
         hub = f'weights="hub:{entry.hub}", or ' if entry.hub else ""
         raise ValueError(
             f"weights={str(weights)!r} is a name that torchvision knows: pass {hub}the path of a "
-            f"download of {url}. All that can be passed:{FORMS}"
+            f"download of {url}. All that can be passed:{_forms()}"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -125,6 +124,8 @@ def listed(
     """Describe `items` in at most ten lines, each with the nearest of the candidates."""
     if not items:
         return []
+    import difflib
+
     lines = [f"  {title} ({len(items)}):"]
     for item in items[:10]:
         near = difflib.get_close_matches(item[:200], candidates[:2000], n=1)

@@ -4,9 +4,27 @@
 writes safetensors and ``.npz``; `to_model_names` renames the entries of foreign checkpoints.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv.weights._common import WeightsError
-from fastconv.weights._load import load
-from fastconv.weights._save import save
-from fastconv.weights.naming import recognise, to_model_names
+
+if TYPE_CHECKING:
+    from fastconv.weights._load import load
+    from fastconv.weights._save import save
+    from fastconv.weights.naming import recognise, to_model_names
 
 __all__ = ["WeightsError", "load", "recognise", "save", "to_model_names"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what reads and writes files when it is first used."""
+    from importlib import import_module
+
+    places = {"load": "_load", "save": "_save", "recognise": "naming", "to_model_names": "naming"}
+    if name not in places:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{places[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

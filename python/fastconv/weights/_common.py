@@ -97,3 +97,9 @@ def quote(name: str) -> str:
 def widen_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Return the values of bfloat16 bit patterns: each is the upper half of a float32."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def check_use_ema(use_ema: object) -> None:
+    """Refuse what is neither a bool nor None."""
+    if use_ema is not None and not isinstance(use_ema, bool):
+        raise TypeError(f"use_ema must be None or a bool, got {type(use_ema).__name__}")

@@ -8,12 +8,19 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from fastconv.weights._common import Array, Choose, Fail, Source, check_regular, quote
+from fastconv.weights._common import (
+    Array,
+    Choose,
+    Fail,
+    Source,
+    check_regular,
+    check_use_ema,
+    quote,
+)
 from fastconv.weights._parts import (
     Part,
     below,
     by_average,
-    check_use_ema,
     find_parts,
     is_stored,
     is_tensor,

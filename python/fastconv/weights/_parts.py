@@ -79,12 +79,6 @@ class Part(NamedTuple):
         return ".".join([*self.path, self.prefix]).rstrip(".")
 
 
-def check_use_ema(use_ema: object) -> None:
-    """Refuse what is neither a bool nor None."""
-    if use_ema is not None and not isinstance(use_ema, bool):
-        raise TypeError(f"use_ema must be None or a bool, got {type(use_ema).__name__}")
-
-
 def is_stored(value: object) -> bool:
     """Whether a value in a file is a tensor that can be read."""
     if isinstance(value, Tensor):
