@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,15 +17,20 @@ from fastconv.ops._device import is_on_device
 
 Array = npt.NDArray[Any]
 
+PLAIN = {type(None), bool, int, float, str}
+"""Types whose values are neither arrays nor modules, nor hold any."""
+
 _PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__", "__cuda_array_interface__")
 
 
 def is_array_like(value: Any) -> bool:
     """Whether `value` is an array or a tensor, of any library; NumPy's scalars are numbers."""
-    if isinstance(value, np.ndarray):
-        return True
-    kind = type(value)
-    return not isinstance(value, np.generic) and any(hasattr(kind, name) for name in _PROTOCOLS)
+    return isinstance(value, np.ndarray) or _is_array_type(type(value))
+
+
+@functools.lru_cache(256)
+def _is_array_type(kind: type) -> bool:
+    return not issubclass(kind, np.generic) and any(hasattr(kind, name) for name in _PROTOCOLS)
 
 
 def to_array(name: str, value: Any) -> Array:
@@ -36,7 +43,9 @@ def to_array(name: str, value: Any) -> Array:
     TypeError
         If it is none of them, lies on a device, or is a masked array, which would lose its mask.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    if (masked := sys.modules.get("numpy.ma")) is not None and isinstance(
+        value, masked.MaskedArray
+    ):
         raise TypeError(f"{name} is a masked array, whose mask would be lost: pass value.filled(0)")
     if isinstance(value, np.ndarray):
         return np.asarray(value)
@@ -93,6 +102,8 @@ def holds_state(value: Any, inside: tuple[Any, ...] = ()) -> bool:
 
     `inside` are the containers around it.
     """
+    if type(value) in PLAIN:
+        return False
     from fastconv.nn.module import Module
 
     items = value.values() if isinstance(value, Mapping) else value

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fastconv import cuda
 from fastconv._symbolic import Symbol
 from fastconv.nn._state import (
+    PLAIN,
     freeze,
     holds_state,
     in_place_of,
@@ -367,16 +368,14 @@ class Module(TorchMethods):
             was made for.
         """
         path, old = self._path(name), vars(self).get(name)
+        if old is None and type(value) in PLAIN and not self._is_declared(name):
+            return value
         if isinstance(value, Symbol):
             raise TypeError(
                 f"{path}: a value of forward cannot be kept, it has no numbers yet: return it, or "
                 f"name its module in network(x, taps=[...])"
             )
-        is_state = (
-            isinstance(old, np.ndarray)
-            or name in self._buffers
-            or name in self._parameters_declared
-        )
+        is_state = isinstance(old, np.ndarray) or self._is_declared(name)
         if isinstance(old, Module) and not isinstance(value, Module | None):
             raise TypeError(
                 f"{path} is a module, got {type(value).__name__}: delete it first, with del"
@@ -399,6 +398,9 @@ class Module(TorchMethods):
                 f"that never change a name that starts with an underscore"
             )
         return value
+
+    def _is_declared(self, name: str) -> bool:
+        return name in self._buffers or name in self._parameters_declared
 
     def _as_state(self, name: str, array: Array, old: Array | None) -> Array:
         """Return what is kept of an array: read-only, and a parameter in the module's dtype."""
