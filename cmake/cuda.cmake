@@ -1,10 +1,28 @@
 # The module _cuda. Sets FASTCONV_CUDA_LIBRARY to what it links: fastconv_cuda, fastconv_cuda_emulated, or nothing where there
 # is to be no such module.
 set(FASTCONV_CUDA AUTO CACHE STRING
-    "The CUDA backend: AUTO (where nvcc works), ON (or fail), OFF, or EMULATED (on the CPU; for tests, see tests/emulation)")
+    "The CUDA backend: AUTO (where nvcc works and a device is), ON (or fail), OFF, or EMULATED (on the CPU; for tests, see tests/emulation)")
 set_property(CACHE FASTCONV_CUDA PROPERTY STRINGS AUTO ON OFF EMULATED)
 # Machine code for the A100 and the H100 and H200, and PTX for what else there is.
 set(FASTCONV_CUDA_ARCHITECTURES "80;90a-real" CACHE STRING "As CMAKE_CUDA_ARCHITECTURES")
+
+# Sets `result` to whether this machine has a CUDA device, by the driver's own tool, or its files where the tool is missing.
+function(fastconv_find_device result)
+  set(found FALSE)
+  find_program(FASTCONV_NVIDIA_SMI nvidia-smi)
+  if(FASTCONV_NVIDIA_SMI)
+    execute_process(COMMAND ${FASTCONV_NVIDIA_SMI} -L RESULT_VARIABLE failed OUTPUT_VARIABLE devices ERROR_QUIET)
+    if(NOT failed AND devices MATCHES "GPU ")
+      set(found TRUE)
+    endif()
+  else()
+    file(GLOB devices /proc/driver/nvidia/gpus/*)
+    if(devices)
+      set(found TRUE)
+    endif()
+  endif()
+  set(${result} ${found} PARENT_SCOPE)
+endfunction()
 
 # Sets `result` to why nvcc cannot be used, or to nothing.
 function(fastconv_try_cuda result)
@@ -44,7 +62,15 @@ if(FASTCONV_CUDA STREQUAL "EMULATED")
   endif()
   set(FASTCONV_CUDA_LIBRARY fastconv_cuda_emulated)
 elseif(FASTCONV_CUDA)
-  fastconv_try_cuda(problem)
+  set(device TRUE)
+  if(FASTCONV_CUDA STREQUAL "AUTO")
+    fastconv_find_device(device)
+  endif()
+  if(device)
+    fastconv_try_cuda(problem)
+  else()
+    set(problem "this machine has no CUDA device; FASTCONV_CUDA=ON builds it all the same")
+  endif()
   if(NOT problem)
     set(FASTCONV_CUDA_LIBRARY fastconv_cuda)
   elseif(FASTCONV_CUDA STREQUAL "AUTO" AND NOT CMAKE_CUDA_COMPILER)

@@ -48,8 +48,8 @@ def _native() -> ModuleType:
         return importlib.import_module("fastconv._cuda")
     except ModuleNotFoundError:
         raise CudaUnavailable(
-            "this build of fastconv has no CUDA backend: build it from source where nvcc is found, "
-            "with pip's option -C cmake.define.FASTCONV_CUDA=ON"
+            "this build of fastconv has no CUDA backend: where nvcc is, build it from a clone with "
+            "pip install . -C cmake.define.FASTCONV_CUDA=ON"
         ) from None
     except ImportError as error:
         raise CudaUnavailable(f"the CUDA backend cannot be loaded: {error}") from error
