@@ -7,13 +7,13 @@ With --check nothing is written: the exit code is 1 if the file is not what it w
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import fastconv
+import generated
 from fastconv._substitutes import SUBSTITUTES
 from fastconv.nn import _SUBSTITUTES as LAYERS
 from fastconv.nn._torch_methods import SUBSTITUTES as METHODS
@@ -149,19 +149,5 @@ def document() -> str:
     )
 
 
-def main() -> int:
-    """Write or check the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 if it is stale")
-    check = parser.parse_args().check
-    text = document()
-    if not check:
-        FILE.write_text(text, encoding="utf-8")
-    elif not FILE.is_file() or FILE.read_text("utf-8") != text:
-        print(f"{FILE} is stale: run python docs/make_from_torch.py", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(generated.main(FILE, document()))

@@ -7,13 +7,13 @@ With --check nothing is written: the exit code is 1 if the file is not what it w
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 import sys
 from pathlib import Path
 
 import fastconv
+import generated
 from fastconv.analysis import Summary, summary
 from fastconv.models import model_entry
 
@@ -110,19 +110,5 @@ def natural(name: str) -> list[tuple[int, str]]:
     ]
 
 
-def main() -> int:
-    """Write or check the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 if it is stale")
-    check = parser.parse_args().check
-    text = document()
-    if not check:
-        FILE.write_text(text, encoding="utf-8")
-    elif not FILE.is_file() or FILE.read_text("utf-8") != text:
-        print(f"{FILE} is stale: run python docs/make_models.py", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(generated.main(FILE, document()))

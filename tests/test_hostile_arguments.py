@@ -156,7 +156,7 @@ RECORDED: dict[str, tuple[list[Any], dict[str, tuple[Any, list[Any]]]]] = {
     "batch_norm": (["x", VECTOR, VECTOR, VECTOR, VECTOR], {"eps": (1e-5, NUMBERS)}),
     "layer_norm": (
         ["x", np.ones(8, np.float32), np.ones(8, np.float32)],
-        {"normalized_shape": ((8,), SEQUENCE), "eps": (1e-5, NUMBERS)},
+        {"begin": (3, INTEGER), "end": (4, INTEGER), "eps": (1e-5, NUMBERS)},
     ),
     "local_response_norm": (
         ["x"],
@@ -192,12 +192,15 @@ RECORDED: dict[str, tuple[list[Any], dict[str, tuple[Any, list[Any]]]]] = {
     "pad": (
         ["x"],
         {
-            "pad": (((0, 0),) * 4, [*SEQUENCE, *(((0, 0),) * 3 + (pair,) for pair in PAIRS)]),
+            **dict.fromkeys(
+                ("before", "after"), ((0,) * 4, [*SEQUENCE, *((0, 0, *pair) for pair in PAIRS)])
+            ),
             "mode": ("reflect", NO_INTEGERS),
             "value": (0.0, NUMBERS),
         },
     ),
-    "softmax": (["x"], {"axis": (1, INTEGER), "log": (False, INTEGER)}),
+    "softmax": (["x"], {"axis": (1, INTEGER)}),
+    "log_softmax": (["x"], {"axis": (1, INTEGER)}),
     "interpolate": (
         ["x"],
         {

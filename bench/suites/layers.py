@@ -10,7 +10,6 @@ from pathlib import Path
 
 import fastconv
 import numpy as np
-from fastconv._recording import record
 from fastconv.benchmark.cases import LayerCase
 from fastconv.nn import init
 
@@ -56,27 +55,25 @@ def _algorithm(layer: LayerCase, precision: str) -> str:
 def _convolutions(name: str, size: int | None) -> Iterator[LayerCase]:
     with init.skip():
         model = fastconv.create_model(name)
-    shape = None if size is None else (1, model.default_cfg["input_size"][0], size, size)
-    for operator in record(model, shape).operators:
-        if operator.name != "conv2d":
+    channels, *sizes = model.default_cfg["input_size"]
+    shape = (1, channels, *(sizes if size is None else (size, size)))
+    for node in model.graph(shape):
+        if node.op != "conv2d":
             continue
-        x, weight = operator.inputs[:2]
+        x, weight = node.inputs[:2]
         assert x is not None
         assert weight is not None
-        padding = operator.attributes["padding"]
-        if padding == "same" or x.shape[2:] == (1, 1):
+        top, bottom, left, right = node.fields["padding"]
+        if (top, left) != (bottom, right) or x.shape[2:] == (1, 1):
             continue  # not every peer pads one side more; squeeze-excitation is a linear layer
-        (top, bottom), (left, right) = ((0, 0), (0, 0)) if padding == "valid" else padding
-        if (top, left) != (bottom, right):
-            continue
         yield LayerCase(
             *x.shape[1:],
             weight.shape[0],
             tuple(weight.shape[2:]),
-            operator.attributes["stride"],
+            node.fields["stride"],
             (top, left),
-            operator.attributes["dilation"],
-            operator.attributes["groups"],
+            node.fields["dilation"],
+            node.fields["groups"],
         )
 
 

@@ -34,12 +34,14 @@ struct ConvGeometry {
   index_t group_out() const { return out_channels / groups; }
   index_t taps() const { return kernel_h * kernel_w; }
   index_t macs() const { return out_channels * out_h * out_w * group_in() * taps(); }  // of one image
+  bool operator==(const ConvGeometry&) const = default;
 };
 
 // How padding is given: explicit sizes, or a rule.
 struct Padding {
   enum class Mode : std::uint8_t { explicit_sizes, same, valid } mode = Mode::explicit_sizes;
   index_t top = 0, bottom = 0, left = 0, right = 0;
+  bool operator==(const Padding&) const = default;
 };
 
 // Checks the shapes and fills in the padding rule and the output size. Throws std::invalid_argument that names the
@@ -72,6 +74,13 @@ struct AlgorithmInfo {
 // All algorithms for this geometry; those that can serve first, in the order of preference.
 std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, DType dtype, const ConvOptions& options);
 
+// What the rule takes where options.algorithm is automatic.
+struct RuleChoice {
+  Algorithm algorithm;
+  std::string reason;
+};
+RuleChoice conv_rule(const ConvGeometry& geometry, DType dtype, const ConvOptions& options);
+
 // Whether two algorithms are known to round alike: 1x1, where each of these two sums channels in their order.
 bool same_bits(const ConvGeometry& geometry, Algorithm a, Algorithm b);
 
@@ -85,6 +94,8 @@ class Conv2d {
   // `weight` is contiguous (out, in / groups, kernel_h, kernel_w), `bias` has out_channels elements or is null; neither is
   // kept (but see borrow_weights). Throws std::invalid_argument when options.algorithm cannot serve.
   Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias);
+  // The same with other sizes of images. It shares the packed weights of `other`, whatever a rule says of these sizes.
+  Conv2d(const Conv2d& other, const ConvGeometry& geometry);
   ~Conv2d();
   Conv2d(Conv2d&&) noexcept;
   Conv2d& operator=(Conv2d&&) noexcept;
@@ -114,6 +125,33 @@ ConvGeometry conv_transpose_geometry(const Shape& x, const Shape& weight, std::a
 template <class T>
 void conv_transpose2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias,
                       const TensorView<const T>& x, const TensorView<T>& out);
+
+// The same with weights that are packed once: a dense convolution for each phase of the stride (src/conv/transpose.h).
+template <class T>
+class ConvTranspose2d {
+ public:
+  ConvTranspose2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias);
+  // The same with other sizes of images, and with the same packed weights; null where these sizes would be planned otherwise.
+  std::shared_ptr<const ConvTranspose2d> resized(const ConvGeometry& geometry, const ConvOptions& options) const;
+  // Views as those of Conv2d::run.
+  void run(const TensorView<const T>& x, const TensorView<T>& out) const;
+
+  const ConvGeometry& geometry() const { return geometry_; }
+  std::string algorithms() const;  // of the phases, each once
+  std::size_t packed_bytes() const;
+  std::size_t workspace_bytes() const;
+
+ private:
+  struct Phase {
+    index_t row, column;  // its first output pixel
+    Algorithm planned;    // what the rule says
+    Conv2d<T> conv;
+  };
+  explicit ConvTranspose2d(const ConvGeometry& geometry) : geometry_(geometry) {}
+
+  ConvGeometry geometry_;
+  std::vector<Phase> phases_;
+};
 
 // Channels in a block of the blocked layout under the active ISA.
 index_t channel_block(DType dtype);

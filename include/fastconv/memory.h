@@ -64,6 +64,22 @@ class AlignedArray {
   bool owned_ = true;
 };
 
+// An aligned array that its copies share: filled once, then read.
+template <class T>
+class SharedArray {
+ public:
+  SharedArray() = default;
+  explicit SharedArray(std::size_t count, Arena* arena = nullptr) : array_(std::make_shared<AlignedArray<T>>(count, arena)) {}
+
+  T* data() { return array_ ? array_->data() : nullptr; }
+  const T* data() const { return array_ ? array_->data() : nullptr; }
+  std::size_t size() const { return array_ ? array_->size() : 0; }
+  std::size_t bytes() const { return size() * sizeof(T); }
+
+ private:
+  std::shared_ptr<AlignedArray<T>> array_;
+};
+
 // A lease on a cached buffer, for packed tiles and the like. Taking one that was used before costs no page faults, which
 // is most of the price of a large temporary. The cache is bounded; trim_scratch() empties it.
 class Scratch {

@@ -41,7 +41,8 @@ struct StepInfo {
   // Of a convolution or linear layer.
   ValueId value = kNone;              // in the optimised graph
   std::string task;                   // all that its time depends on but machine, threads, dtype and accuracy, as text
-  std::vector<Candidate> considered;  // the rule's choice first, then others that serve
+  // The rule's choice first, then others that serve; found out when it is asked for. Absent where nothing was to choose.
+  std::function<std::vector<Candidate>()> considered;
 };
 
 struct RunHooks {
@@ -56,8 +57,9 @@ class Network {
   // inputs and outputs are contiguous, of the graph's shapes and dtype. May be called by many threads at once.
   virtual void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                    const RunHooks& hooks) const = 0;
-  // The same network for another batch size: shares the packed weights and only plans memory anew.
-  virtual std::shared_ptr<Network> with_batch(index_t batch) const = 0;
+  // That of another optimised graph, which has the same operators on the same constants and differs in sizes alone (see
+  // Graph::same_but_sizes). Convolutions that are planned alike share their packed weights; others are packed.
+  virtual std::shared_ptr<Network> with_graph(const Graph& optimized) const = 0;
 
   virtual const Graph& graph() const = 0;
   virtual const std::vector<StepInfo>& steps() const = 0;

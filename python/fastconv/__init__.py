@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fastconv import cuda, models, nn, ops, weights
 from fastconv._version import __version__
 from fastconv.config import get_num_threads, num_threads, set_num_threads, show_config, trim
+from fastconv.graph import Graph, Node
 from fastconv.models import create_model, list_models
 from fastconv.network import Network
 from fastconv.ops import *  # noqa: F403
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from fastconv import analysis, onnx
 
 __all__ = [
+    "Graph",
     "Network",
+    "Node",
     "__version__",
     "analysis",
     "create_model",

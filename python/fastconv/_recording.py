@@ -1,150 +1,131 @@
-"""What a module does to an input of a given shape: its operators, in order, without computing."""
+"""What a module does to inputs of given shapes: its graph, without computing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastconv import graph as readable
 from fastconv._randomness import RandomnessCheck
-from fastconv._symbolic import Array, Graph, Symbol
-from fastconv.models import ImageClassifier, create_model
-from fastconv.nn import Conv1d, Module, init
+from fastconv._symbolic import Graph, Symbol
 from fastconv.ops._args import as_shape
 
-_SIZE = 224
-"""Height and width of the input that modules without a `default_cfg` are recorded with."""
+if TYPE_CHECKING:
+    from fastconv.nn import Module
+
+Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Operator:
-    """A recorded operator; see the table in `fastconv._symbolic`."""
-
-    name: str
-    inputs: Sequence[Symbol | Array | None]
-    attributes: Mapping[str, Any]
-    output: Symbol
-
-
-class _Observer(Graph):
-    """A graph that also keeps the operators, and notes whose parameters they use."""
-
-    def __init__(self, module: Module) -> None:
-        self.paths = {id(child): path for path, child in module.named_modules()}
-        self.operators: list[Operator] = []
-        self.owners: list[str | None] = []
-        self._returned = 0  # how many there were when the last module returned
-        self._parameters = {
-            id(array): path
-            for path, child in module.named_modules()
-            for _, array in child._own_arrays()
-        }
-        super().__init__(module.dtype or np.dtype(np.float32), paths=self.paths)
-
-    def record(
-        self,
-        op: str,
-        inputs: Sequence[Symbol | Array | None],
-        attributes: Mapping[str, Any] | None = None,
-    ) -> Symbol:
-        # Copies, as += makes a symbol stand for another value later.
-        given = tuple(v.copy() if isinstance(v, Symbol) else v for v in inputs)
-        y = super().record(op, inputs, attributes)
-        self.operators.append(Operator(op, given, dict(attributes or {}), y.copy()))
-        owners = (self._parameters.get(id(value)) for value in inputs)
-        self.owners.append(next((owner for owner in owners if owner is not None), None))
-        return y
-
-    def mark_module(self, module: Module, y: Any) -> None:
-        # What uses no parameters belongs to the first module that returns after it.
-        path = self.paths.get(id(module), "")
-        self.owners[self._returned :] = [
-            path if owner is None else owner for owner in self.owners[self._returned :]
-        ]
-        self._returned = len(self.owners)
-        super().mark_module(module, y)
-
-
-@dataclass(frozen=True)
 class Recording:
-    """The operators of one call of a module."""
+    """The graph of a module's forward, and what it returned.
 
-    module: Module
-    input: Symbol
-    operators: list[Operator]
-    owners: list[str]
-    """The dotted name of the innermost module that each operator belongs to."""
-    outputs: dict[str, Any] = field(default_factory=dict)
-    """What each module that was called returned last, by its dotted name."""
-
-
-def build(model: Any) -> Module:
-    """Return `model`, or the registered model of this name, without values for its weights."""
-    if isinstance(model, Module):
-        return model
-    if not isinstance(model, str):
-        raise TypeError(
-            f"model must be a Module or the name of a model, got {type(model).__name__}"
-        )
-    with init.skip():
-        return create_model(model)
-
-
-def record(module: Module, input_shape: Sequence[int] | None = None) -> Recording:
-    """Run ``module.forward`` on a symbolic input.
-
-    Parameters
+    Attributes
     ----------
-    module : Module
-    input_shape : sequence of int, optional
-        By default one image of the size in the module's `default_cfg`, else one of 224 pixels and
-        as many channels as its first layer takes.
+    native
+        The recorded graph; `None` once nobody needs it.
+    outputs : list of int
+        The numbers of the values that forward returned.
+    shapes : list of tuple of int
+        Their shapes.
+    sequence : type or None
+        ``tuple`` or ``list`` where it returned one.
+    taps : dict of str to int or None
+        The number of the value that each called module returned last, by its path; `None` where it
+        was not one value.
+    """
+
+    native: Any
+
+    def __init__(
+        self,
+        module: Module,
+        shapes: Sequence[tuple[int, ...]],
+        dtype: np.dtype[Any],
+        *,
+        convert: bool = False,
+    ) -> None:
+        paths = {id(child): path for path, child in module.named_modules()}
+        keys = {id(array): key for key, array in module.state_dict().items()}
+        graph = Graph(dtype, convert=convert, paths=paths, keys=keys)
+        check = RandomnessCheck(module)
+        y = module(*(graph.input(shape) for shape in shapes))
+        check.refuse_random(graph, lambda again: module(*(again.input(s) for s in shapes)))
+        self.sequence = type(y) if isinstance(y, (tuple, list)) else None
+        outputs = list(y) if self.sequence is not None else [y]
+        for value in outputs:
+            if not isinstance(value, Symbol):
+                raise TypeError(
+                    f"{type(module).__name__}.forward must return what it computed from its input, "
+                    f"or a tuple of such values, got {type(value).__name__}"
+                )
+        self.native = graph.native
+        self.outputs = [value.id for value in outputs]
+        self.shapes = [value.shape for value in outputs]
+        self.taps = {
+            paths[key]: value.id if isinstance(value, Symbol) else None
+            for key, value in graph.taps.items()
+            if key in paths
+        }
+        graph.taps.clear()  # they refer to the graph, and it to all weights: a cycle keeps them
+        self.paths = set(paths.values())
+        self.native.set_outputs(self.outputs)
+
+    def result(self, arrays: list[Array]) -> Any:
+        """What forward returned, with these arrays as its values."""
+        if self.sequence is None:
+            return arrays[0]
+        values = arrays[: len(self.outputs)]
+        return values if self.sequence is list else tuple(values)
+
+    def outs(self, out: Any) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
+        """Yield the arrays of an argument `out`: what to call each, itself, what shape it needs."""
+        count = len(self.outputs)
+        if self.sequence is None:
+            yield "out", out, self.shapes[0]
+        elif isinstance(out, (tuple, list)) and len(out) == count:
+            yield from zip((f"out[{i}]" for i in range(count)), out, self.shapes, strict=True)
+        else:
+            came = f"{len(out)}" if isinstance(out, (tuple, list)) else type(out).__name__
+            raise TypeError(
+                f"out must be a tuple of {count} arrays, one for each output, got {came}"
+            )
+
+    def tap_values(self, names: Sequence[str]) -> list[int]:
+        """The values of these modules' outputs."""
+        values = []
+        for name in names:
+            if name not in self.paths:
+                raise ValueError(
+                    f"taps: there is no module {name!r}; named_modules() lists them, such as "
+                    + ", ".join(repr(path) for path in sorted(self.paths)[1:6])
+                )
+            value = self.taps.get(name)
+            if value is None:
+                raise ValueError(f"taps: forward does not call {name!r} or it returns no one array")
+            values.append(value)
+        return values
+
+    def graph(self) -> readable.Graph:
+        """Return what was recorded, to be read."""
+        return readable.Graph(self.native)
+
+
+def record(module: Module, input_shape: Sequence[int]) -> Recording:
+    """Record ``module.forward`` on one input of this shape, to which a batch may be missing.
 
     Raises
     ------
     TypeError, ValueError
         If `input_shape` is no shape, or the module does not take it.
     """
-    if input_shape is None:
-        shape = _default_shape(module)
-    else:
-        shape = as_shape("input_shape", input_shape)
-        if not shape or min(shape) < 1:
-            raise ValueError(
-                f"input_shape must be positive sizes such as (1, 3, 224, 224), got {shape}"
-            )
-        if module.input_ndim is not None and len(shape) == module.input_ndim - 1:
-            shape = (1, *shape)
-    graph = _Observer(module)
-    x = graph.input(shape)
-    check = RandomnessCheck(module)
-    try:
-        module(x)
-    except ValueError as error:
-        if input_shape is not None:
-            raise
+    shape = as_shape("input_shape", input_shape)
+    if not shape or min(shape) < 1:
         raise ValueError(
-            f"{type(module).__name__} does not take an input of the shape {shape}: pass another "
-            f"input_shape ({error})"
-        ) from error
-    check.refuse_random(graph, lambda again: module(again.input(shape)))
-    outputs = {graph.paths[key]: y for key, y in graph.taps.items() if key in graph.paths}
-    owners = [owner or "" for owner in graph.owners]
-    # They refer to the graph, and it to all weights: in a cycle those would stay.
-    operators, graph.operators = graph.operators, []
-    graph.taps.clear()
-    return Recording(module, x, operators, owners, outputs)
-
-
-def _default_shape(module: Module) -> tuple[int, ...]:
-    if isinstance(module, ImageClassifier):
-        return (1, *module.default_cfg["input_size"])
-    for layer in module.modules():
-        if hasattr(layer, "in_features"):
-            return (1, layer.in_features)
-        channels = getattr(layer, "in_channels", None) or getattr(layer, "num_features", None)
-        if channels:
-            return (1, channels, *(_SIZE,) * (1 if isinstance(layer, Conv1d) else 2))
-    return (1, 3, _SIZE, _SIZE)
+            f"input_shape must be positive sizes such as (1, 3, 224, 224), got {shape}"
+        )
+    if module.input_ndim is not None and len(shape) == module.input_ndim - 1:
+        shape = (1, *shape)
+    return Recording(module, [shape], module.dtype or np.dtype(np.float32))

@@ -1,44 +1,8 @@
 """Symbolic values: what `forward` computes with while a graph is recorded.
 
 A functional op that finds a `Symbol` among its inputs normalises its arguments as ever and calls
-`record`, instead of native code. The operators, their inputs in order (``?`` marks those that may
-be `None`; only the weights have to be arrays) and their attributes, all keywords:
-
-================== ============================== ================================================
-operator           inputs                         attributes
-================== ============================== ================================================
-conv2d             x, weight, bias?, residual?    stride, padding, dilation, groups, activation
-conv_transpose2d   x, weight, bias?               stride, padding, output_padding, dilation, groups,
-                                                  activation
-linear             x, weight, bias?, residual?    activation
-batch_norm         x, mean, var, weight?, bias?   eps, activation
-layer_norm         x, weight?, bias?              normalized_shape, eps
-local_response_norm x                             size, alpha, beta, k
-activation         x                              kind (a name of ``ACTIVATIONS``), negative_slope
-add, multiply      a, b
-max_pool2d         x                              kernel_size, stride, padding, dilation, ceil_mode
-avg_pool2d         x                              kernel_size, stride, padding, ceil_mode,
-                                                  count_include_pad
-adaptive_avg_pool2d x                             output_size
-adaptive_max_pool2d x                             output_size
-mean               x                              axis (ints), keepdims
-reshape            x                              shape (one -1 allowed)
-permute            x                              order
-slice              x                              start, stop, step (one a dimension, as
-                                                  ``slice.indices`` gives them)
-concat             arrays...                      axis
-pad                x                              pad ((before, after) of each axis), mode, value
-softmax            x                              axis, log
-interpolate        x                              size (height, width), scale (of the coordinates:
-                                                  input step per output pixel, 0 = in / out),
-                                                  mode, align_corners
-channel_shuffle    x                              groups
-pixel_shuffle      x                              upscale_factor
-================== ============================== ================================================
-
-Padding of convolutions is ``((top, bottom), (left, right))``, ``"same"`` or ``"valid"``, that of
-``conv_transpose2d`` and of pools a pair; other spatial attributes are pairs (height, width);
-`activation` is a name, ``"none"`` or `None`.
+`record`, instead of native code. docs/operators.md lists the operators with their inputs and
+attributes; what is not given has its default.
 """
 
 from __future__ import annotations
@@ -85,6 +49,8 @@ class Graph:
         `TypeError`, as they do eagerly.
     paths : mapping of int to str
         The path of each module of the network, by its ``id``.
+    keys : mapping of int to str
+        The key in the state dict of each array of the network, by its ``id``.
 
     Attributes
     ----------
@@ -108,6 +74,7 @@ class Graph:
         *,
         convert: bool = False,
         paths: Mapping[int, str] | None = None,
+        keys: Mapping[int, str] | None = None,
     ) -> None:
         self.native = _core.Graph(dtype)
         self.dtype = dtype
@@ -116,7 +83,7 @@ class Graph:
         self.recorded: list[tuple[Module | None, Any]] = []
         self.convert = convert
         self._paths = dict(paths or {})
-        self._named: list[str | None] = []
+        self._keys = dict(keys or {})
         self._constants: dict[int, tuple[int, Any]] = {}  # keeps the key's object alive
 
     def input(self, shape: Sequence[int]) -> Symbol:
@@ -131,11 +98,15 @@ class Graph:
         inputs: Sequence[Symbol | Array | None],
         attributes: Mapping[str, Any] | None = None,
     ) -> Symbol:
-        """Add an operator; `inputs` and `attributes` as the table above has them."""
+        """Add an operator; `inputs` and `attributes` as docs/operators.md has them."""
         ids = [self._id(op, value) for value in inputs]
         given = dict(attributes or {})
         self._note((op, ids, given))
-        return self._symbol(self.native.add(op, ids, given))
+        return self._symbol(self.native.add(op, ids, given, self._path()))
+
+    def _path(self) -> str:
+        """Return the path of the innermost module that is being called and has one."""
+        return next((path for m in reversed(self.calls) if (path := self._paths.get(id(m)))), "")
 
     def _note(self, what: Any) -> None:
         self.recorded.append((self.calls[-1] if self.calls else None, what))
@@ -145,28 +116,10 @@ class Graph:
         self.calls.append(module)
 
     def mark_module(self, module: Module, y: Any) -> None:
-        """Note that a call of `module` has returned `y`, for the names of steps and for taps."""
+        """Note that a call of `module` has returned `y`, for taps."""
         while self.calls.pop() is not module:  # others have raised
             pass
         self.taps[id(module)] = y.copy() if isinstance(y, Symbol) else y
-        path = self._paths.get(id(module))
-        if path is None or not isinstance(y, Symbol) or y.graph is not self:
-            return
-        # The module's own operators are those without a name since its first named submodule.
-        self._named += [None] * (y.id + 1 - len(self._named))
-        prefix = f"{path}." if path else ""
-        first = y.id
-        for i in range(y.id, -1, -1):
-            name = self._named[i]
-            if name is None:
-                continue
-            if not name.startswith(prefix):
-                break
-            first = i
-        for i in range(first, y.id + 1):
-            if self._named[i] is None:
-                self._named[i] = path
-                self.native.set_name(i, path)
 
     def _symbol(self, value: int) -> Symbol:
         return Symbol(self, value, tuple(self.native.shape(value)))
@@ -188,6 +141,8 @@ class Graph:
             )
         self._note(value if isinstance(value, np.ndarray) else array)
         constant = self._constant(array)
+        if key := self._keys.get(id(value)):
+            self.native.set_name(constant, key)
         self._constants[id(value)] = (constant, value)
         return constant
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _cache, _core, cuda
 from fastconv._cache import Bounded
-from fastconv._randomness import RandomnessCheck
-from fastconv._symbolic import Graph, Symbol
+from fastconv._recording import Recording
 from fastconv._tuning import Times, Tuner, explain
 from fastconv.config import get_num_threads
 from fastconv.ops._args import (
@@ -37,80 +36,6 @@ Array = NDArray[Any]
 
 _PRECISIONS: dict[str, np.dtype[Any]] = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}
 _CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")  # all take and return float32
-
-
-class _Recording:
-    """The graph of a module's forward, and what it returned."""
-
-    native: Any
-
-    def __init__(
-        self,
-        module: Module,
-        shapes: Sequence[tuple[int, ...]],
-        dtype: np.dtype[Any],
-        *,
-        convert: bool = False,
-    ) -> None:
-        paths = {id(child): path for path, child in module.named_modules()}
-        graph = Graph(dtype, convert=convert, paths=paths)
-        check = RandomnessCheck(module)
-        y = module(*(graph.input(shape) for shape in shapes))
-        check.refuse_random(graph, lambda again: module(*(again.input(s) for s in shapes)))
-        self.sequence = type(y) if isinstance(y, (tuple, list)) else None
-        outputs = list(y) if self.sequence is not None else [y]
-        for value in outputs:
-            if not isinstance(value, Symbol):
-                raise TypeError(
-                    f"{type(module).__name__}.forward must return what it computed from its input, "
-                    f"or a tuple of such values, got {type(value).__name__}"
-                )
-        self.native = graph.native
-        self.outputs = [value.id for value in outputs]
-        self.shapes = [value.shape for value in outputs]
-        self.taps = {
-            paths[key]: value.id if isinstance(value, Symbol) else None
-            for key, value in graph.taps.items()
-            if key in paths
-        }
-        graph.taps.clear()  # they refer to the graph, and it to all weights: a cycle keeps them
-        self.paths = set(paths.values())
-        self.native.set_outputs(self.outputs)
-
-    def result(self, arrays: list[Array]) -> Any:
-        """What forward returned, with these arrays as its values."""
-        if self.sequence is None:
-            return arrays[0]
-        values = arrays[: len(self.outputs)]
-        return values if self.sequence is list else tuple(values)
-
-    def outs(self, out: Any) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
-        """Yield the arrays of an argument `out`: what to call each, itself, what shape it needs."""
-        count = len(self.outputs)
-        if self.sequence is None:
-            yield "out", out, self.shapes[0]
-        elif isinstance(out, (tuple, list)) and len(out) == count:
-            yield from zip((f"out[{i}]" for i in range(count)), out, self.shapes, strict=True)
-        else:
-            came = f"{len(out)}" if isinstance(out, (tuple, list)) else type(out).__name__
-            raise TypeError(
-                f"out must be a tuple of {count} arrays, one for each output, got {came}"
-            )
-
-    def tap_values(self, names: Sequence[str]) -> list[int]:
-        """The values of these modules' outputs."""
-        values = []
-        for name in names:
-            if name not in self.paths:
-                raise ValueError(
-                    f"taps: there is no module {name!r}; named_modules() lists them, such as "
-                    + ", ".join(repr(path) for path in sorted(self.paths)[1:6])
-                )
-            value = self.taps.get(name)
-            if value is None:
-                raise ValueError(f"taps: forward does not call {name!r} or it returns no one array")
-            values.append(value)
-        return values
 
 
 class Steps(list[dict[str, Any]]):
@@ -261,8 +186,8 @@ class Network:
             module.input_ndim is not None and len(input_shape) == module.input_ndim - 1
         )
         self._shape = (1, *input_shape) if self._unbatched else input_shape
-        recording = _Recording(module, [self._shape], self.dtype, convert=precision is not None)
-        self._recording: _Recording | None = recording
+        recording = Recording(module, [self._shape], self.dtype, convert=precision is not None)
+        self._recording: Recording | None = recording
         self._result, self._outs = recording.result, recording.outs
         self._weights = sum(array.nbytes for array in module.state_dict().values())
         self._taps: tuple[str, ...] = tuple(options["taps"])
@@ -622,56 +547,47 @@ def compile_module(
 
 
 class _Compiled:
-    """What a module that is called on arrays has compiled so far."""
+    """The networks of a module that is called on arrays, one for all shapes of its inputs.
+
+    Where networks differ in sizes alone, they share their packed weights: those of convolutions
+    that are planned alike.
+    """
 
     def __init__(self) -> None:
-        self._shapes: Bounded[_Shape] = Bounded(8)
+        self._networks: Bounded[tuple[Recording, Any]] = Bounded(32)
+        self._packed: list[tuple[Any, Any]] = []  # graphs and networks whose weights were packed
 
     def run(self, module: Module, arrays: Sequence[Any]) -> Any:
         dtype, device = arrays[0].dtype, None
         if isinstance(arrays[0], cuda.Array):
             device = arrays[0]._native.device
         shapes = tuple(array.shape for array in arrays)
-        batches = {shape[0] for shape in shapes if shape}
-        # Any batch size shares what the first one packed, unless the inputs disagree about it.
-        shared = len(batches) == 1 and all(shapes)
-        key = tuple(shape[1:] for shape in shapes) if shared else shapes
-        entry = self._shapes.get((shared, key, dtype, device), lambda: _Shape(device))
-        recording, native = entry.get(module, shapes, dtype)
+        recording, native = self._networks.get(
+            (shapes, dtype, device), lambda: self._compile(module, shapes, dtype, device)
+        )
         if device is not None:
             return recording.result(_run_on_device(native, arrays))
         return recording.result(native.run(list(arrays)))
 
-
-class _Shape:
-    """The networks for one shape of an image, one a batch size, with the same packed weights."""
-
-    def __init__(self, device: int | None) -> None:
-        self._device = device
-        self._first: tuple[_Recording, Any] | None = None
-        self._batches: Bounded[tuple[_Recording, Any]] = Bounded(8)
-
-    def get(
-        self, module: Module, shapes: tuple[tuple[int, ...], ...], dtype: np.dtype[Any]
-    ) -> tuple[_Recording, Any]:
-        def make() -> tuple[_Recording, Any]:
-            recording = _Recording(module, shapes, dtype)
-            if self._first is not None:
-                first, native = self._first
-                if first.native.same_with_batch(shapes[0][0], recording.native):
-                    return first, native.with_batch(shapes[0][0])
-            if self._device is None:
-                native = _core.Network(recording.native, recording.outputs, "fast", None, 0)
-            else:
-                native = cuda._native().Network(
-                    recording.native, recording.outputs, device=self._device
-                )
-            made = recording, native
-            if self._first is None:
-                self._first = made
-            return made
-
-        return self._batches.get(shapes, make)
+    def _compile(
+        self,
+        module: Module,
+        shapes: tuple[tuple[int, ...], ...],
+        dtype: np.dtype[Any],
+        device: int | None,
+    ) -> tuple[Recording, Any]:
+        recording = Recording(module, shapes, dtype)
+        graph = recording.native.optimized(recording.outputs)
+        recording.native = None
+        for other, native in self._packed:
+            if native.device == device and other.same_but_sizes(graph):
+                return recording, native.with_graph(graph)
+        if device is None:
+            native = _core.Network(graph, graph.outputs, "fast", None, 0)
+        else:
+            native = cuda._native().Network(graph, graph.outputs, device=device)
+        self._packed = [*self._packed, (graph, native)][-4:]
+        return recording, native
 
 
 def run_compiled(module: Module, *arrays: ArrayLike) -> Any:

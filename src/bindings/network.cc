@@ -16,150 +16,70 @@
 namespace fastconv::bindings {
 namespace {
 
-// The attributes of one recorded operator (python/fastconv/_symbolic.py has the table).
-class Attributes {
- public:
-  Attributes(const std::string& op, py::dict values) : op_(op), values_(std::move(values)) {}
+// An attribute as Python passes it; nested sequences count as one.
+Attribute to_attribute(const std::string& name, const py::handle& value) {
+  if (py::isinstance<py::bool_>(value)) return value.cast<bool>();
+  if (py::isinstance<py::str>(value)) return value.cast<std::string>();
+  if (PyIndex_Check(value.ptr())) return value.cast<index_t>();
+  if (!py::isinstance<py::sequence>(value)) return value.cast<double>();
+  std::vector<index_t> ints;
+  std::vector<double> floats;
+  for (const py::handle item : value.cast<py::sequence>()) {
+    const Attribute part = to_attribute(name, item);
+    if (const auto* i = std::get_if<index_t>(&part)) ints.push_back(*i);
+    else if (const auto* f = std::get_if<double>(&part)) floats.push_back(*f);
+    else if (const auto* inner = std::get_if<std::vector<index_t>>(&part)) ints.insert(ints.end(), inner->begin(), inner->end());
+    else throw py::type_error(name + " must be numbers");
+  }
+  if (floats.empty()) return ints;
+  floats.insert(floats.end(), ints.begin(), ints.end());
+  return floats;
+}
 
-  template <class V>
-  V get(const char* name) const {
-    if (!values_.contains(name)) throw py::type_error(op_ + ": the attribute " + name + " is missing");
+Attributes to_attributes(const std::string& op, const py::dict& values) {
+  Attributes attributes;
+  for (const auto& [key, value] : values) {
+    if (value.is_none()) continue;  // stands for the default
+    const auto name = key.cast<std::string>();
     try {
-      return py::cast<V>(values_[name]);
+      attributes.emplace_back(name, to_attribute(name, value));
     } catch (const py::cast_error&) {
-      throw py::type_error(op_ + ": " + name + " must not be " + py::cast<std::string>(py::repr(values_[name])));
+      throw py::type_error(op + ": " + name + " must not be " + py::repr(value).cast<std::string>());
     }
   }
-  template <class V>
-  V get(const char* name, V otherwise) const {
-    return values_.contains(name) && !values_[name].is_none() ? get<V>(name) : otherwise;
-  }
-  Activation activation(const char* name = "activation") const {
-    return parse_activation(get<std::string>(name, "none"));
-  }
-  op::Pair pair(const char* name, op::Pair otherwise) const { return get(name, otherwise); }
-  Padding padding() const {
-    return values_.contains("padding") ? parse_padding(values_["padding"]) : Padding{};
-  }
+  return attributes;
+}
 
- private:
-  const std::string& op_;
-  py::dict values_;
-};
+py::object to_python(const Attribute& value) {
+  return std::visit([]<class V>(const V& v) -> py::object {
+    if constexpr (std::is_same_v<V, std::vector<index_t>> || std::is_same_v<V, std::vector<double>>) return py::tuple(py::cast(v));
+    else return py::cast(v);
+  }, value);
+}
 
-struct Recorded {
-  const Graph& graph;
-  const std::vector<ValueId>& inputs;
-  const Attributes& a;
+// (operator, inputs, attributes, shape, name)
+py::tuple node_tuple(const Graph& graph, ValueId id) {
+  const Node& node = graph[id];
+  py::list inputs;
+  for (const ValueId input : node.inputs) inputs.append(input == kNone ? py::object(py::none()) : py::object(py::int_(input)));
+  py::dict attributes;
+  for (const auto& [name, value] : attributes_of(node.op)) attributes[py::str(name)] = to_python(value);
+  return py::make_tuple(operator_name(node.op), py::tuple(inputs), attributes, py::tuple(py::cast(node.shape)), node.name);
+}
 
-  const Shape& x() const {
-    if (inputs.empty() || inputs[0] == kNone) throw py::type_error("an operator needs an input");
-    return graph.shape(inputs[0]);
-  }
-  int axis(int at) const { return at < 0 ? at + static_cast<int>(x().size()) : at; }
-
-  Operator conv2d() const {
-    const auto stride = a.pair("stride", {1, 1}), dilation = a.pair("dilation", {1, 1});
-    const auto groups = a.get<index_t>("groups", 1);
-    if (inputs.size() < 2 || inputs[1] == kNone) throw py::type_error("conv2d: weight is missing");
-    const ConvGeometry g = conv_geometry(x(), graph.shape(inputs[1]), stride, a.padding(), dilation, groups);
-    return op::Conv2d{stride, {g.pad_top, g.pad_bottom, g.pad_left, g.pad_right}, dilation, groups, a.activation()};
-  }
-  Operator conv_transpose2d() const {
-    return op::ConvTranspose2d{a.pair("stride", {1, 1}),         a.pair("padding", {0, 0}),
-                               a.pair("output_padding", {0, 0}), a.pair("dilation", {1, 1}),
-                               a.get<index_t>("groups", 1),      a.activation()};
-  }
-  Operator layer_norm() const {
-    const auto normalized = a.get<Shape>("normalized_shape");
-    const int rank = static_cast<int>(x().size()), begin = rank - static_cast<int>(normalized.size());
-    if (normalized.empty() || begin < 0 || !std::equal(normalized.begin(), normalized.end(), x().begin() + begin))
-      fail("normalized_shape must be the last dimensions of x, got ", to_string(normalized), " for x of shape ",
-           to_string(x()));
-    return op::LayerNorm{begin, rank, a.get<double>("eps", 1e-5)};
-  }
-  Operator pool(op::Pool::Kind kind) const {
-    const auto kernel = a.get<op::Pair>("kernel_size");
-    return op::Pool{kind, kernel, a.pair("stride", kernel), a.pair("padding", {0, 0}), a.pair("dilation", {1, 1}),
-                    a.get<bool>("ceil_mode", false), a.get<bool>("count_include_pad", true)};
-  }
-  Operator mean() const {
-    std::vector<int> axes;
-    for (const int at : a.get<std::vector<int>>("axis")) axes.push_back(axis(at));
-    std::sort(axes.begin(), axes.end());
-    if (std::adjacent_find(axes.begin(), axes.end()) != axes.end()) fail("axis names an axis twice");
-    return op::Mean{std::move(axes), a.get<bool>("keepdims", false)};
-  }
-  Operator reshape() const {
-    auto shape = a.get<Shape>("shape");
-    const auto unknown = std::find(shape.begin(), shape.end(), -1);
-    if (unknown == shape.end()) return op::Reshape{std::move(shape)};
-    *unknown = 1;
-    const index_t rest = checked_size(shape), size = checked_size(x());
-    if (rest == 0 || size % rest != 0) fail("reshape: shape ", to_string(x()), " does not divide by the sizes given");
-    *unknown = size / rest;
-    return op::Reshape{std::move(shape)};
-  }
-  Operator permute() const {
-    auto order = a.get<std::vector<int>>("order");
-    for (int& at : order) at = axis(at);
-    return op::Permute{std::move(order)};
-  }
-  Operator pad() const {
-    op::Pad pad{parse_word<op::Pad::Mode>(a.get<std::string>("mode", "constant"), "mode",
-                                          std::array{"constant", "reflect", "replicate"}),
-                {}, {}, a.get<double>("value", 0)};
-    for (const auto& [before, after] : a.get<std::vector<op::Pair>>("pad")) {
-      pad.before.push_back(before);
-      pad.after.push_back(after);
-    }
-    return pad;
-  }
-  Operator interpolate() const {
-    return op::Interpolate{parse_word<op::Interpolate::Mode>(a.get<std::string>("mode", "nearest"), "mode",
-                                                             std::array{"nearest", "bilinear"}),
-                           a.get<op::Pair>("size"), a.get("scale", std::array<double, 2>{}),
-                           a.get<bool>("align_corners", false)};
-  }
-};
-
-Operator parse_operator(const std::string& name, const Recorded& r) {
-  const Attributes& a = r.a;
-  using Kind = op::Pool::Kind;
-  static const std::map<std::string, std::function<Operator(const Recorded&, const Attributes&)>> operators = {
-      {"conv2d", [](auto& r, auto&) { return r.conv2d(); }},
-      {"conv_transpose2d", [](auto& r, auto&) { return r.conv_transpose2d(); }},
-      {"linear", [](auto&, auto& a) { return op::Linear{a.activation()}; }},
-      {"batch_norm", [](auto&, auto& a) { return op::BatchNorm{a.get("eps", 1e-5), a.activation()}; }},
-      {"layer_norm", [](auto& r, auto&) { return r.layer_norm(); }},
-      {"local_response_norm",
-       [](auto&, auto& a) {
-         return op::LocalResponseNorm{a.template get<index_t>("size"), a.get("alpha", 1e-4), a.get("beta", 0.75), a.get("k", 1.0)};
-       }},
-      {"activation", [](auto&, auto& a) { return op::Activate{a.activation("kind"), a.get("negative_slope", 0.01)}; }},
-      {"add", [](auto&, auto&) { return op::Binary{BinaryKind::add}; }},
-      {"multiply", [](auto&, auto&) { return op::Binary{BinaryKind::multiply}; }},
-      {"max_pool2d", [](auto& r, auto&) { return r.pool(Kind::max); }},
-      {"avg_pool2d", [](auto& r, auto&) { return r.pool(Kind::average); }},
-      {"adaptive_avg_pool2d", [](auto&, auto& a) { return op::AdaptivePool{Kind::average, a.template get<op::Pair>("output_size")}; }},
-      {"adaptive_max_pool2d", [](auto&, auto& a) { return op::AdaptivePool{Kind::max, a.template get<op::Pair>("output_size")}; }},
-      {"mean", [](auto& r, auto&) { return r.mean(); }},
-      {"reshape", [](auto& r, auto&) { return r.reshape(); }},
-      {"permute", [](auto& r, auto&) { return r.permute(); }},
-      {"slice",
-       [](auto&, auto& a) {
-         return op::Slice{a.template get<Shape>("start"), a.template get<Shape>("stop"), a.template get<Shape>("step")};
-       }},
-      {"concat", [](auto& r, auto& a) { return op::Concat{r.axis(a.get("axis", 1))}; }},
-      {"pad", [](auto& r, auto&) { return r.pad(); }},
-      {"softmax", [](auto& r, auto& a) { return op::Softmax{r.axis(a.get("axis", -1)), a.get("log", false)}; }},
-      {"interpolate", [](auto& r, auto&) { return r.interpolate(); }},
-      {"channel_shuffle", [](auto&, auto& a) { return op::ChannelShuffle{a.template get<index_t>("groups")}; }},
-      {"pixel_shuffle", [](auto&, auto& a) { return op::PixelShuffle{a.template get<index_t>("upscale_factor")}; }},
-  };
-  const auto found = operators.find(name);
-  if (found == operators.end()) throw py::type_error("there is no operator '" + name + "' in graphs");
-  return found->second(r, a);
+// The values of a constant, which cannot be written to; null once they are packed and gone.
+py::object constant_array(const Graph& graph, ValueId id) {
+  const auto* constant = graph[id].as<op::Constant>();
+  if (!constant) fail("graph: value ", id, " is no constant");
+  if (!constant->data) return py::none();
+  auto owner = std::make_unique<std::shared_ptr<const void>>(constant->data);
+  const void* data = owner->get();
+  const py::capsule base(owner.release(), [](void* held) { delete static_cast<std::shared_ptr<const void>*>(held); });
+  const Shape& shape = graph.shape(id);
+  const std::vector<py::ssize_t> sizes(shape.begin(), shape.end());
+  py::array array(py::dtype(graph.dtype() == DType::f32 ? "float32" : "float64"), sizes, data, base);
+  py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  return array;
 }
 
 // Keeps an array alive from threads that do not hold the GIL.
@@ -181,12 +101,11 @@ ValueId checked(const Graph& graph, ValueId id) {
 }
 
 ValueId add(Graph& graph, const std::string& name, const std::vector<std::optional<ValueId>>& optional_inputs,
-            const py::dict& values) {
+            const py::dict& values, const std::string& path) {
   std::vector<ValueId> inputs;
   for (const auto& id : optional_inputs) inputs.push_back(id ? checked(graph, *id) : kNone);
-  const Attributes attributes(name, values);
-  Operator op = parse_operator(name, {graph, inputs, attributes});
-  return graph.add(std::move(op), std::move(inputs));
+  Operator op = read_operator(graph, name, to_attributes(name, values), inputs);
+  return graph.add(std::move(op), std::move(inputs), path);
 }
 
 // Whether `array` lies where constants do that the network reads in every call.
@@ -249,8 +168,13 @@ void bind_network(py::module_& m) {
         dispatch(a, [&]<class T>(T) { contiguous_data<T>(a, "constant"); });
         return g.add_constant(shape_of(a), share(a));
       })
-      .def("add", &add)
+      .def("add", &add, py::arg("op"), py::arg("inputs"), py::arg("attributes"), py::arg("name") = "")
       .def("shape", [](const Graph& g, ValueId id) { return py::tuple(py::cast(g.shape(checked(g, id)))); })
+      .def("__len__", &Graph::size)
+      .def("node", [](const Graph& g, ValueId id) { return node_tuple(g, checked(g, id)); })
+      .def("constant_array", [](const Graph& g, ValueId id) { return constant_array(g, checked(g, id)); })
+      .def_property_readonly("dtype", [](const Graph& g) { return py::dtype(g.dtype() == DType::f32 ? "float32" : "float64"); })
+      .def_property_readonly("inputs", &Graph::inputs)
       .def("set_name", [](Graph& g, ValueId id, const std::string& name) { g.set_name(checked(g, id), name); })
       .def("set_outputs", &Graph::set_outputs)
       .def_property_readonly("outputs", &Graph::outputs)
@@ -260,13 +184,7 @@ void bind_network(py::module_& m) {
         const py::gil_scoped_release release;
         return optimize(graph);
       })
-      .def("same_with_batch", [](const Graph& g, index_t batch, const Graph& other) {
-        try {
-          return g.with_batch(batch).same_as(other);
-        } catch (const std::invalid_argument&) {  // its shapes do not allow another batch size
-          return false;
-        }
-      });
+      .def("same_but_sizes", &Graph::same_but_sizes, py::call_guard<py::gil_scoped_release>());
 
   py::class_<Network, std::shared_ptr<Network>>(m, "Network")
       .def(py::init([](const Graph& recorded, std::vector<ValueId> outputs, const std::string& accuracy,
@@ -280,7 +198,7 @@ void bind_network(py::module_& m) {
         return compile_network(graph, options);
       }), py::arg("graph"), py::arg("outputs"), py::arg("accuracy"), py::arg("max_workspace"), py::arg("threads"),
            py::arg("algorithms") = std::map<ValueId, std::string>{})
-      .def("with_batch", &Network::with_batch, py::call_guard<py::gil_scoped_release>())
+      .def("with_graph", &Network::with_graph, py::call_guard<py::gil_scoped_release>())
       .def("run", [](const Network& n, const std::vector<py::array>& arrays, const Outs& outs) { return run_any(n, arrays, outs); },
            py::arg("arrays"), py::arg("outs") = Outs{})
       .def("overlaps_constants", &overlaps_constants)
@@ -302,9 +220,20 @@ void bind_network(py::module_& m) {
         }
         return step_dicts(steps);
       })
+      .def_property_readonly("device", [](const Network&) { return py::none(); })
       .def_property_readonly("packed_bytes", &Network::packed_bytes)
       .def_property_readonly("arena_bytes", &Network::arena_bytes);
 
+  m.def("operators", [] {
+    py::list all;
+    for (const OperatorInfo& info : all_operators()) {
+      py::list attributes;
+      for (const auto& a : info.attributes)
+        attributes.append(py::make_tuple(a.name, a.kind, a.required ? py::object(py::none()) : to_python(a.otherwise)));
+      all.append(py::make_tuple(info.name, info.inputs, py::tuple(attributes)));
+    }
+    return all;
+  });
   m.def("set_poison_arenas", &set_poison_arenas);
 }
 

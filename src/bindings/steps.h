@@ -27,7 +27,7 @@ inline py::list step_dicts(const std::vector<StepInfo>& steps) {
     d["workspace"] = step.workspace;
     if (step.value != kNone) {
       py::list considered;
-      for (const Candidate& c : step.considered)
+      for (const Candidate& c : step.considered ? step.considered() : std::vector<Candidate>{})
         considered.append(py::make_tuple(c.algorithm, c.serves, c.reason));
       d["value"] = step.value;
       d["task"] = step.task;

@@ -30,9 +30,19 @@ Depthwise<T>::Depthwise(const ConvGeometry& g, const ConvOptions& options, const
       packed_.data()[(c / lanes_ * g.taps() + tap) * lanes_ + c % lanes_] = w;
       skips_outside_ = skips_outside_ && std::isfinite(w);
     }
+  fit_image();
+}
+
+template <class T>
+std::unique_ptr<ConvEngine<T>> Depthwise<T>::clone() const {
+  return std::make_unique<Depthwise>(*this);
+}
+
+template <class T>
+void Depthwise<T>::fit_image() {
   // Bands whose input and sums take about a quarter of L2.
   const index_t budget = static_cast<index_t>(cache_sizes().l2 / 4 / sizeof(T));
-  rows_ = g.out_h;
+  rows_ = this->geometry_.out_h;
   while (rows_ > 1 && band_size(rows_) > budget) rows_ = ceil_div(rows_, 2);
 }
 

@@ -33,6 +33,9 @@ class Depthwise final : public ConvEngine<T> {
   using ConvEngine<T>::flush_denormals;
 
  private:
+  std::unique_ptr<ConvEngine<T>> clone() const override;
+  void fit_image() override;
+
   // What computes them but for y and the residual; bias and activation are set where the latter is a clamp.
   DepthwiseBand<T> band(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t row, index_t rows) const;
   index_t band_size(index_t rows) const;  // elements of packed input and sums
@@ -43,7 +46,7 @@ class Depthwise final : public ConvEngine<T> {
   void pack_lane(const TensorView<const T>& x, index_t n, index_t channel, const InputBand& band, T* to) const;
 
   const index_t lanes_, blocks_;
-  AlignedArray<T> packed_;  // [block][tap][lanes]
+  SharedArray<T> packed_;  // [block][tap][lanes]
   bool skips_outside_;
   index_t rows_;  // of a band that is packed
 };

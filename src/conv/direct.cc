@@ -61,7 +61,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
         borrowed_(options.borrow_weights ? weight : nullptr) {
     order_reduction();
     if (borrowed_) return;
-    packed_ = AlignedArray<T>(packed_size(), options.arena.get());
+    packed_ = SharedArray<T>(packed_size(), options.arena.get());
     pack_all(weight, packed_.data());
   }
 
@@ -122,6 +122,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   }
 
  private:
+  std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Direct>(*this); }
+
   // Packed weights are [group][pair of output blocks][k][vectors of the pair]; k runs in the order in which kernels read
   // the input: channel block, kernel row, kernel column, channel in its block. Parts of the reduction are contiguous in both
   // orders.
@@ -455,7 +457,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   const index_t out_blocks_;
   const index_t blocks_a_part_;  // channel blocks whose products are summed before they join the total
   const T* borrowed_;            // the caller's weights, or null: then packed_ has them
-  AlignedArray<T> packed_;
+  SharedArray<T> packed_;
   std::vector<index_t> position_;  // of weight k within its packed part
 };
 

@@ -21,15 +21,30 @@ class ConvEngine {
   // algorithms whose rounding depends on the weights, which are given once more.
   virtual double probe(const T* /*weight*/) const { return 0; }
 
+  // The same convolution of images of other sizes, with the same packed weights and bias.
+  std::unique_ptr<ConvEngine> resized(const ConvGeometry& geometry) const {
+    std::unique_ptr<ConvEngine> engine = clone();
+    engine->geometry_ = geometry;
+    engine->fit_image();
+    return engine;
+  }
+
  protected:
   // Copies the bias, with zeros behind it so that whole vectors can be loaded from any channel on.
   ConvEngine(const ConvGeometry& geometry, const ConvOptions& options, const T* bias);
+  ConvEngine(const ConvEngine&) = default;
 
   bool flush_denormals() const { return options_.accuracy != Accuracy::exact; }
+  // For a probe: without bias and activation.
+  void forget_epilogue();
 
-  const ConvGeometry geometry_;
-  const ConvOptions options_;
-  AlignedArray<T> bias_;
+  ConvGeometry geometry_;
+  ConvOptions options_;
+  SharedArray<T> bias_;
+
+ private:
+  virtual std::unique_ptr<ConvEngine> clone() const = 0;
+  virtual void fit_image() {}  // sets what depends on the size of images
 };
 
 // Whether direct convolution fills vectors with the output channels of several groups. Beyond two vectors a group it hardly

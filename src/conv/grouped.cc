@@ -17,8 +17,7 @@ class Grouped final : public ConvEngine<T> {
  public:
   Grouped(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
       : ConvEngine<T>(g, options, bias),
-        lanes_(pack_kernels<T>().lanes),
-        in_columns_(input_size(g.out_w, g.stride_w, g.kernel_w, g.dilation_w)) {
+        lanes_(pack_kernels<T>().lanes) {
     for (index_t oc = 0; oc < g.out_channels; oc += lanes_) {
       Block block{};
       block.channels = std::min(lanes_, g.out_channels - oc);
@@ -31,7 +30,7 @@ class Grouped final : public ConvEngine<T> {
       parts_ = std::max(parts_, ceil_div(g.group_in(), block.width));
       blocks_.push_back(std::move(block));
     }
-    packed_ = AlignedArray<T>(static_cast<std::size_t>(std::ssize(blocks_) * block_weights()), options.arena.get());
+    packed_ = SharedArray<T>(static_cast<std::size_t>(std::ssize(blocks_) * block_weights()), options.arena.get());
     std::fill_n(packed_.data(), packed_.size(), T(0));
     for (index_t c = 0; c < g.out_channels; ++c) {
       const index_t width = blocks_[c / lanes_].width;
@@ -42,10 +41,7 @@ class Grouped final : public ConvEngine<T> {
             for (index_t kx = 0; kx < g.kernel_w; ++kx, to += lanes_)
               *to = weight[((c * g.group_in() + i) * g.kernel_h + ky) * g.kernel_w + kx];
     }
-    // Bands whose input and sums take about a quarter of L2.
-    const index_t budget = static_cast<index_t>(cache_sizes().l2 / 4 / sizeof(T));
-    rows_ = g.out_h;
-    while (rows_ > 1 && band_size(rows_) > budget) rows_ = ceil_div(rows_, 2);
+    fit_image();
   }
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
@@ -72,6 +68,17 @@ class Grouped final : public ConvEngine<T> {
   std::size_t workspace_bytes() const override { return static_cast<std::size_t>(band_size(rows_)) * sizeof(T); }
 
  private:
+  std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Grouped>(*this); }
+
+  void fit_image() override {
+    const ConvGeometry& g = this->geometry_;
+    in_columns_ = input_size(g.out_w, g.stride_w, g.kernel_w, g.dilation_w);
+    // Bands whose input and sums take about a quarter of L2.
+    const index_t budget = static_cast<index_t>(cache_sizes().l2 / 4 / sizeof(T));
+    rows_ = g.out_h;
+    while (rows_ > 1 && band_size(rows_) > budget) rows_ = ceil_div(rows_, 2);
+  }
+
   // A vector of output channels.
   struct Block {
     index_t channels;       // less than lanes in the last one
@@ -167,11 +174,12 @@ class Grouped final : public ConvEngine<T> {
     return scratch;
   }
 
-  const index_t lanes_, in_columns_;
+  const index_t lanes_;
+  index_t in_columns_ = 0;
   std::vector<Block> blocks_;
   index_t parts_ = 0;  // the most that a block's input has
   index_t rows_ = 1;
-  AlignedArray<T> packed_;  // [block][part][kernel row][channel of the part][kernel column][lanes]
+  SharedArray<T> packed_;  // [block][part][kernel row][channel of the part][kernel column][lanes]
 };
 
 }  // namespace

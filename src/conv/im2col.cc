@@ -62,6 +62,8 @@ class Im2col final : public ConvEngine<T> {
   }
 
  private:
+  std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Im2col>(*this); }
+
   void pack_panels(const TensorView<const T>& x, index_t n, index_t group, index_t first, index_t count, T* panels) const {
     const ConvGeometry& g = this->geometry_;
     Im2colPanel<T> panel{};
@@ -209,7 +211,7 @@ class Im2col final : public ConvEngine<T> {
   }
 
   const index_t reduction_;
-  AlignedArray<T> copy_;
+  SharedArray<T> copy_;
   const T* weight_;  // [out][k]: the copy's, or the caller's own
   const index_t panel_width_;
   const index_t panels_;  // panels packed at a time: half of L2, so that weights are read once for several

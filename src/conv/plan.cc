@@ -12,12 +12,27 @@
 
 namespace fastconv {
 
+namespace {
+
+template <class T>
+SharedArray<T> padded_bias(const T* bias, index_t channels) {
+  SharedArray<T> padded(static_cast<std::size_t>(channels + 2 * pack_kernels<T>().lanes));
+  for (index_t i = 0; i < static_cast<index_t>(padded.size()); ++i) padded.data()[i] = bias && i < channels ? bias[i] : T(0);
+  return padded;
+}
+
+}  // namespace
+
 template <class T>
 ConvEngine<T>::ConvEngine(const ConvGeometry& geometry, const ConvOptions& options, const T* bias)
-    : geometry_(geometry), options_(options), bias_(static_cast<std::size_t>(geometry.out_channels + 2 * pack_kernels<T>().lanes)) {
-  const index_t channels = geometry.out_channels;
-  for (index_t i = 0; i < static_cast<index_t>(bias_.size()); ++i) bias_.data()[i] = bias && i < channels ? bias[i] : T(0);
+    : geometry_(geometry), options_(options), bias_(padded_bias(bias, geometry.out_channels)) {}
+
+template <class T>
+void ConvEngine<T>::forget_epilogue() {
+  options_.activation = Activation::none;
+  bias_ = padded_bias<T>(nullptr, geometry_.out_channels);
 }
+
 template class ConvEngine<float>;
 template class ConvEngine<double>;
 
@@ -34,10 +49,7 @@ namespace {
 // Units of roundoff: what is promised on Gaussian data (docs/accuracy.md).
 constexpr double kProbeLimit = 2e-6 / 0x1p-24;
 
-struct Choice {
-  Algorithm algorithm;
-  std::string reason;
-};
+using Choice = RuleChoice;
 
 // The padded input under a stretch of one row of the output: what direct and depthwise kernels have packed at once, its
 // zeros as well. In double, as dilation may be huge.
@@ -174,6 +186,10 @@ std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& g, DType dtype, c
   return dtype == DType::f32 ? list_algorithms<float>(g, options) : list_algorithms<double>(g, options);
 }
 
+RuleChoice conv_rule(const ConvGeometry& g, DType dtype, const ConvOptions& options) {
+  return rule(g, options, channel_block(dtype));
+}
+
 bool same_bits(const ConvGeometry& g, Algorithm a, Algorithm b) {
   if (a == b) return true;
   const auto sums_in_order = [](Algorithm algorithm) { return algorithm == Algorithm::direct || algorithm == Algorithm::im2col; };
@@ -195,6 +211,9 @@ Conv2d<T>::Conv2d(const ConvGeometry& geometry, const ConvOptions& options, cons
   }
   impl_.reset(new Impl{geometry, choice.algorithm, std::move(choice.reason), std::move(engine)});
 }
+template <class T>
+Conv2d<T>::Conv2d(const Conv2d& other, const ConvGeometry& geometry)
+    : impl_(new Impl{geometry, other.algorithm(), other.reason(), other.engine().resized(geometry)}) {}
 template <class T>
 Conv2d<T>::~Conv2d() = default;
 template <class T>

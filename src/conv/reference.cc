@@ -65,7 +65,9 @@ class Reference final : public ConvEngine<T> {
   std::size_t workspace_bytes() const override { return 0; }
 
  private:
-  AlignedArray<T> copy_;
+  std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Reference>(*this); }
+
+  SharedArray<T> copy_;
   const T* weight_;  // the copy's, or the caller's own
 };
 

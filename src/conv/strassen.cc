@@ -44,16 +44,6 @@ class Strassen final : public ConvEngine<T> {
     if (!borrowed_) pack(weight, kept_.data());
   }
 
-  // The same weights, which must outlive this, for images of another size, without bias and activation.
-  Strassen(const Strassen& from, const ConvGeometry& g)
-      : ConvEngine<T>(g, ConvOptions{}, nullptr),
-        lanes_(from.lanes_),
-        in_half_(from.in_half_),
-        out_half_(from.out_half_),
-        vectors_(from.vectors_),
-        borrowed_(from.borrowed_),
-        packed_(from.packed_) {}
-
   void run(const TensorView<const T>& x_given, const TensorView<const T>* residual_given,
            const TensorView<T>& out_given) const override {
     const ConvGeometry& g = this->geometry_;
@@ -126,11 +116,16 @@ class Strassen final : public ConvEngine<T> {
 
   double probe(const T* weight) const override {
     return probe_error<T>(this->geometry_, 2, weight, [&](const ConvGeometry& g, const auto& x, const auto& y) {
-      Strassen(*this, g).run(x, nullptr, y);
+      Strassen plain(*this);
+      plain.geometry_ = g;
+      plain.forget_epilogue();
+      plain.run(x, nullptr, y);
     });
   }
 
  private:
+  std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Strassen>(*this); }
+
   struct Task {
     TensorView<const T> x;
     const TensorView<const T>* residual;
@@ -301,8 +296,8 @@ class Strassen final : public ConvEngine<T> {
   const index_t in_half_, out_half_;  // channels
   const index_t vectors_;             // of output channels, in a half
   const T* const borrowed_;           // the caller's weights, which each run transforms; or null: then they are transformed in packed_
-  AlignedArray<T> kept_;
-  const T* const packed_;  // in kept_, or another's
+  SharedArray<T> kept_;
+  const T* const packed_;  // in kept_
 };
 
 }  // namespace

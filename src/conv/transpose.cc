@@ -143,26 +143,98 @@ std::vector<T> phase_weight(const ConvGeometry& g, const TransposePhase& phase, 
 template std::vector<float> phase_weight(const ConvGeometry&, const TransposePhase&, const float*);
 template std::vector<double> phase_weight(const ConvGeometry&, const TransposePhase&, const double*);
 
+namespace {
+
 template <class T>
-void conv_transpose2d(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias,
-                      const TensorView<const T>& x, const TensorView<T>& out) {
+void check(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<T>& out) {
   if (x.c != g.out_channels || x.h != g.out_h || x.w != g.out_w)
     fail("x must have shape ", to_string({x.n, g.out_channels, g.out_h, g.out_w}), ", got ", to_string({x.n, x.c, x.h, x.w}));
   if (out.n != x.n || out.c != g.in_channels || out.h != g.in_h || out.w != g.in_w)
     fail("out must have shape ", to_string({x.n, g.in_channels, g.in_h, g.in_w}), ", got ",
          to_string({out.n, out.c, out.h, out.w}));
+}
+
+// The pixels of `out` that a phase computes.
+template <class T>
+TensorView<T> pixels_of(const ConvGeometry& g, const ConvGeometry& dense, index_t row, index_t column, const TensorView<T>& out) {
+  TensorView<T> pixels = out;
+  pixels.data += row * out.sh + column * out.sw;
+  pixels.h = dense.out_h;
+  pixels.w = dense.out_w;
+  pixels.sh *= g.stride_h;
+  pixels.sw *= g.stride_w;
+  return pixels;
+}
+
+}  // namespace
+
+template <class T>
+void conv_transpose2d(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias,
+                      const TensorView<const T>& x, const TensorView<T>& out) {
+  check(g, x, out);
   for (const TransposePhase& phase : transpose_phases(g)) {
     const std::vector<T> turned = phase_weight(g, phase, weight);
-    TensorView<T> phase_out = out;
-    phase_out.data += phase.row * out.sh + phase.column * out.sw;
-    phase_out.h = phase.dense.out_h;
-    phase_out.w = phase.dense.out_w;
-    phase_out.sh *= g.stride_h;
-    phase_out.sw *= g.stride_w;
-    Conv2d<T>(phase.dense, options, turned.data(), bias).run(x, nullptr, phase_out);
+    Conv2d<T>(phase.dense, options, turned.data(), bias).run(x, nullptr, pixels_of(g, phase.dense, phase.row, phase.column, out));
   }
 }
 
+template <class T>
+ConvTranspose2d<T>::ConvTranspose2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias)
+    : geometry_(geometry) {
+  for (const TransposePhase& phase : transpose_phases(geometry))
+    phases_.push_back({phase.row, phase.column, conv_rule(phase.dense, dtype_of<T>, options).algorithm,
+                       Conv2d<T>(phase.dense, options, phase_weight(geometry, phase, weight).data(), bias)});
+}
+
+template <class T>
+std::shared_ptr<const ConvTranspose2d<T>> ConvTranspose2d<T>::resized(const ConvGeometry& geometry, const ConvOptions& options) const {
+  const std::vector<TransposePhase> phases = transpose_phases(geometry);
+  if (phases.size() != phases_.size()) return nullptr;
+  std::shared_ptr<ConvTranspose2d> result(new ConvTranspose2d(geometry));
+  for (std::size_t i = 0; i < phases.size(); ++i) {
+    const Phase& from = phases_[i];
+    const TransposePhase& to = phases[i];
+    const bool alike = from.row == to.row && from.column == to.column && from.conv.geometry().taps() == to.dense.taps() &&
+                       from.planned == conv_rule(to.dense, dtype_of<T>, options).algorithm;
+    if (!alike) return nullptr;
+    result->phases_.push_back({to.row, to.column, from.planned, Conv2d<T>(from.conv, to.dense)});
+  }
+  return result;
+}
+
+template <class T>
+void ConvTranspose2d<T>::run(const TensorView<const T>& x, const TensorView<T>& out) const {
+  check(geometry_, x, out);
+  for (const Phase& phase : phases_)
+    phase.conv.run(x, nullptr, pixels_of(geometry_, phase.conv.geometry(), phase.row, phase.column, out));
+}
+
+template <class T>
+std::string ConvTranspose2d<T>::algorithms() const {
+  std::string names;
+  for (const Phase& phase : phases_) {
+    const std::string name = algorithm_name(phase.conv.algorithm());
+    if ((", " + names + ", ").find(", " + name + ", ") == std::string::npos) names += (names.empty() ? "" : ", ") + name;
+  }
+  return names;
+}
+
+template <class T>
+std::size_t ConvTranspose2d<T>::packed_bytes() const {
+  std::size_t sum = 0;
+  for (const Phase& phase : phases_) sum += phase.conv.packed_bytes();
+  return sum;
+}
+
+template <class T>
+std::size_t ConvTranspose2d<T>::workspace_bytes() const {
+  std::size_t most = 0;
+  for (const Phase& phase : phases_) most = std::max(most, phase.conv.workspace_bytes());
+  return most;
+}
+
+template class ConvTranspose2d<float>;
+template class ConvTranspose2d<double>;
 template void conv_transpose2d(const ConvGeometry&, const ConvOptions&, const float*, const float*,
                                const TensorView<const float>&, const TensorView<float>&);
 template void conv_transpose2d(const ConvGeometry&, const ConvOptions&, const double*, const double*,

@@ -46,33 +46,13 @@ class Winograd final : public ConvEngine<T> {
         lanes_(pack_kernels<T>().lanes),
         in_blocks_(ceil_div(g.group_in(), lanes_)),
         out_blocks_(ceil_div(g.group_out(), lanes_)),
-        tiles_h_(ceil_div(g.out_h, m_)),
-        tiles_w_(ceil_div(g.out_w, m_)),
         transformed_size_(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_),
         packed_bytes_(static_cast<std::size_t>(transformed_size_ + g.groups * out_blocks_ * lanes_) * sizeof(T)),
         borrowed_(options.borrow_weights ? weight : nullptr),
         kept_(borrowed_ ? 0 : packed_bytes_ / sizeof(T), options.arena.get()),
         packed_(kept_.data()) {
     if (!borrowed_) pack(weight, kept_.data());
-    choose_block();
-  }
-
-  // The same weights, which must outlive this, for images of another size, without bias and activation.
-  Winograd(const Winograd& from, const ConvGeometry& g)
-      : ConvEngine<T>(g, ConvOptions{}, nullptr),
-        m_(from.m_),
-        positions_(from.positions_),
-        lanes_(from.lanes_),
-        in_blocks_(from.in_blocks_),
-        out_blocks_(from.out_blocks_),
-        tiles_h_(ceil_div(g.out_h, m_)),
-        tiles_w_(ceil_div(g.out_w, m_)),
-        transformed_size_(from.transformed_size_),
-        packed_bytes_(from.packed_bytes_),
-        borrowed_(nullptr),
-        kept_(0),
-        packed_(from.packed_) {
-    choose_block();
+    fit_image();
   }
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
@@ -121,12 +101,20 @@ class Winograd final : public ConvEngine<T> {
 
   double probe(const T* weight) const override {
     return probe_error<T>(this->geometry_, m_, weight, [&](const ConvGeometry& g, const auto& x, const auto& y) {
-      Winograd(*this, g).run(x, nullptr, y);
+      Winograd plain(*this);
+      plain.geometry_ = g;
+      plain.fit_image();
+      plain.forget_epilogue();
+      plain.run(x, nullptr, y);
     });
   }
 
  private:
-  void choose_block() {
+  std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Winograd>(*this); }
+
+  void fit_image() override {
+    tiles_h_ = ceil_div(this->geometry_.out_h, m_);
+    tiles_w_ = ceil_div(this->geometry_.out_w, m_);
     // Transformed input and products of a block in about half of L2, but no fewer tiles than fill the registers.
     const index_t bytes = (in_blocks_ + 2) * positions_ * lanes_ * static_cast<index_t>(sizeof(T));
     const index_t tiles = std::max<index_t>(gemm_kernels<T>().max_rows, static_cast<index_t>(cache_sizes().l2 * 6 / 10) / bytes);
@@ -252,11 +240,11 @@ class Winograd final : public ConvEngine<T> {
 
   const index_t m_, positions_;  // side of an output tile; positions in an input tile
   const index_t lanes_, in_blocks_, out_blocks_;
-  const index_t tiles_h_, tiles_w_;
+  index_t tiles_h_ = 0, tiles_w_ = 0;
   const index_t transformed_size_;  // of the weights
   const std::size_t packed_bytes_;
   const T* const borrowed_;  // the caller's weights, which each run transforms; or null: then they are transformed in packed_
-  AlignedArray<T> kept_;
+  SharedArray<T> kept_;
   const T* const packed_;  // in kept_, or another's
   index_t block_h_, block_w_;  // tiles of a block
 };

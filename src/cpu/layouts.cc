@@ -9,15 +9,6 @@ bool full(const op::Slice& slice, const Shape& x, int axis) {
   return slice.start[axis] == 0 && slice.stop[axis] == x[axis] && slice.step[axis] == 1;
 }
 
-// What keeps its input's layout.
-bool keeps_layout(const Node& node) {
-  if (const auto* scale = node.as<op::ScaleShift>()) return scale->axis == 1;
-  if (const auto* norm = node.as<op::LayerNorm>()) return norm->begin == 1 && norm->end == 2;
-  if (const auto* mean = node.as<op::Mean>()) return mean->keepdims && mean->axes == std::vector<int>{2, 3};
-  return node.as<op::LocalResponseNorm>() || node.as<op::Activate>() || node.as<op::Pool>() ||
-         node.as<op::AdaptivePool>() || node.as<op::Interpolate>();
-}
-
 // Whether each part of a concatenation starts with a block.
 bool concat_fits_blocks(const Graph& graph, const Node& node) {
   const index_t block = channel_block(graph.dtype());
@@ -40,7 +31,7 @@ std::vector<bool> choose_blocked(const Graph& graph) {
     const Node& node = graph[id];
     if (node.shape.size() != 4 || node.inputs.empty()) continue;
     const ValueId x = node.inputs[0];
-    if (node.as<op::Conv2d>()) {
+    if (node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>()) {
       blocked[id] = !(is_output[id] && uses[id] == 1);  // the last one writes the output itself
     } else if (node.as<op::Binary>()) {
       for (const ValueId input : node.inputs)
@@ -50,7 +41,7 @@ std::vector<bool> choose_blocked(const Graph& graph) {
                     std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) { return blocked[input]; });
     } else if (const auto* slice = node.as<op::Slice>()) {
       blocked[id] = blocked[x] && slice->step[1] == 1 && slice->start[1] % block == 0;
-    } else if (keeps_layout(node)) {
+    } else if (keeps_layout(node.op)) {
       blocked[id] = blocked[x];
     }
   }

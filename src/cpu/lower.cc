@@ -32,7 +32,10 @@ template <class T>
 std::size_t Packed<T>::bytes() const {
   const std::lock_guard lock(mutex);
   std::size_t sum = 0;
-  for (const auto& [id, packed] : convs) sum += packed.conv->packed_bytes();
+  for (const auto& [id, plans] : convs)
+    for (const PackedConv<T>& packed : plans) sum += packed.conv->packed_bytes();
+  for (const auto& [id, plans] : transposed)
+    for (const auto& conv : plans) sum += conv->packed_bytes();
   for (const auto& [id, array] : blocked_constants) sum += array->bytes();
   return sum;
 }
@@ -76,33 +79,11 @@ Program<T> Lowering<T>::run() {
 
 template <class T>
 void Lowering<T>::lower(ValueId id) {
-  const Node& node = graph_[id];
   if (is_view(graph_, id, blocked_)) return view(id);
-  std::visit(
-      [&]<class Op>(const Op& o) {
-        if constexpr (std::is_same_v<Op, op::Conv2d>) return conv2d(id);
-        else if constexpr (std::is_same_v<Op, op::Linear>) return linear(id);
-        else if constexpr (std::is_same_v<Op, op::ConvTranspose2d>) return conv_transpose2d(id);
-        else if constexpr (std::is_same_v<Op, op::ScaleShift>) return scale_shift(id, o);
-        else if constexpr (std::is_same_v<Op, op::LayerNorm>) return layer_norm(id, o);
-        else if constexpr (std::is_same_v<Op, op::LocalResponseNorm>) return local_response_norm(id, o);
-        else if constexpr (std::is_same_v<Op, op::Activate>) return activate(id, o);
-        else if constexpr (std::is_same_v<Op, op::Binary>) return binary(id, o);
-        else if constexpr (std::is_same_v<Op, op::Pool>) return pool(id, o);
-        else if constexpr (std::is_same_v<Op, op::AdaptivePool>) return adaptive_pool(id, o);
-        else if constexpr (std::is_same_v<Op, op::Mean>) return mean(id, o);
-        else if constexpr (std::is_same_v<Op, op::Reshape>) return view(id);
-        else if constexpr (std::is_same_v<Op, op::Permute>) return permute(id, o);
-        else if constexpr (std::is_same_v<Op, op::Slice>) return slice(id, o);
-        else if constexpr (std::is_same_v<Op, op::Concat>) return concat(id, o);
-        else if constexpr (std::is_same_v<Op, op::Pad>) return pad(id, o);
-        else if constexpr (std::is_same_v<Op, op::Softmax>) return softmax(id, o);
-        else if constexpr (std::is_same_v<Op, op::Interpolate>) return interpolate(id, o);
-        else if constexpr (std::is_same_v<Op, op::ChannelShuffle>) return channel_shuffle(id, o);
-        else if constexpr (std::is_same_v<Op, op::PixelShuffle>) return pixel_shuffle(id, o);
-        else throw std::logic_error(std::string("lowering: no step computes ") + operator_name(node.op));
-      },
-      node.op);
+  std::visit([&](const auto& o) {
+    if constexpr (requires { lower(id, o); }) return lower(id, o);
+    throw std::logic_error(std::string("no step computes ") + operator_name(graph_[id].op));
+  }, graph_[id].op);
 }
 
 template <class T>

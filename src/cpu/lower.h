@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "conv/pointwise_depthwise.h"
+#include "cpu/arena_pool.h"
 #include "cpu/layouts.h"
 #include "graph/memory_plan.h"
 #include "fastconv/memory.h"
@@ -18,21 +19,23 @@
 
 namespace fastconv {
 
-// A convolution with its weights, and what was considered for it.
+// A convolution with its weights: as the plan wanted it, or, where rounding errors with these weights forbade that, otherwise.
 template <class T>
 struct PackedConv {
-  std::vector<Candidate> considered;
+  Algorithm planned;
   std::shared_ptr<const Conv2d<T>> conv;
-  std::string reason;  // of its algorithm
 };
 
-// What every batch size shares, by the value's number in the optimised graph.
+// What all sizes of batches and images share, by the value's number in the optimised graph. A convolution is packed once
+// for each algorithm that a plan wants for some size.
 template <class T>
 struct Packed {
   const std::shared_ptr<Arena> arena = std::make_shared<Arena>();
-  std::map<ValueId, PackedConv<T>> convs;
+  std::map<ValueId, std::vector<PackedConv<T>>> convs;
+  std::map<ValueId, std::vector<std::shared_ptr<const ConvTranspose2d<T>>>> transposed;
   std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
   mutable std::mutex mutex;  // held while lowering
+  ArenaPool<T> arenas;
 
   std::size_t bytes() const;
 };
@@ -85,27 +88,28 @@ class Lowering {
     index_t image_stride = 0;
   };
 
-  // Operators: each places its result and emits its steps (lower_*.cc).
   void lower(ValueId id);
-  void conv2d(ValueId id);
-  void linear(ValueId id);
-  void conv_transpose2d(ValueId id);
-  void scale_shift(ValueId id, const op::ScaleShift& o);
-  void layer_norm(ValueId id, const op::LayerNorm& o);
-  void local_response_norm(ValueId id, const op::LocalResponseNorm& o);
-  void activate(ValueId id, const op::Activate& o);
-  void binary(ValueId id, const op::Binary& o);
-  void pool(ValueId id, const op::Pool& o);
-  void adaptive_pool(ValueId id, const op::AdaptivePool& o);
-  void mean(ValueId id, const op::Mean& o);
-  void permute(ValueId id, const op::Permute& o);
-  void slice(ValueId id, const op::Slice& o);
-  void concat(ValueId id, const op::Concat& o);
-  void pad(ValueId id, const op::Pad& o);
-  void softmax(ValueId id, const op::Softmax& o);
-  void interpolate(ValueId id, const op::Interpolate& o);
-  void channel_shuffle(ValueId id, const op::ChannelShuffle& o);
-  void pixel_shuffle(ValueId id, const op::PixelShuffle& o);
+  // Operators: each places its result and emits its steps (lower_*.cc).
+  void lower(ValueId id, const op::Conv2d& o);
+  void lower(ValueId id, const op::Linear& o);
+  void lower(ValueId id, const op::ConvTranspose2d& o);
+  void lower(ValueId id, const op::ScaleShift& o);
+  void lower(ValueId id, const op::LayerNorm& o);
+  void lower(ValueId id, const op::LocalResponseNorm& o);
+  void lower(ValueId id, const op::Activate& o);
+  void lower(ValueId id, const op::Binary& o);
+  void lower(ValueId id, const op::Pool& o);
+  void lower(ValueId id, const op::AdaptivePool& o);
+  void lower(ValueId id, const op::Mean& o);
+  void lower(ValueId id, const op::Reshape&) { view(id); }
+  void lower(ValueId id, const op::Permute& o);
+  void lower(ValueId id, const op::Slice& o);
+  void lower(ValueId id, const op::Concat& o);
+  void lower(ValueId id, const op::Pad& o);
+  void lower(ValueId id, const op::Softmax& o);
+  void lower(ValueId id, const op::Interpolate& o);
+  void lower(ValueId id, const op::ChannelShuffle& o);
+  void lower(ValueId id, const op::PixelShuffle& o);
   void run_pool(ValueId id, op::Pool::Kind kind, std::shared_ptr<const PoolGeometry> geometry);
   void global_average(ValueId id);
   void move(ValueId id, const Operand<T>& x, const Operand<T>& y, const Shape& shape, const Shape& x_strides,
@@ -140,9 +144,13 @@ class Lowering {
   // Adds a step that reads and writes these operands.
   StepInfo& emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run);
   void touch(int buffer);
-  // What the rule takes, and all that was considered.
-  std::pair<Algorithm, std::vector<Candidate>> candidates(const ConvGeometry& geometry, const ConvOptions& options) const;
-  const PackedConv<T>& conv(ValueId id, bool nchw);  // made once
+  struct ChosenConv {
+    std::shared_ptr<const Conv2d<T>> conv;
+    std::string reason;  // of its algorithm
+    std::function<std::vector<Candidate>()> considered;
+  };
+  const ChosenConv& conv(ValueId id, bool nchw);  // made once
+  std::shared_ptr<const Conv2d<T>> packed(ValueId id, const ConvGeometry& geometry, ConvOptions options);
   bool joins_depthwise(ValueId id);
   void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);
 
@@ -157,6 +165,7 @@ class Lowering {
   std::vector<int> output_of_;     // by value: the output that it is written to directly, or -1
   std::vector<Place> places_;      // by value
   std::map<std::pair<ValueId, bool>, Place> converted_;
+  std::map<ValueId, ChosenConv> convs_;
   // By the depthwise convolution: what computes it together with the 1x1 convolution before it, which has no place.
   std::map<ValueId, std::shared_ptr<const PointwiseDepthwise<T>>> joined_;
   AlignedArray<T> scaled_;  // the weights that are being packed

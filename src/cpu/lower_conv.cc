@@ -11,14 +11,14 @@ namespace fastconv {
 namespace {
 
 Activation activation_of(const Node& node) {
-  const auto* conv2d = node.as<op::Conv2d>();
-  return conv2d ? conv2d->activation : node.as<op::Linear>()->activation;
+  const auto* conv = node.as<op::Conv2d>();
+  return conv ? conv->activation : node.as<op::Linear>()->activation;
 }
 
-// A contiguous value whose last axis is channels, as the image that as_image() describes.
+// A contiguous value whose last axis is channels, as the image that op::Linear::as_image() describes.
 template <class T>
 TensorView<T> channels_last(const Shape& shape) {
-  const Shape s = as_image(shape);
+  const Shape s = op::Linear::as_image(shape);
   return {nullptr, s[0], s[1], s[2], s[3], 1, s[1] * s[2] * s[3], 1, s[1] * s[3], s[1], 0};
 }
 
@@ -33,15 +33,13 @@ std::string task_text(const ConvGeometry& g, const std::string& op, const Tensor
   return text.str();
 }
 
-}  // namespace
-
-template <class T>
-std::pair<Algorithm, std::vector<Candidate>> Lowering<T>::candidates(const ConvGeometry& geometry,
-                                                                   const ConvOptions& options) const {
+// What the rule takes under a limit of workspace, and all that is considered.
+std::pair<Algorithm, std::vector<Candidate>> candidates(const ConvGeometry& geometry, DType dtype, const ConvOptions& options,
+                                                        std::optional<std::size_t> max_workspace) {
   Algorithm first = Algorithm::automatic;
   std::vector<Candidate> list, others;
   std::size_t least = ~std::size_t{0};
-  for (const AlgorithmInfo& info : conv_algorithms(geometry, dtype_of<T>, options)) {
+  for (const AlgorithmInfo& info : conv_algorithms(geometry, dtype, options)) {
     std::string why;
     if (!info.available) {
       why = info.reason;
@@ -53,7 +51,7 @@ std::pair<Algorithm, std::vector<Candidate>> Lowering<T>::candidates(const ConvG
       why = "its error is relative to all channels: accuracy='fastest' allows it";
     } else if (geometry.group_in() == 1 && info.error_class != "exact") {
       why = "with one input channel a group, transforms cost more than they save";
-    } else if (options_.max_workspace && info.workspace_bytes > *options_.max_workspace) {
+    } else if (max_workspace && info.workspace_bytes > *max_workspace) {
       least = std::min(least, info.workspace_bytes);
       why = "takes " + std::to_string(info.workspace_bytes) + " bytes of workspace, over max_workspace";
     } else if (!list.empty() && options.accuracy == Accuracy::exact && !same_bits(geometry, first, info.algorithm)) {
@@ -69,11 +67,13 @@ std::pair<Algorithm, std::vector<Candidate>> Lowering<T>::candidates(const ConvG
     }
   }
   if (list.empty())
-    fail("max_workspace = ", *options_.max_workspace, " bytes is too small for a convolution of ", geometry.in_channels, " to ",
+    fail("max_workspace = ", *max_workspace, " bytes is too small for a convolution of ", geometry.in_channels, " to ",
          geometry.out_channels, " channels, which needs ", least);
   list.insert(list.end(), others.begin(), others.end());
   return {first, std::move(list)};
 }
+
+}  // namespace
 
 template <class T>
 const T* Lowering<T>::weights(ValueId id) {
@@ -92,28 +92,47 @@ const T* Lowering<T>::weights(ValueId id) {
 }
 
 template <class T>
-const PackedConv<T>& Lowering<T>::conv(ValueId id, bool nchw) {
+const typename Lowering<T>::ChosenConv& Lowering<T>::conv(ValueId id, bool nchw) {
   const Node& node = graph_[id];
-  PackedConv<T>& packed = packed_.convs[id];
-  if (packed.conv) return packed;
+  ChosenConv& chosen = convs_[id];
+  if (chosen.conv) return chosen;
   const ConvGeometry geometry = geometry_of(graph_, node);
-  const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
   ConvOptions options;
   options.activation = activation_of(node);
   options.accuracy = options_.accuracy;
   options.nchw = nchw;
-  auto [first, considered] = candidates(geometry, options);
+  chosen.considered = [geometry, options, limit = options_.max_workspace] {
+    return candidates(geometry, dtype_of<T>, options, limit).second;
+  };
+  RuleChoice first = conv_rule(geometry, dtype_of<T>, options);
+  if (options_.max_workspace) {
+    auto [algorithm, considered] = candidates(geometry, dtype_of<T>, options, options_.max_workspace);
+    first = {algorithm, considered[0].reason};
+  }
+  const auto given = options_.algorithms.find(id);
+  options.algorithm = given != options_.algorithms.end() ? given->second : first.algorithm;
+  chosen.conv = packed(id, geometry, options);
+  chosen.reason = chosen.conv->algorithm() == first.algorithm ? first.reason : chosen.conv->reason();
+  return chosen;
+}
+
+// With the weights as another size of images has packed them, where it was planned alike.
+template <class T>
+std::shared_ptr<const Conv2d<T>> Lowering<T>::packed(ValueId id, const ConvGeometry& geometry, ConvOptions options) {
+  std::vector<PackedConv<T>>& plans = packed_.convs[id];
+  for (const PackedConv<T>& plan : plans)
+    if (plan.planned == options.algorithm)
+      return plan.conv->geometry() == geometry ? plan.conv : std::make_shared<const Conv2d<T>>(*plan.conv, geometry);
+  const Node& node = graph_[id];
+  const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
   options.arena = packed_.arena;
   options.borrow_weights = !options_.pack_weights;
-  const auto given = options_.algorithms.find(id);
-  options.algorithm = given != options_.algorithms.end() ? given->second : first;
   options.fall_back = true;
   // Scaled where they decide what joins: depthwise convolution looks whether they are finite.
   const bool scaled = options_.pack_weights || geometry.group_in() == 1;
   const T* weight = scaled ? weights(node.inputs[1]) : constant_data(node.inputs[1]).get();
-  auto conv = std::make_shared<const Conv2d<T>>(geometry, options, weight, constant_data(bias).get());
-  std::string reason = conv->algorithm() == first ? considered[0].reason : conv->reason();
-  return packed = {std::move(considered), std::move(conv), std::move(reason)};
+  plans.push_back({options.algorithm, std::make_shared<const Conv2d<T>>(geometry, options, weight, constant_data(bias).get())});
+  return plans.back().conv;
 }
 
 template <class T>
@@ -121,8 +140,8 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   const Node& node = graph_[id];
   // Single pixels are better taken together over the batch, as direct convolution does.
   const bool nchw = x.view.block == 1 && y.view.block == 1 && y.view.h * y.view.w > 4 && node.as<op::Conv2d>();
-  const PackedConv<T>& packed = conv(id, nchw);
-  const Conv2d<T>& last = *packed.conv;
+  const ChosenConv& chosen = conv(id, nchw);
+  const Conv2d<T>& last = *chosen.conv;
   const auto step = [&](const auto& engine) -> StepInfo& {
     const auto run = [=](T* const* b) {
       if (!residual) return engine->run(x.at(b), nullptr, y.at(b));
@@ -134,24 +153,24 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
     return info;
   };
   const auto joined = joined_.find(id);
-  StepInfo& info = joined == joined_.end() ? step(packed.conv) : step(joined->second);
+  StepInfo& info = joined == joined_.end() ? step(chosen.conv) : step(joined->second);
   if (residual) info.op += "+add";
   info.op += activation_suffix(activation_of(node));
   info.algorithm = algorithm_name(last.algorithm());
-  info.reason = packed.reason;
+  info.reason = chosen.reason;
   info.error_class = error_class(last.algorithm());
   info.macs = last.geometry().macs() * x.view.n;
   info.bytes += last.packed_bytes();
   if (joined == joined_.end()) {
     info.value = id;
     info.task = task_text(last.geometry(), info.op, x.view, y.view);
-    info.considered = packed.considered;
+    info.considered = chosen.considered;
     return;
   }
   const Node& before = graph_[node.inputs[0]];
   const Conv2d<T>& first = *conv(node.inputs[0], false).conv;
   info.name = before.name + ", " + info.name;
-  info.op = operator_name(before.op) + std::string(activation_suffix(activation_of(before))) + ", " + info.op;
+  info.op = operator_name(before.op) + activation_suffix(activation_of(before)) + ", " + info.op;
   info.algorithm = std::string(algorithm_name(first.algorithm())) + ", " + info.algorithm;
   info.reason = "what lies between the two stays in L2";
   info.macs += first.geometry().macs() * x.view.n;
@@ -180,7 +199,7 @@ bool Lowering<T>::joins_depthwise(ValueId id) {
 }
 
 template <class T>
-void Lowering<T>::conv2d(ValueId id) {
+void Lowering<T>::lower(ValueId id, const op::Conv2d&) {
   const Node& node = graph_[id];
   const ValueId residual = node.inputs.size() > 3 ? node.inputs[3] : kNone;
   if (joins_depthwise(id)) return;
@@ -198,7 +217,7 @@ void Lowering<T>::conv2d(ValueId id) {
 }
 
 template <class T>
-void Lowering<T>::linear(ValueId id) {
+void Lowering<T>::lower(ValueId id, const op::Linear&) {
   const Node& node = graph_[id];
   const ValueId residual = node.inputs.size() > 3 ? node.inputs[3] : kNone;
   const auto view_of = [&](ValueId value) {
@@ -216,30 +235,40 @@ void Lowering<T>::linear(ValueId id) {
 }
 
 template <class T>
-void Lowering<T>::conv_transpose2d(ValueId id) {
+void Lowering<T>::lower(ValueId id, const op::ConvTranspose2d& o) {
   const Node& node = graph_[id];
-  const auto& o = *node.as<op::ConvTranspose2d>();
-  const ConvGeometry geometry = geometry_of(graph_, node);
+  const Operand<T> x = image(node.inputs[0]);
+  define(id);
+  const Operand<T> y = image(id);
   ConvOptions options;
   options.activation = o.activation;
   options.accuracy = options_.accuracy;
-  const auto weight = constant_data(node.inputs[1]);
-  const auto bias = constant_data(node.inputs.size() > 2 ? node.inputs[2] : kNone);
-  const Operand<T> x = planes(as(node.inputs[0], false), graph_.shape(node.inputs[0]));
-  define(id);
-  const Operand<T> y = image(id);
-  StepInfo& info = emit(id, {x, y}, [=](T* const* b) {
-    fastconv::conv_transpose2d<T>(geometry, options, weight.get(), bias.get(), x.at(b), y.at(b));
-  });
+  options.nchw = x.view.block == 1 && y.view.block == 1;
+  options.borrow_weights = !options_.pack_weights;
+  options.arena = packed_.arena;
+  const ConvGeometry geometry = geometry_of(graph_, node);
+  std::shared_ptr<const ConvTranspose2d<T>> conv;
+  for (const auto& other : packed_.transposed[id])
+    if (!conv) conv = other->resized(geometry, options);
+  if (!conv) {
+    const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
+    conv = std::make_shared<const ConvTranspose2d<T>>(geometry, options, weights(node.inputs[1]), constant_data(bias).get());
+    packed_.transposed[id].push_back(conv);
+  }
+  StepInfo& info = emit(id, {x, y}, [=](T* const* b) { conv->run(x.at(b), y.at(b)); });
   info.op += activation_suffix(o.activation);
-  info.macs = geometry.macs() * x.view.n;
+  info.algorithm = conv->algorithms();
+  info.reason = "a dense convolution for each phase of the stride";
+  info.macs = conv->geometry().macs() * x.view.n;
+  info.bytes += conv->packed_bytes();
+  info.workspace = conv->workspace_bytes();
 }
 
-template void Lowering<float>::conv2d(ValueId);
-template void Lowering<double>::conv2d(ValueId);
-template void Lowering<float>::linear(ValueId);
-template void Lowering<double>::linear(ValueId);
-template void Lowering<float>::conv_transpose2d(ValueId);
-template void Lowering<double>::conv_transpose2d(ValueId);
+#define INSTANTIATE(T)                                          \
+  template void Lowering<T>::lower(ValueId, const op::Conv2d&); \
+  template void Lowering<T>::lower(ValueId, const op::Linear&); \
+  template void Lowering<T>::lower(ValueId, const op::ConvTranspose2d&);
+INSTANTIATE(float)
+INSTANTIATE(double)
 
 }  // namespace fastconv

@@ -5,7 +5,7 @@
 namespace fastconv {
 
 template <class T>
-void Lowering<T>::scale_shift(ValueId id, const op::ScaleShift& o) {
+void Lowering<T>::lower(ValueId id, const op::ScaleShift& o) {
   const ValueId x = graph_[id].inputs[0];
   const Shape& shape = graph_.shape(id);
   const auto scale = constant_data(graph_[id].inputs[1]), shift = constant_data(graph_[id].inputs[2]);
@@ -26,7 +26,7 @@ void Lowering<T>::scale_shift(ValueId id, const op::ScaleShift& o) {
 }
 
 template <class T>
-void Lowering<T>::layer_norm(ValueId id, const op::LayerNorm& o) {
+void Lowering<T>::lower(ValueId id, const op::LayerNorm& o) {
   const Node& node = graph_[id];
   const ValueId x = node.inputs[0];
   const auto weight = constant_data(node.inputs.size() > 1 ? node.inputs[1] : kNone);
@@ -49,7 +49,7 @@ void Lowering<T>::layer_norm(ValueId id, const op::LayerNorm& o) {
 }
 
 template <class T>
-void Lowering<T>::local_response_norm(ValueId id, const op::LocalResponseNorm& o) {
+void Lowering<T>::lower(ValueId id, const op::LocalResponseNorm& o) {
   const Operand<T> x = image(graph_[id].inputs[0]);
   define(id);
   const Operand<T> y = image(id);
@@ -58,7 +58,7 @@ void Lowering<T>::local_response_norm(ValueId id, const op::LocalResponseNorm& o
 }
 
 template <class T>
-void Lowering<T>::activate(ValueId id, const op::Activate& o) {
+void Lowering<T>::lower(ValueId id, const op::Activate& o) {
   const ValueId x = graph_[id].inputs[0];
   const Shape& shape = graph_.shape(id);
   const Place from = as(x, blocked_[id]);
@@ -82,7 +82,7 @@ void Lowering<T>::activate(ValueId id, const op::Activate& o) {
 }
 
 template <class T>
-void Lowering<T>::binary(ValueId id, const op::Binary& o) {
+void Lowering<T>::lower(ValueId id, const op::Binary& o) {
   const Shape& shape = graph_.shape(id);
   const bool blocked = blocked_[id];
   const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
@@ -120,7 +120,7 @@ void Lowering<T>::binary(ValueId id, const op::Binary& o) {
 }
 
 template <class T>
-void Lowering<T>::pool(ValueId id, const op::Pool& o) {
+void Lowering<T>::lower(ValueId id, const op::Pool& o) {
   const Shape& in = graph_.shape(graph_[id].inputs[0]);
   const auto geometry = std::make_shared<const PoolGeometry>(
       pool_geometry({in[2], in[3]}, o.kernel, o.stride, o.padding, o.dilation, o.ceil_mode, o.count_include_pad));
@@ -128,7 +128,7 @@ void Lowering<T>::pool(ValueId id, const op::Pool& o) {
 }
 
 template <class T>
-void Lowering<T>::adaptive_pool(ValueId id, const op::AdaptivePool& o) {
+void Lowering<T>::lower(ValueId id, const op::AdaptivePool& o) {
   const Shape& in = graph_.shape(graph_[id].inputs[0]);
   if (o.kind == op::Pool::Kind::average && o.size == op::Pair{1, 1}) return global_average(id);
   run_pool(id, o.kind, std::make_shared<const PoolGeometry>(adaptive_pool_geometry({in[2], in[3]}, o.size)));
@@ -152,7 +152,7 @@ void Lowering<T>::global_average(ValueId id) {
 }
 
 template <class T>
-void Lowering<T>::mean(ValueId id, const op::Mean& o) {
+void Lowering<T>::lower(ValueId id, const op::Mean& o) {
   const ValueId x = graph_[id].inputs[0];
   Shape shape = graph_.shape(x);
   if (shape.size() == 4 && o.axes == std::vector<int>{2, 3}) return global_average(id);
@@ -176,7 +176,7 @@ void Lowering<T>::mean(ValueId id, const op::Mean& o) {
 }
 
 template <class T>
-void Lowering<T>::softmax(ValueId id, const op::Softmax& o) {
+void Lowering<T>::lower(ValueId id, const op::Softmax& o) {
   const Shape s = around(id, o.axis, o.axis + 1);
   const Operand<T> x = planes(as(graph_[id].inputs[0], false), s);
   define(id);
@@ -185,7 +185,7 @@ void Lowering<T>::softmax(ValueId id, const op::Softmax& o) {
 }
 
 template <class T>
-void Lowering<T>::interpolate(ValueId id, const op::Interpolate& o) {
+void Lowering<T>::lower(ValueId id, const op::Interpolate& o) {
   const Operand<T> x = image(graph_[id].inputs[0]);
   const auto geometry = std::make_shared<const InterpolationGeometry>(interpolation_geometry(
       {x.view.h, x.view.w}, o.size, o.scale, o.mode == op::Interpolate::Mode::bilinear, o.align_corners));
@@ -195,16 +195,16 @@ void Lowering<T>::interpolate(ValueId id, const op::Interpolate& o) {
 }
 
 #define INSTANTIATE(T)                                                               \
-  template void Lowering<T>::scale_shift(ValueId, const op::ScaleShift&);            \
-  template void Lowering<T>::layer_norm(ValueId, const op::LayerNorm&);              \
-  template void Lowering<T>::local_response_norm(ValueId, const op::LocalResponseNorm&); \
-  template void Lowering<T>::activate(ValueId, const op::Activate&);                 \
-  template void Lowering<T>::binary(ValueId, const op::Binary&);                     \
-  template void Lowering<T>::pool(ValueId, const op::Pool&);                         \
-  template void Lowering<T>::adaptive_pool(ValueId, const op::AdaptivePool&);        \
-  template void Lowering<T>::mean(ValueId, const op::Mean&);                         \
-  template void Lowering<T>::softmax(ValueId, const op::Softmax&);                   \
-  template void Lowering<T>::interpolate(ValueId, const op::Interpolate&);
+  template void Lowering<T>::lower(ValueId, const op::ScaleShift&);            \
+  template void Lowering<T>::lower(ValueId, const op::LayerNorm&);              \
+  template void Lowering<T>::lower(ValueId, const op::LocalResponseNorm&); \
+  template void Lowering<T>::lower(ValueId, const op::Activate&);                 \
+  template void Lowering<T>::lower(ValueId, const op::Binary&);                     \
+  template void Lowering<T>::lower(ValueId, const op::Pool&);                         \
+  template void Lowering<T>::lower(ValueId, const op::AdaptivePool&);        \
+  template void Lowering<T>::lower(ValueId, const op::Mean&);                         \
+  template void Lowering<T>::lower(ValueId, const op::Softmax&);                   \
+  template void Lowering<T>::lower(ValueId, const op::Interpolate&);
 INSTANTIATE(float)
 INSTANTIATE(double)
 

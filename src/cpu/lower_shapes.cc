@@ -14,7 +14,7 @@ void Lowering<T>::move(ValueId id, const Operand<T>& x, const Operand<T>& y, con
 }
 
 template <class T>
-void Lowering<T>::permute(ValueId id, const op::Permute& o) {
+void Lowering<T>::lower(ValueId id, const op::Permute& o) {
   const ValueId x = graph_[id].inputs[0];
   const Shape& shape = graph_.shape(x);
   define(id);
@@ -34,7 +34,7 @@ void Lowering<T>::permute(ValueId id, const op::Permute& o) {
 }
 
 template <class T>
-void Lowering<T>::slice(ValueId id, const op::Slice& o) {
+void Lowering<T>::lower(ValueId id, const op::Slice& o) {
   const ValueId x = graph_[id].inputs[0];
   Shape shape = graph_.shape(id), strides, start = o.start;
   Place from = as(x, blocked_[id]);
@@ -57,7 +57,7 @@ void Lowering<T>::slice(ValueId id, const op::Slice& o) {
 }
 
 template <class T>
-void Lowering<T>::concat(ValueId id, const op::Concat& o) {
+void Lowering<T>::lower(ValueId id, const op::Concat& o) {
   define(id);
   const Shape& shape = graph_.shape(id);
   const Shape strides = contiguous_strides(shape);
@@ -88,7 +88,7 @@ void Lowering<T>::concat(ValueId id, const op::Concat& o) {
 }
 
 template <class T>
-void Lowering<T>::pad(ValueId id, const op::Pad& o) {
+void Lowering<T>::lower(ValueId id, const op::Pad& o) {
   const ValueId x = graph_[id].inputs[0];
   const Shape &shape = graph_.shape(x), &padded = graph_.shape(id);
   std::vector<std::vector<index_t>> maps;
@@ -114,7 +114,7 @@ void Lowering<T>::pad(ValueId id, const op::Pad& o) {
 }
 
 template <class T>
-void Lowering<T>::channel_shuffle(ValueId id, const op::ChannelShuffle& o) {
+void Lowering<T>::lower(ValueId id, const op::ChannelShuffle& o) {
   const Shape& s = graph_.shape(id);
   const ValueId x = graph_[id].inputs[0];
   const Operand<T> a = flat(as(x, false), x);
@@ -125,7 +125,7 @@ void Lowering<T>::channel_shuffle(ValueId id, const op::ChannelShuffle& o) {
 }
 
 template <class T>
-void Lowering<T>::pixel_shuffle(ValueId id, const op::PixelShuffle& o) {
+void Lowering<T>::lower(ValueId id, const op::PixelShuffle& o) {
   const Shape& s = graph_.shape(id);
   const ValueId x = graph_[id].inputs[0];
   const Operand<T> a = flat(as(x, false), x);
@@ -136,12 +136,12 @@ void Lowering<T>::pixel_shuffle(ValueId id, const op::PixelShuffle& o) {
 }
 
 #define INSTANTIATE(T)                                                           \
-  template void Lowering<T>::permute(ValueId, const op::Permute&);               \
-  template void Lowering<T>::slice(ValueId, const op::Slice&);                   \
-  template void Lowering<T>::concat(ValueId, const op::Concat&);                 \
-  template void Lowering<T>::pad(ValueId, const op::Pad&);                       \
-  template void Lowering<T>::channel_shuffle(ValueId, const op::ChannelShuffle&); \
-  template void Lowering<T>::pixel_shuffle(ValueId, const op::PixelShuffle&);
+  template void Lowering<T>::lower(ValueId, const op::Permute&);               \
+  template void Lowering<T>::lower(ValueId, const op::Slice&);                   \
+  template void Lowering<T>::lower(ValueId, const op::Concat&);                 \
+  template void Lowering<T>::lower(ValueId, const op::Pad&);                       \
+  template void Lowering<T>::lower(ValueId, const op::ChannelShuffle&); \
+  template void Lowering<T>::lower(ValueId, const op::PixelShuffle&);
 INSTANTIATE(float)
 INSTANTIATE(double)
 

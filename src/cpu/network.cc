@@ -13,34 +13,6 @@ namespace {
 
 std::atomic<bool> poison_arenas{false};
 
-// Arenas of finished calls, for the next ones. At most kKept stay.
-template <class T>
-class ArenaList {
- public:
-  explicit ArenaList(std::size_t bytes) : bytes_(bytes) {}
-
-  AlignedArray<T> take() {
-    {
-      const std::lock_guard lock(buffer_mutex());
-      if (!free_.empty()) {
-        AlignedArray<T> arena = std::move(free_.back());
-        free_.pop_back();
-        return arena;
-      }
-    }
-    return AlignedArray<T>(bytes_ / sizeof(T));
-  }
-  void give_back(AlignedArray<T> arena) {
-    const std::lock_guard lock(buffer_mutex());
-    if (free_.size() < kKept) free_.push_back(std::move(arena));
-  }
-
- private:
-  static constexpr std::size_t kKept = 4;
-  const std::size_t bytes_;
-  std::vector<AlignedArray<T>> free_;
-};
-
 class ThreadOverride {
  public:
   explicit ThreadOverride(int threads) : set_(threads > 0), former_(set_ ? set_thread_override(threads) : 0) {}
@@ -60,7 +32,7 @@ void drop_packed_constants(Graph& graph) {
   std::vector<bool> kept(graph.size());
   for (ValueId id = 0; id < graph.size(); ++id) {
     const Node& node = graph[id];
-    const bool packs = node.as<op::Conv2d>() || node.as<op::Linear>();
+    const bool packs = node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>() || node.as<op::Linear>();
     for (std::size_t i = 0; i < node.inputs.size(); ++i)
       if (node.inputs[i] != kNone && !(packs && (i == 1 || i == 2))) kept[node.inputs[i]] = true;
   }
@@ -73,13 +45,13 @@ template <class T>
 class CpuNetwork final : public Network {
  public:
   CpuNetwork(Graph graph, const NetworkOptions& options, std::shared_ptr<Packed<T>> packed)
-      : options_(options), packed_(std::move(packed)), graph_(std::move(graph)), program_(lowered()), arenas_(program_.arena_bytes) {
+      : options_(options), packed_(std::move(packed)), graph_(std::move(graph)), program_(lowered()) {
     drop_packed_constants(graph_);
   }
 
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, const RunHooks& hooks) const override {
     const ThreadOverride threads(options_.threads);
-    AlignedArray<T> arena = arenas_.take();
+    AlignedArray<T> arena = packed_->arenas.take(program_.arena_bytes / sizeof(T));
     if (poison_arenas) std::fill_n(arena.data(), arena.size(), std::numeric_limits<T>::quiet_NaN());
     std::vector<T*> buffers;
     buffers.reserve(program_.buffers.size());
@@ -94,11 +66,11 @@ class CpuNetwork final : public Network {
       }
     }
     execute(buffers.data(), hooks);
-    arenas_.give_back(std::move(arena));
+    packed_->arenas.give_back(std::move(arena));
   }
 
-  std::shared_ptr<Network> with_batch(index_t batch) const override {
-    return std::make_shared<CpuNetwork>(graph_.with_batch(batch), options_, packed_);
+  std::shared_ptr<Network> with_graph(const Graph& optimized) const override {
+    return std::make_shared<CpuNetwork>(optimized, options_, packed_);
   }
 
   const Graph& graph() const override { return graph_; }
@@ -134,7 +106,6 @@ class CpuNetwork final : public Network {
   const std::shared_ptr<Packed<T>> packed_;
   Graph graph_;
   const Program<T> program_;
-  mutable ArenaList<T> arenas_;
 };
 
 }  // namespace

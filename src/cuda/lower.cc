@@ -107,31 +107,10 @@ template <class T>
 void Lowering<T>::lower(ValueId id) {
   const Node& node = graph_[id];
   if (checked_size(node.shape) == 0) return define(id, preferred_order(node.shape));  // nothing to compute
-  std::visit(
-      [&]<class Op>(const Op& o) {
-        if constexpr (std::is_same_v<Op, op::Conv2d>) return conv2d(id);
-        else if constexpr (std::is_same_v<Op, op::Linear>) return linear(id);
-        else if constexpr (std::is_same_v<Op, op::ConvTranspose2d>) return conv_transpose2d(id);
-        else if constexpr (std::is_same_v<Op, op::ScaleShift>) return scale_shift(id, o);
-        else if constexpr (std::is_same_v<Op, op::LayerNorm>) return layer_norm(id, o);
-        else if constexpr (std::is_same_v<Op, op::LocalResponseNorm>) return local_response_norm(id, o);
-        else if constexpr (std::is_same_v<Op, op::Activate>) return activate(id, o);
-        else if constexpr (std::is_same_v<Op, op::Binary>) return binary(id, o);
-        else if constexpr (std::is_same_v<Op, op::Pool>) return pool(id, o);
-        else if constexpr (std::is_same_v<Op, op::AdaptivePool>) return adaptive_pool(id, o);
-        else if constexpr (std::is_same_v<Op, op::Mean>) return mean(id, o.axes, o.keepdims);
-        else if constexpr (std::is_same_v<Op, op::Reshape>) return reshape(id);
-        else if constexpr (std::is_same_v<Op, op::Permute>) return permute(id, o);
-        else if constexpr (std::is_same_v<Op, op::Slice>) return slice(id, o);
-        else if constexpr (std::is_same_v<Op, op::Concat>) return concat(id, o);
-        else if constexpr (std::is_same_v<Op, op::Pad>) return pad(id, o);
-        else if constexpr (std::is_same_v<Op, op::Softmax>) return softmax(id, o);
-        else if constexpr (std::is_same_v<Op, op::Interpolate>) return interpolate(id, o);
-        else if constexpr (std::is_same_v<Op, op::ChannelShuffle>) return channel_shuffle(id, o);
-        else if constexpr (std::is_same_v<Op, op::PixelShuffle>) return pixel_shuffle(id, o);
-        else throw std::logic_error(std::string("lowering: no step computes ") + operator_name(node.op));
-      },
-      node.op);
+  std::visit([&](const auto& o) {
+    if constexpr (requires { lower(id, o); }) return lower(id, o);
+    fail(operator_name(node.op), " does not run on device='cuda'");
+  }, node.op);
 }
 
 // ---- Places ----
@@ -267,12 +246,12 @@ typename Lowering<T>::Images Lowering<T>::pixels(ValueId id) {
   const Place* from = &place(id);
   if (from->strides.back() != 1 && shape.back() != 1) from = &contiguous(id);
   const Shape& s = from->strides;
-  const Place image{from->buffer, from->offset,  // its strides as as_image() has the axes
+  const Place image{from->buffer, from->offset,  // its strides as op::Linear::as_image() has the axes
                     shape.size() == 1   ? Shape{shape[0], 1, shape[0], shape[0]}
                     : shape.size() == 2 ? Shape{s[0], 1, s[0], s[0]}
                     : shape.size() == 3 ? Shape{s[0], 1, s[0], s[1]}
                                         : Shape{s[0], 1, s[1], s[2]}};
-  return images(image, as_image(shape));
+  return images(image, op::Linear::as_image(shape));
 }
 
 // ---- Steps ----

@@ -111,28 +111,28 @@ class Lowering {
   using Images = Operand<Nhwc<T>>;
   using Array = Operand<Strided<T>>;
 
-  // Operators: each places its result and emits its steps (lower_*.cc).
   void lower(ValueId id);
-  void conv2d(ValueId id);
-  void linear(ValueId id);
-  void conv_transpose2d(ValueId id);
-  void scale_shift(ValueId id, const op::ScaleShift& o);
-  void layer_norm(ValueId id, const op::LayerNorm& o);
-  void local_response_norm(ValueId id, const op::LocalResponseNorm& o);
-  void activate(ValueId id, const op::Activate& o);
-  void binary(ValueId id, const op::Binary& o);
-  void pool(ValueId id, const op::Pool& o);
-  void adaptive_pool(ValueId id, const op::AdaptivePool& o);
-  void mean(ValueId id, const std::vector<int>& axes, bool keepdims);
-  void reshape(ValueId id);
-  void permute(ValueId id, const op::Permute& o);
-  void slice(ValueId id, const op::Slice& o);
-  void concat(ValueId id, const op::Concat& o);
-  void pad(ValueId id, const op::Pad& o);
-  void softmax(ValueId id, const op::Softmax& o);
-  void interpolate(ValueId id, const op::Interpolate& o);
-  void channel_shuffle(ValueId id, const op::ChannelShuffle& o);
-  void pixel_shuffle(ValueId id, const op::PixelShuffle& o);
+  // Operators: each places its result and emits its steps (lower_*.cc).
+  void lower(ValueId id, const op::Conv2d& o);
+  void lower(ValueId id, const op::Linear& o);
+  void lower(ValueId id, const op::ConvTranspose2d& o);
+  void lower(ValueId id, const op::ScaleShift& o);
+  void lower(ValueId id, const op::LayerNorm& o);
+  void lower(ValueId id, const op::LocalResponseNorm& o);
+  void lower(ValueId id, const op::Activate& o);
+  void lower(ValueId id, const op::Binary& o);
+  void lower(ValueId id, const op::Pool& o);
+  void lower(ValueId id, const op::AdaptivePool& o);
+  void lower(ValueId id, const op::Mean& o);
+  void lower(ValueId id, const op::Reshape&);
+  void lower(ValueId id, const op::Permute& o);
+  void lower(ValueId id, const op::Slice& o);
+  void lower(ValueId id, const op::Concat& o);
+  void lower(ValueId id, const op::Pad& o);
+  void lower(ValueId id, const op::Softmax& o);
+  void lower(ValueId id, const op::Interpolate& o);
+  void lower(ValueId id, const op::ChannelShuffle& o);
+  void lower(ValueId id, const op::PixelShuffle& o);
   void add_inputs();
   void add_outputs();
 

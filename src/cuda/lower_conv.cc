@@ -92,11 +92,11 @@ void Lowering<T>::run_conv(ValueId id, Activation activation, const Images& x, c
   info.bytes += plan.packed_bytes;
   info.workspace = plan.workspace_bytes;
   info.value = id;
-  info.considered = choice.considered;
+  info.considered = [list = choice.considered] { return list; };
 }
 
 template <class T>
-void Lowering<T>::conv2d(ValueId id) {
+void Lowering<T>::lower(ValueId id, const op::Conv2d& o) {
   const Node& node = graph_[id];
   const ValueId residual = optional_input(node, 3);
   const Images x = images(channels_last(node.inputs[0]), graph_.shape(node.inputs[0]));
@@ -107,11 +107,11 @@ void Lowering<T>::conv2d(ValueId id) {
     if (&added == &places_[residual] && r->buffer != x.buffer) reuse(id, residual);
   }
   define(id, kChannelsLast);
-  run_conv(id, node.as<op::Conv2d>()->activation, x, images(id), r);
+  run_conv(id, o.activation, x, images(id), r);
 }
 
 template <class T>
-void Lowering<T>::linear(ValueId id) {
+void Lowering<T>::lower(ValueId id, const op::Linear& o) {
   const Node& node = graph_[id];
   const ValueId residual = optional_input(node, 3);
   const Images x = pixels(node.inputs[0]);
@@ -121,11 +121,11 @@ void Lowering<T>::linear(ValueId id) {
     if (r->buffer == places_[residual].buffer && r->buffer != x.buffer) reuse(id, residual);
   }
   define(id, logical_order(node.shape.size()));
-  run_conv(id, node.as<op::Linear>()->activation, x, pixels(id), r);
+  run_conv(id, o.activation, x, pixels(id), r);
 }
 
 template <class T>
-void Lowering<T>::conv_transpose2d(ValueId id) {
+void Lowering<T>::lower(ValueId id, const op::ConvTranspose2d& o) {
   const Node& node = graph_[id];
   const ValueId input = node.inputs[0], weight = node.inputs[1];
   const Images x = images(channels_last(input), graph_.shape(input));
@@ -149,7 +149,7 @@ void Lowering<T>::conv_transpose2d(ValueId id) {
   const Images y = images(id);
   Epilogue<T> epilogue;
   epilogue.bias = floats(optional_input(node, 2));
-  epilogue.activation = node.as<op::ConvTranspose2d>()->activation;
+  epilogue.activation = o.activation;
   const int scratch = workspace(plan.workspace_bytes);
   const auto run = [=](void* const* b, cudaStream_t stream) {
     cuda::run_conv_transpose<T>(plan, x.at(b), weights, epilogue, y.at(b), scratch < 0 ? nullptr : b[scratch], stream);
@@ -162,9 +162,9 @@ void Lowering<T>::conv_transpose2d(ValueId id) {
 }
 
 #define INSTANTIATE(T)                                 \
-  template void Lowering<T>::conv2d(ValueId);          \
-  template void Lowering<T>::linear(ValueId);          \
-  template void Lowering<T>::conv_transpose2d(ValueId);
+  template void Lowering<T>::lower(ValueId, const op::Conv2d&);          \
+  template void Lowering<T>::lower(ValueId, const op::Linear&);          \
+  template void Lowering<T>::lower(ValueId, const op::ConvTranspose2d&);
 INSTANTIATE(float)
 INSTANTIATE(__half)
 INSTANTIATE(__nv_bfloat16)

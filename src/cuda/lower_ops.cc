@@ -11,7 +11,7 @@
 namespace fastconv::cuda {
 
 template <class T>
-void Lowering<T>::scale_shift(ValueId id, const op::ScaleShift& o) {
+void Lowering<T>::lower(ValueId id, const op::ScaleShift& o) {
   const std::vector<ValueId>& inputs = graph_[id].inputs;
   const float *scale = floats(inputs[1]), *shift = floats(inputs[2]);
   const Array x = array(inputs[0]);
@@ -24,7 +24,7 @@ void Lowering<T>::scale_shift(ValueId id, const op::ScaleShift& o) {
 }
 
 template <class T>
-void Lowering<T>::layer_norm(ValueId id, const op::LayerNorm& o) {
+void Lowering<T>::lower(ValueId id, const op::LayerNorm& o) {
   const Node& node = graph_[id];
   const ValueId x = node.inputs[0];
   const Shape& shape = node.shape;
@@ -55,7 +55,7 @@ void Lowering<T>::layer_norm(ValueId id, const op::LayerNorm& o) {
 }
 
 template <class T>
-void Lowering<T>::local_response_norm(ValueId id, const op::LocalResponseNorm& o) {
+void Lowering<T>::lower(ValueId id, const op::LocalResponseNorm& o) {
   const Shape& shape = graph_.shape(id);
   const Images x = images(channels_last(graph_[id].inputs[0]), shape);
   define(id, kChannelsLast);
@@ -67,7 +67,7 @@ void Lowering<T>::local_response_norm(ValueId id, const op::LocalResponseNorm& o
 }
 
 template <class T>
-void Lowering<T>::activate(ValueId id, const op::Activate& o) {
+void Lowering<T>::lower(ValueId id, const op::Activate& o) {
   const ValueId x = graph_[id].inputs[0];
   const Array a = array(x);
   if (!reuse(id, x)) define_like(id, x);
@@ -79,7 +79,7 @@ void Lowering<T>::activate(ValueId id, const op::Activate& o) {
 }
 
 template <class T>
-void Lowering<T>::binary(ValueId id, const op::Binary& o) {
+void Lowering<T>::lower(ValueId id, const op::Binary& o) {
   const Shape& shape = graph_.shape(id);
   const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
   const auto repeated = [&](ValueId value) {
@@ -110,7 +110,7 @@ void Lowering<T>::binary(ValueId id, const op::Binary& o) {
 }
 
 template <class T>
-void Lowering<T>::pool(ValueId id, const op::Pool& o) {
+void Lowering<T>::lower(ValueId id, const op::Pool& o) {
   const ValueId x = graph_[id].inputs[0];
   PoolParameters parameters{.maximum = o.kind == op::Pool::Kind::max, .count_include_pad = o.count_include_pad};
   const auto narrow = [](const char* what, index_t value) {
@@ -131,10 +131,10 @@ void Lowering<T>::pool(ValueId id, const op::Pool& o) {
 }
 
 template <class T>
-void Lowering<T>::adaptive_pool(ValueId id, const op::AdaptivePool& o) {
+void Lowering<T>::lower(ValueId id, const op::AdaptivePool& o) {
   const ValueId x = graph_[id].inputs[0];
   const bool maximum = o.kind == op::Pool::Kind::max;
-  if (!maximum && o.size == op::Pair{1, 1} && homes_[id].parent == kNone) return mean(id, {2, 3}, true);
+  if (!maximum && o.size == op::Pair{1, 1} && homes_[id].parent == kNone) return lower(id, op::Mean{{2, 3}, true});
   const Images a = images(channels_last(x), graph_.shape(x));
   define(id, kChannelsLast);
   const Images y = images(id);
@@ -142,7 +142,7 @@ void Lowering<T>::adaptive_pool(ValueId id, const op::AdaptivePool& o) {
 }
 
 template <class T>
-void Lowering<T>::mean(ValueId id, const std::vector<int>& axes, bool keepdims) {
+void Lowering<T>::lower(ValueId id, const op::Mean& o) {
   const ValueId x = graph_[id].inputs[0];
   const Shape& shape = graph_.shape(x);
   if (checked_size(shape) == 0) {
@@ -151,14 +151,14 @@ void Lowering<T>::mean(ValueId id, const std::vector<int>& axes, bool keepdims) 
     emit(id, [=](void* const* b, cudaStream_t stream) { fill<T>(y.at(b), NAN, stream); }, y);
     return;
   }
-  const auto is_reduced = [&](int axis) { return std::find(axes.begin(), axes.end(), axis) != axes.end(); };
+  const auto is_reduced = [&](int axis) { return std::find(o.axes.begin(), o.axes.end(), axis) != o.axes.end(); };
   Place from = place(x);
-  std::optional<Around> parts = around(shape, from.strides, axes);
-  if (!parts) {  // the axes that stay first
+  std::optional<Around> parts = around(shape, from.strides, o.axes);
+  if (!parts) {  // the o.axes that stay first
     Order order = logical_order(shape.size());
     std::stable_partition(order.begin(), order.end(), [&](int axis) { return !is_reduced(axis); });
     from = ordered(x, order, "to rows");
-    parts = around(shape, from.strides, axes);
+    parts = around(shape, from.strides, o.axes);
   }
   // The result's axes lie as those of x that stay.
   Shape strides(shape.size(), 1);
@@ -170,7 +170,7 @@ void Lowering<T>::mean(ValueId id, const std::vector<int>& axes, bool keepdims) 
     }
   Place to{new_buffer(stride), 0, {}};
   for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
-    if (keepdims || !is_reduced(axis)) to.strides.push_back(strides[axis]);
+    if (o.keepdims || !is_reduced(axis)) to.strides.push_back(strides[axis]);
   define_as(id, std::move(to));
   const Rows rows{parts->outer.size,   parts->count.size,   parts->inner.size,
                   parts->outer.stride, parts->count.stride, parts->inner.stride};
@@ -179,7 +179,7 @@ void Lowering<T>::mean(ValueId id, const std::vector<int>& axes, bool keepdims) 
 }
 
 template <class T>
-void Lowering<T>::softmax(ValueId id, const op::Softmax& o) {
+void Lowering<T>::lower(ValueId id, const op::Softmax& o) {
   const ValueId x = graph_[id].inputs[0];
   const Shape& shape = graph_.shape(id);
   Place from = place(x);
@@ -196,7 +196,7 @@ void Lowering<T>::softmax(ValueId id, const op::Softmax& o) {
 }
 
 template <class T>
-void Lowering<T>::interpolate(ValueId id, const op::Interpolate& o) {
+void Lowering<T>::lower(ValueId id, const op::Interpolate& o) {
   const ValueId x = graph_[id].inputs[0];
   const Images a = images(channels_last(x), graph_.shape(x));
   define(id, kChannelsLast);
@@ -209,16 +209,16 @@ void Lowering<T>::interpolate(ValueId id, const op::Interpolate& o) {
 }
 
 #define INSTANTIATE(T)                                                                   \
-  template void Lowering<T>::scale_shift(ValueId, const op::ScaleShift&);                \
-  template void Lowering<T>::layer_norm(ValueId, const op::LayerNorm&);                  \
-  template void Lowering<T>::local_response_norm(ValueId, const op::LocalResponseNorm&); \
-  template void Lowering<T>::activate(ValueId, const op::Activate&);                     \
-  template void Lowering<T>::binary(ValueId, const op::Binary&);                         \
-  template void Lowering<T>::pool(ValueId, const op::Pool&);                             \
-  template void Lowering<T>::adaptive_pool(ValueId, const op::AdaptivePool&);            \
-  template void Lowering<T>::mean(ValueId, const std::vector<int>&, bool);               \
-  template void Lowering<T>::softmax(ValueId, const op::Softmax&);                       \
-  template void Lowering<T>::interpolate(ValueId, const op::Interpolate&);
+  template void Lowering<T>::lower(ValueId, const op::ScaleShift&);                \
+  template void Lowering<T>::lower(ValueId, const op::LayerNorm&);                  \
+  template void Lowering<T>::lower(ValueId, const op::LocalResponseNorm&); \
+  template void Lowering<T>::lower(ValueId, const op::Activate&);                     \
+  template void Lowering<T>::lower(ValueId, const op::Binary&);                         \
+  template void Lowering<T>::lower(ValueId, const op::Pool&);                             \
+  template void Lowering<T>::lower(ValueId, const op::AdaptivePool&);            \
+  template void Lowering<T>::lower(ValueId, const op::Mean&);               \
+  template void Lowering<T>::lower(ValueId, const op::Softmax&);                       \
+  template void Lowering<T>::lower(ValueId, const op::Interpolate&);
 INSTANTIATE(float)
 INSTANTIATE(__half)
 INSTANTIATE(__nv_bfloat16)

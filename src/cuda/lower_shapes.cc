@@ -9,7 +9,7 @@
 namespace fastconv::cuda {
 
 template <class T>
-void Lowering<T>::reshape(ValueId id) {
+void Lowering<T>::lower(ValueId id, const op::Reshape&) {
   const ValueId x = graph_[id].inputs[0];
   const Shape &shape = graph_.shape(x), &wanted = graph_.shape(id);
   Place view = place(x);
@@ -23,7 +23,7 @@ void Lowering<T>::reshape(ValueId id) {
 }
 
 template <class T>
-void Lowering<T>::permute(ValueId id, const op::Permute& o) {
+void Lowering<T>::lower(ValueId id, const op::Permute& o) {
   const Place& from = place(graph_[id].inputs[0]);
   Place view = from;
   for (std::size_t i = 0; i < o.order.size(); ++i) view.strides[i] = from.strides[o.order[i]];
@@ -31,7 +31,7 @@ void Lowering<T>::permute(ValueId id, const op::Permute& o) {
 }
 
 template <class T>
-void Lowering<T>::slice(ValueId id, const op::Slice& o) {
+void Lowering<T>::lower(ValueId id, const op::Slice& o) {
   Place view = place(graph_[id].inputs[0]);
   bool forward = true;
   for (std::size_t i = 0; i < o.start.size(); ++i) {
@@ -45,7 +45,7 @@ void Lowering<T>::slice(ValueId id, const op::Slice& o) {
 }
 
 template <class T>
-void Lowering<T>::concat(ValueId id, const op::Concat& o) {
+void Lowering<T>::lower(ValueId id, const op::Concat& o) {
   const Shape& shape = graph_.shape(id);
   if (shape.size() == 4 && o.axis == 1)
     define(id, kChannelsLast);
@@ -62,7 +62,7 @@ void Lowering<T>::concat(ValueId id, const op::Concat& o) {
 }
 
 template <class T>
-void Lowering<T>::pad(ValueId id, const op::Pad& o) {
+void Lowering<T>::lower(ValueId id, const op::Pad& o) {
   constexpr PadMode modes[] = {PadMode::constant, PadMode::reflect, PadMode::replicate};
   const Array x = array(graph_[id].inputs[0]);
   define_like(id, graph_[id].inputs[0]);
@@ -102,7 +102,7 @@ View split(const View& view, int axis, std::initializer_list<std::pair<index_t, 
 }  // namespace
 
 template <class T>
-void Lowering<T>::channel_shuffle(ValueId id, const op::ChannelShuffle& o) {
+void Lowering<T>::lower(ValueId id, const op::ChannelShuffle& o) {
   const Array x = array(graph_[id].inputs[0]);
   define(id, kChannelsLast);
   const Array y = array(id);
@@ -111,7 +111,7 @@ void Lowering<T>::channel_shuffle(ValueId id, const op::ChannelShuffle& o) {
 }
 
 template <class T>
-void Lowering<T>::pixel_shuffle(ValueId id, const op::PixelShuffle& o) {
+void Lowering<T>::lower(ValueId id, const op::PixelShuffle& o) {
   const Array x = array(graph_[id].inputs[0]);
   define(id, kChannelsLast);
   const Array y = array(id);
@@ -128,13 +128,13 @@ void Lowering<T>::pixel_shuffle(ValueId id, const op::PixelShuffle& o) {
 }
 
 #define INSTANTIATE(T)                                                            \
-  template void Lowering<T>::reshape(ValueId);                                    \
-  template void Lowering<T>::permute(ValueId, const op::Permute&);                \
-  template void Lowering<T>::slice(ValueId, const op::Slice&);                    \
-  template void Lowering<T>::concat(ValueId, const op::Concat&);                  \
-  template void Lowering<T>::pad(ValueId, const op::Pad&);                        \
-  template void Lowering<T>::channel_shuffle(ValueId, const op::ChannelShuffle&); \
-  template void Lowering<T>::pixel_shuffle(ValueId, const op::PixelShuffle&);
+  template void Lowering<T>::lower(ValueId, const op::Reshape&);                                    \
+  template void Lowering<T>::lower(ValueId, const op::Permute&);                \
+  template void Lowering<T>::lower(ValueId, const op::Slice&);                    \
+  template void Lowering<T>::lower(ValueId, const op::Concat&);                  \
+  template void Lowering<T>::lower(ValueId, const op::Pad&);                        \
+  template void Lowering<T>::lower(ValueId, const op::ChannelShuffle&); \
+  template void Lowering<T>::lower(ValueId, const op::PixelShuffle&);
 INSTANTIATE(float)
 INSTANTIATE(__half)
 INSTANTIATE(__nv_bfloat16)

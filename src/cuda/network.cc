@@ -65,9 +65,9 @@ class Executor final : public CudaNetwork {
     give_back(std::move(instance));
   }
 
-  std::shared_ptr<Network> with_batch(index_t batch) const override {
-    if (!options_.keep_constants) throw std::logic_error("with_batch: this network has dropped its constants");
-    return std::make_shared<Executor>(graph_.with_batch(batch), options_, constants_);
+  std::shared_ptr<Network> with_graph(const Graph& optimized) const override {
+    if (!options_.keep_constants) throw std::logic_error("with_graph: this network has dropped its constants");
+    return std::make_shared<Executor>(optimized, options_, constants_);
   }
 
   const Graph& graph() const override { return graph_; }

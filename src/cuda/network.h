@@ -19,7 +19,7 @@ struct CudaOptions {
   std::optional<std::size_t> max_workspace;  // device scratch bytes that an operator may take
   std::optional<ConvAlgorithm> algorithm;    // of all convolutions; by default the rule decides
   int device = 0;
-  // Whether the graph's constants stay when they are on the device: with_batch needs them where another batch size takes
+  // Whether the graph's constants stay when they are on the device: with_graph needs them where another size takes
   // another algorithm.
   bool keep_constants = true;
 };

@@ -114,6 +114,7 @@ ValueId fold_into(Graph& out, const Node before, const Affine& affine) {
     auto scale = std::make_shared<Numbers>(affine.scale);
     for (index_t c = 0; constant.scale && c < channels; ++c) (*scale)[c] *= (*constant.scale)[c];
     folded_weight = out.add_constant(weight_shape, constant.data, std::move(scale));
+    out.set_name(folded_weight, out[weight].name);
   }
   Numbers b = read_or(out, bias, channels, 0);
   for (index_t c = 0; c < channels; ++c) b[c] = b[c] * affine.scale[c] + affine.shift[c];

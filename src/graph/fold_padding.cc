@@ -24,10 +24,10 @@ Graph fold_padding(const Graph& graph) {
     const Node& padded = graph[graph[id].inputs[0]];
     const auto& pad = *padded.as<op::Pad>();
     op::Conv2d folded = *conv;
-    folded.padding[0] += pad.before[2];
-    folded.padding[1] += pad.after[2];
-    folded.padding[2] += pad.before[3];
-    folded.padding[3] += pad.after[3];
+    folded.padding.top += pad.before[2];
+    folded.padding.bottom += pad.after[2];
+    folded.padding.left += pad.before[3];
+    folded.padding.right += pad.after[3];
     std::vector<ValueId> inputs;
     for (const ValueId input : graph[id].inputs) inputs.push_back(r.mapped(input));
     inputs[0] = r.mapped(padded.inputs[0]);

@@ -1,5 +1,5 @@
 // The passes: each takes a graph and returns a simpler one with the same outputs. None decides by the batch size, so that
-// optimising and Graph::with_batch commute.
+// a network has the same nodes at each.
 #pragma once
 
 #include "fastconv/graph.h"

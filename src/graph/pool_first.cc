@@ -12,7 +12,7 @@ bool averages(const Node& node) {
 
 bool mixes_channels_only(const Node& node) {
   const auto* conv = node.as<op::Conv2d>();
-  return conv && conv->stride == op::Pair{1, 1} && conv->padding == std::array<index_t, 4>{} &&
+  return conv && conv->stride == op::Pair{1, 1} && conv->padding == Padding{} &&
          conv->activation == Activation::none && (node.inputs.size() < 4 || node.inputs[3] == kNone);
 }
 

@@ -63,7 +63,7 @@ class Sink {
     }
     if (node.as<op::Binary>()) return sink_binary(id);
     if (from.base == kNone) return false;
-    if (node.as<op::Activate>()) return remember(id, r_.out.add(node.op, {from.base}, node.name), from.order);
+    if (is_pointwise(node.op)) return remember(id, r_.out.add(node.op, {from.base}, node.name), from.order);
     const bool channels_last = node.shape.size() == 4 && from.order[3] == 1;
     if (const auto* norm = node.as<op::LayerNorm>(); norm && channels_last && norm->begin == 3) {
       op::LayerNorm moved = *norm;

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from fastconv._recording import Operator
-from fastconv._symbolic import Symbol
 from fastconv.analysis._window import WHOLE, Taps, Window, union
+from fastconv.graph import Node
 
 Shape = tuple[int, ...]
 
@@ -31,32 +30,26 @@ def window_taps(kernel: int, stride: int, before: int, dilation: int) -> Taps:
     return Taps(stride, (range(-before, -before + dilation * (kernel - 1) + 1, dilation),))
 
 
-def _conv2d(op: Operator, x: Shape) -> dict[int, Taps | None]:
-    weight: Any = op.inputs[1]
+def _conv2d(node: Node, x: Shape) -> dict[int, Taps | None]:
+    weight: Any = node.inputs[1]
     mixed: dict[int, Taps | None] = {1: None}
     for i in range(2):
         kernel, stride, dilation = (
             weight.shape[2 + i],
-            op.attributes["stride"][i],
-            op.attributes["dilation"][i],
+            node.fields["stride"][i],
+            node.fields["dilation"][i],
         )
-        padding = op.attributes["padding"]
-        if padding == "same":
-            size, covered = x[2 + i], dilation * (kernel - 1) + 1
-            total = max((math.ceil(size / stride) - 1) * stride + covered - size, 0)
-            before = total // 2
-        else:
-            before = 0 if padding == "valid" else padding[i][0]
+        before = node.fields["padding"][2 * i]
         mixed[2 + i] = window_taps(kernel, stride, before, dilation)
     return mixed
 
 
-def _conv_transpose2d(op: Operator, x: Shape) -> dict[int, Taps | None]:
-    weight: Any = op.inputs[1]
+def _conv_transpose2d(node: Node, x: Shape) -> dict[int, Taps | None]:
+    weight: Any = node.inputs[1]
     mixed: dict[int, Taps | None] = {1: None}
     for i in range(2):
         stride, padding, dilation = (
-            op.attributes[name][i] for name in ("stride", "padding", "dilation")
+            node.fields[name][i] for name in ("stride", "padding", "dilation")
         )
         # Output o gets input n where o = n * stride - padding + k * dilation.
         reads = [
@@ -67,17 +60,16 @@ def _conv_transpose2d(op: Operator, x: Shape) -> dict[int, Taps | None]:
     return mixed
 
 
-def _pool(op: Operator, x: Shape) -> dict[int, Taps | None]:
-    a = op.attributes
-    dilation = a.get("dilation", (1, 1))
+def _pool(node: Node, x: Shape) -> dict[int, Taps | None]:
+    a = node.fields
     return {
-        2 + i: window_taps(a["kernel_size"][i], a["stride"][i], a["padding"][i], dilation[i])
+        2 + i: window_taps(*(a[key][i] for key in ("kernel_size", "stride", "padding", "dilation")))
         for i in range(2)
     }
 
 
-def _adaptive_pool(op: Operator, x: Shape) -> dict[int, Taps | None]:
-    return {2 + i: _adaptive(x[2 + i], op.attributes["output_size"][i]) for i in range(2)}
+def _adaptive_pool(node: Node, x: Shape) -> dict[int, Taps | None]:
+    return {2 + i: _adaptive(x[2 + i], node.fields["output_size"][i]) for i in range(2)}
 
 
 def _adaptive(size: int, out: int) -> Taps | None:
@@ -90,8 +82,8 @@ def _adaptive(size: int, out: int) -> Taps | None:
     )
 
 
-def _interpolate(op: Operator, x: Shape) -> dict[int, Taps | None]:
-    a = op.attributes
+def _interpolate(node: Node, x: Shape) -> dict[int, Taps | None]:
+    a = node.fields
     bilinear, aligned = a["mode"] == "bilinear", a["align_corners"]
     mixed: dict[int, Taps | None] = {}
     for i in range(2):
@@ -114,49 +106,51 @@ def _interpolate(op: Operator, x: Shape) -> dict[int, Taps | None]:
     return mixed
 
 
-def _pixel_shuffle(op: Operator, x: Shape) -> dict[int, Taps | None]:
-    taps = Taps(1, ((0,),) * op.attributes["upscale_factor"])
+def _pixel_shuffle(node: Node, x: Shape) -> dict[int, Taps | None]:
+    taps = Taps(1, ((0,),) * node.fields["upscale_factor"])
     return {1: None, 2: taps, 3: taps}
 
 
-def _slice(op: Operator, x: Shape) -> dict[int, Taps | None]:
-    bounds = zip(op.attributes["start"], op.attributes["step"], strict=True)
+def _slice(node: Node, x: Shape) -> dict[int, Taps | None]:
+    bounds = zip(node.fields["start"], node.fields["step"], strict=True)
     return {axis: Taps(step, ((start,),)) for axis, (start, step) in enumerate(bounds)}
 
 
-def _pad(op: Operator, x: Shape) -> dict[int, Taps | None]:
-    return {axis: Taps(1, ((-before,),)) for axis, (before, _) in enumerate(op.attributes["pad"])}
+def _pad(node: Node, x: Shape) -> dict[int, Taps | None]:
+    return {axis: Taps(1, ((-before,),)) for axis, before in enumerate(node.fields["before"])}
 
 
-_Mixes = Callable[[Operator, Shape], Mapping[int, Taps | None]]
+_Mixes = Callable[[Node, Shape], Mapping[int, Taps | None]]
 
 MIXES: dict[str, _Mixes] = {
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
-    "linear": lambda op, x: {len(x) - 1: None},
+    "linear": lambda node, x: {len(x) - 1: None},
     "max_pool2d": _pool,
     "avg_pool2d": _pool,
     "adaptive_avg_pool2d": _adaptive_pool,
     "adaptive_max_pool2d": _adaptive_pool,
-    "mean": lambda op, x: dict.fromkeys(op.attributes["axis"]),
+    "mean": lambda node, x: dict.fromkeys(node.fields["axis"]),
     "interpolate": _interpolate,
     "pixel_shuffle": _pixel_shuffle,
-    "channel_shuffle": lambda op, x: {1: None},
-    "local_response_norm": lambda op, x: {1: None},
+    "channel_shuffle": lambda node, x: {1: None},
+    "local_response_norm": lambda node, x: {1: None},
     "slice": _slice,
     "pad": _pad,
-    "batch_norm": lambda op, x: {},
-    "activation": lambda op, x: {},
-    "permute": lambda op, x: {},
-    "reshape": lambda op, x: {},
-    "layer_norm": lambda op, x: {},
-    "softmax": lambda op, x: {},
+    "batch_norm": lambda node, x: {},
+    "activation": lambda node, x: {},
+    "permute": lambda node, x: {},
+    "reshape": lambda node, x: {},
+    "layer_norm": lambda node, x: {},
+    "softmax": lambda node, x: {},
+    "log_softmax": lambda node, x: {},
 }
 """Along which axes of its first input an operator mixes elements: which ones, `None` for all."""
 
-_NORMALISED: dict[str, Callable[[Operator, Shape], Sequence[int]]] = {
-    "layer_norm": lambda op, x: range(len(x) - len(op.attributes["normalized_shape"]), len(x)),
-    "softmax": lambda op, x: [op.attributes["axis"]],
+_NORMALISED: dict[str, Callable[[Node, Shape], Sequence[int]]] = {
+    "layer_norm": lambda node, x: range(node.fields["begin"], node.fields["end"]),
+    "softmax": lambda node, x: [node.fields["axis"]],
+    "log_softmax": lambda node, x: [node.fields["axis"]],
 }
 """Along which axes an operator divides by a statistic of all elements."""
 
@@ -242,46 +236,42 @@ def _concat(fields: Sequence[tuple[Field | None, Shape]], axis: int) -> Field:
     return Field(tuple(windows), any(f.context for f in known))
 
 
-def _moved(op: Operator, window: Window, old: Shape) -> Window:
+def _moved(node: Node, window: Window, old: Shape) -> Window:
     """Follow the window's axis through operators that renumber the axes."""
-    if op.name == "reshape":
-        return _reshaped(window, old, op.output.shape)
+    if node.op == "reshape":
+        return _reshaped(window, old, node.shape)
     if window.axis is None:
         return window
-    if op.name == "permute":
-        return window.moved(tuple(op.attributes["order"]).index(window.axis))
-    if op.name == "mean" and not op.attributes["keepdims"]:
-        return window.moved(window.axis - sum(a < window.axis for a in op.attributes["axis"]))
+    if node.op == "permute":
+        return window.moved(tuple(node.fields["order"]).index(window.axis))
+    if node.op == "mean" and not node.fields["keepdims"]:
+        return window.moved(window.axis - sum(a < window.axis for a in node.fields["axis"]))
     return window
 
 
-def _unary(op: Operator, x: Field, shape: Shape) -> Field:
+def _unary(node: Node, x: Field, shape: Shape) -> Field:
     """Return the field of the result of an operator with one input besides its weights."""
-    mixes = MIXES[op.name](op, shape)
+    mixes = MIXES[node.op](node, shape)
     context = x.context
-    if op.name in _NORMALISED:
-        axes = _NORMALISED[op.name](op, shape)
+    if node.op in _NORMALISED:
+        axes = _NORMALISED[node.op](node, shape)
         context = context or any(window.axis in axes for window in x.windows)
-    return Field(tuple(_moved(op, _mixed(w, mixes), shape) for w in x.windows), context)
+    return Field(tuple(_moved(node, _mixed(w, mixes), shape) for w in x.windows), context)
 
 
-def propagate(op: Operator, fields: Mapping[int, Field]) -> Field | None:
+def propagate(node: Node, fields: Mapping[int, Field]) -> Field | None:
     """Return the field of an operator's result, `None` if it does not depend on the image."""
-    operands = [
-        (fields.get(value.id) if isinstance(value, Symbol) else None, tuple(value.shape))
-        for value in op.inputs
-        if value is not None
-    ]
+    operands = [(fields.get(value.id), value.shape) for value in node.inputs if value is not None]
     known = [(f, shape) for f, shape in operands if f is not None]
     if not known:
         return None
-    if op.name == "concat":
-        return _concat(operands, op.attributes["axis"])
-    if op.name in ("add", "multiply"):
-        return _broadcast(known, op.output.shape, gates=op.name == "multiply")
+    if node.op == "concat":
+        return _concat(operands, node.fields["axis"])
+    if node.op in ("add", "multiply"):
+        return _broadcast(known, node.shape, gates=node.op == "multiply")
     x, shape = operands[0]
     if x is None:
         return known[0][0]  # the residual alone
-    result = _unary(op, x, shape)
-    with_residual = [(f, op.output.shape) for f in (result, *(f for f, _ in known[1:]))]
-    return _broadcast(with_residual, op.output.shape, gates=False)
+    result = _unary(node, x, shape)
+    with_residual = [(f, node.shape) for f in (result, *(f for f, _ in known[1:]))]
+    return _broadcast(with_residual, node.shape, gates=False)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from fastconv._recording import Recording, build, record
-from fastconv._symbolic import Symbol
+from fastconv._recording import Recording
 from fastconv.analysis._propagate import Field, propagate, window_taps
+from fastconv.analysis._subject import build, record
 from fastconv.analysis._window import Window
 from fastconv.nn import Module, ModuleList, Sequential
 from fastconv.ops._args import as_int, as_pair, is_sequence
@@ -117,17 +117,14 @@ def _public(f: Field) -> ReceptiveField:
 
 def receptive_fields(recording: Recording) -> dict[str, ReceptiveField]:
     """Return the field of what each module returned last, by its name; ``""`` is the network."""
-    rank = len(recording.input.shape)
-    image = tuple(Window(axis, 1, ((0, 0),)) for axis in range(2, rank))
-    fields = {recording.input.id: Field(image)}
-    for op in recording.operators:
-        if (result := propagate(op, fields)) is not None:
-            fields[op.output.id] = result
-    return {
-        path: _public(fields[y.id])
-        for path, y in recording.outputs.items()
-        if isinstance(y, Symbol) and y.id in fields
-    }
+    graph = recording.graph()
+    x = graph.inputs[0]
+    image = tuple(Window(axis, 1, ((0, 0),)) for axis in range(2, x.ndim))
+    fields = {x.id: Field(image)}
+    for node in graph:
+        if node.inputs and (result := propagate(node, fields)) is not None:
+            fields[node.id] = result
+    return {path: _public(fields[y]) for path, y in recording.taps.items() if y in fields}
 
 
 def receptive_field(
@@ -191,8 +188,9 @@ def receptive_field(
                 f"(kernel_size, stride, dilation), got {model!r}"
             )
         model = Sequential(*layers)
-    recording = record(build(model), input_shape)
-    shape = recording.input.shape
+    module = build(model)
+    recording = record(module, input_shape)
+    shape = recording.graph().inputs[0].shape
     if len(shape) not in (3, 4):
         raise ValueError(
             f"input_shape must be (N, C, H, W) or (N, C, L), got {shape}: a receptive field is a "
@@ -201,7 +199,7 @@ def receptive_field(
     fields = receptive_fields(recording)
     if "" not in fields:
         raise ValueError(
-            f"{type(recording.module).__name__} does not return one value that depends on its "
+            f"{type(module).__name__} does not return one value that depends on its "
             "input: ask for the module inside that does"
         )
     result = fields.pop("")

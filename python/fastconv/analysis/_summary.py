@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._recording import Operator, build, record
-from fastconv._symbolic import Symbol
 from fastconv.analysis._receptive_field import ReceptiveField, receptive_fields
+from fastconv.analysis._subject import build, record
+from fastconv.graph import Node
 from fastconv.nn import Module
 from fastconv.ops._args import as_int
 
@@ -196,11 +196,12 @@ def summary(
     if depth is not None and as_int("depth", depth) < 0:
         raise ValueError(f"depth must not be negative, got {depth}")
     recording = record(module, input_shape)
+    graph = recording.graph()
     fields = receptive_fields(recording)
     itemsize = (module.dtype or np.dtype(np.float32)).itemsize
     macs: dict[str, int] = {}
-    for op, owner in zip(recording.operators, recording.owners, strict=True):
-        count = operator_macs(op)
+    for node in graph:
+        owner, count = node.name, operator_macs(node)
         while count:
             macs[owner] = macs.get(owner, 0) + count
             if not owner:
@@ -208,22 +209,22 @@ def summary(
             owner = owner.rpartition(".")[0]
     rows = []
     for name, child in module.named_modules():
-        y = recording.outputs.get(name)
+        y = recording.taps.get(name)
         row = SummaryRow(
             name,
             type(child).__name__,
-            y.shape if isinstance(y, Symbol) else None,
+            None if y is None else graph[y].shape,
             sum(array.size for array in child.parameters()),
             macs.get(name, 0),
-            fields.get(name) if len(recording.input.shape) > 2 else None,
+            fields.get(name) if len(graph.inputs[0].shape) > 2 else None,
         )
         if depth is None or row.depth <= depth:
             rows.append(row)
-    elements = sum(math.prod(op.output.shape) for op in recording.operators if op.name != "reshape")
+    elements = sum(math.prod(node.shape) for node in graph if node.inputs and node.op != "reshape")
     state = sum(array.size for m in module.modules() for _, array in m._own_arrays())
     parameters = sum(array.size for array in module.parameters())
     return Summary(
-        recording.input.shape,
+        graph.inputs[0].shape,
         rows,
         parameters,
         state - parameters,
@@ -232,11 +233,13 @@ def summary(
     )
 
 
-def operator_macs(op: Operator) -> int:
+def operator_macs(node: Node) -> int:
     """Return the multiply-accumulates of a recorded operator."""
-    x, weight, *_ = [*op.inputs, None]
-    if x is None or weight is None or op.name not in ("conv2d", "conv_transpose2d", "linear"):
+    if node.op not in ("conv2d", "conv_transpose2d", "linear"):
         return 0
+    x, weight, *_ = node.inputs
+    assert x is not None
+    assert weight is not None
     # Each element of the one is multiplied by the weights of its channel.
-    elements = x.shape if op.name == "conv_transpose2d" else op.output.shape
+    elements = x.shape if node.op == "conv_transpose2d" else node.shape
     return math.prod(elements) * math.prod(weight.shape[1:])

@@ -18,6 +18,7 @@ examples:
   fastconv explain mobilenet_v2 --profile --threads 1
   fastconv explain vgg16 --batch 8 --accuracy exact --verbose
   fastconv explain efficientnet_b0 --autotune --json
+  fastconv explain googlenet --graph googlenet.svg
 
 The model's weights are random. MACs are the multiply-accumulates of the definition, of which
 Winograd and Strassen do only a part: they may pass 100% of the peak.
@@ -64,6 +65,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--verbose", action="store_true", help="also say which algorithms were rejected, and why"
     )
+    parser.add_argument(
+        "--graph",
+        metavar="FILE",
+        help="also draw the network into FILE: .dot, or .svg, .png and .pdf by Graphviz",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.set_defaults(run=_run)
 
@@ -73,6 +79,8 @@ def _run(arguments: argparse.Namespace) -> None:
     channels, *size = model.default_cfg["input_size"]
     if arguments.size is not None:
         size = [arguments.size] * 2
+    if arguments.graph is not None:
+        model.graph((arguments.batch, channels, *size)).save(arguments.graph)
     network = model.compile(
         (arguments.batch, channels, *size),
         threads=arguments.threads,

@@ -25,7 +25,8 @@ _PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__", "__cuda_array_in
 
 def is_array_like(value: Any) -> bool:
     """Whether `value` is an array or a tensor, of any library; NumPy's scalars are numbers."""
-    return isinstance(value, np.ndarray) or _is_array_type(type(value))
+    kind: Any = type(value)
+    return isinstance(value, np.ndarray) or _is_array_type(kind)
 
 
 @functools.lru_cache(256)

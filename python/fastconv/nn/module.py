@@ -31,6 +31,7 @@ from fastconv.ops._device import is_on_device
 from fastconv.ops._torch import dtype_of
 
 if TYPE_CHECKING:
+    from fastconv.graph import Graph
     from fastconv.network import Network
 
 __all__ = ["IncompatibleKeys", "Module", "Value", "freeze", "listed", "state_array"]
@@ -190,6 +191,35 @@ class Module(TorchMethods):
             taps=taps,
             keep_weights=keep_weights,
         )
+
+    def graph(self, input_shape: Sequence[int]) -> Graph:
+        """Record `forward` on an input of this shape, without computing, and return its graph.
+
+        Parameters
+        ----------
+        input_shape : sequence of int
+            Usually (N, C, H, W). Without a batch one of size 1 is added.
+
+        Returns
+        -------
+        fastconv.Graph
+            Its nodes can be looked at; printed, it is a table; `fastconv.Graph.save` draws it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `input_shape` is no shape, or `forward` does not take it or cannot be recorded.
+
+        Examples
+        --------
+        >>> import fastconv
+        >>> graph = fastconv.create_model("lenet5").graph((1, 1, 32, 32))
+        >>> [node.op for node in graph if not node.is_constant][:4]
+        ['input', 'conv2d', 'activation', 'avg_pool2d']
+        """
+        from fastconv._recording import record
+
+        return record(self, input_shape).graph()
 
     def _batched(self, function: Any, args: Sequence[Value]) -> Value:
         """Check the inputs' dtype, then call `function` with a batch dimension where one lacks."""

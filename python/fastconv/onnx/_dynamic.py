@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from fastconv._recording import Operator, Recording, record
-from fastconv._symbolic import Symbol
+from fastconv._recording import record
+from fastconv.graph import Graph, Node
 from fastconv.nn import Module
 from fastconv.ops._args import as_axis
 
@@ -80,50 +80,38 @@ def parse(dynamic_axes: DynamicAxes | None, ranks: Mapping[str, int]) -> dict[st
 class Call:
     """An operator of a network, as it was recorded at every size."""
 
-    owner: str
-    """The name of the layer that it belongs to."""
-    operators: Sequence[Operator]
+    nodes: Sequence[Node]
     """The first is that of the sizes that were asked for."""
 
     @property
-    def name(self) -> str:
-        """Of the operator."""
-        return self.operators[0].name
-
-    @property
-    def inputs(self) -> Sequence[Any]:
-        """Symbols, arrays and `None`."""
-        return self.operators[0].inputs
-
-    @property
-    def output(self) -> Symbol:
-        """The result."""
-        return self.operators[0].output
+    def node(self) -> Node:
+        """The operator at the sizes that were asked for."""
+        return self.nodes[0]
 
     @property
     def attributes(self) -> Mapping[str, Any]:
         """At the sizes that were asked for."""
-        return self.operators[0].attributes
+        return self.node.fields
 
     def all(self, attribute: str) -> list[Any]:
         """Return an attribute at every size."""
-        return [operator.attributes[attribute] for operator in self.operators]
+        return [node.fields[attribute] for node in self.nodes]
 
     def in_sizes(self) -> list[Size]:
         """Return the sizes of each axis of the first input."""
-        return self._sizes(operator.inputs[0] for operator in self.operators)
+        return _sizes([node.inputs[0] for node in self.nodes])
 
     def out_sizes(self) -> list[Size]:
         """Return the sizes of each axis of the output."""
-        return self._sizes(operator.output for operator in self.operators)
+        return _sizes(self.nodes)
 
-    @staticmethod
-    def _sizes(values: Iterable[Any]) -> list[Size]:
-        return list(zip(*(value.shape for value in values), strict=True))
+
+def _sizes(values: Sequence[Any]) -> list[Size]:
+    return list(zip(*(value.shape for value in values), strict=True))
 
 
 def record_calls(
-    module: Module, base: Recording, axes: Mapping[int, str]
+    module: Module, base: Graph, axes: Mapping[int, str]
 ) -> tuple[dict[int, list[Size]], list[Call]]:
     """Record a module at other sizes of the named axes of its input.
 
@@ -134,34 +122,34 @@ def record_calls(
     ValueError
         If the module does not take other sizes, or does something else at them.
     """
-    recordings = [base]
-    shape = base.input.shape
+    graphs = [base]
+    shape = base.inputs[0].shape
     for name in dict.fromkeys(axes.values()):
         own = [axis for axis in axes if axes[axis] == name]
         sizes = sorted({shape[axis] for axis in own})
         if len(sizes) > 1:
             raise ValueError(f"dynamic_axes calls axes of the sizes {sizes} of 'x' {name!r}")
-        recordings += _at_other_sizes(module, shape, own, name)
-    for other in recordings[1:]:
+        graphs += _at_other_sizes(module, shape, own, name)
+    for other in graphs[1:]:
         _compare(base, other)
-    operators = zip(*(recording.operators for recording in recordings), strict=True)
-    calls = [Call(owner, each) for owner, each in zip(base.owners, operators, strict=True)]
-    shapes = zip(*(recording.input.shape for recording in recordings), strict=True)
-    values = {base.input.id: list(shapes)} | {call.output.id: call.out_sizes() for call in calls}
-    return values, calls
+    calls = [Call(nodes) for nodes in zip(*graphs, strict=True)]
+    return (
+        {call.node.id: call.out_sizes() for call in calls if not call.node.is_constant},
+        [call for call in calls if call.node.inputs],
+    )
 
 
 def _at_other_sizes(
     module: Module, shape: Sequence[int], axes: Sequence[int], name: str
-) -> list[Recording]:
+) -> list[Graph]:
     """Record at multiples of a size and at larger ones, which the module need not take."""
     size = shape[axes[0]]
     multiples = {2 * size, 3 * size}
-    recordings = []
+    graphs = []
     for other in sorted(multiples.union(size + step for step in _STEPS)):
         sizes = [other if axis in axes else n for axis, n in enumerate(shape)]
         try:
-            recordings.append(record(module, sizes))
+            graphs.append(record(module, sizes).graph())
         except Exception as error:  # whatever forward raises at sizes that it does not take
             if other not in multiples:
                 continue
@@ -170,7 +158,7 @@ def _at_other_sizes(
                 f"{name!r}): with the size {other} instead of {size}, {_layer(module, error)} "
                 f"raises: {error}. {_FIX}"
             ) from error
-    return recordings
+    return graphs
 
 
 def _layer(module: Module, error: BaseException) -> str:
@@ -183,37 +171,34 @@ def _layer(module: Module, error: BaseException) -> str:
     return f"the layer {found}" if found else type(module).__name__
 
 
-def _compare(base: Recording, other: Recording) -> None:
+def _compare(base: Graph, other: Graph) -> None:
     """Check that two recordings differ in sizes alone."""
-    positions = [_positions(recording) for recording in (base, other)]
 
-    def same(a: Any, b: Any) -> bool:
-        if isinstance(a, Symbol) and isinstance(b, Symbol):
-            return positions[0][a.id] == positions[1][b.id] and a.ndim == b.ndim
-        if a is b:
+    def ids(nodes: Iterable[Node | None]) -> list[int | None]:
+        return [None if node is None else node.id for node in nodes]
+
+    def differ(a: Node, b: Node) -> bool:
+        if (a.op, a.ndim, ids(a.inputs)) != (b.op, b.ndim, ids(b.inputs)):
             return True
-        if any(value is None or isinstance(value, Symbol) for value in (a, b)):
-            return False
-        return np.array_equal(a, b, equal_nan=True)
+        return a.is_constant and not np.array_equal(base.array(a), other.array(b), equal_nan=True)
 
-    end = Operator("end", (base.outputs[""],), {}, base.input)
-    other_end = Operator("end", (other.outputs[""],), {}, other.input)
-    for a, b, owner in zip(
-        [*base.operators, end], [*other.operators, other_end], [*base.owners, ""], strict=False
-    ):
-        if (
-            (a.name, len(a.inputs)) != (b.name, len(b.inputs))
-            or not all(map(same, a.inputs, b.inputs))
-            or a.output.ndim != b.output.ndim
+    pairs = list(zip(base, other, strict=False))
+    # A constant is found out by the operator that takes it, whose layer it belongs to.
+    different = {a.id for a, b in pairs if differ(a, b)}
+    for a, _ in pairs:
+        if a.is_constant or different.isdisjoint(
+            [a.id, *(i for i in ids(a.inputs) if i is not None)]
         ):
-            where = f"the layer {owner}" if owner else "forward"
-            raise ValueError(
-                f"{where} uses different operators or constants for an input of shape "
-                f"{base.input.shape} and for one of {other.input.shape}, which one ONNX graph "
-                f"cannot say. {_FIX}"
-            )
+            continue
+        _refuse(base, other, a.name)
+    if len(base) != len(other) or ids(base.outputs) != ids(other.outputs):
+        _refuse(base, other, "")
 
 
-def _positions(recording: Recording) -> dict[int, int]:
-    results = [recording.input, *(operator.output for operator in recording.operators)]
-    return {symbol.id: position for position, symbol in enumerate(results)}
+def _refuse(base: Graph, other: Graph, layer: str) -> NoReturn:
+    where = f"the layer {layer}" if layer else "forward"
+    raise ValueError(
+        f"{where} uses different operators or constants for an input of shape "
+        f"{base.inputs[0].shape} and for one of {other.inputs[0].shape}, which one ONNX graph "
+        f"cannot say. {_FIX}"
+    )

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 from fastconv._files import replacing
 from fastconv._recording import record
-from fastconv._symbolic import Symbol
 from fastconv.nn import Module
 from fastconv.onnx import _layers, _moves, _pools, _resize  # noqa: F401 - they register operators
 from fastconv.onnx._dynamic import DynamicAxes, Size, is_fixed, parse, record_calls
@@ -100,20 +99,21 @@ def export(
             f"input can be exported"
         ) from None
     recording = record(module, input_shape)
-    x, output = recording.input, recording.outputs[""]
+    recorded = recording.graph()
+    x, output = recorded.inputs[0], recorded.outputs[0]
     if x.ndim != len(input_shape):
         raise ValueError(
             f"input_shape must have the {x.ndim} dimensions of a batch, got {x.shape[1:]}: pass "
             f"{x.shape}"
         )
-    if not isinstance(output, Symbol):
+    if recording.sequence is not None:
         raise ValueError(
-            f"{name} returns {type(output).__name__}; only a network with one output can be "
+            f"{name} returns {recording.sequence.__name__}; only a network with one output can be "
             f"exported"
         )
     axes = parse(dynamic_axes, {"x": x.ndim, "y": output.ndim})
-    sizes, calls = record_calls(module, recording, axes["x"])
-    graph = Graph(module, x, sizes[x.id])
+    sizes, calls = record_calls(module, recorded, axes["x"])
+    graph = Graph(recorded, module.state_dict(), sizes[x.id])
     for call in calls:
         graph.add(call)
     names = _name_outputs(sizes[x.id], sizes[output.id], axes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv._symbolic import Symbol
-from fastconv.nn import Module
+from fastconv import graph as readable
+from fastconv.graph import Node
 from fastconv.onnx._dynamic import Call, Size, is_fixed
 
 if TYPE_CHECKING:
@@ -37,28 +37,26 @@ def operator(*names: str, varying: Sequence[str] = ()) -> Callable[[Build], Buil
 class Graph:
     """An ONNX graph under construction; values are named ``v0``, ``v1``, ..."""
 
-    def __init__(self, module: Module, x: Symbol, sizes: Sequence[Size]) -> None:
+    def __init__(
+        self, recorded: readable.Graph, keys: Collection[str], sizes: Sequence[Size]
+    ) -> None:
         import onnx
 
         self._onnx = onnx
+        self._recorded = recorded
+        x = recorded.inputs[0]
         self.dtype = x.dtype
         self.initializers: dict[str, NDArray[Any]] = {}
         self._nodes: list[onnx.NodeProto] = []
         self._values: dict[int, str] = {x.id: "x"}
-        state = module.state_dict()
-        self._taken = {"x", "y", *state}
+        self._taken = {"x", "y", *keys}
         self._count = 0
-        self._known = {
-            id(array): self._new(f"{key}_") if key in ("x", "y") else key
-            for key, array in state.items()
-        }
-        self._alive: list[Any] = []  # so that no id is used twice
         self._owner = ""
         self._places: dict[Size, tuple[str, int]] = {}  # a value and an axis of each dynamic size
         self._note_sizes("x", sizes)
 
     def model(
-        self, output: Symbol, x: Sequence[int | str | None], y: Sequence[int | str | None]
+        self, output: Node, x: Sequence[int | str | None], y: Sequence[int | str | None]
     ) -> onnx.ModelProto:
         """Return the finished graph; `x` and `y` are the sizes or names of the axes."""
         helper = self._onnx.helper
@@ -79,22 +77,21 @@ class Graph:
 
     def add(self, call: Call) -> None:
         """Add the nodes of a recorded operator."""
-        self._owner = call.owner
+        node = call.node
+        self._owner = node.name
         try:
-            if call.name not in _BUILDERS:
+            if node.op not in _BUILDERS:
                 raise ValueError("there is no operator of ONNX for it")
-            build, may_vary = _BUILDERS[call.name]
+            build, may_vary = _BUILDERS[node.op]
             for key, value in call.attributes.items():
                 others = [other for other in call.all(key) if other is not value]  # NaN is itself
                 if key not in may_vary and any(value != other for other in others):
                     raise ValueError(f"its {key} depends on the size of a dynamic axis")
-            names = [None if value is None else self._input(value) for value in call.inputs]
-            y = self._values[call.output.id] = build(self, call, names)
+            names = [None if value is None else self._input(value) for value in node.inputs]
+            y = self._values[node.id] = build(self, call, names)
         except ValueError as error:
-            where = f"the layer {call.owner}" if call.owner else "the network"
-            raise ValueError(
-                f"{call.name} of {where} cannot be exported to ONNX: {error}"
-            ) from error
+            where = f"the layer {node.name}" if node.name else "the network"
+            raise ValueError(f"{node.op} of {where} cannot be exported to ONNX: {error}") from error
         self._note_sizes(y, call.out_sizes())
 
     def node(self, kind: str, *inputs: str | None, **attributes: Any) -> str:
@@ -151,16 +148,11 @@ class Graph:
             shape[(unknown or left)[-1]] = -1
         return self.node("Reshape", x, self.ints(shape))
 
-    def _input(self, value: Any) -> str:
-        if isinstance(value, Symbol):
-            return self._values[value.id]
-        name = self._known.get(id(value))
-        if name is None:
-            self._alive.append(value)
-            name = self._known[id(value)] = self.constant(value)
-        elif name not in self.initializers:
-            self.constant(value, name=name)
-        return name
+    def _input(self, value: Node) -> str:
+        if value.id not in self._values:  # a constant
+            name = self._new(f"{value.name}_") if value.name in ("x", "y") else value.name
+            self._values[value.id] = self.constant(self._recorded.array(value), name=name)
+        return self._values[value.id]
 
     def _new(self, prefix: str) -> str:
         """Return a name that nothing has."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.onnx._dynamic import Call, Size
+from fastconv.onnx._dynamic import Call
 from fastconv.onnx._graph import Graph, operator
 
 
@@ -19,10 +19,12 @@ def _finish(graph: Graph, y: str, residual: str | None, attributes: Mapping[str,
 
 
 def _weight_shape(call: Call) -> tuple[int, ...]:
-    return tuple(call.inputs[1].shape)
+    weight = call.node.inputs[1]
+    assert weight is not None
+    return weight.shape
 
 
-@operator("conv2d")
+@operator("conv2d", varying=["padding"])
 def _conv2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, weight, bias, residual = inputs
     attributes = call.attributes
@@ -34,34 +36,29 @@ def _conv2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
         strides=attributes["stride"],
         dilations=attributes["dilation"],
         group=attributes["groups"],
-        **_conv_padding(attributes, call.in_sizes()[2:], kernel),
+        **_conv_padding(call, kernel),
     )
     return _finish(graph, y, residual, attributes)
 
 
-def _conv_padding(
-    attributes: Mapping[str, Any], sizes: Sequence[Size], kernel: Sequence[int]
-) -> dict[str, Any]:
+def _conv_padding(call: Call, kernel: Sequence[int]) -> dict[str, Any]:
     """Return the attributes of ONNX for the padding of a convolution."""
-    padding = attributes["padding"]
-    if padding == "valid":
-        return {"pads": [0] * 4}
-    if padding != "same":
-        before, after = zip(*padding, strict=True)
-        return {"pads": [*before, *after]}
-    pads = set()
-    for shape in zip(*sizes, strict=True):
-        steps = zip(shape, kernel, attributes["stride"], attributes["dilation"], strict=True)
+    paddings = call.all("padding")
+    top, bottom, left, right = paddings[0]
+    if all(padding == paddings[0] for padding in paddings):
+        return {"pads": [top, left, bottom, right]}
+    stride, dilation = call.attributes["stride"], call.attributes["dilation"]
+    for shape, padding in zip(zip(*call.in_sizes()[2:], strict=True), paddings, strict=True):
+        steps = zip(shape, kernel, stride, dilation, strict=True)
         totals = [max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0) for n, k, s, d in steps]
-        pads.add((*(t // 2 for t in totals), *(t - t // 2 for t in totals)))
-    if len(pads) > 1:
-        if any(d > 1 for d in attributes["dilation"]):
-            raise ValueError(
-                "padding='same' with both a stride and a dilation depends on the size of a dynamic "
-                "axis in a way that ONNX Runtime does not take: pad with numbers"
-            )
-        return {"auto_pad": "SAME_UPPER"}
-    return {"pads": pads.pop()}
+        if padding != tuple(n for t in totals for n in (t // 2, t - t // 2)):
+            raise ValueError("its padding depends on the size of a dynamic axis")
+    if any(d > 1 for d in dilation):
+        raise ValueError(
+            "padding='same' with both a stride and a dilation depends on the size of a dynamic "
+            "axis in a way that ONNX Runtime does not take: pad with numbers"
+        )
+    return {"auto_pad": "SAME_UPPER"}
 
 
 @operator("conv_transpose2d")
@@ -106,7 +103,7 @@ def _linear(graph: Graph, call: Call, inputs: list[str | None]) -> str:
 @operator("batch_norm")
 def _batch_norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, mean, var, weight, bias = inputs
-    channels = call.output.shape[1]
+    channels = call.node.shape[1]
     weight = weight or graph.constant(np.ones(channels))
     bias = bias or graph.constant(np.zeros(channels))
     eps = float(call.attributes["eps"])
@@ -117,7 +114,7 @@ def _batch_norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
 @operator("layer_norm")
 def _layer_norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, weight, bias = inputs
-    sizes = call.attributes["normalized_shape"]
+    sizes = call.node.shape[call.attributes["begin"] :]
     weight = weight or graph.constant(np.ones(sizes))
     bias = bias or graph.constant(np.zeros(sizes))
     eps = float(call.attributes["eps"])
@@ -183,7 +180,7 @@ def _activate(graph: Graph, x: str, kind: str | None, slope: float = 0.01) -> st
 
 @operator("add", "multiply")
 def _binary(graph: Graph, call: Call, inputs: list[str | None]) -> str:
-    return graph.node("Add" if call.name == "add" else "Mul", *inputs)
+    return graph.node("Add" if call.node.op == "add" else "Mul", *inputs)
 
 
 @operator("mean")
@@ -196,7 +193,7 @@ def _mean(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     return graph.node("ReduceMean", inputs[0], axes=axes, keepdims=keepdims)
 
 
-@operator("softmax")
+@operator("softmax", "log_softmax")
 def _softmax(graph: Graph, call: Call, inputs: list[str | None]) -> str:
-    kind = "LogSoftmax" if call.attributes["log"] else "Softmax"
+    kind = "Softmax" if call.node.op == "softmax" else "LogSoftmax"
     return graph.node(kind, inputs[0], axis=call.attributes["axis"])

@@ -56,7 +56,7 @@ def _concat(graph: Graph, call: Call, inputs: list[str | None]) -> str:
 @operator("pad")
 def _pad(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     mode, x = call.attributes["mode"], inputs[0]
-    before, after = zip(*call.attributes["pad"], strict=True)
+    before, after = call.attributes["before"], call.attributes["after"]
     if any(n > 0 for n in (*before, *after)):
         pads = graph.ints([max(n, 0) for n in (*before, *after)])
         if mode == "constant":

@@ -329,10 +329,10 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
 
 def _softmax(x: ArrayLike, axis: int, logarithm: bool, out: Array | None) -> Array:
     if is_symbolic(x):
-        attributes = {"axis": as_axis("axis", axis, x.ndim), "log": logarithm}
+        name = "log_softmax" if logarithm else "softmax"
         if x.ndim == 0:  # which has no axis, but one number to divide by itself
             return reshape(_softmax(reshape(x, 1), 0, logarithm, out), ())
-        return record("softmax", (x,), attributes, out)
+        return record(name, (x,), {"axis": as_axis("axis", axis, x.ndim)}, out)
     operands = Operands(x=x)
     values = operands.contiguous("x")
     axis = as_axis("axis", axis, values.ndim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -166,17 +167,17 @@ def layer_norm(
     length = len(normalized_shape) if hasattr(normalized_shape, "__len__") else 1
     sizes = as_ints("normalized_shape", normalized_shape, length)
     eps = as_eps(eps)
-    if is_symbolic(x):
-        inputs = recordable(("weight", "bias"), x=x, weight=weight, bias=bias)
-        attributes = {"normalized_shape": sizes, "eps": eps}
-        return record("layer_norm", tuple(inputs.values()), attributes, out)
-    operands = Operands(x=x, weight=weight, bias=bias)
-    values = operands.contiguous("x")
+    operands = None if is_symbolic(x) else Operands(x=x, weight=weight, bias=bias)
+    values: Any = x if operands is None else operands.contiguous("x")
     if not sizes or values.shape[-len(sizes) :] != sizes:
         raise ValueError(
             f"normalized_shape must be the last sizes of x: got {sizes}, but x has shape "
             f"{values.shape}"
         )
+    if operands is None:
+        inputs = recordable(("weight", "bias"), x=x, weight=weight, bias=bias)
+        attributes = {"begin": values.ndim - len(sizes), "end": values.ndim, "eps": eps}
+        return record("layer_norm", tuple(inputs.values()), attributes, out)
     for name in ("weight", "bias"):
         parameter = operands.get(name)
         if parameter is not None and parameter.shape != sizes:

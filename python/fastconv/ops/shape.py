@@ -392,7 +392,13 @@ def pad(
         y = _wrapped(source.copy(), pairs)
         return reshape(y, y.shape, out=out)
     if operands is None:
-        return record("pad", (x,), {"pad": tuple(pairs), "mode": mode, "value": value}, out)
+        attributes = {
+            "before": [before for before, _ in pairs],
+            "after": [after for _, after in pairs],
+            "mode": mode,
+            "value": value,
+        }
+        return record("pad", (x,), attributes, out)
     operands.check_out(out, [n + sum(pair) for n, pair in zip(source.shape, pairs, strict=True)])
     if mode == "circular":
         return operands.move(_wrapped(source, pairs), out)

@@ -119,7 +119,7 @@ void bind_network(py::module_& m) {
         return cuda::compile_network(graph, options);
       }), py::arg("graph"), py::arg("outputs"), py::arg("accuracy") = "fast", py::arg("max_workspace") = std::nullopt,
            py::arg("precision") = "fp32", py::arg("device") = 0, py::arg("algorithm") = "auto", py::arg("keep_constants") = true)
-      .def("with_batch", [](const CudaNetwork& n, index_t batch) { return std::static_pointer_cast<CudaNetwork>(n.with_batch(batch)); },
+      .def("with_graph", [](const CudaNetwork& n, const Graph& g) { return std::static_pointer_cast<CudaNetwork>(n.with_graph(g)); },
            py::call_guard<py::gil_scoped_release>())
       .def("run", [](const CudaNetwork& n, const std::vector<py::array>& arrays, const Outs& outs) { return run(n, arrays, outs); },
            py::arg("arrays"), py::arg("outs") = Outs{})
@@ -131,6 +131,7 @@ void bind_network(py::module_& m) {
              return std::pair(std::move(results), std::move(seconds));
            })
       .def("steps", [](const CudaNetwork& n) { return step_dicts(n.steps()); })
+      .def_property_readonly("device", &CudaNetwork::device)
       .def_property_readonly("packed_bytes", &CudaNetwork::packed_bytes)
       .def_property_readonly("arena_bytes", &CudaNetwork::arena_bytes);
   m.def("algorithms", &algorithms);

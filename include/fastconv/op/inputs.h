@@ -1,0 +1,66 @@
+// What an operator sees of its inputs while it checks them and says what its result's shape is.
+#pragma once
+
+#include <vector>
+
+#include "fastconv/error.h"
+#include "fastconv/tensor.h"
+
+namespace fastconv::op {
+
+class Inputs {
+ public:
+  struct Value {
+    const Shape* shape;  // null for an optional input that is absent
+    bool is_constant;
+  };
+
+  Inputs(const char* name, std::vector<Value> values) : name(name), values_(std::move(values)) {}
+
+  const char* const name;  // of the operator, for messages
+
+  std::size_t size() const { return values_.size(); }
+  bool has(std::size_t i) const { return i < values_.size() && values_[i].shape; }
+  const Shape& x(std::size_t i = 0) const {
+    if (!has(i)) fail(name, ": input ", i, " is missing");
+    return *values_[i].shape;
+  }
+  // x as images (N, C, H, W); with channels; with pixels.
+  const Shape& image() const {
+    if (x().size() != 4) fail(name, ": x must have shape (N, C, H, W), got ", to_string(x()));
+    return x();
+  }
+  const Shape& channels() const {
+    if (image()[1] < 1) fail(name, ": x must have at least one channel, got shape ", to_string(x()));
+    return x();
+  }
+  const Shape& pixels() const {
+    if (channels()[2] < 1 || x()[3] < 1) fail(name, ": x has no pixels: shape ", to_string(x()));
+    return x();
+  }
+  // The shape of an input that must be an array.
+  const Shape& weights(std::size_t i, const char* what) const {
+    if (!has(i)) fail(name, ": ", what, " is missing");
+    if (!values_[i].is_constant) fail(name, ": ", what, " must be an array, not a symbolic value");
+    return *values_[i].shape;
+  }
+  // Checks an optional vector of weights.
+  void vector(std::size_t i, index_t size, const char* what) const {
+    if (!has(i)) return;
+    const Shape& shape = weights(i, what);
+    if (shape != Shape{size}) fail(name, ": ", what, " must have shape ", to_string({size}), ", got ", to_string(shape));
+  }
+  void residual(std::size_t i, const Shape& y) const {
+    if (has(i) && x(i) != y) fail(name, ": residual must have the output's shape ", to_string(y), ", got ", to_string(x(i)));
+  }
+  void axis(int at) const {
+    if (at < 0 || at >= rank()) fail(name, ": axis ", at, " is out of range for shape ", to_string(x()));
+  }
+  int rank() const { return static_cast<int>(x().size()); }
+  int counted_from_end(int axis) const { return axis < 0 ? axis + rank() : axis; }
+
+ private:
+  const std::vector<Value> values_;
+};
+
+}  // namespace fastconv::op

@@ -1,0 +1,32 @@
+// The words for enumerations, in their order: what Python passes, graphs print and messages list.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "fastconv/types.h"
+
+namespace fastconv {
+
+template <class Enum>
+struct Words;  // has `names`
+
+template <>
+struct Words<Activation> {
+  static constexpr std::array names{"none", "relu",      "relu6",       "leaky_relu", "gelu", "gelu_tanh",
+                                    "silu", "hardswish", "hardsigmoid", "sigmoid",    "tanh"};
+};
+
+template <class Enum>
+const char* word(Enum value) {
+  return Words<Enum>::names[static_cast<std::size_t>(value)];
+}
+
+template <class Enum>
+std::string all_words() {
+  std::string list;
+  for (const char* name : Words<Enum>::names) list += (list.empty() ? "" : ", ") + std::string(name);
+  return list;
+}
+
+}  // namespace fastconv

@@ -1,0 +1,124 @@
+// What follows from the operators' homes (fastconv/op/) for all of them alike.
+#include <algorithm>
+#include <sstream>
+
+#include "fastconv/error.h"
+#include "fastconv/graph.h"
+#include "graph/inputs_of.h"
+
+namespace fastconv {
+namespace {
+
+// Calls f(Op{}) for each operator.
+template <class F, class... Ops>
+void for_each_operator(F&& f, std::type_identity<std::variant<Ops...>>) {
+  (f(Ops{}), ...);
+}
+template <class F>
+void for_each_operator(F&& f) {
+  for_each_operator(f, std::type_identity<Operator>{});
+}
+
+template <class Op>
+std::size_t which_of(const Op& op) {
+  if constexpr (requires { op.which(); }) return op.which();
+  return 0;
+}
+
+template <class T>
+std::string list(const std::vector<T>& values) {
+  std::ostringstream out;
+  out << "(";
+  for (std::size_t i = 0; i < values.size(); ++i) out << (i > 0 ? ", " : "") << values[i];
+  out << (values.size() == 1 ? ",)" : ")");
+  return out.str();
+}
+
+}  // namespace
+
+std::string text_of(const Attribute& value) {
+  struct Print {
+    std::string operator()(bool v) const { return v ? "True" : "False"; }
+    std::string operator()(index_t v) const { return std::to_string(v); }
+    std::string operator()(double v) const {
+      std::ostringstream out;
+      out << v;
+      return out.str();
+    }
+    std::string operator()(const std::string& v) const { return "'" + v + "'"; }
+    std::string operator()(const std::vector<index_t>& v) const { return list(v); }
+    std::string operator()(const std::vector<double>& v) const { return list(v); }
+  };
+  return std::visit(Print{}, value);
+}
+
+const char* operator_name(const Operator& op) {
+  return std::visit([](const auto& o) { return o.kNames[which_of(o)]; }, op);
+}
+
+std::string activation_suffix(Activation activation) {
+  return activation == Activation::none ? "" : std::string("+") + word(activation);
+}
+
+Attributes attributes_of(const Operator& op) {
+  return std::visit([](const auto& o) { return op::write_fields(o); }, op);
+}
+
+bool keeps_layout(const Operator& op) {
+  return std::visit([](const auto& o) {
+    if constexpr (requires { o.keeps_layout(); }) return o.keeps_layout();
+    return false;
+  }, op);
+}
+
+bool is_pointwise(const Operator& op) {
+  return std::visit([](const auto& o) { return requires { o.kPointwise; }; }, op);
+}
+
+bool is_identity(const Graph& graph, const Node& node) {
+  return std::visit([&](const auto& o) {
+    if constexpr (requires(const op::Inputs& in) { o.is_identity(in, node.shape); })
+      return o.is_identity(inputs_of(graph, operator_name(node.op), node.inputs), node.shape);
+    return false;
+  }, node.op);
+}
+
+ConvGeometry geometry_of(const Graph& graph, const Node& node) {
+  const Shape &x = graph.shape(node.inputs[0]), &weight = graph.shape(node.inputs[1]);
+  return std::visit([&](const auto& o) -> ConvGeometry {
+    if constexpr (requires { o.geometry(x, weight); }) return o.geometry(x, weight);
+    throw std::logic_error("geometry_of: the operator is no convolution");
+  }, node.op);
+}
+
+std::vector<OperatorInfo> all_operators() {
+  std::vector<OperatorInfo> all;
+  for_each_operator([&]<class Op>(Op op) {
+    std::vector<OperatorInfo::AttributeInfo> attributes;
+    Op::fields(op, [&](const char* name, auto& member, auto... required) {
+      using V = std::remove_reference_t<decltype(member)>;
+      std::string kind = op::kind_of<V>();
+      if constexpr (std::is_enum_v<V>) kind = "one of " + all_words<V>();
+      attributes.push_back({name, kind, op::to_attribute(member), sizeof...(required) > 0});
+    });
+    for (const char* name : Op::kNames) all.push_back({name, Op::kInputs, attributes});
+  });
+  return all;
+}
+
+Operator read_operator(const Graph& graph, const std::string& name, const Attributes& attributes, const std::vector<ValueId>& inputs) {
+  std::optional<Operator> result;
+  for_each_operator([&]<class Op>(Op op) {
+    for (std::size_t i = 0; i < Op::kNames.size(); ++i) {
+      if (result || name != Op::kNames[i]) continue;
+      if constexpr (requires { op.set_which(i); }) op.set_which(i);
+      op::read_fields(Op::kNames[i], attributes, op);
+      if constexpr (requires(const op::Inputs& in) { op.complete(in); }) op.complete(inputs_of(graph, Op::kNames[i], inputs));
+      result = op;
+    }
+  });
+  if (!result) fail("there is no operator '", name, "' in graphs");
+  return *std::move(result);
+}
+
+}  // namespace fastconv
