@@ -112,8 +112,8 @@ class Graph:
     >>> [node.op for node in graph]
     ['input', 'constant', 'conv2d', 'activation']
     >>> print(graph)
-    %0  input                     (1, 3, 32, 32)
-    %2  conv2d(%0, 0.weight)      (1, 8, 30, 30)  0
+    %0  input                        (1, 3, 32, 32)
+    %2  conv2d(%0, 0.weight)         (1, 8, 30, 30)  0
     %3  activation(%2, kind='relu')  (1, 8, 30, 30)  1
     returns %3
     """

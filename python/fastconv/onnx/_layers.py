@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.onnx._dynamic import Call
+from fastconv.onnx._dynamic import Call, is_fixed
 from fastconv.onnx._graph import Graph, operator
 
 
@@ -115,6 +115,8 @@ def _batch_norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
 def _layer_norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, weight, bias = inputs
     sizes = call.node.shape[call.attributes["begin"] :]
+    if not all(map(is_fixed, call.out_sizes()[call.attributes["begin"] :])):
+        raise ValueError("its normalized_shape depends on the size of a dynamic axis")
     weight = weight or graph.constant(np.ones(sizes))
     bias = bias or graph.constant(np.zeros(sizes))
     eps = float(call.attributes["eps"])
