@@ -84,8 +84,8 @@ class Graph:
                 raise ValueError("there is no operator of ONNX for it")
             build, may_vary = _BUILDERS[node.op]
             for key, value in call.attributes.items():
-                varies = any(value != other for other in call.all(key)) and value == value
-                if key not in may_vary and varies:  # NaN is what it was
+                varies = any(repr(other) != repr(value) for other in call.all(key))  # NaN is NaN
+                if key not in may_vary and varies:
                     raise ValueError(f"its {key} depends on the size of a dynamic axis")
             names = [None if value is None else self._input(value) for value in node.inputs]
             y = self._values[node.id] = build(self, call, names)
