@@ -424,8 +424,8 @@ class Module(TorchMethods):
         if holds_state(value):
             raise TypeError(
                 f"{path}: modules and arrays in a {type(value).__name__} would be no part of the "
-                f"state: use nn.ModuleList(modules), or an attribute for each array. Constants that "
-                f"never change may have a name that starts with an underscore"
+                f"state: use nn.ModuleList(modules), or an attribute for each array. Constants "
+                f"that never change may have a name that starts with an underscore"
             )
         return value
 
