@@ -49,19 +49,36 @@ struct Padding {
 ConvGeometry conv_geometry(const Shape& x, const Shape& weight, std::array<index_t, 2> stride, const Padding& padding,
                            std::array<index_t, 2> dilation, index_t groups);
 
-struct ConvOptions {
+// What is to be computed, but for the weights: all that a plan depends on.
+struct ConvTask {
+  ConvGeometry geometry;
+  DType dtype = DType::f32;
   Activation activation = Activation::none;
-  Algorithm algorithm = Algorithm::automatic;
   Accuracy accuracy = Accuracy::fast;
   // x and out will be plain NCHW rather than blocked: the cost of converting counts in the choice of an algorithm.
   bool nchw = false;
-  // The weights outlive the Conv2d, which may then read them where they are instead of copying them.
-  bool borrow_weights = false;
-  // Even where `algorithm` is given, another is taken if its rounding error with these weights would be too large.
-  bool fall_back = false;
-  // Where packed weights go; by default into memory of their own.
-  std::shared_ptr<Arena> arena = nullptr;
+  // The weights are for one call and outlive it: they are read where they are, and what packing them costs counts too.
+  bool one_call = false;
+  bool operator==(const ConvTask&) const = default;
 };
+
+// All that is decided about a convolution.
+struct ConvPlan {
+  ConvTask task;
+  Algorithm algorithm = Algorithm::reference;  // never `automatic`
+  std::string reason;                          // why this one
+  std::size_t packed_bytes = 0;                // of the weights as the algorithm reads them; 0: where they are
+  std::size_t workspace_bytes = 0;             // scratch that one thread takes during a run
+  bool operator==(const ConvPlan&) const = default;
+};
+
+// What the rule chooses, or the plan for another algorithm. Throws std::invalid_argument that says why where that cannot serve.
+ConvPlan plan_conv(const ConvTask& task, Algorithm algorithm = Algorithm::automatic);
+// Whether weights that were packed for one serve the other: both differ in the sizes of images alone.
+bool packs_alike(const ConvPlan& a, const ConvPlan& b);
+// "64x56x56 -> 128x56x56, 3x3, stride 1,1, ...": sizes as channels x height x width.
+std::string describe(const ConvGeometry& geometry);
+std::string describe(const ConvPlan& plan);
 
 // One line of what was considered for a convolution.
 struct AlgorithmInfo {
@@ -71,15 +88,8 @@ struct AlgorithmInfo {
   std::size_t workspace_bytes;  // scratch of one thread
   std::string error_class;
 };
-// All algorithms for this geometry; those that can serve first, in the order of preference.
-std::vector<AlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, DType dtype, const ConvOptions& options);
-
-// What the rule takes where options.algorithm is automatic.
-struct RuleChoice {
-  Algorithm algorithm;
-  std::string reason;
-};
-RuleChoice conv_rule(const ConvGeometry& geometry, DType dtype, const ConvOptions& options);
+// All algorithms for this task; those that can serve first, in the order of preference.
+std::vector<AlgorithmInfo> conv_algorithms(const ConvTask& task);
 
 // Whether two algorithms are known to round alike: 1x1, where each of these two sums channels in their order.
 bool same_bits(const ConvGeometry& geometry, Algorithm a, Algorithm b);
@@ -87,15 +97,24 @@ bool same_bits(const ConvGeometry& geometry, Algorithm a, Algorithm b);
 template <class T>
 class ConvEngine;
 
-// A convolution that is decided and whose weights are packed: made once, run from any thread, on any batch size.
+// How a convolution keeps its weights.
+struct Packing {
+  // Where rounding errors with these weights would be too large (docs/accuracy.md), another algorithm takes the place of the
+  // planned one. Not for one call, which has no time to look.
+  bool fall_back = true;
+  std::shared_ptr<Arena> arena = nullptr;  // where packed weights go; by default into memory of their own
+};
+
+// A plan with packed weights: made once, run from any thread, on any batch size.
 template <class T>
 class Conv2d {
  public:
   // `weight` is contiguous (out, in / groups, kernel_h, kernel_w), `bias` has out_channels elements or is null; neither is
-  // kept (but see borrow_weights). Throws std::invalid_argument when options.algorithm cannot serve.
-  Conv2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias);
-  // The same with other sizes of images. It shares the packed weights of `other`, whatever a rule says of these sizes.
-  Conv2d(const Conv2d& other, const ConvGeometry& geometry);
+  // kept, but weights for one call (ConvTask). Without weights there is no run().
+  Conv2d(ConvPlan plan, const T* weight, const T* bias, const Packing& packing = {});
+  // The same for another plan, with which it shares the packed weights of `other`: packs_alike(), or a plan whose algorithm
+  // had to be replaced for `other`.
+  Conv2d(const Conv2d& other, ConvPlan plan);
   ~Conv2d();
   Conv2d(Conv2d&&) noexcept;
   Conv2d& operator=(Conv2d&&) noexcept;
@@ -105,16 +124,13 @@ class Conv2d {
   // may be `out` itself. Allocates only scratch.
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const;
 
-  const ConvGeometry& geometry() const;
-  Algorithm algorithm() const;       // what was chosen, never `automatic`
-  const std::string& reason() const; // why
-  std::size_t packed_bytes() const;
-  std::size_t workspace_bytes() const;  // scratch that one thread takes during run()
-  const ConvEngine<T>& engine() const;  // what computes it (src/conv/engine.h)
+  const ConvPlan& plan() const { return plan_; }  // with the algorithm that the weights allowed
+  const ConvGeometry& geometry() const { return plan_.task.geometry; }
+  const ConvEngine<T>& engine() const { return *engine_; }  // what computes it (src/conv/engine.h)
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  ConvPlan plan_;
+  std::unique_ptr<ConvEngine<T>> engine_;
 };
 
 // Transposed convolution: weight is (in, out / groups, kernel_h, kernel_w). `geometry` is that of the convolution whose
@@ -122,35 +138,45 @@ class Conv2d {
 ConvGeometry conv_transpose_geometry(const Shape& x, const Shape& weight, std::array<index_t, 2> stride,
                                      std::array<index_t, 2> padding, std::array<index_t, 2> output_padding,
                                      std::array<index_t, 2> dilation, index_t groups);
-template <class T>
-void conv_transpose2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias,
-                      const TensorView<const T>& x, const TensorView<T>& out);
 
-// The same with weights that are packed once: a dense convolution for each phase of the stride (src/conv/transpose.h).
-template <class T>
-class ConvTranspose2d {
- public:
-  ConvTranspose2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias);
-  // The same with other sizes of images, and with the same packed weights; null where these sizes would be planned otherwise.
-  std::shared_ptr<const ConvTranspose2d> resized(const ConvGeometry& geometry, const ConvOptions& options) const;
-  // Views as those of Conv2d::run.
-  void run(const TensorView<const T>& x, const TensorView<T>& out) const;
+// A transposed convolution as a dense convolution for each phase of its stride: output pixels (row, column),
+// (row + stride_h, column), ... are a convolution of the input.
+struct ConvTransposePlan {
+  struct Phase {
+    index_t row = 0, column = 0;  // its first output pixel
+    // Which taps (kernel row * kernel_w + column) of the transposed convolution are the dense one's, in its order. None: no tap
+    // reaches these pixels, and the dense one has one tap, of weight zero, beside the image.
+    std::vector<index_t> taps;
+    ConvPlan dense;
+    bool operator==(const Phase&) const = default;
+  };
+  ConvTask task;  // its geometry as conv_transpose_geometry gives it
+  std::vector<Phase> phases;
+  bool operator==(const ConvTransposePlan&) const = default;
 
-  const ConvGeometry& geometry() const { return geometry_; }
   std::string algorithms() const;  // of the phases, each once
   std::size_t packed_bytes() const;
   std::size_t workspace_bytes() const;
+};
+ConvTransposePlan plan_conv_transpose(const ConvTask& task);
+bool packs_alike(const ConvTransposePlan& a, const ConvTransposePlan& b);
+
+// A plan with packed weights, as Conv2d.
+template <class T>
+class ConvTranspose2d {
+ public:
+  // `weight` is contiguous (in, out / groups, kernel_h, kernel_w); neither it nor the bias is kept.
+  ConvTranspose2d(ConvTransposePlan plan, const T* weight, const T* bias, const Packing& packing = {});
+  // The same for another plan that packs_alike(), with the packed weights of `other`.
+  ConvTranspose2d(const ConvTranspose2d& other, ConvTransposePlan plan);
+  // Views as those of Conv2d::run.
+  void run(const TensorView<const T>& x, const TensorView<T>& out) const;
+
+  const ConvTransposePlan& plan() const { return plan_; }
 
  private:
-  struct Phase {
-    index_t row, column;  // its first output pixel
-    Algorithm planned;    // what the rule says
-    Conv2d<T> conv;
-  };
-  explicit ConvTranspose2d(const ConvGeometry& geometry) : geometry_(geometry) {}
-
-  ConvGeometry geometry_;
-  std::vector<Phase> phases_;
+  ConvTransposePlan plan_;
+  std::vector<Conv2d<T>> convs_;  // of the phases
 };
 
 // Channels in a block of the blocked layout under the active ISA.

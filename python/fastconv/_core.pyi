@@ -126,8 +126,6 @@ def algorithms(
     padding: Padding,
     dilation: Pair,
     groups: int,
-    activation: str,
-    algorithm: str,
     accuracy: str,
 ) -> list[tuple[str, int, str, str]]: ...
 

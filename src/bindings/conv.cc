@@ -15,8 +15,9 @@ namespace {
 
 using Pair = std::array<index_t, 2>;
 
-ConvOptions conv_options(const std::string& activation, const std::string& algorithm, const std::string& accuracy) {
-  return {parse_activation(activation), parse_algorithm(algorithm), parse_accuracy(accuracy), /*nchw=*/true};
+template <class T>
+ConvTask task_of(const ConvGeometry& geometry, const std::string& activation, const std::string& accuracy, bool one_call) {
+  return {geometry, dtype_of<T>, parse_activation(activation), parse_accuracy(accuracy), /*nchw=*/true, one_call};
 }
 
 template <class T>
@@ -45,15 +46,13 @@ py::array conv2d(const py::array& x, const py::array& weight, const std::optiona
                  Pair dilation, index_t groups, const std::string& activation, const std::string& algorithm,
                  const std::string& accuracy) {
   const ConvGeometry g = conv_geometry(shape_of(x), shape_of(weight), stride, parse_padding(padding), dilation, groups);
-  ConvOptions options = conv_options(activation, algorithm, accuracy);
-  options.borrow_weights = true;
   return dispatch(x, [&]<class T>(T) {
     const T* w = contiguous_data<T>(weight, "weight");
     const T* b = bias_data<T>(bias, g.out_channels);
     std::optional<Conv2d<T>> conv;
     {
       const py::gil_scoped_release release;
-      conv.emplace(g, options, w, b);
+      conv.emplace(plan_conv(task_of<T>(g, activation, accuracy, true), parse_algorithm(algorithm)), w, b);
     }
     return run(*conv, x, residual, out);
   });
@@ -76,12 +75,13 @@ class PreparedConv2d {
     Shape x = image;
     x.insert(x.begin(), 1);
     geometry_ = conv_geometry(x, shape_of(weight), stride, parse_padding(padding), dilation, groups);
-    const ConvOptions options = conv_options(activation, algorithm, accuracy);
+    const Algorithm wanted = parse_algorithm(algorithm);
     dispatch(weight, [&]<class T>(T) {
       const T* w = contiguous_data<T>(weight, "weight");
       const T* b = bias_data<T>(bias, geometry_.out_channels);
       const py::gil_scoped_release release;
-      conv_.emplace<Conv2d<T>>(geometry_, options, w, b);
+      const Packing packing{/*fall_back=*/wanted == Algorithm::automatic};
+      conv_.emplace<Conv2d<T>>(plan_conv(task_of<T>(geometry_, activation, accuracy, false), wanted), w, b, packing);
     });
   }
 
@@ -90,23 +90,23 @@ class PreparedConv2d {
   }
   Shape output_shape() const { return {geometry_.out_channels, geometry_.out_h, geometry_.out_w}; }
   std::string algorithm() const {
-    return visit([](const auto& conv) { return std::string(algorithm_name(conv.algorithm())); });
+    return visit([](const auto& conv) { return std::string(algorithm_name(conv.plan().algorithm)); });
   }
   std::string reason() const {
-    return visit([](const auto& conv) { return conv.reason(); });
+    return visit([](const auto& conv) { return conv.plan().reason; });
   }
   std::size_t packed_bytes() const {
-    return visit([](const auto& conv) { return conv.packed_bytes(); });
+    return visit([](const auto& conv) { return conv.plan().packed_bytes; });
   }
 
 };
 
 py::list algorithms(const Shape& x, const Shape& weight, bool f64, Pair stride, const py::object& padding, Pair dilation,
-                    index_t groups, const std::string& activation, const std::string& algorithm, const std::string& accuracy) {
+                    index_t groups, const std::string& accuracy) {
   const ConvGeometry g = conv_geometry(x, weight, stride, parse_padding(padding), dilation, groups);
   py::list rows;
-  for (const AlgorithmInfo& info :
-       conv_algorithms(g, f64 ? DType::f64 : DType::f32, conv_options(activation, algorithm, accuracy)))
+  const ConvTask task = f64 ? task_of<double>(g, "none", accuracy, false) : task_of<float>(g, "none", accuracy, false);
+  for (const AlgorithmInfo& info : conv_algorithms(task))
     if (info.available)
       rows.append(py::make_tuple(algorithm_name(info.algorithm), info.workspace_bytes, info.error_class, info.reason));
   return rows;
@@ -123,7 +123,7 @@ py::array conv_transpose(const py::array& x, const py::array& weight, const std:
     py::array result = out ? *out : new_array<T>({xv.n, g.in_channels, g.in_h, g.in_w});
     const TensorView<T> yv = mutable_view4<T>(result, "out");
     const py::gil_scoped_release release;
-    conv_transpose2d<T>(g, conv_options(activation, "auto", "fast"), w, b, xv, yv);
+    ConvTranspose2d<T>(plan_conv_transpose(task_of<T>(g, activation, "fast", false)), w, b).run(xv, yv);
     return result;
   });
 }
@@ -144,11 +144,11 @@ void linear(const py::array& x, const py::array& weight, const std::optional<py:
     const TensorView<T> yv = view(static_cast<T*>(out.mutable_data()), channels, channels);
     std::optional<TensorView<const T>> rv;
     if (residual) rv = view(contiguous_data<T>(*residual, "residual"), channels, channels);
-    ConvOptions options = conv_options(activation, "auto", "fast");
-    options.borrow_weights = true;
-    options.nchw = n <= 4;  // more samples, whose channels lie together, are packed as blocks are
     const py::gil_scoped_release release;
-    if (n > 0) Conv2d<T>(conv_geometry({1, in, 1, n}, {channels, in, 1, 1}, {1, 1}, {}, {1, 1}, 1), options, w, b).run(xv, rv ? &*rv : nullptr, yv);
+    if (n == 0) return;
+    ConvTask task = task_of<T>(conv_geometry({1, in, 1, n}, {channels, in, 1, 1}, {1, 1}, {}, {1, 1}, 1), activation, "fast", true);
+    task.nchw = n <= 4;  // more samples, whose channels lie together, are packed as blocks are
+    Conv2d<T>(plan_conv(task), w, b).run(xv, rv ? &*rv : nullptr, yv);
   });
 }
 

@@ -17,17 +17,22 @@ constexpr index_t kActivated = 1 << 11;  // elements, about, between which the k
 }  // namespace
 
 template <class T>
-Depthwise<T>::Depthwise(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
-    : ConvEngine<T>(g, options, bias),
+Depthwise<T>::Depthwise(const ConvTask& task)
+    : ConvEngine<T>(task),
       lanes_(pack_kernels<T>().lanes),
-      blocks_(ceil_div(g.out_channels, lanes_)),
-      packed_(static_cast<std::size_t>(blocks_ * lanes_ * g.taps()), options.arena.get()),
-      skips_outside_(depthwise_skips_outside(g.kernel_w, g.stride_w, g.dilation_w)) {
-  std::fill_n(packed_.data(), packed_.size(), T(0));
+      blocks_(ceil_div(task.geometry.out_channels, lanes_)),
+      skips_outside_(depthwise_skips_outside(task.geometry.kernel_w, task.geometry.stride_w, task.geometry.dilation_w)) {
+  fit_image();
+}
+
+template <class T>
+void Depthwise<T>::pack_weights(const T* weight, T* packed) {
+  const ConvGeometry& g = this->task_.geometry;
+  std::fill_n(packed, packed_size(), T(0));
   for (index_t c = 0; c < g.out_channels; ++c)
     for (index_t tap = 0; tap < g.taps(); ++tap) {
       const T w = weight[c * g.taps() + tap];
-      packed_.data()[(c / lanes_ * g.taps() + tap) * lanes_ + c % lanes_] = w;
+      packed[(c / lanes_ * g.taps() + tap) * lanes_ + c % lanes_] = w;
       skips_outside_ = skips_outside_ && std::isfinite(w);
     }
   fit_image();
@@ -42,13 +47,13 @@ template <class T>
 void Depthwise<T>::fit_image() {
   // Bands whose input and sums take about a quarter of L2.
   const index_t budget = static_cast<index_t>(cache_sizes().l2 / 4 / sizeof(T));
-  rows_ = this->geometry_.out_h;
+  rows_ = this->task_.geometry.out_h;
   while (rows_ > 1 && band_size(rows_) > budget) rows_ = ceil_div(rows_, 2);
 }
 
 template <class T>
 void Depthwise<T>::run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const {
-  const ConvGeometry& g = this->geometry_;
+  const ConvGeometry& g = this->task_.geometry;
   const bool packs = !reads_in_place(x) || !writes_in_place(residual, out);
   const index_t row_work = g.out_w * (g.taps() + 6), work = out.n * blocks_ * g.out_h * row_work;
   const bool alone = num_threads() == 1 || work < kParallelWork;
@@ -74,7 +79,7 @@ void Depthwise<T>::run(const TensorView<const T>& x, const TensorView<const T>* 
 template <class T>
 DepthwiseBand<T> Depthwise<T>::band(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t row,
                                     index_t rows) const {
-  const ConvGeometry& g = this->geometry_;
+  const ConvGeometry& g = this->task_.geometry;
   DepthwiseBand<T> d{};
   d.x = x;
   d.x_row_stride = x_row_stride;
@@ -90,16 +95,16 @@ DepthwiseBand<T> Depthwise<T>::band(index_t block, const T* x, index_t x_row_str
   d.stride_w = g.stride_w;
   d.dilation_h = g.dilation_h;
   d.dilation_w = g.dilation_w;
-  d.weights = packed_.data() + block * lanes_ * g.taps();
+  d.weights = this->packed_.data() + block * lanes_ * g.taps();
   d.bias = this->bias_.data() + block * lanes_;
-  d.low = clamp_of<T>(this->options_.activation).low;
-  d.high = clamp_of<T>(this->options_.activation).high;
+  d.low = clamp_of<T>(this->task_.activation).low;
+  d.high = clamp_of<T>(this->task_.activation).high;
   return d;
 }
 
 template <class T>
 InputBand Depthwise<T>::input_of(index_t row, index_t rows) const {
-  const ConvGeometry& g = this->geometry_;
+  const ConvGeometry& g = this->task_.geometry;
   const index_t first = row * g.stride_h - g.pad_top;
   const index_t last = first + (rows - 1) * g.stride_h + (g.kernel_h - 1) * g.dilation_h + 1;
   if (!skips_outside_) return {first, last - first, -g.pad_left, (g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1};
@@ -109,14 +114,14 @@ InputBand Depthwise<T>::input_of(index_t row, index_t rows) const {
 
 template <class T>
 index_t Depthwise<T>::band_size(index_t rows) const {
-  const ConvGeometry& g = this->geometry_;
+  const ConvGeometry& g = this->task_.geometry;
   const index_t in_rows = (rows - 1) * g.stride_h + (g.kernel_h - 1) * g.dilation_h + 1;
   return (std::min(in_rows, skips_outside_ ? g.in_h : in_rows) * input_of(0, rows).columns + rows * g.out_w + 1) * lanes_;
 }
 
 template <class T>
 bool Depthwise<T>::reads_in_place(const TensorView<const T>& x) const {
-  return skips_outside_ && this->geometry_.group_out() == 1 && x.block == lanes_ && x.lane == 0 && x.sw == lanes_;
+  return skips_outside_ && this->task_.geometry.group_out() == 1 && x.block == lanes_ && x.lane == 0 && x.sw == lanes_;
 }
 
 template <class T>
@@ -131,7 +136,7 @@ template <class T>
 void Depthwise<T>::rows(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t n, index_t row, index_t rows,
                         const TensorView<const T>* residual, const TensorView<T>& out) const {
   // Activations that are no clamp follow while the rows are in L1.
-  const Activation activation = this->options_.activation;
+  const Activation activation = this->task_.activation;
   const index_t row_size = out.w * lanes_, step = is_clamp(activation) ? rows : 2 * ceil_div(kActivated, 2 * row_size);
   for (index_t end = row + rows; row < end; row += step) {
     DepthwiseBand<T> d = band(block, x, x_row_stride, held, row, std::min(step, end - row));
@@ -150,9 +155,9 @@ void Depthwise<T>::rows(index_t block, const T* x, index_t x_row_stride, const I
 template <class T>
 void Depthwise<T>::one_band(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out, index_t n,
                             index_t block, index_t row, index_t rows, T* scratch) const {
-  const ConvGeometry& g = this->geometry_;
+  const ConvGeometry& g = this->task_.geometry;
   const index_t oc = block * lanes_, channels = std::min(lanes_, g.out_channels - oc);
-  const Activation activation = this->options_.activation;
+  const Activation activation = this->task_.activation;
   InputBand held{0, g.in_h, 0, g.in_w};
   const T* input = x.channel(n, oc / g.group_out());
   index_t input_row_stride = x.sh;
@@ -194,10 +199,10 @@ template class Depthwise<float>;
 template class Depthwise<double>;
 
 template <class T>
-std::unique_ptr<ConvEngine<T>> make_depthwise(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
-  return std::make_unique<Depthwise<T>>(g, o, weight, bias);
+std::unique_ptr<ConvEngine<T>> make_depthwise(const ConvTask& task) {
+  return std::make_unique<Depthwise<T>>(task);
 }
-template std::unique_ptr<ConvEngine<float>> make_depthwise(const ConvGeometry&, const ConvOptions&, const float*, const float*);
-template std::unique_ptr<ConvEngine<double>> make_depthwise(const ConvGeometry&, const ConvOptions&, const double*, const double*);
+template std::unique_ptr<ConvEngine<float>> make_depthwise(const ConvTask&);
+template std::unique_ptr<ConvEngine<double>> make_depthwise(const ConvTask&);
 
 }  // namespace fastconv

@@ -11,11 +11,10 @@ namespace fastconv {
 template <class T>
 class Depthwise final : public ConvEngine<T> {
  public:
-  Depthwise(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias);
+  explicit Depthwise(const ConvTask& task);
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override;
 
-  std::size_t packed_bytes() const override { return packed_.bytes(); }
   std::size_t workspace_bytes() const override { return static_cast<std::size_t>(band_size(rows_)) * sizeof(T); }
 
   // Whether the kernels skip taps outside of x. If not, x needs a halo of zeros: for sizes that they have no tile for, and
@@ -34,6 +33,9 @@ class Depthwise final : public ConvEngine<T> {
 
  private:
   std::unique_ptr<ConvEngine<T>> clone() const override;
+  index_t packed_size() const override { return blocks_ * lanes_ * this->task_.geometry.taps(); }
+  bool always_packs() const override { return true; }
+  void pack_weights(const T* weight, T* packed) override;  // [block][tap][lanes]
   void fit_image() override;
 
   // What computes them but for y and the residual; bias and activation are set where the latter is a clamp.
@@ -46,7 +48,6 @@ class Depthwise final : public ConvEngine<T> {
   void pack_lane(const TensorView<const T>& x, index_t n, index_t channel, const InputBand& band, T* to) const;
 
   const index_t lanes_, blocks_;
-  SharedArray<T> packed_;  // [block][tap][lanes]
   bool skips_outside_;
   index_t rows_;  // of a band that is packed
 };

@@ -49,21 +49,15 @@ struct Runs {
 template <class T>
 class Direct final : public ConvEngine<T>, public Pointwise<T> {
  public:
-  Direct(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
-      : ConvEngine<T>(g, options, bias),
+  explicit Direct(const ConvTask& task)
+      : ConvEngine<T>(task),
         lanes_(pack_kernels<T>().lanes),
-        reduction_(g.group_in() * g.taps()),
-        in_block_(std::min<index_t>(g.group_in(), lanes_)),
-        in_blocks_(ceil_div(g.group_in(), in_block_)),
-        tail_(g.group_in() - (in_blocks_ - 1) * in_block_),
-        out_blocks_(ceil_div(g.group_out(), lanes_)),
-        blocks_a_part_(std::max<index_t>(1, kReductionPart / (in_block_ * g.taps()))),
-        borrowed_(options.borrow_weights ? weight : nullptr) {
-    order_reduction();
-    if (borrowed_) return;
-    packed_ = SharedArray<T>(packed_size(), options.arena.get());
-    pack_all(weight, packed_.data());
-  }
+        reduction_(task.geometry.group_in() * task.geometry.taps()),
+        in_block_(std::min<index_t>(task.geometry.group_in(), lanes_)),
+        in_blocks_(ceil_div(task.geometry.group_in(), in_block_)),
+        tail_(task.geometry.group_in() - (in_blocks_ - 1) * in_block_),
+        out_blocks_(ceil_div(task.geometry.group_out(), lanes_)),
+        blocks_a_part_(std::max<index_t>(1, kReductionPart / (in_block_ * task.geometry.taps()))) {}
 
   void run(const TensorView<const T>& x_given, const TensorView<const T>* residual_given,
            const TensorView<T>& out_given) const override {
@@ -71,7 +65,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     TensorView<T> out = out_given;
     std::optional<TensorView<const T>> residual;
     if (residual_given) residual = *residual_given;
-    ConvGeometry g = this->geometry_;
+    ConvGeometry g = this->task_.geometry;
     if (g.kernel_h == 1 && g.pad_top == 0 && g.pad_bottom == 0 && g.stride_h > 1) {  // the rows between are never read
       x.sh *= g.stride_h;
       x.h = g.in_h = g.out_h;
@@ -99,23 +93,22 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   }
 
   bool computes_pieces() const override {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     return g.taps() == 1 && g.groups == 1 && g.stride_h == 1 && g.stride_w == 1 && g.pad_top == 0 && g.pad_bottom == 0 &&
            g.pad_left == 0 && g.pad_right == 0 && in_block_ == lanes_;
   }
 
   void pair_rows(const TensorView<const T>& x, index_t n, index_t pair, index_t row, index_t rows, T* out) const override {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const Source<T> source{x.channel(n, 0) + row * x.sh, x.sb, x.sh, x.sw};
     TensorView<T> piece = blocked_view<T>(nullptr, 1, g.out_channels, rows, g.out_w, lanes_);
     piece.data = out - 2 * pair * piece.sb;
     const BandSums<T> band{nullptr, 0, 0, 0, 0, 0, 0, rows, 0, g.out_w};
-    multiply(g, source, packed_.data(), nullptr, 0, pair, pair + 1, band, nullptr, piece);
+    multiply(g, source, this->packed_.data(), nullptr, 0, pair, pair + 1, band, nullptr, piece);
   }
 
-  std::size_t packed_bytes() const override { return packed_.bytes(); }
   std::size_t workspace_bytes() const override {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const Extent packed = largest_band(false), read = largest_band(true);
     return std::max(workspace_bytes(g, packed.rows, packed.columns, false),
                     workspace_bytes(g, read.rows, read.columns, true));
@@ -123,16 +116,18 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
 
  private:
   std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Direct>(*this); }
+  index_t packed_size() const override { return this->task_.geometry.groups * out_blocks_ * lanes_ * reduction_; }
+  void prepare() override { order_reduction(); }
+  void pack_weights(const T* weight, T* packed) override { pack_all(weight, packed); }
 
   // Packed weights are [group][pair of output blocks][k][vectors of the pair]; k runs in the order in which kernels read
   // the input: channel block, kernel row, kernel column, channel in its block. Parts of the reduction are contiguous in both
   // orders.
-  std::size_t packed_size() const { return static_cast<std::size_t>(this->geometry_.groups * out_blocks_ * lanes_ * reduction_); }
-  index_t part_begin(index_t block) const { return block * in_block_ * this->geometry_.taps(); }
+  index_t part_begin(index_t block) const { return block * in_block_ * this->task_.geometry.taps(); }
   index_t part_end(index_t block) const { return std::min(part_begin(block + blocks_a_part_), reduction_); }
 
   void order_reduction() {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     position_.resize(static_cast<std::size_t>(reduction_));
     for (index_t c = 0, k = 0; c < g.group_in(); ++c) {
       const index_t block = c / in_block_, width = block == in_blocks_ - 1 ? tail_ : in_block_;
@@ -146,8 +141,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const index_t vectors = pair_vectors(pair), begin = part_begin(part), count = part_end(part) - begin;
     for (index_t v = 0; v < vectors; ++v) {
       const index_t first = (2 * pair + v) * lanes_;
-      pack_kernels<T>().pack_weights(weight + (group * this->geometry_.group_out() + first) * reduction_ + begin, reduction_,
-                                     std::min(lanes_, this->geometry_.group_out() - first), count, position_.data() + begin,
+      pack_kernels<T>().pack_weights(weight + (group * this->task_.geometry.group_out() + first) * reduction_ + begin, reduction_,
+                                     std::min(lanes_, this->task_.geometry.group_out() - first), count, position_.data() + begin,
                                      to + v * lanes_, vectors * lanes_);
     }
   }
@@ -160,9 +155,9 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       for (index_t part = 0; part < in_blocks_; part += blocks_a_part_)
         pack_part(weight, group, pair, part, to + part_begin(part) * pair_vectors(pair) * lanes_);
     };
-    constexpr std::size_t kWorthThreads = 16384;
-    if (packed_size() >= kWorthThreads) return parallel_for(this->geometry_.groups * pairs, pack_pair);
-    for (index_t task = 0; task < this->geometry_.groups * pairs; ++task) pack_pair(task);
+    constexpr index_t kWorthThreads = 16384;
+    if (packed_size() >= kWorthThreads) return parallel_for(this->task_.geometry.groups * pairs, pack_pair);
+    for (index_t task = 0; task < this->task_.geometry.groups * pairs; ++task) pack_pair(task);
   }
 
   int pair_vectors(index_t pair) const { return 2 * pair + 1 < out_blocks_ ? 2 : 1; }
@@ -193,7 +188,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     return static_cast<std::size_t>(ceil_div(in, lanes_) * lanes_ + part_size() + pairs * 2 * lanes_ * rows * columns + lanes_) * sizeof(T);
   }
 
-  index_t part_size() const { return borrowed_ ? 2 * lanes_ * std::min(part_begin(blocks_a_part_), reduction_) : 0; }
+  index_t part_size() const { return this->task_.one_call ? 2 * lanes_ * std::min(part_begin(blocks_a_part_), reduction_) : 0; }
 
   struct Extent {
     index_t rows, columns;
@@ -202,7 +197,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   // The largest band that takes no more than about half of L2. More of a 1x1 convolution that reads x where it is: then several
   // pairs of output blocks take each part of the reduction, and only that part has to stay (see pairs_together).
   Extent largest_band(bool in_place) const {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const std::size_t budget = in_place && g.taps() == 1 ? 2 * cache_sizes().l2 : cache_sizes().l2 / 2;
     Extent band{g.out_h, g.out_w};
     const auto too_large = [&] {
@@ -222,7 +217,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const bool in_place = !apart && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
     const Extent most = largest_band(in_place);
-    const index_t columns = g.out_w == this->geometry_.out_w ? most.columns : std::min<index_t>(g.out_w, 256);
+    const index_t columns = g.out_w == this->task_.geometry.out_w ? most.columns : std::min<index_t>(g.out_w, 256);
     const index_t across = ceil_div(g.out_w, columns);
     // Enough tasks for every thread: rows are divided first where images are wide, output channels where they are small; both
     // where that leaves too few.
@@ -237,10 +232,10 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const std::size_t bytes = workspace_bytes(g, rows, columns, in_place);
     // Borrowed weights are packed first, unless each is used in one band or two: then part by part where they are used,
     // which spares the trip through memory.
-    const bool pack_ahead = borrowed_ && x.n * bands * across > 2;
-    const Scratch ahead(pack_ahead ? packed_size() * sizeof(T) : 0);
-    if (pack_ahead) pack_all(borrowed_, ahead.as<T>());
-    const T* weights = pack_ahead ? ahead.as<T>() : borrowed_ ? nullptr : packed_.data();
+    const bool pack_ahead = this->borrowed_ && x.n * bands * across > 2;
+    const Scratch ahead(pack_ahead ? static_cast<std::size_t>(packed_size()) * sizeof(T) : 0);
+    if (pack_ahead) pack_all(this->borrowed_, ahead.as<T>());
+    const T* weights = pack_ahead ? ahead.as<T>() : this->packed_.data();
     parallel(units * parts, [&](TaskQueue& queue) {
       const FlushDenormals flush(this->flush_denormals());
       Scratch scratch(bytes);
@@ -318,7 +313,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       }
       for (index_t i = begin; i < end; ++i) {
         Pair& p = pairs[i - begin];
-        if (!weights) pack_part(borrowed_, group, i, block, packed_part);
+        if (!weights) pack_part(this->borrowed_, group, i, block, packed_part);
         const T* next = nullptr;
         if (weights && i + 1 < end) next = part_of(i + 1, block);
         else if (weights && stop < in_blocks_) next = part_of(begin, stop);
@@ -342,7 +337,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     p.in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) && (!residual || same_layout(*residual)) && !aliased;
     GemmTile<T>& tile = p.tile;
     if (p.in_place) {
-      const Activation activation = this->options_.activation;
+      const Activation activation = this->task_.activation;
       tile.c = out.channel(band.n, oc) + band.y * out.sh + band.x * out.sw;
       p.c_row_stride = out.sh;
       tile.c_stride = out.sw;
@@ -374,7 +369,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   // What the register tiles could not do.
   void finish(const ConvGeometry& g, index_t group, index_t pair, const Pair& p, BandSums<T> band,
               const TensorView<const T>* residual, const TensorView<T>& out) const {
-    const Activation activation = this->options_.activation;
+    const Activation activation = this->task_.activation;
     const GemmTile<T>& tile = p.tile;
     if (p.in_place) {
       if (is_clamp(activation)) return;
@@ -456,19 +451,17 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   const index_t in_block_, in_blocks_, tail_;  // channels a block, blocks, channels of the last block
   const index_t out_blocks_;
   const index_t blocks_a_part_;  // channel blocks whose products are summed before they join the total
-  const T* borrowed_;            // the caller's weights, or null: then packed_ has them
-  SharedArray<T> packed_;
   std::vector<index_t> position_;  // of weight k within its packed part
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<ConvEngine<T>> make_direct(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
-  if (spans_groups(g, pack_kernels<T>().lanes)) return make_grouped(g, o, weight, bias);
-  return std::make_unique<Direct<T>>(g, o, weight, bias);
+std::unique_ptr<ConvEngine<T>> make_direct(const ConvTask& task) {
+  if (spans_groups(task.geometry, pack_kernels<T>().lanes)) return make_grouped<T>(task);
+  return std::make_unique<Direct<T>>(task);
 }
-template std::unique_ptr<ConvEngine<float>> make_direct(const ConvGeometry&, const ConvOptions&, const float*, const float*);
-template std::unique_ptr<ConvEngine<double>> make_direct(const ConvGeometry&, const ConvOptions&, const double*, const double*);
+template std::unique_ptr<ConvEngine<float>> make_direct(const ConvTask&);
+template std::unique_ptr<ConvEngine<double>> make_direct(const ConvTask&);
 
 }  // namespace fastconv

@@ -15,9 +15,10 @@ namespace {
 template <class T>
 class Grouped final : public ConvEngine<T> {
  public:
-  Grouped(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
-      : ConvEngine<T>(g, options, bias),
+  explicit Grouped(const ConvTask& task)
+      : ConvEngine<T>(task),
         lanes_(pack_kernels<T>().lanes) {
+    const ConvGeometry& g = task.geometry;
     for (index_t oc = 0; oc < g.out_channels; oc += lanes_) {
       Block block{};
       block.channels = std::min(lanes_, g.out_channels - oc);
@@ -30,22 +31,11 @@ class Grouped final : public ConvEngine<T> {
       parts_ = std::max(parts_, ceil_div(g.group_in(), block.width));
       blocks_.push_back(std::move(block));
     }
-    packed_ = SharedArray<T>(static_cast<std::size_t>(std::ssize(blocks_) * block_weights()), options.arena.get());
-    std::fill_n(packed_.data(), packed_.size(), T(0));
-    for (index_t c = 0; c < g.out_channels; ++c) {
-      const index_t width = blocks_[c / lanes_].width;
-      T* to = packed_.data() + c / lanes_ * block_weights() + c % lanes_;
-      for (index_t part = 0; part < g.group_in(); part += width)
-        for (index_t ky = 0; ky < g.kernel_h; ++ky)
-          for (index_t i = part; i < std::min(part + width, g.group_in()); ++i)
-            for (index_t kx = 0; kx < g.kernel_w; ++kx, to += lanes_)
-              *to = weight[((c * g.group_in() + i) * g.kernel_h + ky) * g.kernel_w + kx];
-    }
     fit_image();
   }
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const index_t blocks = std::ssize(blocks_);
     const bool wide = g.out_w >= kWide;
     const index_t threads = num_threads(), wanted = threads == 1 ? 1 : 3 * threads, others = out.n * (wide ? 1 : blocks);
@@ -64,14 +54,30 @@ class Grouped final : public ConvEngine<T> {
     });
   }
 
-  std::size_t packed_bytes() const override { return packed_.bytes(); }
   std::size_t workspace_bytes() const override { return static_cast<std::size_t>(band_size(rows_)) * sizeof(T); }
 
  private:
   std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Grouped>(*this); }
+  index_t packed_size() const override { return std::ssize(blocks_) * block_weights(); }
+  bool always_packs() const override { return true; }
+
+  // [block][part][kernel row][channel of the part][kernel column][lanes]
+  void pack_weights(const T* weight, T* packed) override {
+    const ConvGeometry& g = this->task_.geometry;
+    std::fill_n(packed, packed_size(), T(0));
+    for (index_t c = 0; c < g.out_channels; ++c) {
+      const index_t width = blocks_[c / lanes_].width;
+      T* to = packed + c / lanes_ * block_weights() + c % lanes_;
+      for (index_t part = 0; part < g.group_in(); part += width)
+        for (index_t ky = 0; ky < g.kernel_h; ++ky)
+          for (index_t i = part; i < std::min(part + width, g.group_in()); ++i)
+            for (index_t kx = 0; kx < g.kernel_w; ++kx, to += lanes_)
+              *to = weight[((c * g.group_in() + i) * g.kernel_h + ky) * g.kernel_w + kx];
+    }
+  }
 
   void fit_image() override {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     in_columns_ = input_size(g.out_w, g.stride_w, g.kernel_w, g.dilation_w);
     // Bands whose input and sums take about a quarter of L2.
     const index_t budget = static_cast<index_t>(cache_sizes().l2 / 4 / sizeof(T));
@@ -91,17 +97,17 @@ class Grouped final : public ConvEngine<T> {
     return (out - 1) * stride + (kernel - 1) * dilation + 1;
   }
   index_t in_rows(index_t rows) const {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     return input_size(rows, g.stride_h, g.kernel_h, g.dilation_h);
   }
   index_t band_size(index_t rows) const {
-    return (parts_ * in_rows(rows) * in_columns_ + rows * this->geometry_.out_w + 1) * lanes_;
+    return (parts_ * in_rows(rows) * in_columns_ + rows * this->task_.geometry.out_w + 1) * lanes_;
   }
-  index_t block_weights() const { return this->geometry_.group_in() * this->geometry_.taps() * lanes_; }
+  index_t block_weights() const { return this->task_.geometry.group_in() * this->task_.geometry.taps() * lanes_; }
 
   void one_band(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out, index_t n,
                 index_t index, index_t row, index_t rows, T* scratch) const {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const Block& block = blocks_[index];
     const index_t oc = index * lanes_;
     GroupedBand<T> d{};
@@ -117,8 +123,8 @@ class Grouped final : public ConvEngine<T> {
     d.stride_w = g.stride_w;
     d.dilation_h = g.dilation_h;
     d.dilation_w = g.dilation_w;
-    d.weights = packed_.data() + index * block_weights();
-    const Activation activation = this->options_.activation;
+    d.weights = this->packed_.data() + index * block_weights();
+    const Activation activation = this->task_.activation;
     const auto blocked = [&](const TensorView<const T>& view) {  // pixels of one row lie together
       return view.block == lanes_ && view.lane == 0 && view.sw == lanes_ && view.sh == out.sh;
     };
@@ -146,7 +152,7 @@ class Grouped final : public ConvEngine<T> {
   // Where the kernel finds its input: in x itself, or packed into scratch, of which what is left is returned.
   T* read_band(const TensorView<const T>& x, index_t n, const Block& block, const InputBand& band, T* scratch,
                GroupedBand<T>& d) const {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const index_t c0 = block.group * g.group_in(), right = band.x + band.columns - x.w;
     const bool whole = block.width == g.group_in();  // all channels of the groups, which follow one another
     const bool fits = x.block == lanes_ && x.lane == 0 && x.sw == lanes_ && c0 % lanes_ == 0 && (whole || block.width == lanes_);
@@ -179,16 +185,15 @@ class Grouped final : public ConvEngine<T> {
   std::vector<Block> blocks_;
   index_t parts_ = 0;  // the most that a block's input has
   index_t rows_ = 1;
-  SharedArray<T> packed_;  // [block][part][kernel row][channel of the part][kernel column][lanes]
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<ConvEngine<T>> make_grouped(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
-  return std::make_unique<Grouped<T>>(g, o, weight, bias);
+std::unique_ptr<ConvEngine<T>> make_grouped(const ConvTask& task) {
+  return std::make_unique<Grouped<T>>(task);
 }
-template std::unique_ptr<ConvEngine<float>> make_grouped(const ConvGeometry&, const ConvOptions&, const float*, const float*);
-template std::unique_ptr<ConvEngine<double>> make_grouped(const ConvGeometry&, const ConvOptions&, const double*, const double*);
+template std::unique_ptr<ConvEngine<float>> make_grouped(const ConvTask&);
+template std::unique_ptr<ConvEngine<double>> make_grouped(const ConvTask&);
 
 }  // namespace fastconv

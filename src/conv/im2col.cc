@@ -15,18 +15,14 @@ constexpr index_t kFewPixels = 4;
 template <class T>
 class Im2col final : public ConvEngine<T> {
  public:
-  Im2col(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
-      : ConvEngine<T>(g, options, bias),
-        reduction_(g.group_in() * g.taps()),
-        copy_(options.borrow_weights ? 0 : static_cast<std::size_t>(g.out_channels * reduction_), options.arena.get()),
-        weight_(options.borrow_weights ? weight : copy_.data()),
+  explicit Im2col(const ConvTask& task)
+      : ConvEngine<T>(task),
+        reduction_(task.geometry.group_in() * task.geometry.taps()),
         panel_width_(GemmKernels<T>::kMaxVectors * pack_kernels<T>().lanes),
-        panels_(std::clamp<index_t>(static_cast<index_t>(cache_sizes().l2 / 2 / sizeof(T)) / (reduction_ * panel_width_), 1, 8)) {
-    std::copy(weight, weight + copy_.size(), copy_.data());
-  }
+        panels_(std::clamp<index_t>(static_cast<index_t>(cache_sizes().l2 / 2 / sizeof(T)) / (reduction_ * panel_width_), 1, 8)) {}
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const index_t pixels = g.out_h * g.out_w, rows = g.group_out();
     const index_t band = std::min(panels_ * panel_width_, ceil_div(pixels, panel_width_) * panel_width_);
     const index_t bands = ceil_div(pixels, band);
@@ -55,7 +51,6 @@ class Im2col final : public ConvEngine<T> {
     });
   }
 
-  std::size_t packed_bytes() const override { return copy_.bytes(); }
   std::size_t workspace_bytes() const override {
     const index_t panels = panels_ * panel_width_ * reduction_;
     return static_cast<std::size_t>(panels + (copies_rows() ? GemmKernels<T>::kMaxRows * copied_row() : 0)) * sizeof(T);
@@ -63,9 +58,11 @@ class Im2col final : public ConvEngine<T> {
 
  private:
   std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Im2col>(*this); }
+  index_t packed_size() const override { return this->task_.geometry.out_channels * reduction_; }
+  void pack_weights(const T* weight, T* packed) override { std::copy_n(weight, packed_size(), packed); }
 
   void pack_panels(const TensorView<const T>& x, index_t n, index_t group, index_t first, index_t count, T* panels) const {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     Im2colPanel<T> panel{};
     panel.channel_stride = x.sb;
     panel.row_stride = x.sh;
@@ -99,24 +96,24 @@ class Im2col final : public ConvEngine<T> {
   }
 
   // Each pixel is then a column of its own, and the product one of matrix and vector.
-  bool few_pixels() const { return this->geometry_.out_h * this->geometry_.out_w <= kFewPixels; }
+  bool few_pixels() const { return this->task_.geometry.out_h * this->task_.geometry.out_w <= kFewPixels; }
 
   void multiply_few(const T* columns, index_t n, index_t group, index_t first, index_t count, index_t row0, index_t row1,
                     const TensorView<const T>* residual, const TensorView<T>& out) const {
     constexpr index_t kRows = 64;
     T sums[kRows * kFewPixels];
     for (index_t row = row0; row < row1; row += kRows) {
-      const index_t rows = std::min(kRows, row1 - row), channel = group * this->geometry_.group_out() + row;
+      const index_t rows = std::min(kRows, row1 - row), channel = group * this->task_.geometry.group_out() + row;
       for (index_t p = 0; p < count; ++p)
         gemm_kernels<T>().matrix_vector(
-            {weight_ + channel * reduction_, reduction_, rows, reduction_, columns + p * reduction_, sums + p, count});
+            {this->weights() + channel * reduction_, reduction_, rows, reduction_, columns + p * reduction_, sums + p, count});
       finish(sums, count, n, channel, rows, first, count, residual, out);
     }
   }
 
   // A 1x1 convolution of few channels needs no panel: its rows are in x, and all of them together stay in the L1 cache.
   bool reads_in_place(const TensorView<const T>& x, index_t pixels) const {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     return g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && g.pad_top == 0 && g.pad_left == 0 && g.out_h == g.in_h &&
            g.out_w == g.in_w && x.block == 1 && x.sw == 1 && x.sh == x.w && pixels == vectors(pixels) * pack_kernels<T>().lanes &&
            reduction_ * panel_width_ * sizeof(T) <= cache_sizes().l1d / 2;
@@ -136,18 +133,18 @@ class Im2col final : public ConvEngine<T> {
     GemmTile<T> tile{};
     tile.runs = 1;
     tile.c_vector_stride = pack_kernels<T>().lanes;
-    const Clamp<T> clamp = clamp_of<T>(this->options_.activation);
+    const Clamp<T> clamp = clamp_of<T>(this->task_.activation);
     tile.low = clamp.low;
     tile.high = clamp.high;
     tile.bias_of_rows = true;
     const auto joined = [](const auto& view) { return view.block == 1 && view.sw == 1 && view.sh == view.w; };
     // Whole vectors of pixels go straight to the output, where its rows follow one another.
-    const bool whole = joined(out) && (!residual || (joined(*residual) && residual->sb == out.sb)) && is_clamp(this->options_.activation) &&
+    const bool whole = joined(out) && (!residual || (joined(*residual) && residual->sb == out.sb)) && is_clamp(this->task_.activation) &&
                        !(residual && residual->data == out.data && reduction_ > kReductionPart);  // out would hold partial sums
     for (index_t row = row0, rows; row < row1; row += rows) {
       rows = ceil_div(row1 - row, ceil_div(row1 - row, kernels.max_rows));
-      const index_t channel = group * this->geometry_.group_out() + row;
-      tile.a = weight_ + channel * reduction_;
+      const index_t channel = group * this->task_.geometry.group_out() + row;
+      tile.a = this->weights() + channel * reduction_;
       tile.a_stride = reduction_;
       if (copies_rows()) {
         for (index_t r = 0; r < rows; ++r) std::copy_n(tile.a + r * reduction_, reduction_, rows_copy + r * copied_row());
@@ -165,7 +162,7 @@ class Im2col final : public ConvEngine<T> {
         const T* panel = panels + p * reduction_;
         tile.b_stride = vectors(pixels) * tile.c_vector_stride;
         if (reads_in_place(x, pixels)) {
-          panel = x.channel(n, group * this->geometry_.group_in()) + first + p;
+          panel = x.channel(n, group * this->task_.geometry.group_in()) + first + p;
           tile.b_stride = x.sb;
         }
         for (index_t k = 0; k < reduction_; k += kReductionPart) {
@@ -184,7 +181,7 @@ class Im2col final : public ConvEngine<T> {
   // A tile of channels x pixels, which may run over several rows of the image.
   void finish(const T* sums, index_t stride, index_t n, index_t channel, index_t channels, index_t first, index_t count,
               const TensorView<const T>* residual, const TensorView<T>& out) const {
-    const Activation activation = this->options_.activation;
+    const Activation activation = this->task_.activation;
     const auto planes = [](const auto& view) { return view.block == 1 && view.sw == 1; };
     const auto whole = [&](const auto& view) { return view.sh == out.w; };
     const bool vectors = planes(out) && (!residual || planes(*residual));
@@ -211,8 +208,6 @@ class Im2col final : public ConvEngine<T> {
   }
 
   const index_t reduction_;
-  SharedArray<T> copy_;
-  const T* weight_;  // [out][k]: the copy's, or the caller's own
   const index_t panel_width_;
   const index_t panels_;  // panels packed at a time: half of L2, so that weights are read once for several
 };
@@ -220,10 +215,10 @@ class Im2col final : public ConvEngine<T> {
 }  // namespace
 
 template <class T>
-std::unique_ptr<ConvEngine<T>> make_im2col(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
-  return std::make_unique<Im2col<T>>(g, o, weight, bias);
+std::unique_ptr<ConvEngine<T>> make_im2col(const ConvTask& task) {
+  return std::make_unique<Im2col<T>>(task);
 }
-template std::unique_ptr<ConvEngine<float>> make_im2col(const ConvGeometry&, const ConvOptions&, const float*, const float*);
-template std::unique_ptr<ConvEngine<double>> make_im2col(const ConvGeometry&, const ConvOptions&, const double*, const double*);
+template std::unique_ptr<ConvEngine<float>> make_im2col(const ConvTask&);
+template std::unique_ptr<ConvEngine<double>> make_im2col(const ConvTask&);
 
 }  // namespace fastconv

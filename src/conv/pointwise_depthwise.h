@@ -17,7 +17,7 @@ class Pointwise {
   virtual bool computes_pieces() const = 0;
 
   // Computes rows [row, row + rows) of image n and of output blocks [2 * pair, 2 * pair + 2), as far as there are any, into
-  // out[block][row][column][lanes], with its bias and activation. The weights must not be borrowed ones.
+  // out[block][row][column][lanes], with its bias and activation. The weights must be packed.
   virtual void pair_rows(const TensorView<const T>& x, index_t n, index_t pair, index_t row, index_t rows, T* out) const = 0;
 };
 

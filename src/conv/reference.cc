@@ -1,5 +1,6 @@
 // The oracle: the definition of a convolution as plain loops, accumulated in double. Padding is zeros that take part in
 // the arithmetic (0 * inf is NaN), as it is in every other algorithm here.
+#include <algorithm>
 #include <cmath>
 
 #include "conv/engine.h"
@@ -29,22 +30,17 @@ double activate(Activation activation, double x) {
 template <class T>
 class Reference final : public ConvEngine<T> {
  public:
-  Reference(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
-      : ConvEngine<T>(g, options, bias),
-        copy_(options.borrow_weights ? 0 : static_cast<std::size_t>(g.out_channels * g.group_in() * g.taps())),
-        weight_(options.borrow_weights ? weight : copy_.data()) {
-    std::copy(weight, weight + copy_.size(), copy_.data());
-  }
+  explicit Reference(const ConvTask& task) : ConvEngine<T>(task) {}
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     parallel_for(out.n * g.out_channels, [&](index_t task) {
       const index_t n = task / g.out_channels, oc = task % g.out_channels;
       const index_t first = oc / g.group_out() * g.group_in();
       for (index_t oy = 0; oy < g.out_h; ++oy)
         for (index_t ox = 0; ox < g.out_w; ++ox) {
           double sum = 0;
-          const T* w = weight_ + oc * g.group_in() * g.taps();
+          const T* w = this->weights() + oc * g.group_in() * g.taps();
           for (index_t c = 0; c < g.group_in(); ++c) {
             const T* plane = x.channel(n, first + c);
             for (index_t ky = 0; ky < g.kernel_h; ++ky)
@@ -57,27 +53,28 @@ class Reference final : public ConvEngine<T> {
           }
           sum += double(this->bias_.data()[oc]);
           if (residual) sum += double(residual->channel(n, oc)[oy * residual->sh + ox * residual->sw]);
-          out.channel(n, oc)[oy * out.sh + ox * out.sw] = T(activate(this->options_.activation, sum));
+          out.channel(n, oc)[oy * out.sh + ox * out.sw] = T(activate(this->task_.activation, sum));
         }
     });
   }
-  std::size_t packed_bytes() const override { return copy_.bytes(); }
   std::size_t workspace_bytes() const override { return 0; }
 
  private:
   std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Reference>(*this); }
-
-  SharedArray<T> copy_;
-  const T* weight_;  // the copy's, or the caller's own
+  index_t packed_size() const override {
+    const ConvGeometry& g = this->task_.geometry;
+    return g.out_channels * g.group_in() * g.taps();
+  }
+  void pack_weights(const T* weight, T* packed) override { std::copy_n(weight, packed_size(), packed); }
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<ConvEngine<T>> make_reference(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
-  return std::make_unique<Reference<T>>(g, o, weight, bias);
+std::unique_ptr<ConvEngine<T>> make_reference(const ConvTask& task) {
+  return std::make_unique<Reference<T>>(task);
 }
-template std::unique_ptr<ConvEngine<float>> make_reference(const ConvGeometry&, const ConvOptions&, const float*, const float*);
-template std::unique_ptr<ConvEngine<double>> make_reference(const ConvGeometry&, const ConvOptions&, const double*, const double*);
+template std::unique_ptr<ConvEngine<float>> make_reference(const ConvTask&);
+template std::unique_ptr<ConvEngine<double>> make_reference(const ConvTask&);
 
 }  // namespace fastconv

@@ -32,21 +32,16 @@ View flattened(View view) {
 template <class T>
 class Strassen final : public ConvEngine<T> {
  public:
-  Strassen(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias)
-      : ConvEngine<T>(g, options, bias),
+  explicit Strassen(const ConvTask& task)
+      : ConvEngine<T>(task),
         lanes_(pack_kernels<T>().lanes),
-        in_half_(g.in_channels / 2),
-        out_half_(g.out_channels / 2),
-        vectors_(out_half_ / lanes_),
-        borrowed_(options.borrow_weights ? weight : nullptr),
-        kept_(borrowed_ ? 0 : packed_size(), options.arena.get()),
-        packed_(kept_.data()) {
-    if (!borrowed_) pack(weight, kept_.data());
-  }
+        in_half_(task.geometry.in_channels / 2),
+        out_half_(task.geometry.out_channels / 2),
+        vectors_(out_half_ / lanes_) {}
 
   void run(const TensorView<const T>& x_given, const TensorView<const T>* residual_given,
            const TensorView<T>& out_given) const override {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     Task t{x_given, nullptr, out_given, false, false, nullptr};
     t.x.sh *= g.stride_h;  // the pixels between are never read
     t.x.sw *= g.stride_w;
@@ -80,9 +75,10 @@ class Strassen final : public ConvEngine<T> {
     const index_t units = ceil_div(t.x.n, images) * bands;
     index_t parts = units >= wanted ? 1 : std::min(most_parts, ceil_div(wanted, units));
     if (parts > threads) parts = parts / threads * threads;
-    const Scratch ahead(borrowed_ ? packed_size() * sizeof(T) : 0);
-    if (borrowed_) pack(borrowed_, ahead.as<T>());
-    t.weights = borrowed_ ? ahead.as<T>() : packed_;
+    const T* borrowed = this->borrowed_;
+    const Scratch ahead(borrowed ? static_cast<std::size_t>(packed_size()) * sizeof(T) : 0);
+    if (borrowed) transform(borrowed, ahead.as<T>());
+    t.weights = borrowed ? ahead.as<T>() : this->packed_.data();
     parallel(units * parts, [&](TaskQueue& queue) {
       const FlushDenormals flush(this->flush_denormals());
       Scratch scratch(workspace_bytes());
@@ -106,7 +102,6 @@ class Strassen final : public ConvEngine<T> {
     });
   }
 
-  std::size_t packed_bytes() const override { return packed_size() * sizeof(T); }
   std::size_t workspace_bytes() const override {
     const index_t pairs = band_pairs();
     // While the input is split, the packed pixels of two blocks lie where products and sums will be.
@@ -115,9 +110,9 @@ class Strassen final : public ConvEngine<T> {
   }
 
   double probe(const T* weight) const override {
-    return probe_error<T>(this->geometry_, 2, weight, [&](const ConvGeometry& g, const auto& x, const auto& y) {
+    return probe_error<T>(this->task_.geometry, 2, weight, [&](const ConvGeometry& g, const auto& x, const auto& y) {
       Strassen plain(*this);
-      plain.geometry_ = g;
+      plain.task_.geometry = g;
       plain.forget_epilogue();
       plain.run(x, nullptr, y);
     });
@@ -125,6 +120,7 @@ class Strassen final : public ConvEngine<T> {
 
  private:
   std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Strassen>(*this); }
+  void pack_weights(const T* weight, T* packed) override { transform(weight, packed); }
 
   struct Task {
     TensorView<const T> x;
@@ -150,7 +146,7 @@ class Strassen final : public ConvEngine<T> {
   // Of a band: so many that factors and products stay in L2; more where each band would fetch the weights from beyond L2 once
   // more, for the factors are read in order. No fewer than fill the registers.
   index_t band_pairs() const {
-    const std::size_t l2 = cache_sizes().l2, budget = packed_bytes() > l2 ? 2 * l2 : l2 / 10 * 8;
+    const std::size_t l2 = cache_sizes().l2, packed = static_cast<std::size_t>(packed_size()) * sizeof(T), budget = packed > l2 ? 2 * l2 : l2 / 10 * 8;
     const index_t rows = gemm_kernels<T>().max_rows;
     const index_t bytes = kStrassenProducts * (in_half_ + 2 * lanes_) * static_cast<index_t>(sizeof(T));
     return std::max<index_t>(1, static_cast<index_t>(budget) / bytes / rows) * rows;
@@ -158,11 +154,11 @@ class Strassen final : public ConvEngine<T> {
 
   // [pair of vectors][product][input channel of a half][vectors of the pair], then what the sums of each output channel are multiplied by.
   index_t factors_size() const { return kStrassenProducts * in_half_ * out_half_; }
-  std::size_t packed_size() const { return static_cast<std::size_t>(factors_size() + 2 * out_half_); }
+  index_t packed_size() const override { return factors_size() + 2 * out_half_; }
 
   int pair_vectors(index_t vector) const { return (vector | 1) < vectors_ ? 2 : 1; }
 
-  void pack(const T* weight, T* packed) const {
+  void transform(const T* weight, T* packed) const {
     const index_t channels = 2 * in_half_;
     std::vector<index_t> order(static_cast<std::size_t>(in_half_));
     std::iota(order.begin(), order.end(), index_t{0});
@@ -250,7 +246,7 @@ class Strassen final : public ConvEngine<T> {
 
   // From the products of image n to the output channels [oc, oc + lanes) of either half.
   void add_up(const Task& t, const Band& band, index_t n, index_t oc, const T* m) const {
-    const Activation activation = this->options_.activation;
+    const Activation activation = this->task_.activation;
     const index_t pairs = band.pairs();
     StrassenOutput<T> output{};
     output.m = m;
@@ -275,7 +271,7 @@ class Strassen final : public ConvEngine<T> {
           for (index_t p = 0; p < band.pixels; ++p) activate_in_place(activation, y + p * output.y_stride, lanes_);
       return;
     }
-    const T* zeros = this->bias_.data() + this->geometry_.out_channels;
+    const T* zeros = this->bias_.data() + this->task_.geometry.out_channels;
     T* sums = band.v + kStrassenProducts * (v_stride(pairs) + m_stride(pairs));
     output.y = sums;
     output.y_half = band.pixels * lanes_;
@@ -295,18 +291,15 @@ class Strassen final : public ConvEngine<T> {
   const index_t lanes_;
   const index_t in_half_, out_half_;  // channels
   const index_t vectors_;             // of output channels, in a half
-  const T* const borrowed_;           // the caller's weights, which each run transforms; or null: then they are transformed in packed_
-  SharedArray<T> kept_;
-  const T* const packed_;  // in kept_
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<ConvEngine<T>> make_strassen(const ConvGeometry& g, const ConvOptions& o, const T* weight, const T* bias) {
-  return std::make_unique<Strassen<T>>(g, o, weight, bias);
+std::unique_ptr<ConvEngine<T>> make_strassen(const ConvTask& task) {
+  return std::make_unique<Strassen<T>>(task);
 }
-template std::unique_ptr<ConvEngine<float>> make_strassen(const ConvGeometry&, const ConvOptions&, const float*, const float*);
-template std::unique_ptr<ConvEngine<double>> make_strassen(const ConvGeometry&, const ConvOptions&, const double*, const double*);
+template std::unique_ptr<ConvEngine<float>> make_strassen(const ConvTask&);
+template std::unique_ptr<ConvEngine<double>> make_strassen(const ConvTask&);
 
 }  // namespace fastconv

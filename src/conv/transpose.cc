@@ -127,21 +127,21 @@ std::vector<TransposePhase> transpose_phases(const ConvGeometry& g) {
 }
 
 template <class T>
-std::vector<T> phase_weight(const ConvGeometry& g, const TransposePhase& phase, const T* weight) {
+std::vector<T> phase_weight(const ConvGeometry& g, const std::vector<index_t>& taps, const T* weight) {
   const index_t group_in = g.group_out(), group_out = g.group_in();
-  std::vector<T> turned(static_cast<std::size_t>(g.in_channels * group_in * phase.dense.taps()));
+  std::vector<T> turned(static_cast<std::size_t>(g.in_channels * group_in) * std::max<std::size_t>(taps.size(), 1));
   T* to = turned.data();
   for (index_t o = 0; o < g.in_channels; ++o)
     for (index_t c = 0; c < group_in; ++c) {
       const index_t channel = o / group_out * group_in + c;
       const T* from = weight + (channel * group_out + o % group_out) * g.taps();
-      for (const index_t tap : phase.taps) *to++ = from[tap];
+      for (const index_t tap : taps) *to++ = from[tap];
     }
   return turned;
 }
 
-template std::vector<float> phase_weight(const ConvGeometry&, const TransposePhase&, const float*);
-template std::vector<double> phase_weight(const ConvGeometry&, const TransposePhase&, const double*);
+template std::vector<float> phase_weight(const ConvGeometry&, const std::vector<index_t>&, const float*);
+template std::vector<double> phase_weight(const ConvGeometry&, const std::vector<index_t>&, const double*);
 
 namespace {
 
@@ -168,76 +168,72 @@ TensorView<T> pixels_of(const ConvGeometry& g, const ConvGeometry& dense, index_
 
 }  // namespace
 
-template <class T>
-void conv_transpose2d(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias,
-                      const TensorView<const T>& x, const TensorView<T>& out) {
-  check(g, x, out);
-  for (const TransposePhase& phase : transpose_phases(g)) {
-    const std::vector<T> turned = phase_weight(g, phase, weight);
-    Conv2d<T>(phase.dense, options, turned.data(), bias).run(x, nullptr, pixels_of(g, phase.dense, phase.row, phase.column, out));
+ConvTransposePlan plan_conv_transpose(const ConvTask& task) {
+  ConvTransposePlan plan{task, {}};
+  for (TransposePhase& phase : transpose_phases(task.geometry)) {
+    ConvTask dense = task;
+    dense.geometry = phase.dense;
+    plan.phases.push_back({phase.row, phase.column, std::move(phase.taps), plan_conv(dense)});
   }
+  return plan;
 }
 
-template <class T>
-ConvTranspose2d<T>::ConvTranspose2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias)
-    : geometry_(geometry) {
-  for (const TransposePhase& phase : transpose_phases(geometry))
-    phases_.push_back({phase.row, phase.column, conv_rule(phase.dense, dtype_of<T>, options).algorithm,
-                       Conv2d<T>(phase.dense, options, phase_weight(geometry, phase, weight).data(), bias)});
+bool packs_alike(const ConvTransposePlan& a, const ConvTransposePlan& b) {
+  return std::equal(a.phases.begin(), a.phases.end(), b.phases.begin(), b.phases.end(), [](const auto& p, const auto& q) {
+    return p.row == q.row && p.column == q.column && p.taps == q.taps && packs_alike(p.dense, q.dense);
+  });
 }
 
-template <class T>
-std::shared_ptr<const ConvTranspose2d<T>> ConvTranspose2d<T>::resized(const ConvGeometry& geometry, const ConvOptions& options) const {
-  const std::vector<TransposePhase> phases = transpose_phases(geometry);
-  if (phases.size() != phases_.size()) return nullptr;
-  std::shared_ptr<ConvTranspose2d> result(new ConvTranspose2d(geometry));
-  for (std::size_t i = 0; i < phases.size(); ++i) {
-    const Phase& from = phases_[i];
-    const TransposePhase& to = phases[i];
-    const bool alike = from.row == to.row && from.column == to.column && from.conv.geometry().taps() == to.dense.taps() &&
-                       from.planned == conv_rule(to.dense, dtype_of<T>, options).algorithm;
-    if (!alike) return nullptr;
-    result->phases_.push_back({to.row, to.column, from.planned, Conv2d<T>(from.conv, to.dense)});
-  }
-  return result;
-}
-
-template <class T>
-void ConvTranspose2d<T>::run(const TensorView<const T>& x, const TensorView<T>& out) const {
-  check(geometry_, x, out);
-  for (const Phase& phase : phases_)
-    phase.conv.run(x, nullptr, pixels_of(geometry_, phase.conv.geometry(), phase.row, phase.column, out));
-}
-
-template <class T>
-std::string ConvTranspose2d<T>::algorithms() const {
+std::string ConvTransposePlan::algorithms() const {
   std::string names;
-  for (const Phase& phase : phases_) {
-    const std::string name = algorithm_name(phase.conv.algorithm());
+  for (const Phase& phase : phases) {
+    const std::string name = algorithm_name(phase.dense.algorithm);
     if ((", " + names + ", ").find(", " + name + ", ") == std::string::npos) names += (names.empty() ? "" : ", ") + name;
   }
   return names;
 }
 
-template <class T>
-std::size_t ConvTranspose2d<T>::packed_bytes() const {
+std::size_t ConvTransposePlan::packed_bytes() const {
   std::size_t sum = 0;
-  for (const Phase& phase : phases_) sum += phase.conv.packed_bytes();
+  for (const Phase& phase : phases) sum += phase.dense.packed_bytes;
   return sum;
 }
 
-template <class T>
-std::size_t ConvTranspose2d<T>::workspace_bytes() const {
+std::size_t ConvTransposePlan::workspace_bytes() const {
   std::size_t most = 0;
-  for (const Phase& phase : phases_) most = std::max(most, phase.conv.workspace_bytes());
+  for (const Phase& phase : phases) most = std::max(most, phase.dense.workspace_bytes);
   return most;
+}
+
+template <class T>
+ConvTranspose2d<T>::ConvTranspose2d(ConvTransposePlan plan, const T* weight, const T* bias, const Packing& packing)
+    : plan_(std::move(plan)) {
+  for (ConvTransposePlan::Phase& phase : plan_.phases) {
+    const std::vector<T> turned = weight ? phase_weight(plan_.task.geometry, phase.taps, weight) : std::vector<T>();
+    convs_.emplace_back(phase.dense, weight ? turned.data() : nullptr, bias, packing);
+    phase.dense = convs_.back().plan();
+  }
+}
+
+template <class T>
+ConvTranspose2d<T>::ConvTranspose2d(const ConvTranspose2d& other, ConvTransposePlan plan) : plan_(std::move(plan)) {
+  for (std::size_t i = 0; i < plan_.phases.size(); ++i) {
+    convs_.emplace_back(other.convs_[i], plan_.phases[i].dense);
+    plan_.phases[i].dense = convs_.back().plan();
+  }
+}
+
+template <class T>
+void ConvTranspose2d<T>::run(const TensorView<const T>& x, const TensorView<T>& out) const {
+  const ConvGeometry& g = plan_.task.geometry;
+  check(g, x, out);
+  for (std::size_t i = 0; i < convs_.size(); ++i) {
+    const ConvTransposePlan::Phase& phase = plan_.phases[i];
+    convs_[i].run(x, nullptr, pixels_of(g, phase.dense.task.geometry, phase.row, phase.column, out));
+  }
 }
 
 template class ConvTranspose2d<float>;
 template class ConvTranspose2d<double>;
-template void conv_transpose2d(const ConvGeometry&, const ConvOptions&, const float*, const float*,
-                               const TensorView<const float>&, const TensorView<float>&);
-template void conv_transpose2d(const ConvGeometry&, const ConvOptions&, const double*, const double*,
-                               const TensorView<const double>&, const TensorView<double>&);
 
 }  // namespace fastconv

@@ -18,8 +18,8 @@ struct TransposePhase {
 // `geometry` as conv_transpose_geometry gives it.
 std::vector<TransposePhase> transpose_phases(const ConvGeometry& geometry);
 
-// Weights of phase.dense, (out, in / groups, kernel_h, kernel_w), from (in, out / groups, kernel_h, kernel_w).
+// Weights of a phase's dense convolution, (out, in / groups, kernel_h, kernel_w), from (in, out / groups, kernel_h, kernel_w).
 template <class T>
-std::vector<T> phase_weight(const ConvGeometry& geometry, const TransposePhase& phase, const T* weight);
+std::vector<T> phase_weight(const ConvGeometry& geometry, const std::vector<index_t>& taps, const T* weight);
 
 }  // namespace fastconv

@@ -39,24 +39,19 @@ T scale_of(const T* weight, index_t count) {
 template <class T>
 class Winograd final : public ConvEngine<T> {
  public:
-  Winograd(const ConvGeometry& g, const ConvOptions& options, int tile, const T* weight, const T* bias)
-      : ConvEngine<T>(g, options, bias),
+  Winograd(const ConvTask& task, int tile)
+      : ConvEngine<T>(task),
         m_(tile),
         positions_((tile + 2) * (tile + 2)),
         lanes_(pack_kernels<T>().lanes),
-        in_blocks_(ceil_div(g.group_in(), lanes_)),
-        out_blocks_(ceil_div(g.group_out(), lanes_)),
-        transformed_size_(g.groups * positions_ * g.group_in() * out_blocks_ * lanes_),
-        packed_bytes_(static_cast<std::size_t>(transformed_size_ + g.groups * out_blocks_ * lanes_) * sizeof(T)),
-        borrowed_(options.borrow_weights ? weight : nullptr),
-        kept_(borrowed_ ? 0 : packed_bytes_ / sizeof(T), options.arena.get()),
-        packed_(kept_.data()) {
-    if (!borrowed_) pack(weight, kept_.data());
+        in_blocks_(ceil_div(task.geometry.group_in(), lanes_)),
+        out_blocks_(ceil_div(task.geometry.group_out(), lanes_)),
+        transformed_size_(task.geometry.groups * positions_ * task.geometry.group_in() * out_blocks_ * lanes_) {
     fit_image();
   }
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const index_t pairs = ceil_div(out_blocks_, 2), across = ceil_div(tiles_w_, block_w_);
     // Enough tasks for every thread: blocks are divided as long as the weights, which each block reads once, serve many
     // tiles; then output channels, whose parts transform the block's input again.
@@ -66,13 +61,14 @@ class Winograd final : public ConvEngine<T> {
     while (units() < wanted && block_h > 1 && block_h * block_w_ >= 4 * gemm_kernels<T>().max_rows) block_h = ceil_div(block_h, 2);
     const index_t down = ceil_div(tiles_h_, block_h);
     const index_t parts = units() >= wanted ? 1 : std::min(pairs, threads);
-    const Scratch transformed(borrowed_ ? packed_bytes_ : 0);
-    if (borrowed_) pack(borrowed_, transformed.as<T>());
+    const T* borrowed = this->borrowed_;
+    const Scratch ahead(borrowed ? static_cast<std::size_t>(packed_size()) * sizeof(T) : 0);
+    if (borrowed) transform(borrowed, ahead.as<T>());
     parallel(units() * parts, [&](TaskQueue& queue) {
       const FlushDenormals flush(this->flush_denormals());
       Scratch scratch(workspace_bytes());
       Buffers b{};
-      b.weights = borrowed_ ? transformed.as<T>() : packed_;
+      b.weights = borrowed ? ahead.as<T>() : this->packed_.data();
       b.v = scratch.as<T>();
       b.m = b.v + positions_ * v_stride(block_h * block_w_);
       b.y = b.m + positions_ * m_stride(block_h * block_w_);
@@ -91,7 +87,6 @@ class Winograd final : public ConvEngine<T> {
     });
   }
 
-  std::size_t packed_bytes() const override { return packed_bytes_; }
   std::size_t workspace_bytes() const override {
     const index_t tiles = block_h_ * block_w_, columns = m_ * block_w_ + 2;
     const index_t input_phase = (m_ * block_h_ + 2 + m_ + 2) * columns * lanes_;  // band and strip
@@ -100,9 +95,9 @@ class Winograd final : public ConvEngine<T> {
   }
 
   double probe(const T* weight) const override {
-    return probe_error<T>(this->geometry_, m_, weight, [&](const ConvGeometry& g, const auto& x, const auto& y) {
+    return probe_error<T>(this->task_.geometry, m_, weight, [&](const ConvGeometry& g, const auto& x, const auto& y) {
       Winograd plain(*this);
-      plain.geometry_ = g;
+      plain.task_.geometry = g;
       plain.fit_image();
       plain.forget_epilogue();
       plain.run(x, nullptr, y);
@@ -111,10 +106,12 @@ class Winograd final : public ConvEngine<T> {
 
  private:
   std::unique_ptr<ConvEngine<T>> clone() const override { return std::make_unique<Winograd>(*this); }
+  index_t packed_size() const override { return transformed_size_ + this->task_.geometry.groups * out_blocks_ * lanes_; }
+  void pack_weights(const T* weight, T* packed) override { transform(weight, packed); }
 
   void fit_image() override {
-    tiles_h_ = ceil_div(this->geometry_.out_h, m_);
-    tiles_w_ = ceil_div(this->geometry_.out_w, m_);
+    tiles_h_ = ceil_div(this->task_.geometry.out_h, m_);
+    tiles_w_ = ceil_div(this->task_.geometry.out_w, m_);
     // Transformed input and products of a block in about half of L2, but no fewer tiles than fill the registers.
     const index_t bytes = (in_blocks_ + 2) * positions_ * lanes_ * static_cast<index_t>(sizeof(T));
     const index_t tiles = std::max<index_t>(gemm_kernels<T>().max_rows, static_cast<index_t>(cache_sizes().l2 * 6 / 10) / bytes);
@@ -144,8 +141,8 @@ class Winograd final : public ConvEngine<T> {
   int pair_vectors(index_t pair) const { return 2 * pair + 1 < out_blocks_ ? 2 : 1; }
 
   // [group][pair][xi][channel][vectors of the pair], then the scale of each output channel: [group][block][lanes].
-  void pack(const T* weight, T* packed) const {
-    const ConvGeometry& g = this->geometry_;
+  void transform(const T* weight, T* packed) const {
+    const ConvGeometry& g = this->task_.geometry;
     const index_t channels = g.group_in();
     parallel_for(g.groups * out_blocks_, [&](index_t task) {
       const index_t group = task / out_blocks_, block = task % out_blocks_, vectors = pair_vectors(block / 2);
@@ -171,7 +168,7 @@ class Winograd final : public ConvEngine<T> {
   }
 
   void transform_input(const TensorView<const T>& x, const Block& block, const Buffers& b) const {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const InputBand band{block.row * m_ - g.pad_top, block.rows * m_ + 2, block.column * m_ - g.pad_left, block.columns * m_ + 2};
     T* packed = b.m;
     T* strip = packed + band.rows * band.columns * lanes_;
@@ -187,7 +184,7 @@ class Winograd final : public ConvEngine<T> {
 
   void multiply(const Block& block, index_t pair, const Buffers& b, const TensorView<const T>* residual,
                 const TensorView<T>& out) const {
-    const ConvGeometry& g = this->geometry_;
+    const ConvGeometry& g = this->task_.geometry;
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const index_t tiles = block.tiles(), channels = g.group_in();
     const int vectors = pair_vectors(pair);
@@ -234,7 +231,7 @@ class Winograd final : public ConvEngine<T> {
         for (index_t i = 0; i < block.rows * m_ * y_row; ++i) b.y[i] *= scale[i % lanes_];
       finish_band(BandSums<T>{b.y, y_row, lanes_, block.n, block.group * g.group_out() + oc, std::min(lanes_, g.group_out() - oc),
                               row, std::min(block.rows * m_, g.out_h - row), column, std::min(block.columns * m_, g.out_w - column)},
-                  this->bias_.data(), residual, this->options_.activation, out);
+                  this->bias_.data(), residual, this->task_.activation, out);
     }
   }
 
@@ -242,20 +239,16 @@ class Winograd final : public ConvEngine<T> {
   const index_t lanes_, in_blocks_, out_blocks_;
   index_t tiles_h_ = 0, tiles_w_ = 0;
   const index_t transformed_size_;  // of the weights
-  const std::size_t packed_bytes_;
-  const T* const borrowed_;  // the caller's weights, which each run transforms; or null: then they are transformed in packed_
-  SharedArray<T> kept_;
-  const T* const packed_;  // in kept_, or another's
   index_t block_h_, block_w_;  // tiles of a block
 };
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<ConvEngine<T>> make_winograd(const ConvGeometry& g, const ConvOptions& o, int tile, const T* weight, const T* bias) {
-  return std::make_unique<Winograd<T>>(g, o, tile, weight, bias);
+std::unique_ptr<ConvEngine<T>> make_winograd(const ConvTask& task, int tile) {
+  return std::make_unique<Winograd<T>>(task, tile);
 }
-template std::unique_ptr<ConvEngine<float>> make_winograd(const ConvGeometry&, const ConvOptions&, int, const float*, const float*);
-template std::unique_ptr<ConvEngine<double>> make_winograd(const ConvGeometry&, const ConvOptions&, int, const double*, const double*);
+template std::unique_ptr<ConvEngine<float>> make_winograd(const ConvTask&, int);
+template std::unique_ptr<ConvEngine<double>> make_winograd(const ConvTask&, int);
 
 }  // namespace fastconv

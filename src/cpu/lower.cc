@@ -32,10 +32,10 @@ template <class T>
 std::size_t Packed<T>::bytes() const {
   const std::lock_guard lock(mutex);
   std::size_t sum = 0;
-  for (const auto& [id, plans] : convs)
-    for (const PackedConv<T>& packed : plans) sum += packed.conv->packed_bytes();
-  for (const auto& [id, plans] : transposed)
-    for (const auto& conv : plans) sum += conv->packed_bytes();
+  for (const auto& [id, all] : convs)
+    for (const auto& packed : all) sum += packed.conv->plan().packed_bytes;
+  for (const auto& [id, all] : transposed)
+    for (const auto& packed : all) sum += packed.conv->plan().packed_bytes();
   for (const auto& [id, array] : blocked_constants) sum += array->bytes();
   return sum;
 }

@@ -19,20 +19,22 @@
 
 namespace fastconv {
 
-// A convolution with its weights: as the plan wanted it, or, where rounding errors with these weights forbade that, otherwise.
-template <class T>
+// A convolution with its weights. Where rounding errors with these weights forbade what was planned, `conv` has another plan.
+template <class Conv, class Plan>
 struct PackedConv {
-  Algorithm planned;
-  std::shared_ptr<const Conv2d<T>> conv;
+  Plan planned;
+  std::shared_ptr<const Conv> conv;
 };
+template <class Conv, class Plan>
+using PackedConvs = std::map<ValueId, std::vector<PackedConv<Conv, Plan>>>;
 
 // What all sizes of batches and images share, by the value's number in the optimised graph. A convolution is packed once
-// for each algorithm that a plan wants for some size.
+// for all plans that pack alike.
 template <class T>
 struct Packed {
   const std::shared_ptr<Arena> arena = std::make_shared<Arena>();
-  std::map<ValueId, std::vector<PackedConv<T>>> convs;
-  std::map<ValueId, std::vector<std::shared_ptr<const ConvTranspose2d<T>>>> transposed;
+  PackedConvs<Conv2d<T>, ConvPlan> convs;
+  PackedConvs<ConvTranspose2d<T>, ConvTransposePlan> transposed;
   std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
   mutable std::mutex mutex;  // held while lowering
   ArenaPool<T> arenas;
@@ -146,11 +148,11 @@ class Lowering {
   void touch(int buffer);
   struct ChosenConv {
     std::shared_ptr<const Conv2d<T>> conv;
-    std::string reason;  // of its algorithm
     std::function<std::vector<Candidate>()> considered;
   };
   const ChosenConv& conv(ValueId id, bool nchw);  // made once
-  std::shared_ptr<const Conv2d<T>> packed(ValueId id, const ConvGeometry& geometry, ConvOptions options);
+  template <class Conv, class Plan>
+  std::shared_ptr<const Conv> packed(PackedConvs<Conv, Plan>& all, ValueId id, const Plan& plan);
   bool joins_depthwise(ValueId id);
   void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);
 

@@ -34,12 +34,12 @@ std::string task_text(const ConvGeometry& g, const std::string& op, const Tensor
 }
 
 // What the rule takes under a limit of workspace, and all that is considered.
-std::pair<Algorithm, std::vector<Candidate>> candidates(const ConvGeometry& geometry, DType dtype, const ConvOptions& options,
-                                                        std::optional<std::size_t> max_workspace) {
+std::pair<Algorithm, std::vector<Candidate>> candidates(const ConvTask& task, std::optional<std::size_t> max_workspace) {
+  const ConvGeometry& geometry = task.geometry;
   Algorithm first = Algorithm::automatic;
   std::vector<Candidate> list, others;
   std::size_t least = ~std::size_t{0};
-  for (const AlgorithmInfo& info : conv_algorithms(geometry, dtype, options)) {
+  for (const AlgorithmInfo& info : conv_algorithms(task)) {
     std::string why;
     if (!info.available) {
       why = info.reason;
@@ -47,14 +47,14 @@ std::pair<Algorithm, std::vector<Candidate>> candidates(const ConvGeometry& geom
       why = "plain loops, which run only when asked for";
     } else if (info.algorithm == Algorithm::winograd6) {
       why = "its error passes the bound, so that it runs only when asked for";
-    } else if (info.algorithm == Algorithm::strassen && options.accuracy != Accuracy::fastest) {
+    } else if (info.algorithm == Algorithm::strassen && task.accuracy != Accuracy::fastest) {
       why = "its error is relative to all channels: accuracy='fastest' allows it";
     } else if (geometry.group_in() == 1 && info.error_class != "exact") {
       why = "with one input channel a group, transforms cost more than they save";
     } else if (max_workspace && info.workspace_bytes > *max_workspace) {
       least = std::min(least, info.workspace_bytes);
       why = "takes " + std::to_string(info.workspace_bytes) + " bytes of workspace, over max_workspace";
-    } else if (!list.empty() && options.accuracy == Accuracy::exact && !same_bits(geometry, first, info.algorithm)) {
+    } else if (!list.empty() && task.accuracy == Accuracy::exact && !same_bits(geometry, first, info.algorithm)) {
       why = "the rule prefers " + list[0].algorithm + ", which rounds differently";
     }
     if (!why.empty()) {
@@ -96,43 +96,33 @@ const typename Lowering<T>::ChosenConv& Lowering<T>::conv(ValueId id, bool nchw)
   const Node& node = graph_[id];
   ChosenConv& chosen = convs_[id];
   if (chosen.conv) return chosen;
-  const ConvGeometry geometry = geometry_of(graph_, node);
-  ConvOptions options;
-  options.activation = activation_of(node);
-  options.accuracy = options_.accuracy;
-  options.nchw = nchw;
-  chosen.considered = [geometry, options, limit = options_.max_workspace] {
-    return candidates(geometry, dtype_of<T>, options, limit).second;
-  };
-  RuleChoice first = conv_rule(geometry, dtype_of<T>, options);
+  const ConvTask task{geometry_of(graph_, node), dtype_of<T>, activation_of(node), options_.accuracy, nchw};
+  chosen.considered = [task, limit = options_.max_workspace] { return candidates(task, limit).second; };
+  ConvPlan plan = plan_conv(task);
   if (options_.max_workspace) {
-    auto [algorithm, considered] = candidates(geometry, dtype_of<T>, options, options_.max_workspace);
-    first = {algorithm, considered[0].reason};
+    auto [algorithm, considered] = candidates(task, options_.max_workspace);
+    plan = plan_conv(task, algorithm);
+    plan.reason = considered[0].reason;
   }
   const auto given = options_.algorithms.find(id);
-  options.algorithm = given != options_.algorithms.end() ? given->second : first.algorithm;
-  chosen.conv = packed(id, geometry, options);
-  chosen.reason = chosen.conv->algorithm() == first.algorithm ? first.reason : chosen.conv->reason();
+  if (given != options_.algorithms.end() && given->second != plan.algorithm) plan = plan_conv(task, given->second);
+  chosen.conv = packed(packed_.convs, id, plan);
   return chosen;
 }
 
 // With the weights as another size of images has packed them, where it was planned alike.
 template <class T>
-std::shared_ptr<const Conv2d<T>> Lowering<T>::packed(ValueId id, const ConvGeometry& geometry, ConvOptions options) {
-  std::vector<PackedConv<T>>& plans = packed_.convs[id];
-  for (const PackedConv<T>& plan : plans)
-    if (plan.planned == options.algorithm)
-      return plan.conv->geometry() == geometry ? plan.conv : std::make_shared<const Conv2d<T>>(*plan.conv, geometry);
+template <class Conv, class Plan>
+std::shared_ptr<const Conv> Lowering<T>::packed(PackedConvs<Conv, Plan>& all, ValueId id, const Plan& plan) {
+  if (!options_.pack_weights) return std::make_shared<const Conv>(plan, nullptr, nullptr);
+  auto& own = all[id];
+  for (const auto& [planned, conv] : own)
+    if (packs_alike(planned, plan)) return planned == plan ? conv : std::make_shared<const Conv>(*conv, plan);
   const Node& node = graph_[id];
   const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
-  options.arena = packed_.arena;
-  options.borrow_weights = !options_.pack_weights;
-  options.fall_back = true;
-  // Scaled where they decide what joins: depthwise convolution looks whether they are finite.
-  const bool scaled = options_.pack_weights || geometry.group_in() == 1;
-  const T* weight = scaled ? weights(node.inputs[1]) : constant_data(node.inputs[1]).get();
-  plans.push_back({options.algorithm, std::make_shared<const Conv2d<T>>(geometry, options, weight, constant_data(bias).get())});
-  return plans.back().conv;
+  const Packing packing{/*fall_back=*/true, packed_.arena};
+  own.push_back({plan, std::make_shared<const Conv>(plan, weights(node.inputs[1]), constant_data(bias).get(), packing)});
+  return own.back().conv;
 }
 
 template <class T>
@@ -149,18 +139,18 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
       engine->run(x.at(b), &r, y.at(b));
     };
     StepInfo& info = residual ? emit(id, {x, y, *residual}, run) : emit(id, {x, y}, run);
-    info.workspace = engine->workspace_bytes();
     return info;
   };
   const auto joined = joined_.find(id);
   StepInfo& info = joined == joined_.end() ? step(chosen.conv) : step(joined->second);
+  info.workspace = joined == joined_.end() ? last.plan().workspace_bytes : joined->second->workspace_bytes();
   if (residual) info.op += "+add";
   info.op += activation_suffix(activation_of(node));
-  info.algorithm = algorithm_name(last.algorithm());
-  info.reason = chosen.reason;
-  info.error_class = error_class(last.algorithm());
+  info.algorithm = algorithm_name(last.plan().algorithm);
+  info.reason = last.plan().reason;
+  info.error_class = error_class(last.plan().algorithm);
   info.macs = last.geometry().macs() * x.view.n;
-  info.bytes += last.packed_bytes();
+  info.bytes += last.plan().packed_bytes;
   if (joined == joined_.end()) {
     info.value = id;
     info.task = task_text(last.geometry(), info.op, x.view, y.view);
@@ -171,10 +161,10 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   const Conv2d<T>& first = *conv(node.inputs[0], false).conv;
   info.name = before.name + ", " + info.name;
   info.op = operator_name(before.op) + activation_suffix(activation_of(before)) + ", " + info.op;
-  info.algorithm = std::string(algorithm_name(first.algorithm())) + ", " + info.algorithm;
+  info.algorithm = std::string(algorithm_name(first.plan().algorithm)) + ", " + info.algorithm;
   info.reason = "what lies between the two stays in L2";
   info.macs += first.geometry().macs() * x.view.n;
-  info.bytes += first.packed_bytes();
+  info.bytes += first.plan().packed_bytes;
 }
 
 // A 1x1 convolution waits for the depthwise one that alone reads its result, where that would not stay in L2 between them.
@@ -240,28 +230,17 @@ void Lowering<T>::lower(ValueId id, const op::ConvTranspose2d& o) {
   const Operand<T> x = image(node.inputs[0]);
   define(id);
   const Operand<T> y = image(id);
-  ConvOptions options;
-  options.activation = o.activation;
-  options.accuracy = options_.accuracy;
-  options.nchw = x.view.block == 1 && y.view.block == 1;
-  options.borrow_weights = !options_.pack_weights;
-  options.arena = packed_.arena;
-  const ConvGeometry geometry = geometry_of(graph_, node);
-  std::shared_ptr<const ConvTranspose2d<T>> conv;
-  for (const auto& other : packed_.transposed[id])
-    if (!conv) conv = other->resized(geometry, options);
-  if (!conv) {
-    const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
-    conv = std::make_shared<const ConvTranspose2d<T>>(geometry, options, weights(node.inputs[1]), constant_data(bias).get());
-    packed_.transposed[id].push_back(conv);
-  }
+  const bool nchw = x.view.block == 1 && y.view.block == 1;
+  const ConvTransposePlan plan =
+      plan_conv_transpose({geometry_of(graph_, node), dtype_of<T>, o.activation, options_.accuracy, nchw});
+  const auto conv = packed(packed_.transposed, id, plan);
   StepInfo& info = emit(id, {x, y}, [=](T* const* b) { conv->run(x.at(b), y.at(b)); });
   info.op += activation_suffix(o.activation);
-  info.algorithm = conv->algorithms();
+  info.algorithm = conv->plan().algorithms();
   info.reason = "a dense convolution for each phase of the stride";
-  info.macs = conv->geometry().macs() * x.view.n;
-  info.bytes += conv->packed_bytes();
-  info.workspace = conv->workspace_bytes();
+  info.macs = plan.task.geometry.macs() * x.view.n;
+  info.bytes += conv->plan().packed_bytes();
+  info.workspace = conv->plan().workspace_bytes();
 }
 
 #define INSTANTIATE(T)                                          \

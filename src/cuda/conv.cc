@@ -307,8 +307,7 @@ ConvTransposePlan plan_conv_transpose(const ConvGeometry& geometry, index_t batc
 std::vector<std::byte> pack_weights(const ConvTransposePlan& plan, const float* weight) {
   std::vector<std::byte> packed(plan.packed_bytes);
   for (const ConvTransposePlan::Phase& phase : plan.phases) {
-    const TransposePhase shape{phase.plan.geometry, phase.row, phase.column, phase.taps};
-    const std::vector<float> turned = phase_weight(plan.geometry, shape, weight);
+    const std::vector<float> turned = phase_weight(plan.geometry, phase.taps, weight);
     const std::vector<std::byte> part = pack_weights(phase.plan, turned.data(), nullptr);
     std::copy(part.begin(), part.end(), packed.begin() + static_cast<std::ptrdiff_t>(phase.packed_offset));
   }

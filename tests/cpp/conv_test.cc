@@ -90,10 +90,8 @@ void check(const Case& test, Algorithm algorithm, Random& random) {
           if (test.activation == Activation::relu6) y = std::min(y, T(6));
           expected.at(n, c, h, w) = y;
         }
-  ConvOptions options;
-  options.activation = test.activation;
-  options.algorithm = algorithm;
-  const Conv2d<T> conv(g, options, weight.data(), test.has_bias ? bias.data() : nullptr);
+  const Packing packing{/*fall_back=*/algorithm == Algorithm::automatic};
+  const Conv2d<T> conv(plan_conv({g, dtype_of<T>, test.activation}, algorithm), weight.data(), test.has_bias ? bias.data() : nullptr, packing);
   conv.run(xv, rv ? &*rv : nullptr, out.view);
 
   // The lanes after the last channel of a blocked output that begins with a block are free for the kernels to write.
@@ -102,7 +100,7 @@ void check(const Case& test, Algorithm algorithm, Random& random) {
       for (index_t c = g.out_channels; c % out.view.block != 0; ++c)
         for (index_t h = 0; h < g.out_h; ++h)
           for (index_t w = 0; w < g.out_w; ++w) expected.at(n, c, h, w) = out.at(n, c, h, w);
-  const bool rounds = conv.algorithm() >= Algorithm::winograd;
+  const bool rounds = conv.plan().algorithm >= Algorithm::winograd;
   const T tolerance = rounds ? T(1 + g.group_in()) * std::numeric_limits<T>::epsilon() * 2000 : T(0);
   for (std::size_t i = 0; i < out.memory.size(); ++i) CHECK(std::abs(out.memory[i] - expected.memory[i]) <= tolerance);
 }
@@ -277,10 +275,9 @@ TEST(conv_transpose2d_into_blocks) {
     const auto weight = random.integers<float>(channels * each * 9);
     const auto x = make<float>(Layout::nchw, 1, channels, 5, 6, random);
     auto plain = make<float>(Layout::nchw, 1, channels, 10, 12, random), blocked = make<float>(Layout::blocked, 1, channels, 10, 12, random);
-    ConvOptions options;
-    options.activation = Activation::silu;
-    conv_transpose2d<float>(g, options, weight.data(), nullptr, x, plain.view);
-    conv_transpose2d<float>(g, options, weight.data(), nullptr, x, blocked.view);
+    const ConvTranspose2d<float> conv(plan_conv_transpose({g, DType::f32, Activation::silu}), weight.data(), nullptr);
+    conv.run(x, plain.view);
+    conv.run(x, blocked.view);
     for (index_t c = 0; c < channels; ++c)
       for (index_t i = 0; i < 10 * 12; ++i) CHECK(plain.at(0, c, i / 12, i % 12) == blocked.at(0, c, i / 12, i % 12));
   }
@@ -290,7 +287,7 @@ TEST(conv2d_refuses_views_of_other_sizes) {
   Random random(8);
   const ConvGeometry g = geometry({1, 3, 8, 8}, {4, 3, 3, 3}, {1, 1}, {}, {1, 1}, 1);
   const auto weight = random.integers<float>(4 * 3 * 9);
-  const Conv2d<float> conv(g, {}, weight.data(), nullptr);
+  const Conv2d<float> conv(plan_conv({g}), weight.data(), nullptr);
   const auto x = make<float>(Layout::nchw, 1, 3, 8, 8, random), other_x = make<float>(Layout::nchw, 1, 3, 8, 9, random);
   const auto out = make<float>(Layout::nchw, 1, 4, 6, 6, random), other_out = make<float>(Layout::nchw, 1, 4, 6, 7, random);
   const TensorView<const float> residual = other_out;
@@ -301,13 +298,9 @@ TEST(conv2d_refuses_views_of_other_sizes) {
 }
 
 TEST(conv2d_refuses_what_an_algorithm_cannot_serve) {
-  const std::vector<float> weight(4 * 3 * 25);
   const ConvGeometry g = geometry({1, 3, 8, 8}, {4, 3, 5, 5}, {1, 1}, {}, {1, 1}, 1);
-  for (const Algorithm a : {Algorithm::depthwise, Algorithm::strassen, Algorithm::winograd, Algorithm::winograd2, Algorithm::winograd4, Algorithm::winograd6}) {
-    ConvOptions options;
-    options.algorithm = a;
-    CHECK_THROWS(Conv2d<float>(g, options, weight.data(), nullptr), std::invalid_argument);
-  }
+  for (const Algorithm a : {Algorithm::depthwise, Algorithm::strassen, Algorithm::winograd, Algorithm::winograd2, Algorithm::winograd4, Algorithm::winograd6})
+    CHECK_THROWS(plan_conv({g}, a), std::invalid_argument);
 }
 
 TEST(conv2d_of_single_pixels_with_strides) {

@@ -28,13 +28,12 @@ Pair<T> convolutions(const Shape& x, index_t channels, index_t kernel, index_t s
   const ConvGeometry g = conv_geometry(x, {channels, x[1], 1, 1}, {1, 1}, {}, {1, 1}, 1);
   const ConvGeometry h =
       conv_geometry({x[0], channels, x[2], x[3]}, {channels, 1, kernel, kernel}, {stride, stride}, padding, {1, 1}, channels);
-  ConvOptions options;
-  options.activation = activations[random.below(5)];
-  auto first = std::make_shared<const Conv2d<T>>(g, options, noise<T>(channels * x[1], random).data(),
-                                                 noise<T>(channels, random).data());
-  options.activation = activations[random.below(5)];
-  auto second = std::make_shared<const Conv2d<T>>(h, options, noise<T>(channels * kernel * kernel, random).data(),
-                                                  noise<T>(channels, random).data());
+  const auto conv = [&](const ConvGeometry& geometry) {
+    const auto weight = noise<T>(geometry.out_channels * geometry.group_in() * geometry.taps(), random);
+    const auto bias = noise<T>(geometry.out_channels, random);
+    return std::make_shared<const Conv2d<T>>(plan_conv({geometry, dtype_of<T>, activations[random.below(5)]}), weight.data(), bias.data());
+  };
+  auto first = conv(g), second = conv(h);
   return {std::move(first), std::move(second)};
 }
 

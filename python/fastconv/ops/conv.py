@@ -729,7 +729,8 @@ def algorithms(
             raise ValueError("dtype must be float32 on a CUDA device, got float64")
         rows = cuda._native().algorithms(shape, kernel, *options[:4], accuracy, "fp32", index)
         return [AlgorithmInfo(*row) for row in rows]
-    return [AlgorithmInfo(*row) for row in _core.algorithms(shape, kernel, double, *options)]
+    rows = _core.algorithms(shape, kernel, double, *options[:4], accuracy)
+    return [AlgorithmInfo(*row) for row in rows]
 
 
 class PreparedConv2d:
