@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "fastconv/activations.h"
+
 namespace fastconv {
 
 using index_t = int64_t;
@@ -11,20 +13,6 @@ enum class DType : uint8_t { f32, f64 };
 
 template <class T>
 inline constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
-
-enum class Activation : uint8_t {
-  none,
-  relu,
-  relu6,
-  leaky_relu,
-  gelu,
-  gelu_tanh,
-  silu,
-  hardswish,
-  hardsigmoid,
-  sigmoid,
-  tanh,
-};
 
 // Along one axis, the input of one output element of a pooling: begin, begin + dilation, ... below end, and what an average
 // divides by.

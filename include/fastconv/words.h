@@ -13,8 +13,9 @@ struct Words;  // has `names`
 
 template <>
 struct Words<Activation> {
-  static constexpr std::array names{"none", "relu",      "relu6",       "leaky_relu", "gelu", "gelu_tanh",
-                                    "silu", "hardswish", "hardsigmoid", "sigmoid",    "tanh"};
+#define ROW(name, definition) #name,
+  static constexpr auto names = std::to_array<const char*>({FASTCONV_ACTIVATIONS(ROW)});
+#undef ROW
 };
 
 template <class Enum>

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "fastconv/conv.h"
+#include "fastconv/words.h"
 
 namespace fastconv::bindings {
 
@@ -22,9 +23,7 @@ Enum parse_word(const std::string& word, const char* what, const std::array<cons
 }
 
 inline Activation parse_activation(const std::string& word) {
-  return parse_word<Activation>(word, "activation",
-                                std::array{"none", "relu", "relu6", "leaky_relu", "gelu", "gelu_tanh", "silu",
-                                           "hardswish", "hardsigmoid", "sigmoid", "tanh"});
+  return parse_word<Activation>(word, "activation", Words<Activation>::names);
 }
 
 inline Algorithm parse_algorithm(const std::string& word) {

@@ -10,19 +10,15 @@ namespace fastconv {
 namespace {
 
 double activate(Activation activation, double x) {
+  using T = double;
+  using std::erfc, std::exp, std::tanh;
+  constexpr double slope = 0.01;
   const auto clamp = [](double v, double low, double high) { return v < low ? low : v > high ? high : v; };
   switch (activation) {
-    case Activation::none: return x;
-    case Activation::relu: return x < 0 ? 0 : x;
-    case Activation::relu6: return clamp(x, 0, 6);
-    case Activation::leaky_relu: return x < 0 ? 0.01 * x : x;
-    case Activation::gelu: return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
-    case Activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::silu: return x / (1 + std::exp(-x));
-    case Activation::hardswish: return x * clamp(x + 3, 0, 6) / 6;
-    case Activation::hardsigmoid: return clamp(x + 3, 0, 6) / 6;
-    case Activation::sigmoid: return 1 / (1 + std::exp(-x));
-    case Activation::tanh: return std::tanh(x);
+#define ROW(name, definition) \
+  case Activation::name: return definition;
+    FASTCONV_ACTIVATIONS(ROW)
+#undef ROW
   }
   return x;
 }

@@ -73,6 +73,10 @@ std::pair<Algorithm, std::vector<Candidate>> candidates(const ConvTask& task, st
   return {first, std::move(list)};
 }
 
+// Whether what joins depends on its weights: depthwise convolution looks whether they are finite.
+bool joins_by_weights(const ConvPlan& plan) { return plan.algorithm == Algorithm::depthwise; }
+bool joins_by_weights(const ConvTransposePlan&) { return false; }
+
 }  // namespace
 
 template <class T>
@@ -114,7 +118,7 @@ const typename Lowering<T>::ChosenConv& Lowering<T>::conv(ValueId id, bool nchw)
 template <class T>
 template <class Conv, class Plan>
 std::shared_ptr<const Conv> Lowering<T>::packed(PackedConvs<Conv, Plan>& all, ValueId id, const Plan& plan) {
-  if (!options_.pack_weights) return std::make_shared<const Conv>(plan, nullptr, nullptr);
+  if (!options_.pack_weights && !joins_by_weights(plan)) return std::make_shared<const Conv>(plan, nullptr, nullptr);
   auto& own = all[id];
   for (const auto& [planned, conv] : own)
     if (packs_alike(planned, plan)) return planned == plan ? conv : std::make_shared<const Conv>(*conv, plan);

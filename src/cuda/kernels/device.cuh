@@ -5,6 +5,8 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <cmath>
+
 #include "cuda/tensor.h"
 
 namespace fastconv::cuda {
@@ -34,20 +36,16 @@ struct alignas(sizeof(T) * kCount) Vector {
   T lane[kCount];
 };
 
-// The formulas of fastconv.ops; NaN stays NaN.
-__device__ __forceinline__ float activate(Activation kind, float x, float negative_slope) {
+__device__ __forceinline__ float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+
+__device__ __forceinline__ float activate(Activation kind, float x, float slope) {
+  using T = float;
+  using std::erfc, std::exp, std::tanh;
   switch (kind) {
-    case Activation::none: return x;
-    case Activation::relu: return x < 0.f ? 0.f : x;
-    case Activation::relu6: return x < 0.f ? 0.f : x > 6.f ? 6.f : x;
-    case Activation::leaky_relu: return x < 0.f ? x * negative_slope : x;
-    case Activation::gelu: return 0.5f * x * erfcf(x * -0.70710678118654752f);
-    case Activation::gelu_tanh: return 0.5f * x * (1.f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
-    case Activation::silu: return x / (1.f + expf(-x));
-    case Activation::hardswish: return x * fminf(fmaxf(x + 3.f, 0.f), 6.f) / 6.f;
-    case Activation::hardsigmoid: return x != x ? x : fminf(fmaxf(x + 3.f, 0.f), 6.f) / 6.f;
-    case Activation::sigmoid: return 1.f / (1.f + expf(-x));
-    case Activation::tanh: return tanhf(x);
+#define ROW(name, definition) \
+  case Activation::name: return definition;
+    FASTCONV_ACTIVATIONS(ROW)
+#undef ROW
   }
   return x;
 }

@@ -48,17 +48,10 @@ __device__ __forceinline__ void activate_as(float (&x)[kLanes], float negative_s
 template <int kLanes>
 __device__ __forceinline__ void activate(Activation kind, float (&x)[kLanes], float negative_slope) {
   switch (kind) {
-    case Activation::none: return;
-    case Activation::relu: return activate_as<Activation::relu>(x, negative_slope);
-    case Activation::relu6: return activate_as<Activation::relu6>(x, negative_slope);
-    case Activation::leaky_relu: return activate_as<Activation::leaky_relu>(x, negative_slope);
-    case Activation::gelu: return activate_as<Activation::gelu>(x, negative_slope);
-    case Activation::gelu_tanh: return activate_as<Activation::gelu_tanh>(x, negative_slope);
-    case Activation::silu: return activate_as<Activation::silu>(x, negative_slope);
-    case Activation::hardswish: return activate_as<Activation::hardswish>(x, negative_slope);
-    case Activation::hardsigmoid: return activate_as<Activation::hardsigmoid>(x, negative_slope);
-    case Activation::sigmoid: return activate_as<Activation::sigmoid>(x, negative_slope);
-    case Activation::tanh: return activate_as<Activation::tanh>(x, negative_slope);
+#define ROW(name, definition) \
+  case Activation::name: return activate_as<Activation::name>(x, negative_slope);
+    FASTCONV_ACTIVATIONS(ROW)
+#undef ROW
   }
 }
 

@@ -10,54 +10,24 @@ Vec<T> zero_to_six(Vec<T> x) {
   return at_most(at_least(x, Vec<T>{}), broadcast(T(6)));
 }
 
-template <class T>
-struct Identity {
-  Vec<T> operator()(Vec<T> x) const { return x; }
-};
-template <class T>
-struct Relu {
-  Vec<T> operator()(Vec<T> x) const { return at_least(x, Vec<T>{}); }
-};
-template <class T>
-struct Relu6 {
-  Vec<T> operator()(Vec<T> x) const { return zero_to_six<T>(x); }
-};
-template <class T>
-struct LeakyRelu {
-  T slope;
-  Vec<T> operator()(Vec<T> x) const { return x > T(0) ? x : x * slope; }
-};
-template <class T>
-struct Gelu {
-  Vec<T> operator()(Vec<T> x) const { return x * normal_cdf<T>(x); }
-};
-// x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2 u): nothing cancels.
-template <class T>
-struct GeluTanh {
-  Vec<T> operator()(Vec<T> x) const {
+template <Activation kActivation, class T>
+Vec<T> activated(Vec<T> x, [[maybe_unused]] T slope) {
+  using enum Activation;
+  constexpr Activation a = kActivation;
+  if constexpr (a == none) return x;
+  if constexpr (a == relu) return at_least(x, Vec<T>{});
+  if constexpr (a == relu6) return zero_to_six<T>(x);
+  if constexpr (a == leaky_relu) return x > T(0) ? x : x * slope;
+  if constexpr (a == gelu) return x * normal_cdf<T>(x);
+  // x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2 u): nothing cancels.
+  if constexpr (a == gelu_tanh)
     return x / (T(1) + exp_normal<T>(T(-1.5957691216057308) * x * (T(1) + T(0.044715) * x * x)));
-  }
-};
-template <class T>
-struct Silu {
-  Vec<T> operator()(Vec<T> x) const { return x / (T(1) + exp_normal<T>(-x)); }
-};
-template <class T>
-struct Hardswish {
-  Vec<T> operator()(Vec<T> x) const { return x * (zero_to_six<T>(x + T(3)) * T(1.0 / 6)); }
-};
-template <class T>
-struct Hardsigmoid {
-  Vec<T> operator()(Vec<T> x) const { return zero_to_six<T>(x + T(3)) * T(1.0 / 6); }
-};
-template <class T>
-struct Sigmoid {
-  Vec<T> operator()(Vec<T> x) const { return sigmoid<T>(x); }
-};
-template <class T>
-struct Tanh {
-  Vec<T> operator()(Vec<T> x) const { return tanh<T>(x); }
-};
+  if constexpr (a == silu) return x / (T(1) + exp_normal<T>(-x));
+  if constexpr (a == hardswish) return x * (zero_to_six<T>(x + T(3)) * T(1.0 / 6));
+  if constexpr (a == hardsigmoid) return zero_to_six<T>(x + T(3)) * T(1.0 / 6);
+  if constexpr (a == sigmoid) return FASTCONV_ISA::sigmoid<T>(x);
+  if constexpr (a == tanh) return FASTCONV_ISA::tanh<T>(x);
+}
 
 // The last vector overlaps the one before it; it is computed first, for y may be x.
 template <class T, class F>
@@ -74,18 +44,12 @@ void map(const T* x, T* y, index_t count, F f) {
 
 template <class T>
 void apply(Activation activation, const T* x, T* y, index_t count, T slope) {
+  if (activation == Activation::none && x == y) return;
   switch (activation) {
-    case Activation::none: return x == y ? void() : map(x, y, count, Identity<T>{});
-    case Activation::relu: return map(x, y, count, Relu<T>{});
-    case Activation::relu6: return map(x, y, count, Relu6<T>{});
-    case Activation::leaky_relu: return map(x, y, count, LeakyRelu<T>{slope});
-    case Activation::gelu: return map(x, y, count, Gelu<T>{});
-    case Activation::gelu_tanh: return map(x, y, count, GeluTanh<T>{});
-    case Activation::silu: return map(x, y, count, Silu<T>{});
-    case Activation::hardswish: return map(x, y, count, Hardswish<T>{});
-    case Activation::hardsigmoid: return map(x, y, count, Hardsigmoid<T>{});
-    case Activation::sigmoid: return map(x, y, count, Sigmoid<T>{});
-    case Activation::tanh: return map(x, y, count, Tanh<T>{});
+#define ROW(name, definition) \
+  case Activation::name: return map(x, y, count, [slope](Vec<T> v) { return activated<Activation::name, T>(v, slope); });
+    FASTCONV_ACTIVATIONS(ROW)
+#undef ROW
   }
 }
 
