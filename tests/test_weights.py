@@ -588,6 +588,7 @@ def npy(descr="'<f4'", shape="(2,)", data=bytes(8), order="False", version=b"\x0
         (npy(shape="(" + "9" * 5000 + ",)"), "header of"),
         (npy(shape="(" * 5000), "header of"),
         (npy(shape="-" * 5000 + "1"), "header of"),
+        (npy(shape="(True,)", data=bytes(4)), "header of .* shape is not valid"),
         (npy(shape="2"), "header of .* shape is not valid"),
         (npy(shape="(2,), 'shape': (3,)"), "does not fill"),
         (npy("('<f4', (2,))"), "header .* dtype"),

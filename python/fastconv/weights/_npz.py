@@ -76,6 +76,8 @@ def _read_header(
         )
     try:
         shape, fortran_order, dtype = reader(head)
+        if bool in map(type, shape):  # which NumPy takes for integers here, but not as sizes
+            raise ValueError(f"shape is not valid: {shape}")
     except Exception as error:  # of many kinds: it parses a Python literal
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise source.error(f"the header of {what} cannot be read: {reason}") from error
