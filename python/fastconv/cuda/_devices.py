@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +35,9 @@ def _native() -> ModuleType:
 
 def build_config() -> dict[str, Any] | None:
     """What this build has for CUDA, for `fastconv.show_config`; does not touch the driver."""
-    if importlib.util.find_spec("fastconv._cuda") is None:
+    from importlib.util import find_spec  # here, as few ask: import fastconv must stay fast
+
+    if find_spec("fastconv._cuda") is None:
         return None
     try:
         config: dict[str, Any] = _native().config()
