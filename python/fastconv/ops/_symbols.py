@@ -1,7 +1,8 @@
 """Symbolic values among the arguments of ops.
 
-A symbolic value stands for an array while `forward` is recorded. It has ``shape``, ``ndim`` and
-``dtype``, and its class has one method, by which ops know it and reach the graph that it is of:
+A symbolic value stands for an array while `forward` is recorded. It has ``shape``, ``ndim``,
+``dtype``, slices and ``copy()`` as arrays have, and its class has one method more, by which ops
+know it and reach the graph that it is of:
 
 ``__fastconv_record__(op, inputs, attributes)``
     Adds an operator to the graph, and returns its result, a symbolic value. `op` and `attributes`
