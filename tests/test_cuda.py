@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import pickle
 import re
 
 import fastconv
@@ -57,6 +58,13 @@ def test_importing_and_asking_for_the_configuration_leave_cuda_alone(run_source)
 def test_an_array_is_made_by_asarray():
     with pytest.raises(TypeError, match=r"with fastconv\.cuda\.asarray"):
         cuda.Array(np.ones(3))
+
+
+def test_public_names_are_those_of_the_package():
+    """What pickles and tracebacks say does not tell in which file a thing is."""
+    assert {getattr(cuda, name).__module__ for name in cuda.__all__} == {"fastconv.cuda"}
+    properties = cuda.DeviceProperties("emulated", (8, 0), 1, 2, 3, 4)
+    assert pickle.loads(pickle.dumps(properties)) == properties
 
 
 @pytest.mark.parametrize(

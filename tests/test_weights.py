@@ -13,6 +13,7 @@ import tarfile
 import tracemalloc
 import types
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -581,15 +582,24 @@ def npy(descr="'<f4'", shape="(2,)", data=bytes(8), order="False", version=b"\x0
         (npy("__import__('os').system('true')"), "header"),
         (npy(shape="(3,)"), "does not fill"),
         (npy(shape="(1,)"), "does not fill"),
-        (npy(shape="(-2,)"), "unreadable shape"),
-        (npy(shape="(2.0,)"), "unreadable shape"),
-        (npy(shape="(" + "9" * 4000 + ",)"), "unreadable shape"),
+        (npy(shape="(-2,)"), "impossible shape"),
+        (npy(shape="(2.0,)"), r"header of .* shape is not valid: \(2\.0,\)"),
+        (npy(shape="(" + "9" * 4000 + ",)"), "impossible shape"),
+        (npy(shape="(" + "9" * 5000 + ",)"), "header of"),
+        (npy(shape="(" * 5000), "header of"),
+        (npy(shape="-" * 5000 + "1"), "header of"),
+        (npy(shape="(True,)", data=bytes(4)), "header of .* shape is not valid"),
+        (npy(shape="2"), "header of .* shape is not valid"),
+        (npy(shape="(2,), 'shape': (3,)"), "does not fill"),
+        (npy("('<f4', (2,))"), "header .* dtype"),
+        (npy("5"), "header of"),
         (npy(shape="(" + "1," * 33 + ")"), "33 dimensions"),
         (npy(shape=f"({2**62}, {2**62})"), "impossible shape"),
         (npy(shape=f"(0, {2**62}, {2**62})", data=b""), "impossible shape"),
         (npy(shape=f"({2**40},)"), "more memory"),
         (npy(order="None"), "header"),
         (npy(version=b"\x09\x00"), "npy format"),
+        (npy(version=b"\x01\x01"), "npy format"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "header of"),
         (b"\x93NUM", "npy format"),
         (b"", "npy format"),
@@ -600,6 +610,55 @@ def test_corrupt_npz(tmp_path, content, match):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", content)
     refused(path, match)
+
+
+def test_npz_header_that_claims_more_than_the_entry_has(tmp_path):
+    """Neither the header that is claimed, nor all of the entry, is read into memory."""
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(2**26 - 100))
+    tracemalloc.start()
+    try:
+        refused(path, "header of")
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_npz_entry_that_inflates_beyond_its_size(tmp_path):
+    path = tmp_path / "a.npz"
+    whole = npy(data=bytes(2**26))
+    claimed = npy()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", whole)
+        entry = archive.getinfo("a.npy")
+        entry.file_size, entry.CRC = len(claimed), zlib.crc32(claimed)  # for the table of contents
+    tracemalloc.start()
+    try:
+        assert_equal(weights.load(path), {"a": np.zeros(2, "f4")})
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("version", [b"\x01\x00", b"\x02\x00", b"\x03\x00"])
+def test_npy_versions(tmp_path, version):
+    path = tmp_path / "a.npz"
+    content = npy(data=np.arange(2, dtype="<f4").tobytes(), version=version)
+    if version != b"\x01\x00":  # the length of the header has four bytes
+        content = content[:10] + bytes(2) + content[10:]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", content)
+    assert_equal(weights.load(path), {"a": np.arange(2, dtype="f4")})
+
+
+def test_npz_of_python_2(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", npy(shape="(2L,)"))
+    with pytest.warns(UserWarning, match="created on Python 2"):  # NumPy's own
+        loaded = weights.load(path)
+    assert_equal(loaded, {"a": np.zeros(2, "f4")})
 
 
 def test_npz_with_pickled_objects(tmp_path):

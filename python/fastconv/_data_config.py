@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fastconv.ops._args import as_int, is_number, numpy_array
+from fastconv._arguments import as_int, is_number, numpy_array
 
 INTERPOLATIONS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Pillow's filters, in the order of their numbers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from typing import Any
 
 import numpy as np
@@ -38,4 +37,6 @@ def _is_fixed(array: Array) -> bool:
 
 
 def _is_read_only_map(owner: Any) -> bool:
+    import mmap  # here, as few arrays get so far: import fastconv must stay fast
+
     return isinstance(owner, mmap.mmap) and memoryview(owner).readonly

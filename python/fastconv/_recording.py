@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import graph as readable
+from fastconv._arguments import as_shape
 from fastconv._randomness import RandomnessCheck
 from fastconv._symbolic import Graph, Symbol
-from fastconv.ops._args import as_shape
 
 if TYPE_CHECKING:
     from fastconv.nn import Module

@@ -1,8 +1,8 @@
 """Symbolic values: what `forward` computes with while a graph is recorded.
 
 A functional op that finds a `Symbol` among its inputs normalises its arguments as ever and calls
-`record`, instead of native code. docs/operators.md lists the operators with their inputs and
-attributes; what is not given has its default.
+its method ``__fastconv_record__``, instead of native code. docs/operators.md lists the operators
+with their inputs and attributes; what is not given has its default.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core
+from fastconv._arguments import as_axis, is_sequence, numpy_array
 from fastconv._read_only import read_only
 from fastconv._substitutes import substitute
-from fastconv.ops._args import as_axis, is_sequence, numpy_array
+from fastconv.ops._device import record_with
 
 if TYPE_CHECKING:
     from fastconv.nn import Module
@@ -193,6 +194,15 @@ class Symbol:
 
     def __repr__(self) -> str:
         return f"Symbol(shape={self.shape}, dtype={self.dtype})"
+
+    def __fastconv_record__(
+        self,
+        op: str,
+        inputs: Sequence[Symbol | Array | None],
+        attributes: Mapping[str, Any],
+    ) -> Symbol:
+        """Record an operator in the graph of this value (`fastconv.ops._symbols`)."""
+        return self.graph.record(op, inputs, attributes)
 
     # ---- What works ----------------------------------------------------------------------------
 
@@ -432,9 +442,4 @@ class Symbol:
         raise TypeError("symbolic values are not written to: use fastconv.concat(arrays, axis)")
 
 
-def record(
-    op: str, inputs: Sequence[Symbol | Array | None], attributes: Mapping[str, Any] | None = None
-) -> Symbol:
-    """Record an operator in the graph of the first symbolic value among its inputs."""
-    graph = next(value.graph for value in inputs if isinstance(value, Symbol))
-    return graph.record(op, inputs, attributes)
+record_with(Graph)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, overload
 
-from fastconv import _core, _threadpoolctl, cuda
+from fastconv import _core, _threadpoolctl
+from fastconv._arguments import as_int, choice
 from fastconv._version import __version__
-from fastconv.ops._args import as_int, choice
+from fastconv.cuda._devices import build_config
 
 _threadpoolctl.register()
 
@@ -146,7 +147,7 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     True
     """
     choice("mode", mode, ("print", "dict"))
-    config = {"version": __version__, **_core.config(), "cuda": cuda.build_config()}
+    config = {"version": __version__, **_core.config(), "cuda": build_config()}
     if mode == "dict":
         return config
     for key, value in config.items():

@@ -11,21 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _cache, _core, cuda
+from fastconv._arguments import as_array, as_int, choice, is_sequence
 from fastconv._cache import Bounded
 from fastconv._recording import Recording
 from fastconv._tuning import Times, Tuner, explain
 from fastconv.config import get_num_threads
-from fastconv.ops._args import (
-    Operands,
-    as_array,
-    as_int,
-    choice,
-    device_index,
-    is_sequence,
-    share_memory,
-)
-from fastconv.ops._device import is_on_device
-from fastconv.ops.conv import ACCURACIES
+from fastconv.cuda._array import is_on_device
+from fastconv.cuda._devices import device_index
+from fastconv.ops._conv import ACCURACIES
+from fastconv.ops._operands import Operands, share_memory
 
 if TYPE_CHECKING:
     from fastconv.nn import Module

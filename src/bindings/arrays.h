@@ -1,5 +1,5 @@
 // NumPy arrays as views. Python has already seen to it that an array is aligned, in native byte order and float32 or
-// float64 (ops/_args.py), so what fails here is a mistake inside fastconv.
+// float64 (ops/_operands.py), so what fails here is a mistake inside fastconv.
 #pragma once
 
 #include <pybind11/numpy.h>

@@ -7,7 +7,7 @@ import pytest
 from exported import Function, check, random
 from fastconv import nn
 from fastconv import ops as F
-from fastconv.ops._args import ACTIVATIONS
+from fastconv.ops.activation import ACTIVATIONS
 
 pytestmark = pytest.mark.oracle
 

@@ -6,8 +6,8 @@ import math
 from typing import Any, overload
 
 from fastconv import _core
-from fastconv.ops._args import as_bool, as_int, as_pair, is_sequence
-from fastconv.ops.conv import padding_argument
+from fastconv._arguments import as_bool, as_int, as_pair, is_sequence
+from fastconv.ops._conv import padding_argument
 
 Pair = tuple[int, int]
 IntPair = int | Pair

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from fastconv._arguments import as_int
 from fastconv.analysis._receptive_field import ReceptiveField, receptive_fields
 from fastconv.analysis._subject import build, record
 from fastconv.graph import Node
 from fastconv.nn import Module
-from fastconv.ops._args import as_int
 
 
 @dataclass(frozen=True)

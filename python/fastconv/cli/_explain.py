@@ -10,7 +10,7 @@ import numpy as np
 
 import fastconv
 from fastconv.benchmark.session import positive
-from fastconv.ops.conv import ACCURACIES
+from fastconv.ops._conv import ACCURACIES
 
 _EXAMPLES = """\
 examples:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, TypedDict
 
+from fastconv._arguments import as_size
 from fastconv.models._provenance import Checkpoint
 from fastconv.nn import Identity, Linear, Module, init
 from fastconv.nn.module import IncompatibleKeys, Value
-from fastconv.ops._args import as_size
 
 
 class _OptionalCfg(TypedDict, total=False):

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastconv._arguments import as_bool
 from fastconv.models._base import IMAGENET_CFG, DefaultCfg, ImageClassifier
 from fastconv.nn.module import Value
-from fastconv.ops._args import as_bool
 
 INCEPTION_CFG: DefaultCfg = {**IMAGENET_CFG, "mean": (0.5,) * 3, "std": (0.5,) * 3}
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv import nn
+from fastconv._arguments import choice
 from fastconv.nn.module import Array
-from fastconv.ops._args import choice
 
 
 def conv_padding(padding: str) -> str | None:

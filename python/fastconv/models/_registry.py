@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy.typing as npt
 
+from fastconv._arguments import as_size
 from fastconv.models._base import DefaultCfg, ImageClassifier
 from fastconv.nn import init
-from fastconv.ops._args import as_size
 from fastconv.weights._common import check_use_ema
 
 if TYPE_CHECKING:

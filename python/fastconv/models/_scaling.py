@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastconv.ops._args import as_float
+from fastconv._arguments import as_float
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:

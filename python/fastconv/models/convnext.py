@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
+from fastconv._arguments import as_float
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Value
-from fastconv.ops._args import as_float
 
 __all__ = ["ConvNeXt", "convnext_base", "convnext_large", "convnext_small", "convnext_tiny"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
+from fastconv._arguments import as_size
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Value
-from fastconv.ops._args import as_size
 
 __all__ = ["DenseNet", "densenet121", "densenet161", "densenet169", "densenet201"]
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import nn
+from fastconv._arguments import as_bool, as_size
 from fastconv.models._base import ImageClassifier
 from fastconv.models._mobile import conv_padding, reset_mobile_parameters
 from fastconv.models._registry import register_model
@@ -17,7 +18,6 @@ from fastconv.models._scaling import as_multiplier, make_divisible
 from fastconv.models._scaling import compound_scaling as compound_scaling
 from fastconv.nn.blocks.conv import Layer
 from fastconv.nn.module import Array, Value
-from fastconv.ops._args import as_bool, as_size
 
 __all__ = [
     "EfficientNet",

@@ -10,11 +10,11 @@ import numpy as np
 
 from fastconv import nn
 from fastconv import ops as F
+from fastconv._arguments import as_bool
 from fastconv.models._inception import InceptionClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.blocks.conv import Layer
 from fastconv.nn.module import Module, Value
-from fastconv.ops._args import as_bool
 
 __all__ = ["GoogLeNet", "googlenet"]
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from fastconv import nn
 from fastconv import ops as F
+from fastconv._arguments import as_bool
 from fastconv.models._inception import InceptionClassifier
 from fastconv.models._registry import register_model
 from fastconv.nn.module import Module, Value
-from fastconv.ops._args import as_bool
 
 __all__ = ["Inception3", "inception_v3"]
 

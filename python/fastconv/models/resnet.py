@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
+from fastconv._arguments import as_bool, as_int, choice
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.models._scaling import as_multiplier, make_divisible
 from fastconv.nn.module import Value
-from fastconv.ops._args import as_bool, as_int, choice
 
 __all__ = [
     "ResNet",

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastconv._arguments import numpy_array
 from fastconv._read_only import read_only as read_only
-from fastconv.ops._args import numpy_array
-from fastconv.ops._device import is_on_device
+from fastconv.cuda._array import is_on_device
 
 Array = npt.NDArray[Any]
 

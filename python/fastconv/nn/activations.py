@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastconv import ops as F
+from fastconv._arguments import as_float, as_int
 from fastconv.nn.module import Module, Value
-from fastconv.ops._args import as_float, as_int
 
 
 class _Activation(Module):

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from fastconv import ops as F
+from fastconv._arguments import as_eps, as_int, as_size, choice, is_sequence
 from fastconv.nn import init
 from fastconv.nn.module import Array, Module, Value
-from fastconv.ops._args import as_eps, as_int, as_size, choice, is_sequence
+from fastconv.ops._conv import padding1d_argument, padding_argument
 from fastconv.ops._torch import check_neutral, on_cpu
-from fastconv.ops.conv import padding1d_argument, padding_argument
 
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, ...] | tuple[tuple[int, int], ...] | str

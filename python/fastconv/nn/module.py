@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastconv import cuda
+from fastconv._arguments import as_array
 from fastconv._symbolic import Symbol
+from fastconv.cuda._array import is_on_device
 from fastconv.nn._state import (
     PLAIN,
     freeze,
@@ -26,8 +28,6 @@ from fastconv.nn._state import (
 )
 from fastconv.nn._torch_methods import TorchMethods
 from fastconv.ops import reshape
-from fastconv.ops._args import as_array
-from fastconv.ops._device import is_on_device
 from fastconv.ops._torch import dtype_of
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fastconv import ops as F
+from fastconv._arguments import as_int
 from fastconv.nn.module import Module, Value
-from fastconv.ops._args import as_int
 from fastconv.ops._torch import check_neutral
 
 IntPair = int | tuple[int, int]

@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fastconv._arguments import as_axis
 from fastconv._recording import record
 from fastconv.graph import Graph, Node
 from fastconv.nn import Module
-from fastconv.ops._args import as_axis
 
 DynamicAxes = Mapping[str, Mapping[int, str] | Sequence[int]]
 

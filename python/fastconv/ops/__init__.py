@@ -11,38 +11,30 @@ from fastconv.ops.activation import (
     hardsigmoid,
     hardswish,
     leaky_relu,
-    log_softmax,
     relu,
     relu6,
     sigmoid,
     silu,
-    softmax,
     tanh,
 )
-from fastconv.ops.conv import (
-    AlgorithmInfo,
-    PreparedConv2d,
-    algorithms,
-    conv1d,
-    conv2d,
-    conv_transpose2d,
-    depthwise_separable_conv2d,
-    linear,
-    prepare_conv2d,
-)
+from fastconv.ops.conv import conv1d, conv2d, depthwise_separable_conv2d
+from fastconv.ops.conv_plan import AlgorithmInfo, PreparedConv2d, algorithms, prepare_conv2d
+from fastconv.ops.conv_transpose import conv_transpose2d
+from fastconv.ops.dense import linear
 from fastconv.ops.elementwise import add, mean, multiply
+from fastconv.ops.interpolation import interpolate
 from fastconv.ops.norm import batch_norm, layer_norm, local_response_norm
+from fastconv.ops.padding import pad
 from fastconv.ops.pool import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
     avg_pool2d,
-    channel_shuffle,
     global_avg_pool2d,
-    interpolate,
     max_pool2d,
-    pixel_shuffle,
 )
-from fastconv.ops.shape import cat, concat, flatten, pad, permute, reshape, split
+from fastconv.ops.probability import log_softmax, softmax
+from fastconv.ops.shape import cat, concat, flatten, permute, reshape, split
+from fastconv.ops.shuffle import channel_shuffle, pixel_shuffle
 
 __all__ = [
     "AlgorithmInfo",

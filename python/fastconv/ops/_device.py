@@ -15,28 +15,24 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastconv import cuda
+from fastconv._arguments import as_array, is_number
 from fastconv._cache import Bounded
-from fastconv.ops._args import as_array, device_index, is_number
+from fastconv.cuda._array import ON_HOST, is_on_device
+from fastconv.cuda._devices import device_index
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_ON_HOST = frozenset({np.ndarray, int, float, bool, str, type(None)})
-_CUDA_DEVICES = (2, 13)  # as DLPack numbers them: device memory, managed memory
+_new_graph: Callable[[np.dtype[Any]], Any]
 
 
-def is_on_device(value: Any) -> bool:
-    """Whether `value` is an array in the memory of a CUDA device, or a list or tuple with one."""
-    if type(value) in _ON_HOST:
-        return False
-    if isinstance(value, (list, tuple)):
-        return any(is_on_device(item) for item in value)
-    device = getattr(value, "__dlpack_device__", None)
-    if device is not None:
-        try:
-            return device()[0] in _CUDA_DEVICES
-        except Exception:  # what it is on has no number there: no array that could be taken
-            return False
-    return hasattr(value, "__cuda_array_interface__")
+def record_with(new_graph: Callable[[np.dtype[Any]], Any]) -> None:
+    """Say what records ops, which the module of symbolic values does where it is imported.
+
+    ``new_graph(dtype)`` makes an empty graph. Its method ``input(shape)`` returns a symbolic value
+    (`fastconv.ops._symbols`) with an ``id``; ``native`` is the graph that extension modules take.
+    """
+    global _new_graph
+    _new_graph = new_graph
 
 
 def _is_attribute(value: Any) -> bool:
@@ -59,13 +55,13 @@ def takes_device_arrays(*data: str) -> Callable[[_Function], _Function]:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             for value in args:
-                if type(value) not in _ON_HOST and is_on_device(value):
+                if type(value) not in ON_HOST and is_on_device(value):
                     return _run(function, data, args, kwargs)
             if kwargs:
                 if device_index(kwargs.get("device")) is not None:
                     return _run(function, data, args, kwargs)
                 for value in kwargs.values():
-                    if type(value) not in _ON_HOST and is_on_device(value):
+                    if type(value) not in ON_HOST and is_on_device(value):
                         return _run(function, data, args, kwargs)
             return function(*args, **kwargs)
 
@@ -176,9 +172,7 @@ class _Compiled:
         shapes: Mapping[str, tuple[int, ...]],
         options: dict[str, Any],
     ) -> None:
-        from fastconv._symbolic import Graph
-
-        graph = Graph(np.dtype(np.float32))
+        graph = _new_graph(np.dtype(np.float32))
         values = {name: graph.input(shape) for name, shape in shapes.items()}
         y = function(**with_data(values))
         self._several = isinstance(y, tuple)

@@ -83,16 +83,16 @@ def torch_arguments(signature: str) -> Callable[[_Function], _Function]:
     """
 
     def decorate(function: _Function) -> _Function:
-        own = inspect.signature(function).parameters
-        most = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in own.values())
+        code = inspect.unwrap(function).__code__  # a signature takes long: import must stay fast
+        most = code.co_argcount
+        names = frozenset(code.co_varnames[: most + code.co_kwonlyargcount])
         places, _, keywords = signature.partition("*")
         order = [word.partition("=")[0] for word in places.split()]
         renamed = dict(
             word.split("=") for word in (*places.split(), *keywords.split()) if "=" in word
         )
         rest = [renamed.get(name, name) for name in order[most:]]
-        neutral = {*order, *keywords.split()} - own.keys() - renamed.keys()
-        names = frozenset(own)
+        neutral = {*order, *keywords.split()} - names - renamed.keys()
 
         def respelled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
             """Return the keyword arguments for `function`, what is neutral checked and left out."""

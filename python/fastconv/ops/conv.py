@@ -1,119 +1,26 @@
-"""Convolutions and linear layers."""
+"""Convolutions."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv import _core, cuda
-from fastconv.ops._args import (
-    Array,
-    Operands,
-    activation_name,
-    as_array,
-    as_int,
-    as_pair,
-    as_shape,
-    choice,
-    device_index,
-    is_sequence,
-    is_symbolic,
-    record,
-    record_images,
-    recordable,
+from fastconv import _core
+from fastconv._arguments import Array, as_array
+from fastconv.ops._conv import (
+    ConvOptions,
+    conv_options,
+    padding1d_argument,
+    residual_batch,
+    run_conv,
+    single,
 )
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._operands import Operands
+from fastconv.ops._symbols import is_symbolic, record_images, recordable
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.shape import flatten, reshape
-
-ALGORITHMS = (
-    "auto",
-    "reference",
-    "im2col",
-    "direct",
-    "depthwise",
-    "strassen",
-    "winograd",
-    "winograd2",
-    "winograd4",
-    "winograd6",
-)
-
-ACCURACIES = ("fast", "exact", "fastest")
-"""What results may differ by from exact arithmetic: docs/accuracy.md."""
-
-PaddingArgument = str | tuple[tuple[int, int], tuple[int, int]]
-
-
-def padding_argument(value: Any) -> PaddingArgument:
-    """A 2-d convolution's padding as ((top, bottom), (left, right)), or the name of a rule."""
-    if isinstance(value, str):
-        return choice("padding", value, ("same", "valid"))
-    if is_sequence(value) and any(is_sequence(v) for v in value):
-        if len(value) != 2 or not all(is_sequence(v) and len(v) == 2 for v in value):
-            raise ValueError(
-                "padding must be an integer, (height, width), ((top, bottom), (left, right)), "
-                f"'same' or 'valid', got {value!r}"
-            )
-        top, bottom = as_pair("padding", value[0])
-        left, right = as_pair("padding", value[1])
-        return (top, bottom), (left, right)
-    height, width = as_pair("padding", value)
-    return (height, height), (width, width)
-
-
-class _Options(NamedTuple):
-    """What decides a convolution beside its arrays, as native code takes it."""
-
-    stride: tuple[int, int]
-    padding: PaddingArgument
-    dilation: tuple[int, int]
-    groups: int
-    activation: str
-    algorithm: str
-    accuracy: str
-
-
-def _options(
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: Any,
-    activation: Any = None,
-    algorithm: Any = "auto",
-    accuracy: Any = "fast",
-) -> _Options:
-    return _Options(
-        as_pair("stride", stride),
-        padding_argument(padding),
-        as_pair("dilation", dilation),
-        as_int("groups", groups),
-        activation_name(activation),
-        choice("algorithm", algorithm, ALGORITHMS),
-        choice("accuracy", accuracy, ACCURACIES),
-    )
-
-
-def _contiguous(array: Array | None) -> Array | None:
-    return None if array is None else np.asarray(array, order="C")
-
-
-def _batch(array: Array | None) -> Array | None:
-    """A single image as a batch of one."""
-    return array[None] if array is not None and array.ndim == 3 else array
-
-
-def _residual(operands: Operands) -> Array | None:
-    """The residual as a batch."""
-    residual, dimensions = operands.get("residual"), operands["x"].ndim
-    if residual is not None and residual.ndim != dimensions:
-        raise ValueError(
-            f"residual must have the output's shape, with {dimensions} dimensions as x has, "
-            f"got {residual.shape}"
-        )
-    return _batch(residual)
 
 
 @torch_arguments("input=x weight bias stride padding dilation groups")
@@ -195,7 +102,7 @@ def conv2d(
     >>> y.shape, float(y[0, 0, 0, 0]), float(y[0, 0, 2, 2])
     ((1, 2, 5, 5), 12.0, 27.0)
     """
-    options = _options(stride, padding, dilation, groups, activation, algorithm, accuracy)
+    options = conv_options(stride, padding, dilation, groups, activation, algorithm, accuracy)
     if is_symbolic(x, residual):
         _check_recordable(algorithm, accuracy)
         attributes = {name: getattr(options, name) for name in _RECORDED}
@@ -204,21 +111,14 @@ def conv2d(
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     images = operands.images()
     kernel = operands.contiguous("weight")
-    if out is not None:
-        full = _core.conv_output_shape(images.shape, kernel.shape, *options[:4])
-        operands.check_out(out, full[-operands["x"].ndim :], inplace=("residual",))
-    native_out = operands.native_out(out)
-    result = _core.conv2d(
-        images,
-        kernel,
-        _contiguous(operands.get("bias")),
-        _residual(operands),
-        _batch(native_out),
-        *options,
+    offset, added = operands.get_contiguous("bias"), residual_batch(operands)
+    return run_conv(
+        operands,
+        lambda y: _core.conv2d(images, kernel, offset, added, y, *options),
+        lambda: _core.conv_output_shape(images.shape, kernel.shape, *options[:4]),
+        out,
+        inplace=("residual",),
     )
-    if native_out is not None and out is not None:
-        return out
-    return operands.finish(result if operands["x"].ndim == 4 else result[0], out)
 
 
 _RECORDED = ("stride", "padding", "dilation", "groups", "activation")
@@ -284,10 +184,10 @@ def conv1d(
     >>> fastconv.conv1d(x, np.ones((1, 1, 3), np.float32))
     array([[[3., 6., 9.]]], dtype=float32)
     """
-    options = _options(
-        (1, _single("stride", stride)),
+    options = conv_options(
+        (1, single("stride", stride)),
         padding1d_argument(padding),
-        (1, _single("dilation", dilation)),
+        (1, single("dilation", dilation)),
         groups,
     )
     if is_symbolic(x, residual):
@@ -327,7 +227,7 @@ def conv1d(
 
 
 def _record_conv1d(
-    x: Any, weight: Any, bias: Any, options: _Options, activation: Any, residual: Any, out: Any
+    x: Any, weight: Any, bias: Any, options: ConvOptions, activation: Any, residual: Any, out: Any
 ) -> Array:
     """Record `conv1d`: a `conv2d` between two reshapes, which hold for any batch size."""
     kernel = as_array("weight", weight)
@@ -357,108 +257,6 @@ def _batch_size(shape: tuple[int, ...]) -> int:
     if len(shape) == 2:
         return 1
     return shape[0] if 0 in shape[1:] else -1
-
-
-def _single(name: str, value: Any) -> int:
-    if is_sequence(value):
-        if len(value) != 1:
-            raise ValueError(f"{name} must be an integer or a sequence of one, got {value!r}")
-        value = value[0]
-    return as_int(name, value)
-
-
-def padding1d_argument(value: Any) -> Any:
-    """A 1-d convolution's padding as that of a 2-d convolution."""
-    if isinstance(value, str):
-        return value
-    if is_sequence(value) and len(value) == 1 and is_sequence(value[0]):
-        return (0, 0), as_pair("padding", value[0])
-    return 0, _single("padding", value)
-
-
-@torch_arguments("input=x weight bias stride padding output_padding groups dilation")
-@takes_device_arrays("x")
-def conv_transpose2d(
-    x: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike | None = None,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
-    output_padding: int | tuple[int, int] = 0,
-    groups: int = 1,
-    dilation: int | tuple[int, int] = 1,
-    *,
-    activation: str | None = None,
-    out: Array | None = None,
-) -> Array:
-    """2-d transposed convolution: the gradient of `conv2d` with respect to its input.
-
-    Parameters
-    ----------
-    x : array_like, shape (N, C, H, W) or (C, H, W)
-    weight : array_like, shape (C, O / groups, KH, KW)
-    bias : array_like, shape (O,), optional
-    stride, padding, dilation : int or (int, int)
-        Those of the convolution whose gradient this is.
-    output_padding : int or (int, int)
-        Rows and columns added at the bottom and right of the result, for the sizes that a strided
-        convolution cannot tell apart; smaller than `stride` or `dilation`.
-    groups : int
-    activation : str, optional
-        As for `conv2d`.
-    out : ndarray, optional
-
-    Returns
-    -------
-    ndarray, shape (N, O, H_out, W_out) or (O, H_out, W_out)
-        ``H_out = (H - 1) * stride - 2 * padding + dilation * (KH - 1) + output_padding + 1``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `conv2d`.
-
-    Notes
-    -----
-    Computed as one dense convolution for each phase of the stride (Shi et al. 2016, "Is the
-    deconvolution layer the same as a convolutional layer?"), so that no multiplication by an
-    inserted zero takes place.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> x = np.ones((1, 1, 2, 2), np.float32)
-    >>> weight = np.ones((1, 1, 2, 2), np.float32)
-    >>> fastconv.conv_transpose2d(x, weight, stride=2).shape
-    (1, 1, 4, 4)
-    """
-    options: dict[str, Any] = {
-        "stride": as_pair("stride", stride),
-        "padding": as_pair("padding", padding),
-        "output_padding": as_pair("output_padding", output_padding),
-        "dilation": as_pair("dilation", dilation),
-        "groups": as_int("groups", groups),
-        "activation": activation_name(activation),
-    }
-    if is_symbolic(x):
-        return record_images(
-            "conv_transpose2d", {"x": x, "weight": weight, "bias": bias}, options, out
-        )
-    operands = Operands(x=x, weight=weight, bias=bias)
-    images = operands.images()
-    kernel = operands.contiguous("weight")
-    if out is not None:
-        full = _core.conv_transpose_output_shape(
-            images.shape, kernel.shape, *list(options.values())[:5]
-        )
-        operands.check_out(out, full[-operands["x"].ndim :])
-    native_out = operands.native_out(out)
-    result = _core.conv_transpose2d(
-        images, kernel, _contiguous(operands.get("bias")), _batch(native_out), *options.values()
-    )
-    if native_out is not None and out is not None:
-        return out
-    return operands.finish(result if operands["x"].ndim == 4 else result[0], out)
 
 
 @takes_device_arrays("x")
@@ -550,326 +348,3 @@ def depthwise_separable_conv2d(
         activation=depthwise_activation,
     )
     return conv2d(hidden, mixing, pointwise_bias, activation=activation, out=out)
-
-
-@torch_arguments("input=x weight bias")
-@takes_device_arrays("x", "residual")
-def linear(
-    x: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    activation: str | None = None,
-    residual: ArrayLike | None = None,
-    out: Array | None = None,
-) -> Array:
-    """Fully connected layer: ``activation(x @ weight.T + bias + residual)``.
-
-    Parameters
-    ----------
-    x : array_like, shape (..., I)
-    weight : array_like, shape (O, I)
-    bias : array_like, shape (O,), optional
-    activation : str, optional
-        As for `conv2d`.
-    residual : array_like, shape of the result, optional
-        Added before the activation.
-    out : ndarray, optional
-        May be `residual` itself.
-
-    Returns
-    -------
-    ndarray, shape (..., O)
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `conv2d`.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> fastconv.linear(np.ones((2, 3)), np.ones((4, 3)), np.ones(4)).tolist()
-    [[4.0, 4.0, 4.0, 4.0], [4.0, 4.0, 4.0, 4.0]]
-    """
-    activation = activation_name(activation)
-    if is_symbolic(x, residual):
-        return _record_linear(x, weight, bias, residual, activation, out)
-    operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
-    samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
-    if kernel.ndim != 2 or kernel.size == 0:
-        raise ValueError(
-            "weight must have shape (out_features, in_features), neither of them 0, "
-            f"got {kernel.shape}"
-        )
-    if samples.ndim == 0 or samples.shape[-1] != kernel.shape[1]:
-        raise ValueError(
-            f"weight has {kernel.shape[1]} input features, so x must have shape "
-            f"(..., {kernel.shape[1]}), got {samples.shape}"
-        )
-    shape = (*samples.shape[:-1], kernel.shape[0])
-    added = operands.contiguous("residual") if residual is not None else None
-    if added is not None and added.shape != shape:
-        raise ValueError(f"residual must have the result's shape {shape}, got {added.shape}")
-    offset = operands.vector("bias", kernel.shape[0], "weight has so many rows")
-
-    def call(target: Array) -> None:
-        _core.linear(
-            samples.reshape(-1, kernel.shape[1]),
-            kernel,
-            offset,
-            None if added is None else added.reshape(-1, kernel.shape[0]),
-            target.reshape(-1, kernel.shape[0]),
-            activation,
-        )
-
-    return operands.run(call, shape, out, inplace=("residual",), contiguous=True)
-
-
-def _record_linear(
-    x: Any, weight: Any, bias: Any, residual: Any, activation: str, out: Array | None
-) -> Array:
-    """Record `linear`; what graphs do not take, 5 dimensions or empty ones, is joined to rows."""
-    x, weight, bias, residual = recordable(
-        ("bias", "residual"), x=x, weight=weight, bias=bias, residual=residual
-    ).values()
-    if x.ndim < 5 and 0 not in x.shape[1:-1]:
-        return record("linear", (x, weight, bias, residual), {"activation": activation}, out)
-    if residual is not None and residual.shape[:-1] != x.shape[:-1]:
-        raise ValueError(
-            f"residual must have the result's shape (..., O), as x has {x.shape}, "
-            f"got {residual.shape}"
-        )
-    rows, added = (v if v is None else flatten(v, 0, -2) for v in (x, residual))
-    y = record("linear", (rows, weight, bias, added), {"activation": activation}, out)
-    return reshape(y, (*x.shape[:-1], y.shape[-1]))
-
-
-class AlgorithmInfo(NamedTuple):
-    """An algorithm that can serve a convolution.
-
-    Attributes
-    ----------
-    name : str
-        What ``algorithm=`` takes.
-    workspace_bytes : int
-        Scratch memory of each thread while it runs, or of the device.
-    error_class : str
-        ``"exact"`` (integer-valued data give exact results), ``"strassen"``, ``"winograd2"``,
-        ``"winograd4"``, ``"winograd6"`` or ``"3xtf32"`` (see docs/accuracy.md).
-    reason : str
-        What speaks for it, or where it stands in the order.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> best = fastconv.algorithms((1, 64, 28, 28), (64, 1, 3, 3), groups=64)[0]
-    >>> best.name, best.error_class
-    ('depthwise', 'exact')
-    """
-
-    name: str
-    workspace_bytes: int
-    error_class: str
-    reason: str
-
-
-def algorithms(
-    x_shape: tuple[int, ...],
-    weight_shape: tuple[int, ...],
-    stride: int | tuple[int, int] = 1,
-    padding: Any = 0,
-    dilation: int | tuple[int, int] = 1,
-    groups: int = 1,
-    *,
-    dtype: str = "float32",
-    accuracy: str = "fast",
-    device: str | None = "cpu",
-) -> list[AlgorithmInfo]:
-    """List the algorithms that can serve a convolution; ``"auto"`` takes the first.
-
-    So do `prepare_conv2d` and networks, unless the weights would make its rounding errors too
-    large. `conv2d` itself, which packs the weights in the call, takes the smaller Winograd tile
-    where the output has at most 14 rows or columns, and none at 7, as there it would not pay;
-    and ``"im2col"`` for 1x1 of many channels, where the others take ``"direct"``, or, with
-    ``accuracy="fastest"``, ``"strassen"``.
-
-    Parameters
-    ----------
-    x_shape : (N, C, H, W) or (C, H, W)
-    weight_shape : (O, C / groups, KH, KW)
-    stride, padding, dilation, groups, accuracy, device
-        As for `conv2d`.
-    dtype : {"float32", "float64"}
-
-    Returns
-    -------
-    list of AlgorithmInfo
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `conv2d`.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> found = fastconv.algorithms((1, 64, 56, 56), (64, 64, 3, 3), padding=1)
-    >>> found[0].name
-    'winograd4'
-    """
-    options = _options(stride, padding, dilation, groups, None, "auto", accuracy)
-    index = device_index(device)
-    shape, kernel = as_shape("x_shape", x_shape), as_shape("weight_shape", weight_shape)
-    double = choice("dtype", str(dtype), ("float32", "float64")) == "float64"
-    if len(shape) == 3:
-        shape = (1, *shape)
-    if index is not None:
-        if double:
-            raise ValueError("dtype must be float32 on a CUDA device, got float64")
-        rows = cuda._native().algorithms(shape, kernel, *options[:4], accuracy, "fp32", index)
-        return [AlgorithmInfo(*row) for row in rows]
-    rows = _core.algorithms(shape, kernel, double, *options[:4], accuracy)
-    return [AlgorithmInfo(*row) for row in rows]
-
-
-class PreparedConv2d:
-    """A convolution whose weights are packed once; made by `prepare_conv2d`.
-
-    Call it with ``prepared(x, residual=None, out=None)``. It pickles, and may be called from
-    several threads at once.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> import numpy as np
-    >>> weight = np.ones((8, 3, 3, 3), np.float32)
-    >>> prepared = fastconv.prepare_conv2d(weight, padding=1)
-    >>> prepared(np.ones((1, 3, 5, 5), np.float32)).shape
-    (1, 8, 5, 5)
-    """
-
-    def __init__(
-        self,
-        weight: ArrayLike,
-        bias: ArrayLike | None,
-        options: _Options,
-        input_shape: tuple[int, ...] | None,
-    ) -> None:
-        operands = Operands(weight=weight, bias=bias)
-        self._dtype = operands.dtype
-        self._weight = operands.contiguous("weight").copy()
-        if self._weight.ndim != 4:
-            raise ValueError(
-                f"weight must have shape (O, C / groups, KH, KW), got {self._weight.shape}"
-            )
-        offset = operands.vector("bias", len(self._weight), "weight has so many output channels")
-        self._bias = None if offset is None else offset.copy()
-        self._options = options
-        self._input_shape = input_shape
-        self._packed: dict[tuple[int, ...], Any] = {}
-        if input_shape is not None:
-            shape = as_shape("input_shape", input_shape)
-            if len(shape) not in (3, 4):
-                raise ValueError(f"input_shape must be (N, C, H, W) or (C, H, W), got {shape}")
-            self._plan(shape[-3:])
-
-    def _plan(self, image_shape: tuple[int, ...]) -> Any:
-        plan = self._packed.get(image_shape)
-        if plan is None:
-            plan = _core.PreparedConv2d(image_shape, self._weight, self._bias, *self._options)
-            packed = dict([*self._packed.items(), (image_shape, plan)][-2:])
-            self._packed = packed  # replaced as a whole: other threads may be reading it
-        return plan
-
-    def __call__(
-        self, x: ArrayLike, residual: ArrayLike | None = None, out: Array | None = None
-    ) -> Array:
-        """Convolve.
-
-        Parameters
-        ----------
-        x : array_like, shape (N, C, H, W) or (C, H, W)
-            Of the weight's dtype.
-        residual : array_like, shape of the result, optional
-            Added before the activation.
-        out : ndarray, optional
-            Where to put the result; may be `residual` itself.
-
-        Returns
-        -------
-        ndarray, shape (N, O, H_out, W_out) or (O, H_out, W_out)
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `conv2d`.
-        """
-        operands = Operands(x=x, residual=residual)
-        if operands.dtype != self._dtype:
-            raise TypeError(
-                f"x is {operands.dtype} but the weight is {self._dtype}: "
-                f"convert it, for example x.astype(np.{self._dtype})"
-            )
-        images = operands.images()
-        plan = self._plan(images.shape[1:])
-        if out is not None:
-            full = (images.shape[0], *plan.output_shape)
-            operands.check_out(out, full[-operands["x"].ndim :], inplace=("residual",))
-        native_out = operands.native_out(out)
-        result = plan.run(images, _residual(operands), _batch(native_out))
-        if native_out is not None and out is not None:
-            return out
-        return operands.finish(result if operands["x"].ndim == 4 else result[0], out)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed": {}}
-
-    def __repr__(self) -> str:
-        chosen = ", ".join(f"{plan.algorithm} for {shape}" for shape, plan in self._packed.items())
-        return f"PreparedConv2d(weight={self._weight.shape}, {chosen or 'not packed yet'})"
-
-
-def prepare_conv2d(
-    weight: ArrayLike,
-    bias: ArrayLike | None = None,
-    stride: int | tuple[int, int] = 1,
-    padding: Any = 0,
-    dilation: int | tuple[int, int] = 1,
-    groups: int = 1,
-    *,
-    activation: str | None = None,
-    input_shape: tuple[int, ...] | None = None,
-    algorithm: str = "auto",
-    accuracy: str = "fast",
-) -> PreparedConv2d:
-    """Decide a convolution and pack its weights once, for many calls.
-
-    Parameters
-    ----------
-    weight, bias, stride, padding, dilation, groups, activation, algorithm, accuracy
-        As for `conv2d`. The arrays are copied.
-    input_shape : (N, C, H, W) or (C, H, W), optional
-        Packs now, for images of this size; otherwise at the first call. At most two packings are
-        kept.
-
-    Returns
-    -------
-    PreparedConv2d
-        Call it with ``prepared(x, residual=None, out=None)``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `conv2d`.
-
-    Examples
-    --------
-    >>> import numpy as np, fastconv
-    >>> weight = np.ones((8, 3, 3, 3), np.float32)
-    >>> conv = fastconv.prepare_conv2d(weight, padding="same", activation="relu")
-    >>> conv(np.ones((2, 3, 16, 16), np.float32)).shape
-    (2, 8, 16, 16)
-    """
-    options = _options(stride, padding, dilation, groups, activation, algorithm, accuracy)
-    return PreparedConv2d(weight, bias, options, input_shape)

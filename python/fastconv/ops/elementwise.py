@@ -10,19 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv.ops._args import (
-    Array,
-    Operands,
-    as_array,
-    as_axis,
-    as_bool,
-    as_float,
-    is_number,
-    is_symbolic,
-    record,
-    recordable,
-)
+from fastconv._arguments import Array, as_array, as_axis, as_bool, as_float, is_number
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._operands import Operands
+from fastconv.ops._symbols import is_symbolic, record, recordable
 from fastconv.ops._torch import torch_arguments
 
 

@@ -9,21 +9,12 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv.ops._args import (
-    Array,
-    Operands,
-    activation_name,
-    as_eps,
-    as_float,
-    as_int,
-    as_ints,
-    is_symbolic,
-    record,
-    record_images,
-    recordable,
-)
+from fastconv._arguments import Array, as_eps, as_float, as_int, as_ints
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._operands import Operands
+from fastconv.ops._symbols import is_symbolic, record, record_images, recordable
 from fastconv.ops._torch import torch_arguments
+from fastconv.ops.activation import activation_name
 
 
 @torch_arguments("input=x running_mean running_var weight bias training momentum eps")

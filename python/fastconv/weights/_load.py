@@ -184,9 +184,7 @@ def _reader(source: Source, head: bytes) -> Callable[[Source, Choose], dict[str,
 
         return read_torch_stream
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        from fastconv.weights._zip import read_zip
-
-        return read_zip
+        return _read_zip
     if head[257:262] == b"ustar":
         raise source.error(
             "this is a tar archive, perhaps a checkpoint of torch before 0.1.10; load it with "
@@ -196,3 +194,18 @@ def _reader(source: Source, head: bytes) -> Callable[[Source, Choose], dict[str,
         "not a weight file: expected safetensors, torch's .pth/.pt or NumPy's .npz, but the file "
         + (f"begins with {head[:24]!r}" if head else "is empty")
     )
+
+
+def _read_zip(source: Source, choose: Choose) -> dict[str, Array]:
+    """Read the chosen arrays of a zip archive: torch's, or ``.npz``."""
+    import zipfile
+
+    from fastconv.weights._npz import read_npz
+    from fastconv.weights._torch_zip import is_torch_zip, read_torch_zip
+    from fastconv.weights._zip import Archive, zip_errors
+
+    with zip_errors(source), zipfile.ZipFile(source.file) as file:
+        archive = Archive(source, file)
+        if is_torch_zip(archive):
+            return read_torch_zip(archive, choose)
+        return choose(read_npz(archive), source.error)

@@ -1,30 +1,28 @@
-"""NumPy's ``.npz``: a zip archive of ``.npy`` files.
-
-https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
-"""
+"""NumPy's ``.npz``: a zip archive of ``.npy`` files, whose headers NumPy reads."""
 
 from __future__ import annotations
 
-import re
-from typing import IO
+from io import BytesIO
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy_format
 
 from fastconv.weights._common import LOADED_DTYPES, Array, Source, quote
 from fastconv.weights._pickled import Unreadable
 from fastconv.weights._zip import Archive
 
-_HEADER_BYTES = {1: 2, 2: 4, 3: 4}
-"""Width of the header's length by major version of the format."""
+_HEADER_READERS = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+    (3, 0): npy_format.read_array_header_2_0,  # differs in the names of fields, which are refused
+}
 
 _MAX_HEADER = 10_000
+"""Bytes before the data; NumPy's own limit, as more is not safe to parse."""
 
-_DESCR = re.compile(r"""['"]descr['"]:\s*['"]([^'"]*)['"]""")
-_FORTRAN_ORDER = re.compile(r"""['"]fortran_order['"]:\s*(True|False)""")
-_SHAPE = re.compile(r"""['"]shape['"]:\s*\(([^()]*)\)""")
-_NUMERIC = re.compile(r"[<>|=]?[fiub][1248]")
-_SKIPPED = re.compile(r"[<>|=]?(U\d{1,9}|S\d{1,9}|c8|c16|[mM]8(\[\w{1,20}\])?)", re.ASCII)
-_SIZES = re.compile(r"(?:\d{1,19}L?(?:, *|$))*")  # long integers of Python 2 end in L
+_SKIPPED_KINDS = "SUcmM"
+"""Text, complex numbers and times: nothing that weights are, but harmless beside them."""
 
 
 def read_npz(archive: Archive) -> dict[str, Array | Unreadable]:
@@ -38,10 +36,15 @@ def read_npz(archive: Archive) -> dict[str, Array | Unreadable]:
             )
         what = f"the array {quote(name.removesuffix('.npy'))}"
         with archive.open(name) as entry:
-            dtype, shape, fortran_order = _read_header(source, entry, what)
-            if isinstance(dtype, str):
-                arrays[name.removesuffix(".npy")] = Unreadable(f"an array of {dtype}")
+            shape, fortran_order, dtype = _read_header(source, entry, what)
+            if dtype.kind in _SKIPPED_KINDS:
+                arrays[name.removesuffix(".npy")] = Unreadable(f"an array of {dtype.str}")
                 continue
+            if dtype.name not in LOADED_DTYPES:  # above all objects, which are pickles
+                raise source.error(
+                    f"the header of {what} says dtype {quote(dtype.str)}; expected one of "
+                    f"{', '.join(LOADED_DTYPES)}"
+                )
             header_bytes = entry.tell()
             numel = source.check_shape(shape, dtype, what)
             if header_bytes + numel * dtype.itemsize != archive.size(name):
@@ -60,34 +63,23 @@ def read_npz(archive: Archive) -> dict[str, Array | Unreadable]:
 
 def _read_header(
     source: Source, entry: IO[bytes], what: str
-) -> tuple[np.dtype[np.generic] | str, tuple[int, ...], bool]:
-    """Read magic string, version and header; leave ``entry`` at the data.
-
-    The dtype is a string where no weights have it.
-    """
-    magic = entry.read(8)
-    if magic[:6] != b"\x93NUMPY" or len(magic) < 8 or magic[6] not in _HEADER_BYTES:
-        raise source.error(f"{what} is not in the .npy format: it begins with {magic!r}")
-    length = int.from_bytes(entry.read(_HEADER_BYTES[magic[6]]), "little")
-    if length > _MAX_HEADER:
-        raise source.error(f"{what} has a header of {length} bytes; expected at most {_MAX_HEADER}")
-    header = entry.read(length).decode("latin-1")
-    descr, order, shape = (pattern.search(header) for pattern in (_DESCR, _FORTRAN_ORDER, _SHAPE))
-    if descr is None or order is None or shape is None:
-        raise source.error(f"{what} has an unsupported .npy header: {quote(header)}")
-    if _SKIPPED.fullmatch(descr[1]):
-        return descr[1], (), False
-    # Anything else but plain numbers is refused, above all objects, which are pickles.
-    numeric = _NUMERIC.fullmatch(descr[1])
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, order and dtype; leave ``entry`` at the data."""
+    head = BytesIO(entry.read(_MAX_HEADER))  # NumPy would read as many bytes as the header claims
     try:
-        dtype: np.dtype[np.generic] | None = np.dtype(descr[1]) if numeric else None
-    except TypeError:
-        dtype = None
-    if dtype is None or dtype.name not in LOADED_DTYPES:
+        reader = _HEADER_READERS.get(npy_format.read_magic(head))
+    except ValueError:
+        reader = None
+    if reader is None:
         raise source.error(
-            f"{what} has dtype {quote(descr[1])}; expected one of {', '.join(LOADED_DTYPES)}"
+            f"{what} is not in the .npy format: it begins with {head.getvalue()[:8]!r}"
         )
-    if not _SIZES.fullmatch(shape[1].strip()):
-        raise source.error(f"{what} has the unreadable shape {quote(shape[0])}")
-    sizes = tuple(int(size) for size in re.findall(r"\d+", shape[1]))
-    return dtype, sizes, order[1] == "True"
+    try:
+        shape, fortran_order, dtype = reader(head)
+        if bool in map(type, shape):  # which NumPy takes for integers here, but not as sizes
+            raise ValueError(f"shape is not valid: {shape}")
+    except Exception as error:  # of many kinds: it parses a Python literal
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise source.error(f"the header of {what} cannot be read: {reason}") from error
+    entry.seek(head.tell())
+    return shape, fortran_order, dtype

@@ -19,6 +19,11 @@ from fastconv.weights._unpickle import MAX_PICKLE_BYTES, unpickle
 from fastconv.weights._zip import Archive
 
 
+def is_torch_zip(archive: Archive) -> bool:
+    """Whether an archive has a ``data.pkl``."""
+    return any(name.endswith("/data.pkl") for name in archive.names)
+
+
 def read_torch_zip(archive: Archive, choose: Choose) -> dict[str, Array]:
     """Read the chosen tensors of a zip archive that has a ``data.pkl``."""
     source = archive.source

@@ -1,4 +1,4 @@
-"""Zip archives that may be corrupt or hostile: torch's zip format and ``.npz``."""
+"""Zip archives that may be corrupt or hostile: those of torch's zip format and of ``.npz``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from fastconv.weights._common import Array, Choose, Source, WeightsError, quote
+from fastconv.weights._common import Array, Source, WeightsError, quote
 
 
 @contextmanager
@@ -97,16 +97,3 @@ class Archive:
         # Reading on to the end makes zipfile compare the checksum.
         if count != array.nbytes or entry.read(1):
             raise self.source.error(f"the data of {what} does not have {array.nbytes} bytes")
-
-
-def read_zip(source: Source, choose: Choose) -> dict[str, Array]:
-    """Read the chosen arrays of an archive of either kind."""
-    from fastconv.weights._npz import read_npz
-    from fastconv.weights._torch_zip import read_torch_zip
-
-    with zip_errors(source), zipfile.ZipFile(source.file) as file:
-        archive = Archive(source, file)
-        is_torch = any(name.endswith("/data.pkl") for name in archive.names)
-        if is_torch:
-            return read_torch_zip(archive, choose)
-        return choose(read_npz(archive), source.error)

@@ -1,4 +1,4 @@
-// The extension module fastconv._cuda, which fastconv/cuda.py imports when a device is asked for.
+// The extension module fastconv._cuda, which fastconv/cuda/ imports when a device is asked for.
 #include "bindings/cuda/bindings.h"
 #include "cuda/runtime.h"
 

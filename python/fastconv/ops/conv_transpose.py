@@ -1,0 +1,96 @@
+"""Transposed convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fastconv import _core
+from fastconv._arguments import Array, as_int, as_pair
+from fastconv.ops._conv import run_conv
+from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._operands import Operands
+from fastconv.ops._symbols import is_symbolic, record_images
+from fastconv.ops._torch import torch_arguments
+from fastconv.ops.activation import activation_name
+
+
+@torch_arguments("input=x weight bias stride padding output_padding groups dilation")
+@takes_device_arrays("x")
+def conv_transpose2d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    output_padding: int | tuple[int, int] = 0,
+    groups: int = 1,
+    dilation: int | tuple[int, int] = 1,
+    *,
+    activation: str | None = None,
+    out: Array | None = None,
+) -> Array:
+    """2-d transposed convolution: the gradient of `conv2d` with respect to its input.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W) or (C, H, W)
+    weight : array_like, shape (C, O / groups, KH, KW)
+    bias : array_like, shape (O,), optional
+    stride, padding, dilation : int or (int, int)
+        Those of the convolution whose gradient this is.
+    output_padding : int or (int, int)
+        Rows and columns added at the bottom and right of the result, for the sizes that a strided
+        convolution cannot tell apart; smaller than `stride` or `dilation`.
+    groups : int
+    activation : str, optional
+        As for `conv2d`.
+    out : ndarray, optional
+
+    Returns
+    -------
+    ndarray, shape (N, O, H_out, W_out) or (O, H_out, W_out)
+        ``H_out = (H - 1) * stride - 2 * padding + dilation * (KH - 1) + output_padding + 1``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv2d`.
+
+    Notes
+    -----
+    Computed as one dense convolution for each phase of the stride (Shi et al. 2016, "Is the
+    deconvolution layer the same as a convolutional layer?"), so that no multiplication by an
+    inserted zero takes place.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.ones((1, 1, 2, 2), np.float32)
+    >>> weight = np.ones((1, 1, 2, 2), np.float32)
+    >>> fastconv.conv_transpose2d(x, weight, stride=2).shape
+    (1, 1, 4, 4)
+    """
+    options: dict[str, Any] = {
+        "stride": as_pair("stride", stride),
+        "padding": as_pair("padding", padding),
+        "output_padding": as_pair("output_padding", output_padding),
+        "dilation": as_pair("dilation", dilation),
+        "groups": as_int("groups", groups),
+        "activation": activation_name(activation),
+    }
+    if is_symbolic(x):
+        return record_images(
+            "conv_transpose2d", {"x": x, "weight": weight, "bias": bias}, options, out
+        )
+    operands = Operands(x=x, weight=weight, bias=bias)
+    images = operands.images()
+    kernel = operands.contiguous("weight")
+    offset, values = operands.get_contiguous("bias"), tuple(options.values())
+    return run_conv(
+        operands,
+        lambda y: _core.conv_transpose2d(images, kernel, offset, y, *values),
+        lambda: _core.conv_transpose_output_shape(images.shape, kernel.shape, *values[:5]),
+        out,
+    )

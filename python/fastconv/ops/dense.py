@@ -1,0 +1,109 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fastconv import _core
+from fastconv._arguments import Array
+from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._operands import Operands
+from fastconv.ops._symbols import is_symbolic, record, recordable
+from fastconv.ops._torch import torch_arguments
+from fastconv.ops.activation import activation_name
+from fastconv.ops.shape import flatten, reshape
+
+
+@torch_arguments("input=x weight bias")
+@takes_device_arrays("x", "residual")
+def linear(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    activation: str | None = None,
+    residual: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Fully connected layer: ``activation(x @ weight.T + bias + residual)``.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., I)
+    weight : array_like, shape (O, I)
+    bias : array_like, shape (O,), optional
+    activation : str, optional
+        As for `conv2d`.
+    residual : array_like, shape of the result, optional
+        Added before the activation.
+    out : ndarray, optional
+        May be `residual` itself.
+
+    Returns
+    -------
+    ndarray, shape (..., O)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.linear(np.ones((2, 3)), np.ones((4, 3)), np.ones(4)).tolist()
+    [[4.0, 4.0, 4.0, 4.0], [4.0, 4.0, 4.0, 4.0]]
+    """
+    activation = activation_name(activation)
+    if is_symbolic(x, residual):
+        return _record_linear(x, weight, bias, residual, activation, out)
+    operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
+    samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
+    if kernel.ndim != 2 or kernel.size == 0:
+        raise ValueError(
+            "weight must have shape (out_features, in_features), neither of them 0, "
+            f"got {kernel.shape}"
+        )
+    if samples.ndim == 0 or samples.shape[-1] != kernel.shape[1]:
+        raise ValueError(
+            f"weight has {kernel.shape[1]} input features, so x must have shape "
+            f"(..., {kernel.shape[1]}), got {samples.shape}"
+        )
+    shape = (*samples.shape[:-1], kernel.shape[0])
+    added = operands.contiguous("residual") if residual is not None else None
+    if added is not None and added.shape != shape:
+        raise ValueError(f"residual must have the result's shape {shape}, got {added.shape}")
+    offset = operands.vector("bias", kernel.shape[0], "weight has so many rows")
+
+    def call(target: Array) -> None:
+        _core.linear(
+            samples.reshape(-1, kernel.shape[1]),
+            kernel,
+            offset,
+            None if added is None else added.reshape(-1, kernel.shape[0]),
+            target.reshape(-1, kernel.shape[0]),
+            activation,
+        )
+
+    return operands.run(call, shape, out, inplace=("residual",), contiguous=True)
+
+
+def _record_linear(
+    x: Any, weight: Any, bias: Any, residual: Any, activation: str, out: Array | None
+) -> Array:
+    """Record `linear`; what graphs do not take, 5 dimensions or empty ones, is joined to rows."""
+    x, weight, bias, residual = recordable(
+        ("bias", "residual"), x=x, weight=weight, bias=bias, residual=residual
+    ).values()
+    if x.ndim < 5 and 0 not in x.shape[1:-1]:
+        return record("linear", (x, weight, bias, residual), {"activation": activation}, out)
+    if residual is not None and residual.shape[:-1] != x.shape[:-1]:
+        raise ValueError(
+            f"residual must have the result's shape (..., O), as x has {x.shape}, "
+            f"got {residual.shape}"
+        )
+    rows, added = (v if v is None else flatten(v, 0, -2) for v in (x, residual))
+    y = record("linear", (rows, weight, bias, added), {"activation": activation}, out)
+    return reshape(y, (*x.shape[:-1], y.shape[-1]))
