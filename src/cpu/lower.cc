@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "fastconv/ops.h"
+#include "plan/steps.h"
 
 namespace fastconv {
 namespace {
@@ -48,32 +49,20 @@ Lowering<T>::Lowering(const Graph& graph, const NetworkOptions& options, Packed<
       block_(channel_block(dtype_of<T>)),
       uses_(graph.use_counts()),
       blocked_(choose_blocked(graph)),
-      homes_(concat_homes(graph, blocked_, writes_blocks(graph, blocked_))),
-      last_use_(graph.last_uses()),
       output_of_(direct_outputs(graph, blocked_)),
-      places_(graph.size()) {}
+      buffers_(graph),
+      places_(graph, buffers_, concat_homes(graph, blocked_, writes_blocks(graph, blocked_))) {}
 
 template <class T>
 Program<T> Lowering<T>::run() {
-  for (std::size_t i = 0; i < graph_.inputs().size(); ++i) {
-    program_.buffers.push_back({Buffer::Kind::input, static_cast<int>(i), 0, 0, -1, nullptr});
-    values_in_.push_back({graph_.inputs()[i]});
-    places_[graph_.inputs()[i]].buffer = static_cast<int>(i);
-  }
-  for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
-    program_.buffers.push_back({Buffer::Kind::output, static_cast<int>(i), 0, 0, -1, nullptr});
-    values_in_.emplace_back();
-  }
+  int inputs = 0;
+  for (const ValueId id : graph_.inputs()) places_.put(id, {buffers_.add({Buffer::Kind::input, inputs++}), 0, false, 0});
+  for (std::size_t i = 0; i < graph_.outputs().size(); ++i) buffers_.add({Buffer::Kind::output, static_cast<int>(i)});
   for (ValueId id = 0; id < graph_.size(); ++id) {
     if (!graph_[id].inputs.empty()) lower(id);
     write_outputs(id);
   }
-  std::vector<Lifetime> lifetimes;
-  for (const Buffer& b : program_.buffers)
-    lifetimes.push_back({static_cast<std::size_t>(b.elements) * sizeof(T), b.first, b.last});
-  MemoryPlan plan = plan_memory(lifetimes);
-  program_.offsets = std::move(plan.offsets);
-  program_.arena_bytes = plan.bytes;
+  program_.memory = std::move(buffers_).plan();
   return std::move(program_);
 }
 
@@ -87,53 +76,32 @@ void Lowering<T>::lower(ValueId id) {
 }
 
 template <class T>
-int Lowering<T>::new_buffer(index_t elements) {
-  const int now = static_cast<int>(program_.steps.size());
-  program_.buffers.push_back({Buffer::Kind::arena, 0, elements, now, now - 1, nullptr});
-  values_in_.emplace_back();
-  return static_cast<int>(program_.buffers.size()) - 1;
-}
-
-template <class T>
 typename Lowering<T>::Place Lowering<T>::new_place(const Shape& shape, bool blocked) {
-  if (!blocked) return {new_buffer(checked_size(shape, sizeof(T))), 0, false, 0};
+  const auto buffer = [&](const Shape& sizes) {
+    return buffers_.add_arena(static_cast<std::size_t>(checked_size(sizes, sizeof(T))) * sizeof(T));
+  };
+  if (!blocked) return {buffer(shape), 0, false, 0};
   const Shape s = four_sizes(shape);
   const index_t image = ceil_div(s[1], block_) * block_ * s[2] * s[3];
-  return {new_buffer(checked_size({s[0], image}, sizeof(T))), 0, true, image};
+  return {buffer({s[0], image}), 0, true, image};
 }
 
 template <class T>
 void Lowering<T>::define(ValueId id) {
-  if (places_[id].buffer >= 0) return;  // a concatenation that its parts have placed
-  if (const Home& home = homes_[id]; home.parent != kNone) {
-    define(home.parent);
-    places_[id] = places_[home.parent];
-    places_[id].offset += home.channel * graph_.shape(id)[2] * graph_.shape(id)[3];
-  } else if (output_of_[id] >= 0) {
-    places_[id].buffer = static_cast<int>(graph_.inputs().size()) + output_of_[id];
-  } else {
-    places_[id] = new_place(graph_.shape(id), blocked_[id]);
-  }
-  values_in_[places_[id].buffer].push_back(id);
-}
-
-template <class T>
-bool Lowering<T>::dies_at(ValueId x, ValueId id) const {
-  const Place& place = places_[x];
-  if (program_.buffers[place.buffer].kind != Buffer::Kind::arena || homes_[x].parent != kNone || place.offset != 0)
-    return false;
-  const std::vector<ValueId>& values = values_in_[place.buffer];
-  return std::all_of(values.begin(), values.end(), [&](ValueId value) { return last_use_[value] <= id; });
+  const auto make = [&](ValueId value) -> Place {
+    if (output_of_[value] >= 0) return {static_cast<int>(graph_.inputs().size()) + output_of_[value], 0, false, 0};
+    return new_place(graph_.shape(value), blocked_[value]);
+  };
+  places_.define(id, make, [&](Place whole, index_t channel, ValueId part) {
+    whole.offset += channel * graph_.shape(part)[2] * graph_.shape(part)[3];
+    return whole;
+  });
 }
 
 template <class T>
 bool Lowering<T>::reuse(ValueId id, ValueId x) {
-  const bool placed = places_[id].buffer >= 0 || homes_[id].parent != kNone || output_of_[id] >= 0;
-  if (placed || graph_.is_constant(x) || places_[x].blocked != blocked_[id] || graph_.shape(x) != graph_.shape(id) || !dies_at(x, id))
-    return false;
-  places_[id] = places_[x];
-  values_in_[places_[id].buffer].push_back(id);
-  return true;
+  const bool whole = !places_.has_home(x) && places_[x].offset == 0;
+  return whole && output_of_[id] < 0 && places_[x].blocked == blocked_[id] && places_.reuse(id, x);
 }
 
 template <class T>
@@ -145,7 +113,7 @@ template <class T>
 typename Lowering<T>::Place Lowering<T>::constant(ValueId id, bool blocked) {
   const Shape shape = four_sizes(graph_.shape(id));
   std::shared_ptr<const void> data = graph_[id].as<op::Constant>()->data;
-  Place place{static_cast<int>(program_.buffers.size()), 0, blocked, 0};
+  Place place{-1, 0, blocked, 0};
   if (blocked) {
     place.image_stride = ceil_div(shape[1], block_) * block_ * shape[2] * shape[3];
     std::shared_ptr<AlignedArray<T>>& array = packed_.blocked_constants[id];
@@ -156,8 +124,7 @@ typename Lowering<T>::Place Lowering<T>::constant(ValueId id, bool blocked) {
     }
     data = std::shared_ptr<const void>(array, array->data());
   }
-  program_.buffers.push_back({Buffer::Kind::constant, 0, 0, 0, -1, std::move(data)});
-  values_in_.push_back({id});
+  place.buffer = buffers_.add_constant(std::move(data));
   return place;
 }
 
@@ -165,12 +132,10 @@ template <class T>
 typename Lowering<T>::Place Lowering<T>::as(ValueId id, bool blocked) {
   const bool is_constant = graph_.is_constant(id);
   if (!is_constant && places_[id].blocked == blocked) return places_[id];
-  const auto [it, fresh] = converted_.try_emplace({id, blocked});
-  if (!fresh) return it->second;
-  if (is_constant) return it->second = constant(id, blocked);
-  const Place place = it->second = new_place(graph_.shape(id), blocked);
-  values_in_[place.buffer].push_back(id);
-  copy(image(id), image(place, graph_.shape(id)), id, blocked ? "to channel blocks" : "to a contiguous array");
+  const auto [place, fresh] = places_.other_form(
+      id, blocked, [&] { return is_constant ? constant(id, blocked) : new_place(graph_.shape(id), blocked); });
+  if (fresh && !is_constant)
+    copy(image(id), image(place, graph_.shape(id)), id, blocked ? "to channel blocks" : "to a contiguous array");
   return place;
 }
 
@@ -199,26 +164,15 @@ Shape Lowering<T>::around(ValueId id, int begin, int end) const {
 }
 
 template <class T>
-void Lowering<T>::touch(int buffer) {
-  Buffer& b = program_.buffers[buffer];
-  const int now = static_cast<int>(program_.steps.size());
-  if (b.last < b.first) b.first = now;
-  b.last = now;
-}
-
-template <class T>
 StepInfo& Lowering<T>::emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run) {
-  const Node& node = graph_[id];
-  StepInfo info;
-  info.name = node.name;
-  info.op = operator_name(node.op);
-  info.shape = node.shape;
+  StepInfo info = info_of(graph_, id);
   for (const Operand<T>& operand : operands) {
-    touch(operand.buffer);
+    buffers_.use(operand.buffer);
     const TensorView<T>& v = operand.view;
     info.bytes += static_cast<std::size_t>(v.n * v.c * v.h * v.w) * sizeof(T);
   }
-  if (checked_size(node.shape) == 0) run = [](T* const*) {};  // operators need not know empty results
+  if (checked_size(info.shape) == 0) run = [](void* const*) {};  // operators need not know empty results
+  buffers_.end_step();
   program_.steps.push_back(std::move(run));
   program_.info.push_back(std::move(info));
   return program_.info.back();
@@ -226,7 +180,7 @@ StepInfo& Lowering<T>::emit(ValueId id, std::initializer_list<Operand<T>> operan
 
 template <class T>
 void Lowering<T>::copy(const Operand<T>& from, const Operand<T>& to, ValueId id, const char* why) {
-  StepInfo& info = emit(id, {from, to}, [=](T* const* b) { fastconv::copy<T>(from.at(b), to.at(b)); });
+  StepInfo& info = emit(id, {from, to}, [=](void* const* b) { fastconv::copy<T>(from.at(b), to.at(b)); });
   info.op = "copy";
   info.reason = why;
 }
@@ -257,8 +211,7 @@ void Lowering<T>::view(ValueId id) {
     place = as(x, false);
   }
   place.blocked = blocked_[id];
-  places_[id] = place;
-  values_in_[place.buffer].push_back(id);
+  places_.put(id, place);
 }
 
 template <class T>

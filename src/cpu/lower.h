@@ -9,13 +9,12 @@
 #include <vector>
 
 #include "conv/pointwise_depthwise.h"
-#include "cpu/arena_pool.h"
 #include "cpu/layouts.h"
-#include "graph/memory_plan.h"
 #include "fastconv/memory.h"
 #include "fastconv/network.h"
 #include "fastconv/ops.h"
-#include "graph/concat_homes.h"
+#include "plan/places.h"
+#include "plan/pool.h"
 
 namespace fastconv {
 
@@ -35,18 +34,9 @@ struct Packed {
   std::map<ValueId, std::vector<std::shared_ptr<const ConvTranspose2d<T>>>> transposed;
   std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
   mutable std::mutex mutex;  // held while lowering
-  ArenaPool<T> arenas;
+  Pool<AlignedArray<char>> arenas;  // for calls of whatever size
 
   std::size_t bytes() const;
-};
-
-// A piece of memory that steps read and write; its address is known when the network runs.
-struct Buffer {
-  enum class Kind : std::uint8_t { arena, input, output, constant } kind;
-  int index = 0;                          // of the input or output
-  index_t elements = 0;                   // of an arena buffer
-  int first = 0, last = -1;               // steps that touch it
-  std::shared_ptr<const void> constant;   // keeps a constant's memory
 };
 
 // A 4-d view of a value: `view.data` is null until run time (see at()).
@@ -56,21 +46,19 @@ struct Operand {
   index_t offset;  // elements
   TensorView<T> view;
 
-  TensorView<T> at(T* const* buffers) const {
+  TensorView<T> at(void* const* buffers) const {
     TensorView<T> v = view;
-    v.data = buffers[buffer] + offset;
+    v.data = static_cast<T*>(buffers[buffer]) + offset;
     return v;
   }
 };
 
 template <class T>
 struct Program {
-  using Run = std::function<void(T* const* buffers)>;
+  using Run = std::function<void(void* const* buffers)>;
   std::vector<Run> steps;
   std::vector<StepInfo> info;  // of each step
-  std::vector<Buffer> buffers;
-  std::vector<std::size_t> offsets;  // of arena buffers, bytes; parallel to `buffers`
-  std::size_t arena_bytes = 0;
+  BufferPlan memory;
 };
 
 template <class T>
@@ -118,16 +106,14 @@ class Lowering {
   void write_outputs(ValueId id);
 
   // Places (lower.cc).
-  int new_buffer(index_t elements);
   Place new_place(const Shape& shape, bool blocked);
   void define(ValueId id);                   // gives the value of `id` its place
   bool reuse(ValueId id, ValueId x);         // gives it that of x, if nobody needs x any more
   void define_in_place(ValueId id, ValueId x) {
     if (!reuse(id, x)) define(id);
   }
-  bool dies_at(ValueId x, ValueId id) const;
   Place as(ValueId id, bool blocked);        // in this layout; converts where needed, once
-  Place constant(ValueId id, bool blocked);
+  Place constant(ValueId id, bool blocked);  // a new buffer
   Place place(ValueId id) { return graph_.is_constant(id) ? as(id, false) : places_[id]; }
   std::shared_ptr<const T> constant_data(ValueId id) const;  // null for kNone
   const T* weights(ValueId id);                              // scaled; valid until the next call
@@ -143,7 +129,6 @@ class Lowering {
   void copy(const Operand<T>& from, const Operand<T>& to, ValueId id, const char* why);
   // Adds a step that reads and writes these operands.
   StepInfo& emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run);
-  void touch(int buffer);
   struct ChosenConv {
     std::shared_ptr<const Conv2d<T>> conv;
     std::string reason;  // of its algorithm
@@ -160,16 +145,13 @@ class Lowering {
   const index_t block_;
   const std::vector<int> uses_;
   const std::vector<bool> blocked_;  // by value: its layout
-  const std::vector<Home> homes_;
-  std::vector<ValueId> last_use_;  // by value: the last node that reads it; graph size for outputs
-  std::vector<int> output_of_;     // by value: the output that it is written to directly, or -1
-  std::vector<Place> places_;      // by value
-  std::map<std::pair<ValueId, bool>, Place> converted_;
+  const std::vector<int> output_of_;  // by value: the output that it is written to directly, or -1
+  Buffers buffers_;
+  Places<Place, bool> places_;  // another form is blocked, or not
   std::map<ValueId, ChosenConv> convs_;
   // By the depthwise convolution: what computes it together with the 1x1 convolution before it, which has no place.
   std::map<ValueId, std::shared_ptr<const PointwiseDepthwise<T>>> joined_;
   AlignedArray<T> scaled_;  // the weights that are being packed
-  std::vector<std::vector<ValueId>> values_in_;  // by buffer
   Program<T> program_;
 };
 

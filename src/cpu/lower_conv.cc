@@ -143,7 +143,7 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   const ChosenConv& chosen = conv(id, nchw);
   const Conv2d<T>& last = *chosen.conv;
   const auto step = [&](const auto& engine) -> StepInfo& {
-    const auto run = [=](T* const* b) {
+    const auto run = [=](void* const* b) {
       if (!residual) return engine->run(x.at(b), nullptr, y.at(b));
       const TensorView<const T> r = residual->at(b);
       engine->run(x.at(b), &r, y.at(b));
@@ -181,7 +181,7 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
 // Convolutions whose algorithms are given stay apart: steps are the same with any algorithms for those that the rule keeps apart.
 template <class T>
 bool Lowering<T>::joins_depthwise(ValueId id) {
-  const ValueId x = graph_[id].inputs[0], next = last_use_[id];
+  const ValueId x = graph_[id].inputs[0], next = buffers_.last_use(id);
   if (uses_[id] != 1 || next == graph_.size() || graph_.is_constant(x) || !places_[x].blocked) return false;
   if (options_.algorithms.contains(id) || options_.algorithms.contains(next)) return false;
   const Node &node = graph_[id], &reader = graph_[next];
@@ -194,7 +194,7 @@ bool Lowering<T>::joins_depthwise(ValueId id) {
   auto joined = PointwiseDepthwise<T>::make(conv(id, false).conv, conv(next, false).conv);
   if (!joined || (options_.max_workspace && joined->workspace_bytes() > *options_.max_workspace)) return false;
   joined_[next] = std::move(joined);
-  last_use_[x] = std::max(last_use_[x], next);
+  buffers_.need_until(x, next);
   return true;
 }
 
@@ -255,7 +255,7 @@ void Lowering<T>::lower(ValueId id, const op::ConvTranspose2d& o) {
     conv = std::make_shared<const ConvTranspose2d<T>>(geometry, options, weights(node.inputs[1]), constant_data(bias).get());
     packed_.transposed[id].push_back(conv);
   }
-  StepInfo& info = emit(id, {x, y}, [=](T* const* b) { conv->run(x.at(b), y.at(b)); });
+  StepInfo& info = emit(id, {x, y}, [=](void* const* b) { conv->run(x.at(b), y.at(b)); });
   info.op += activation_suffix(o.activation);
   info.algorithm = conv->algorithms();
   info.reason = "a dense convolution for each phase of the stride";

@@ -20,7 +20,7 @@ void Lowering<T>::lower(ValueId id, const op::ScaleShift& o) {
     return Operand<T>{place.buffer, place.offset, blocked_view<T>(nullptr, 1, s[1], 1, s[0], s[1])};
   };
   const Operand<T> a = view_of(from), y = view_of(places_[id]);
-  emit(id, {a, y}, [=, act = o.activation](T* const* b) {
+  emit(id, {a, y}, [=, act = o.activation](void* const* b) {
     affine<T>(a.at(b), y.at(b), zeros->data(), scale.get(), shift.get(), act);
   });
 }
@@ -35,7 +35,7 @@ void Lowering<T>::lower(ValueId id, const op::LayerNorm& o) {
   if (o.end < static_cast<int>(node.shape.size())) {  // over the channels of an image: sink_permutes made it
     define(id);
     const Operand<T> a = image(from, node.shape), y = image(id);
-    emit(id, {a, y}, [=, eps = o.eps](T* const* b) {
+    emit(id, {a, y}, [=, eps = o.eps](void* const* b) {
       layer_norm_channels<T>(a.at(b), y.at(b), weight.get(), bias.get(), eps);
     });
     return;
@@ -43,7 +43,7 @@ void Lowering<T>::lower(ValueId id, const op::LayerNorm& o) {
   define_in_place(id, x);
   const Shape s = around(id, o.begin, o.end);
   const Operand<T> a = planes(from, s), y = planes(places_[id], s);
-  emit(id, {a, y}, [=, rows = s[0], count = s[1], eps = o.eps](T* const* b) {
+  emit(id, {a, y}, [=, rows = s[0], count = s[1], eps = o.eps](void* const* b) {
     fastconv::layer_norm<T>(a.at(b).data, y.at(b).data, rows, count, weight.get(), bias.get(), eps);
   });
 }
@@ -54,7 +54,7 @@ void Lowering<T>::lower(ValueId id, const op::LocalResponseNorm& o) {
   define(id);
   const Operand<T> y = image(id);
   emit(id, {x, y},
-       [=](T* const* b) { fastconv::local_response_norm<T>(x.at(b), y.at(b), o.size, o.alpha, o.beta, o.k); });
+       [=](void* const* b) { fastconv::local_response_norm<T>(x.at(b), y.at(b), o.size, o.alpha, o.beta, o.k); });
 }
 
 template <class T>
@@ -74,7 +74,7 @@ void Lowering<T>::lower(ValueId id, const op::Activate& o) {
       images = 1;
     }
   }
-  emit(id, {a, y}, [=](T* const* b) {
+  emit(id, {a, y}, [=](void* const* b) {
     for (index_t n = 0; n < images; ++n)
       fastconv::activate<T>(o.kind, a.at(b).data + n * a.view.sn, y.at(b).data + n * y.view.sn, count,
                             static_cast<T>(o.negative_slope));
@@ -114,7 +114,7 @@ void Lowering<T>::lower(ValueId id, const op::Binary& o) {
   const Shape sa = strides_of(inputs[0], places[0]), sb = strides_of(inputs[1], places[1]);
   const Shape sy = strides_of(id, places_[id]);
   const Operand<T> a = flat(places[0], inputs[0]), b = flat(places[1], inputs[1]), y = flat(places_[id], id);
-  emit(id, {a, b, y}, [=, kind = o.kind](T* const* at) {
+  emit(id, {a, b, y}, [=, kind = o.kind](void* const* at) {
     fastconv::binary<T>(kind, sizes, a.at(at).data, sa, b.at(at).data, sb, y.at(at).data, sy);
   });
 }
@@ -140,7 +140,7 @@ void Lowering<T>::run_pool(ValueId id, op::Pool::Kind kind, std::shared_ptr<cons
   define(id);
   const Operand<T> y = image(id);
   const auto function = kind == op::Pool::Kind::max ? max_pool2d<T> : avg_pool2d<T>;
-  emit(id, {x, y}, [=](T* const* b) { function(*geometry, x.at(b), y.at(b)); });
+  emit(id, {x, y}, [=](void* const* b) { function(*geometry, x.at(b), y.at(b)); });
 }
 
 template <class T>
@@ -148,7 +148,7 @@ void Lowering<T>::global_average(ValueId id) {
   const Operand<T> x = image(graph_[id].inputs[0]);
   define(id);
   const Operand<T> y = image(places_[id], {x.view.n, x.view.c, 1, 1});
-  emit(id, {x, y}, [=](T* const* b) { global_avg_pool2d<T>(x.at(b), y.at(b)); });
+  emit(id, {x, y}, [=](void* const* b) { global_avg_pool2d<T>(x.at(b), y.at(b)); });
 }
 
 template <class T>
@@ -169,7 +169,7 @@ void Lowering<T>::lower(ValueId id, const op::Mean& o) {
     const Place to = begin == 0 ? places_[id] : new_place(shape, false);
     const Operand<T> a = planes(from, {outer, count, 1, inner}), y = planes(to, {outer, 1, 1, inner});
     emit(id, {a, y},
-         [=](T* const* b) { fastconv::mean<T>(a.at(b).data, y.at(b).data, outer, count, inner); });
+         [=](void* const* b) { fastconv::mean<T>(a.at(b).data, y.at(b).data, outer, count, inner); });
     from = to;
     end = begin;
   }
@@ -181,7 +181,7 @@ void Lowering<T>::lower(ValueId id, const op::Softmax& o) {
   const Operand<T> x = planes(as(graph_[id].inputs[0], false), s);
   define(id);
   const Operand<T> y = planes(places_[id], s);
-  emit(id, {x, y}, [=](T* const* b) { fastconv::softmax<T>(x.at(b).data, y.at(b).data, s[0], s[1], s[3], o.log); });
+  emit(id, {x, y}, [=](void* const* b) { fastconv::softmax<T>(x.at(b).data, y.at(b).data, s[0], s[1], s[3], o.log); });
 }
 
 template <class T>
@@ -191,7 +191,7 @@ void Lowering<T>::lower(ValueId id, const op::Interpolate& o) {
       {x.view.h, x.view.w}, o.size, o.scale, o.mode == op::Interpolate::Mode::bilinear, o.align_corners));
   define(id);
   const Operand<T> y = image(id);
-  emit(id, {x, y}, [=](T* const* b) { fastconv::interpolate<T>(*geometry, x.at(b), y.at(b)); });
+  emit(id, {x, y}, [=](void* const* b) { fastconv::interpolate<T>(*geometry, x.at(b), y.at(b)); });
 }
 
 #define INSTANTIATE(T)                                                               \

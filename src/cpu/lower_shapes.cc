@@ -8,7 +8,7 @@ namespace fastconv {
 template <class T>
 void Lowering<T>::move(ValueId id, const Operand<T>& x, const Operand<T>& y, const Shape& shape, const Shape& x_strides,
                        const Shape& y_strides) {
-  emit(id, {x, y}, [=, moved = StridedCopy(shape, x_strides, y_strides)](T* const* b) {
+  emit(id, {x, y}, [=, moved = StridedCopy(shape, x_strides, y_strides)](void* const* b) {
     moved.run<T>(x.at(b).data, y.at(b).data);
   });
 }
@@ -30,7 +30,7 @@ void Lowering<T>::lower(ValueId id, const op::Permute& o) {
   y.view.sb = y_strides[1];
   y.view.sh = y_strides[2];
   y.view.sw = y_strides[3];
-  emit(id, {a, y}, [=](T* const* b) { fastconv::copy<T>(a.at(b), y.at(b)); });
+  emit(id, {a, y}, [=](void* const* b) { fastconv::copy<T>(a.at(b), y.at(b)); });
 }
 
 template <class T>
@@ -67,12 +67,10 @@ void Lowering<T>::lower(ValueId id, const op::Concat& o) {
     Place to = places_[id];
     to.offset += blocked_[id] ? start * shape[2] * shape[3] : start * strides[o.axis];
     start += own[o.axis];
-    const Place& at = places_[part];
-    const bool is_there = homes_[part].parent != kNone && at.buffer == to.buffer && at.offset == to.offset;
-    if (is_there || checked_size(own) == 0) continue;
+    if (places_.is_there(part, to) || checked_size(own) == 0) continue;
     if (blocked_[id]) {
       const Operand<T> x = image(as(part, true), own), y = image(to, own);
-      emit(id, {x, y}, [=](T* const* b) { fastconv::copy<T>(x.at(b), y.at(b)); });
+      emit(id, {x, y}, [=](void* const* b) { fastconv::copy<T>(x.at(b), y.at(b)); });
     } else if (blocked_[part]) {
       const Operand<T> x = image(part);
       Operand<T> y = planes(to, own);
@@ -80,7 +78,7 @@ void Lowering<T>::lower(ValueId id, const op::Concat& o) {
       y.view.sb = strides[1];
       y.view.sh = strides[2];
       y.view.sw = strides[3];
-      emit(id, {x, y}, [=](T* const* b) { fastconv::copy<T>(x.at(b), y.at(b)); });
+      emit(id, {x, y}, [=](void* const* b) { fastconv::copy<T>(x.at(b), y.at(b)); });
     } else {
       move(id, flat(as(part, false), part), flat(to, part), own, contiguous_strides(own), strides);
     }
@@ -108,7 +106,7 @@ void Lowering<T>::lower(ValueId id, const op::Pad& o) {
   define(id);
   const Operand<T> y = flat(places_[id], id);
   emit(id, {a, y}, [=, maps = std::move(maps), value = static_cast<T>(o.value), xs = contiguous_strides(shape),
-                    ys = contiguous_strides(padded)](T* const* b) {
+                    ys = contiguous_strides(padded)](void* const* b) {
     gather<T>(maps, xs, ys, a.at(b).data, y.at(b).data, value);
   });
 }

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <limits>
 #include <mutex>
 
 #include "cpu/lower.h"
@@ -51,21 +50,10 @@ class CpuNetwork final : public Network {
 
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, const RunHooks& hooks) const override {
     const ThreadOverride threads(options_.threads);
-    AlignedArray<T> arena = packed_->arenas.take(program_.arena_bytes / sizeof(T));
-    if (poison_arenas) std::fill_n(arena.data(), arena.size(), std::numeric_limits<T>::quiet_NaN());
-    std::vector<T*> buffers;
-    buffers.reserve(program_.buffers.size());
-    for (std::size_t i = 0; i < program_.buffers.size(); ++i) {
-      const Buffer& buffer = program_.buffers[i];
-      switch (buffer.kind) {
-        case Buffer::Kind::arena: buffers.push_back(arena.data() + program_.offsets[i] / sizeof(T)); break;
-        case Buffer::Kind::output: buffers.push_back(static_cast<T*>(outputs[buffer.index])); break;
-        // Steps write to none of these.
-        case Buffer::Kind::input: buffers.push_back(static_cast<T*>(const_cast<void*>(inputs[buffer.index]))); break;
-        case Buffer::Kind::constant: buffers.push_back(static_cast<T*>(const_cast<void*>(buffer.constant.get()))); break;
-      }
-    }
-    execute(buffers.data(), hooks);
+    AlignedArray<char> arena = packed_->arenas.take([&](const auto& kept) { return kept.size() >= arena_bytes(); });
+    if (!arena.data()) arena = AlignedArray<char>(arena_bytes());
+    if (poison_arenas) std::fill_n(arena.data(), arena.size(), static_cast<char>(0xff));  // NaN
+    execute(program_.memory.addresses(arena.data(), inputs, outputs).data(), hooks);
     packed_->arenas.give_back(std::move(arena));
   }
 
@@ -76,7 +64,7 @@ class CpuNetwork final : public Network {
   const Graph& graph() const override { return graph_; }
   const std::vector<StepInfo>& steps() const override { return program_.info; }
   std::size_t packed_bytes() const override { return packed_->bytes(); }
-  std::size_t arena_bytes() const override { return program_.arena_bytes; }
+  std::size_t arena_bytes() const override { return program_.memory.arena_bytes; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -86,7 +74,7 @@ class CpuNetwork final : public Network {
     return Lowering<T>(graph_, options_, *packed_).run();
   }
 
-  void execute(T* const* buffers, const RunHooks& hooks) const {
+  void execute(void* const* buffers, const RunHooks& hooks) const {
     constexpr auto kInterval = std::chrono::milliseconds(50);
     if (hooks.seconds) hooks.seconds->resize(program_.steps.size());
     Clock::time_point asked = Clock::now(), before = asked;

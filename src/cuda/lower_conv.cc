@@ -62,8 +62,8 @@ const void* Lowering<T>::packed(ValueId weight, const ConvPlan& plan) {
 template <class T>
 int Lowering<T>::workspace(std::size_t bytes) {
   if (bytes == 0) return -1;
-  const int buffer = new_buffer(static_cast<index_t>(bytes), 1);
-  touch(buffer);
+  const int buffer = buffers_.add_arena(bytes);
+  buffers_.use(buffer);
   return buffer;
 }
 

@@ -1,32 +1,15 @@
-// The memory plan, and properties of graphs that Python cannot see.
+// Properties of graphs that Python cannot see.
 #include "fastconv/graph.h"
 
 #include <cmath>
 #include <limits>
 
-#include "cpu/layouts.h"
-#include "graph/concat_homes.h"
-#include "graph/memory_plan.h"
-#include "fastconv/memory.h"
 #include "graph/passes.h"
 #include "test.h"
 
 using namespace fastconv;
 
 namespace {
-
-// A small generator, for the same numbers everywhere.
-struct Random {
-  unsigned state = 1;
-  int below(int n) {
-    state = state * 1664525u + 1013904223u;
-    return static_cast<int>((state >> 16) % static_cast<unsigned>(n));
-  }
-};
-
-bool meet(std::size_t begin, std::size_t size, std::size_t other_begin, std::size_t other_size) {
-  return begin < other_begin + other_size && other_begin < begin + size;
-}
 
 std::shared_ptr<const void> numbers(index_t count, float value) {
   auto owner = std::make_shared<std::vector<float>>(count, value);
@@ -45,41 +28,6 @@ int count(const Graph& graph, const std::string& name) {
 }
 
 }  // namespace
-
-TEST(buffers_in_use_at_once_do_not_overlap) {
-  Random random;
-  for (int round = 0; round < 200; ++round) {
-    std::vector<Lifetime> buffers;
-    std::size_t sum = 0, busiest = 0;
-    const int steps = 1 + random.below(30);
-    for (int i = 0; i < 1 + random.below(40); ++i) {
-      const int first = random.below(steps);
-      buffers.push_back({static_cast<std::size_t>(random.below(1000)), first, first + random.below(steps - first)});
-      sum += (buffers.back().bytes + kAlignment - 1) / kAlignment * kAlignment;
-    }
-    const MemoryPlan plan = plan_memory(buffers);
-    for (int step = 0; step < steps; ++step) {
-      std::size_t live = 0;
-      for (const Lifetime& b : buffers)
-        if (b.first <= step && step <= b.last) live += b.bytes;
-      busiest = std::max(busiest, live);
-    }
-    CHECK(plan.bytes <= sum && plan.bytes >= busiest);
-    for (std::size_t i = 0; i < buffers.size(); ++i) {
-      CHECK(plan.offsets[i] % kAlignment == 0);
-      CHECK(plan.offsets[i] + buffers[i].bytes <= plan.bytes);
-      for (std::size_t j = 0; j < i; ++j)
-        if (buffers[i].first <= buffers[j].last && buffers[j].first <= buffers[i].last)
-          CHECK(!meet(plan.offsets[i], buffers[i].bytes, plan.offsets[j], buffers[j].bytes));
-    }
-  }
-}
-
-TEST(a_chain_takes_two_buffers) {
-  std::vector<Lifetime> chain;
-  for (int i = 0; i < 10; ++i) chain.push_back({640, i, i + 1});
-  CHECK(plan_memory(chain).bytes == 2 * 640);
-}
 
 TEST(affine_maps_fold_into_weights) {
   Graph graph(DType::f32);
@@ -152,24 +100,6 @@ TEST(networks_for_other_sizes_have_the_same_nodes) {
   const Graph graph = network(2, 4, 1);
   CHECK(graph.same_but_sizes(network(5, 4, 1)) && graph.same_but_sizes(network(2, 9, 1)));
   CHECK(!graph.same_but_sizes(network(2, 4, 2)));
-}
-
-TEST(features_live_in_the_last_concatenation) {
-  Graph graph(DType::f32);
-  const index_t c = channel_block(DType::f32);
-  const ValueId x = graph.add_input({2, c, 4, 4});
-  const ValueId a = conv(graph, x, c), b = conv(graph, a, 2 * c);
-  const ValueId ab = graph.add(op::Concat{1}, {a, b});
-  const ValueId d = conv(graph, ab, c + 1);
-  const ValueId abd = graph.add(op::Concat{1}, {a, b, d});
-  graph.set_outputs({conv(graph, abd, 1)});
-  const std::vector<bool> blocked = choose_blocked(graph);
-  const auto homes = concat_homes(graph, blocked, writes_blocks(graph, blocked));
-  CHECK(homes[a].parent == abd && homes[a].channel == 0);
-  CHECK(homes[b].parent == abd && homes[b].channel == c);
-  CHECK(homes[d].parent == abd && homes[d].channel == 3 * c);
-  CHECK(homes[ab].parent == abd && homes[ab].channel == 0);  // a part of the larger one, not copied
-  CHECK(homes[abd].parent == kNone);
 }
 
 TEST(shapes_that_do_not_fit_are_refused) {
