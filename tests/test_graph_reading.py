@@ -143,7 +143,7 @@ def test_every_node_reads_back_into_the_same_graph(name):
         model = fastconv.create_model(name)
     size = model.default_cfg["input_size"]
     g = model.graph((1, *size))
-    again = _core.Graph(np.dtype(np.float32))
+    again = _core.Graph()
     for node in g:
         if node.op == "input":
             again.input(node.shape)
@@ -174,7 +174,7 @@ def test_bad_shapes(shape, error, match):
 
 
 def test_operators_refuse_attributes_they_lack():
-    g = _core.Graph(np.dtype(np.float32))
+    g = _core.Graph()
     x = g.input((1, 3, 8, 8))
     for op, attributes, message in [
         ("softmax", {"axes": 1}, "softmax: there is no attribute axes, only axis"),

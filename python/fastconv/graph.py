@@ -121,9 +121,8 @@ class Graph:
     def __init__(self, native: Any) -> None:
         self._native = native
         self._nodes: list[Node] = []
-        dtype = np.dtype(native.dtype)
         for i in range(len(native)):
-            op, inputs, fields, shape, name = native.node(i)
+            op, inputs, fields, shape, dtype, name = native.node(i)
             values = tuple(None if j is None else self._nodes[j] for j in inputs)
             self._nodes.append(Node(i, op, fields, values, shape, dtype, name))
 

@@ -27,36 +27,45 @@ Shape four_sizes(Shape shape) {
   return shape;
 }
 
+// Elements of an image of a blocked value.
+index_t blocked_image(const Shape& shape, index_t block) {
+  const Shape s = four_sizes(shape);
+  return ceil_div(s[1], block) * block * s[2] * s[3];
+}
+
 }  // namespace
 
 template <class T>
-std::size_t Packed<T>::bytes() const {
-  const std::lock_guard lock(mutex);
+std::size_t PackedConvs<T>::bytes() const {
   std::size_t sum = 0;
   for (const auto& [id, plans] : convs)
     for (const PackedConv<T>& packed : plans) sum += packed.conv->packed_bytes();
   for (const auto& [id, plans] : transposed)
     for (const auto& conv : plans) sum += conv->packed_bytes();
+  return sum;
+}
+
+std::size_t Packed::bytes() const {
+  const std::lock_guard lock(mutex);
+  std::size_t sum = std::get<0>(convs).bytes() + std::get<1>(convs).bytes();
   for (const auto& [id, array] : blocked_constants) sum += array->bytes();
   return sum;
 }
 
-template <class T>
-Lowering<T>::Lowering(const Graph& graph, const NetworkOptions& options, Packed<T>& packed)
+Lowering::Lowering(const Graph& graph, const NetworkOptions& options, Packed& packed)
     : graph_(graph),
       options_(options),
       packed_(packed),
-      block_(channel_block(dtype_of<T>)),
       uses_(graph.use_counts()),
       blocked_(choose_blocked(graph)),
       output_of_(direct_outputs(graph, blocked_)),
       buffers_(graph),
       places_(graph, buffers_, concat_homes(graph, blocked_, writes_blocks(graph, blocked_))) {}
 
-template <class T>
-Program<T> Lowering<T>::run() {
+Program Lowering::run() {
   int inputs = 0;
-  for (const ValueId id : graph_.inputs()) places_.put(id, {buffers_.add({Buffer::Kind::input, inputs++}), 0, false, 0});
+  for (const ValueId id : graph_.inputs())
+    places_.put(id, {buffers_.add({Buffer::Kind::input, inputs++}), 0, graph_.dtype(id), false, 0});
   for (std::size_t i = 0; i < graph_.outputs().size(); ++i) buffers_.add({Buffer::Kind::output, static_cast<int>(i)});
   for (ValueId id = 0; id < graph_.size(); ++id) {
     if (!graph_[id].inputs.empty()) lower(id);
@@ -66,31 +75,28 @@ Program<T> Lowering<T>::run() {
   return std::move(program_);
 }
 
-template <class T>
-void Lowering<T>::lower(ValueId id) {
+void Lowering::lower(ValueId id) {
   if (is_view(graph_, id, blocked_)) return view(id);
   std::visit([&](const auto& o) {
     if constexpr (requires { lower(id, o); }) return lower(id, o);
-    throw std::logic_error(std::string("no step computes ") + operator_name(graph_[id].op));
+    fail(operator_name(graph_[id].op), " has no kernel for ", word(graph_.dtype(id)), " on the CPU");
   }, graph_[id].op);
 }
 
-template <class T>
-typename Lowering<T>::Place Lowering<T>::new_place(const Shape& shape, bool blocked) {
+Lowering::Place Lowering::new_place(const Shape& shape, DType dtype, bool blocked) {
   const auto buffer = [&](const Shape& sizes) {
-    return buffers_.add_arena(static_cast<std::size_t>(checked_size(sizes, sizeof(T))) * sizeof(T));
+    return buffers_.add_arena(static_cast<std::size_t>(checked_size(sizes, item_size(dtype))) * item_size(dtype));
   };
-  if (!blocked) return {buffer(shape), 0, false, 0};
-  const Shape s = four_sizes(shape);
-  const index_t image = ceil_div(s[1], block_) * block_ * s[2] * s[3];
-  return {buffer({s[0], image}), 0, true, image};
+  if (!blocked) return {buffer(shape), 0, dtype, false, 0};
+  const index_t image = blocked_image(shape, channel_block(dtype));
+  return {buffer({four_sizes(shape)[0], image}), 0, dtype, true, image};
 }
 
-template <class T>
-void Lowering<T>::define(ValueId id) {
+void Lowering::define(ValueId id) {
   const auto make = [&](ValueId value) -> Place {
-    if (output_of_[value] >= 0) return {static_cast<int>(graph_.inputs().size()) + output_of_[value], 0, false, 0};
-    return new_place(graph_.shape(value), blocked_[value]);
+    const int output = output_of_[value], inputs = static_cast<int>(graph_.inputs().size());
+    if (output >= 0) return {inputs + output, 0, graph_.dtype(value), false, 0};
+    return new_place(graph_.shape(value), graph_.dtype(value), blocked_[value]);
   };
   places_.define(id, make, [&](Place whole, index_t channel, ValueId part) {
     whole.offset += channel * graph_.shape(part)[2] * graph_.shape(part)[3];
@@ -98,64 +104,52 @@ void Lowering<T>::define(ValueId id) {
   });
 }
 
-template <class T>
-bool Lowering<T>::reuse(ValueId id, ValueId x) {
+bool Lowering::reuse(ValueId id, ValueId x) {
   const bool whole = !places_.has_home(x) && places_[x].offset == 0;
   return whole && output_of_[id] < 0 && places_[x].blocked == blocked_[id] && places_.reuse(id, x);
 }
 
-template <class T>
-std::shared_ptr<const T> Lowering<T>::constant_data(ValueId id) const {
-  return id == kNone ? nullptr : std::static_pointer_cast<const T>(graph_[id].as<op::Constant>()->data);
-}
-
-template <class T>
-typename Lowering<T>::Place Lowering<T>::constant(ValueId id, bool blocked) {
+Lowering::Place Lowering::constant(ValueId id, bool blocked) {
+  const DType dtype = graph_.dtype(id);
   const Shape shape = four_sizes(graph_.shape(id));
   std::shared_ptr<const void> data = graph_[id].as<op::Constant>()->data;
-  Place place{-1, 0, blocked, 0};
-  if (blocked) {
-    place.image_stride = ceil_div(shape[1], block_) * block_ * shape[2] * shape[3];
-    std::shared_ptr<AlignedArray<T>>& array = packed_.blocked_constants[id];
-    if (!array) {
-      array = std::make_shared<AlignedArray<T>>(static_cast<std::size_t>(shape[0] * place.image_stride));
+  if (!blocked) return {buffers_.add_constant(std::move(data)), 0, dtype, false, 0};
+  const index_t block = channel_block(dtype), image = blocked_image(shape, block);
+  std::shared_ptr<AlignedArray<char>>& array = packed_.blocked_constants[id];
+  if (!array) {
+    array = std::make_shared<AlignedArray<char>>(static_cast<std::size_t>(shape[0] * image) * item_size(dtype));
+    with_bits(dtype, [&]<class T>() {
       fastconv::copy<T>(nchw_view(static_cast<const T*>(data.get()), shape[0], shape[1], shape[2], shape[3]),
-                   blocked_view(array->data(), shape[0], shape[1], shape[2], shape[3], block_));
-    }
-    data = std::shared_ptr<const void>(array, array->data());
+                        blocked_view(reinterpret_cast<T*>(array->data()), shape[0], shape[1], shape[2], shape[3], block));
+    });
   }
-  place.buffer = buffers_.add_constant(std::move(data));
-  return place;
+  return {buffers_.add_constant({array, array->data()}), 0, dtype, true, image};
 }
 
-template <class T>
-typename Lowering<T>::Place Lowering<T>::as(ValueId id, bool blocked) {
+Lowering::Place Lowering::as(ValueId id, bool blocked) {
   const bool is_constant = graph_.is_constant(id);
   if (!is_constant && places_[id].blocked == blocked) return places_[id];
   const auto [place, fresh] = places_.other_form(
-      id, blocked, [&] { return is_constant ? constant(id, blocked) : new_place(graph_.shape(id), blocked); });
+      id, blocked, [&] { return is_constant ? constant(id, blocked) : new_place(graph_.shape(id), graph_.dtype(id), blocked); });
   if (fresh && !is_constant)
     copy(image(id), image(place, graph_.shape(id)), id, blocked ? "to channel blocks" : "to a contiguous array");
   return place;
 }
 
-template <class T>
-Operand<T> Lowering<T>::image(const Place& place, const Shape& shape) const {
+Operand Lowering::image(const Place& place, const Shape& shape) const {
   if (!place.blocked) return planes(place, shape);
   const Shape s = four_sizes(shape);
-  const index_t h = s[2], w = s[3];
-  return {place.buffer, place.offset,
-          {nullptr, s[0], s[1], h, w, block_, place.image_stride, h * w * block_, w * block_, block_, 0}};
+  const index_t h = s[2], w = s[3], block = channel_block(place.dtype);
+  return {place.buffer, place.offset, place.dtype,
+          {nullptr, s[0], s[1], h, w, block, place.image_stride, h * w * block, w * block, block, 0}};
 }
 
-template <class T>
-Operand<T> Lowering<T>::planes(const Place& place, const Shape& sizes) const {
+Operand Lowering::planes(const Place& place, const Shape& sizes) const {
   const Shape s = four_sizes(sizes);
-  return {place.buffer, place.offset, nchw_view<T>(nullptr, s[0], s[1], s[2], s[3])};
+  return {place.buffer, place.offset, place.dtype, nchw_view<void>(nullptr, s[0], s[1], s[2], s[3])};
 }
 
-template <class T>
-Shape Lowering<T>::around(ValueId id, int begin, int end) const {
+Shape Lowering::around(ValueId id, int begin, int end) const {
   const Shape& shape = graph_.shape(id);
   Shape sizes{1, 1, 1, 1};  // outer, channels, 1, inner
   for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
@@ -163,13 +157,12 @@ Shape Lowering<T>::around(ValueId id, int begin, int end) const {
   return sizes;
 }
 
-template <class T>
-StepInfo& Lowering<T>::emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run) {
+StepInfo& Lowering::emit(ValueId id, Operands operands, Program::Run run) {
   StepInfo info = info_of(graph_, id);
-  for (const Operand<T>& operand : operands) {
+  for (const Operand& operand : operands) {
     buffers_.use(operand.buffer);
-    const TensorView<T>& v = operand.view;
-    info.bytes += static_cast<std::size_t>(v.n * v.c * v.h * v.w) * sizeof(T);
+    const TensorView<void>& v = operand.view;
+    info.bytes += static_cast<std::size_t>(v.n * v.c * v.h * v.w) * item_size(operand.dtype);
   }
   if (checked_size(info.shape) == 0) run = [](void* const*) {};  // operators need not know empty results
   buffers_.end_step();
@@ -178,22 +171,20 @@ StepInfo& Lowering<T>::emit(ValueId id, std::initializer_list<Operand<T>> operan
   return program_.info.back();
 }
 
-template <class T>
-void Lowering<T>::copy(const Operand<T>& from, const Operand<T>& to, ValueId id, const char* why) {
-  StepInfo& info = emit(id, {from, to}, [=](void* const* b) { fastconv::copy<T>(from.at(b), to.at(b)); });
+void Lowering::copy(const Operand& from, const Operand& to, ValueId id, const char* why) {
+  StepInfo& info =
+      emit_bits(id, {from, to}, [=]<class T>(void* const* b) { fastconv::copy<T>(from.at<const T>(b), to.at<T>(b)); });
   info.op = "copy";
   info.reason = why;
 }
 
-template <class T>
-Operand<T> Lowering<T>::flat(const Place& place, ValueId id) const {
+Operand Lowering::flat(const Place& place, ValueId id) const {
   const Shape& shape = graph_.shape(id);
   if (place.blocked) return image(place, shape);
   return planes(place, {1, 1, 1, checked_size(shape)});
 }
 
-template <class T>
-void Lowering<T>::view(ValueId id) {
+void Lowering::view(ValueId id) {
   const ValueId x = graph_[id].inputs[0];
   Place place = places_[x];
   if (const auto* slice = graph_[id].as<op::Slice>()) {
@@ -214,20 +205,14 @@ void Lowering<T>::view(ValueId id) {
   places_.put(id, place);
 }
 
-template <class T>
-void Lowering<T>::write_outputs(ValueId id) {
+void Lowering::write_outputs(ValueId id) {
   for (std::size_t i = 0; i < graph_.outputs().size(); ++i) {
     if (graph_.outputs()[i] != id || output_of_[id] == static_cast<int>(i)) continue;
-    const Place to{static_cast<int>(graph_.inputs().size() + i), 0, false, 0};
+    const Place to{static_cast<int>(graph_.inputs().size() + i), 0, graph_.dtype(id), false, 0};
     const Place from = place(id);
     copy(from.blocked ? image(id) : flat(from, id), from.blocked ? image(to, graph_.shape(id)) : flat(to, id), id,
          "to the output");
   }
 }
-
-template struct Packed<float>;
-template struct Packed<double>;
-template class Lowering<float>;
-template class Lowering<double>;
 
 }  // namespace fastconv

@@ -40,10 +40,9 @@ void drop_packed_constants(Graph& graph) {
     if (graph.is_constant(id) && !kept[id]) graph.drop_constant(id);
 }
 
-template <class T>
 class CpuNetwork final : public Network {
  public:
-  CpuNetwork(Graph graph, const NetworkOptions& options, std::shared_ptr<Packed<T>> packed)
+  CpuNetwork(Graph graph, const NetworkOptions& options, std::shared_ptr<Packed> packed)
       : options_(options), packed_(std::move(packed)), graph_(std::move(graph)), program_(lowered()) {
     drop_packed_constants(graph_);
   }
@@ -69,9 +68,9 @@ class CpuNetwork final : public Network {
  private:
   using Clock = std::chrono::steady_clock;
 
-  Program<T> lowered() {
+  Program lowered() {
     const std::lock_guard lock(packed_->mutex);
-    return Lowering<T>(graph_, options_, *packed_).run();
+    return Lowering(graph_, options_, *packed_).run();
   }
 
   void execute(void* const* buffers, const RunHooks& hooks) const {
@@ -91,25 +90,22 @@ class CpuNetwork final : public Network {
   }
 
   const NetworkOptions options_;
-  const std::shared_ptr<Packed<T>> packed_;
+  const std::shared_ptr<Packed> packed_;
   Graph graph_;
-  const Program<T> program_;
+  const Program program_;
 };
 
 }  // namespace
 
 std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOptions& options) {
-  Graph graph = optimize(recorded);
-  if (graph.dtype() == DType::f32)
-    return std::make_shared<CpuNetwork<float>>(std::move(graph), options, std::make_shared<Packed<float>>());
-  return std::make_shared<CpuNetwork<double>>(std::move(graph), options, std::make_shared<Packed<double>>());
+  return std::make_shared<CpuNetwork>(optimize(recorded), options, std::make_shared<Packed>());
 }
 
 std::vector<StepInfo> plan_network(const Graph& recorded, NetworkOptions options) {
   options.pack_weights = false;
   const Graph graph = optimize(recorded);
-  const auto steps = [&]<class T>(Packed<T> packed) { return Lowering<T>(graph, options, packed).run().info; };
-  return graph.dtype() == DType::f32 ? steps(Packed<float>()) : steps(Packed<double>());
+  Packed packed;
+  return Lowering(graph, options, packed).run().info;
 }
 
 void set_poison_arenas(bool poison) { poison_arenas = poison; }

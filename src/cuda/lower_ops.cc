@@ -28,8 +28,8 @@ void Lowering<T>::lower(ValueId id, const op::LayerNorm& o) {
   const Node& node = graph_[id];
   const ValueId x = node.inputs[0];
   const Shape& shape = node.shape;
-  const float* weight = floats(node.inputs.size() > 1 ? node.inputs[1] : kNone);
-  const float* bias = floats(node.inputs.size() > 2 ? node.inputs[2] : kNone);
+  const float* weight = floats(node.input(1));
+  const float* bias = floats(node.input(2));
   Order before = logical_order(shape.size());
   const Order inside(before.begin() + o.begin, before.begin() + o.end);
   before.erase(before.begin() + o.begin, before.begin() + o.end);

@@ -8,6 +8,7 @@
 
 #include "cuda/lower.h"
 #include "fastconv/error.h"
+#include "fastconv/words.h"
 #include "plan/pool.h"
 
 namespace fastconv::cuda {
@@ -164,8 +165,12 @@ std::shared_ptr<CudaNetwork> make(Graph graph, const CudaOptions& options) {
 }  // namespace
 
 std::shared_ptr<CudaNetwork> compile_network(const Graph& recorded, const CudaOptions& options) {
-  if (recorded.dtype() != DType::f32)
-    fail("device='cuda' computes in fp32, tf32, fp16 or bf16, not in float64: convert the model with model.astype('float32')");
+  for (ValueId id = 0; id < recorded.size(); ++id) {
+    const Node& node = recorded[id];
+    if (node.dtype == DType::f64)
+      fail("device='cuda' computes in fp32, tf32, fp16 or bf16, not in float64: convert the model with model.astype('float32')");
+    if (node.dtype != DType::f32) fail(operator_name(node.op), " has no kernel for ", word(node.dtype), " on device='cuda'");
+  }
   if (options.accuracy == Accuracy::exact && options.precision != Precision::fp32)
     fail("accuracy='exact' needs precision='fp32' on device='cuda'");
   const int devices = device_count();

@@ -39,8 +39,9 @@ class Places {
 
   // Gives a value the place of x, which is like it, if nobody needs x any more.
   bool reuse(ValueId id, ValueId x) {
-    if (has(id) || has_home(id) || !has(x) || graph_.shape(x) != graph_.shape(id) || !buffers_.is_free_at(places_[x].buffer, id))
-      return false;
+    if (has(id) || has_home(id) || !has(x)) return false;
+    if (graph_.shape(x) != graph_.shape(id) || graph_.dtype(x) != graph_.dtype(id)) return false;
+    if (!buffers_.is_free_at(places_[x].buffer, id)) return false;
     put(id, places_[x]);
     return true;
   }

@@ -18,7 +18,7 @@ std::shared_ptr<const void> numbers(index_t count, float value) {
 
 ValueId conv(Graph& graph, ValueId x, index_t out_channels) {
   const Shape weight{out_channels, graph.shape(x)[1], 1, 1};
-  return graph.add(op::Conv2d{}, {x, graph.add_constant(weight, numbers(checked_size(weight), 1))});
+  return graph.add(op::Conv2d{}, {x, graph.add_constant(weight, DType::f32, numbers(checked_size(weight), 1))});
 }
 
 int count(const Graph& graph, const std::string& name) {
@@ -30,13 +30,13 @@ int count(const Graph& graph, const std::string& name) {
 }  // namespace
 
 TEST(affine_maps_fold_into_weights) {
-  Graph graph(DType::f32);
-  const ValueId x = graph.add_input({1, 2, 4, 4});
+  Graph graph;
+  const ValueId x = graph.add_input({1, 2, 4, 4}, DType::f32);
   ValueId y = conv(graph, x, 3);
-  const ValueId three = graph.add_constant({3}, numbers(3, 3)), half = graph.add_constant({3, 1, 1}, numbers(3, 0.5f));
-  y = graph.add(op::BatchNorm{0}, {y, three, graph.add_constant({3}, numbers(3, 4))});  // (y - 3) / 2
+  const ValueId three = graph.add_constant({3}, DType::f32, numbers(3, 3)), half = graph.add_constant({3, 1, 1}, DType::f32, numbers(3, 0.5f));
+  y = graph.add(op::BatchNorm{0}, {y, three, graph.add_constant({3}, DType::f32, numbers(3, 4))});  // (y - 3) / 2
   y = graph.add(op::Binary{BinaryKind::multiply}, {half, y});
-  y = graph.add(op::Binary{BinaryKind::add}, {y, graph.add_constant({}, numbers(1, 1))});
+  y = graph.add(op::Binary{BinaryKind::add}, {y, graph.add_constant({}, DType::f32, numbers(1, 1))});
   graph.set_outputs({y});
   const Graph g = optimize(graph);
   CHECK(count(g, "conv2d") == 1 && count(g, "constant") == 2 && g.size() == 4);
@@ -49,8 +49,8 @@ TEST(affine_maps_fold_into_weights) {
 
 TEST(averages_of_pointwise_convolutions_are_taken_first) {
   const auto first_operator = [](const op::Pool& pool, bool activated = false, bool tapped = false) {
-    Graph graph(DType::f32);
-    const ValueId x = graph.add_input({1, 2, 4, 4}), mixed = conv(graph, x, 3);
+    Graph graph;
+    const ValueId x = graph.add_input({1, 2, 4, 4}, DType::f32), mixed = conv(graph, x, 3);
     const ValueId y = graph.add(pool, {activated ? graph.add(op::Activate{}, {mixed}) : mixed});
     graph.set_outputs(tapped ? std::vector{y, mixed} : std::vector{y});
     const Graph g = optimize(graph);
@@ -72,8 +72,8 @@ TEST(averages_of_pointwise_convolutions_are_taken_first) {
 TEST(graphs_with_other_scales_differ) {
   const auto data = numbers(2, 1);
   const auto graph = [&](std::shared_ptr<const std::vector<double>> scale) {
-    Graph g(DType::f32);
-    g.add_constant({2}, data, std::move(scale));
+    Graph g;
+    g.add_constant({2}, DType::f32, data, std::move(scale));
     return g;
   };
   const auto scale = [](double first) { return std::make_shared<const std::vector<double>>(std::vector{first, 1.0}); };
@@ -85,12 +85,12 @@ TEST(graphs_with_other_scales_differ) {
 TEST(networks_for_other_sizes_have_the_same_nodes) {
   const auto ones = numbers(16, 1), sixteen = numbers(256, 1);
   const auto network = [&](index_t batch, index_t side, index_t stride) {
-    Graph graph(DType::f32);
-    const ValueId x = graph.add_input({batch, 16, side, side});
+    Graph graph;
+    const ValueId x = graph.add_input({batch, 16, side, side}, DType::f32);
     const auto conv = [&](ValueId value, index_t by) {
-      return graph.add(op::Conv2d{{by, by}, {}, {1, 1}, 1, Activation::none}, {value, graph.add_constant({16, 16, 1, 1}, sixteen)});
+      return graph.add(op::Conv2d{{by, by}, {}, {1, 1}, 1, Activation::none}, {value, graph.add_constant({16, 16, 1, 1}, DType::f32, sixteen)});
     };
-    const ValueId vector = graph.add_constant({16}, ones);
+    const ValueId vector = graph.add_constant({16}, DType::f32, ones);
     ValueId y = graph.add(op::Activate{Activation::relu}, {conv(x, stride)});
     y = graph.add(op::BatchNorm{}, {conv(y, 1), vector, vector});
     y = graph.add(op::Reshape{{batch, checked_size(graph.shape(y)) / batch}}, {y});
@@ -103,8 +103,8 @@ TEST(networks_for_other_sizes_have_the_same_nodes) {
 }
 
 TEST(shapes_that_do_not_fit_are_refused) {
-  Graph graph(DType::f32);
-  const ValueId x = graph.add_input({1, 2, 4, 4});
+  Graph graph;
+  const ValueId x = graph.add_input({1, 2, 4, 4}, DType::f32);
   CHECK_THROWS(graph.add(op::Reshape{{1, 3}}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Permute{{0, 1, 1, 2}}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Slice{{0, 0, 0, 0}, {1, 2, 4, 5}, {1, 1, 1, 1}}, {x}), std::invalid_argument);
@@ -112,14 +112,14 @@ TEST(shapes_that_do_not_fit_are_refused) {
   CHECK_THROWS(graph.add(op::Mean{{4}, false}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::ChannelShuffle{3}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Conv2d{}, {x, x}), std::invalid_argument);  // weights are arrays
-  CHECK_THROWS(graph.add(op::Linear{}, {x, graph.add_constant({2, 3}, numbers(6, 1))}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Linear{}, {x, graph.add_constant({2, 3}, DType::f32, numbers(6, 1))}), std::invalid_argument);
 }
 
 TEST(sizes_that_overflow_and_inputs_that_lack_are_refused) {
   constexpr index_t kHuge = index_t{1} << 62, kLeast = std::numeric_limits<index_t>::min();
-  Graph graph(DType::f32);
-  const ValueId x = graph.add_input({1, 4, 4, 4}), empty = graph.add_input({0, kHuge / 16, 1, 1});
-  const ValueId vector = graph.add_constant({4}, numbers(4, 1));
+  Graph graph;
+  const ValueId x = graph.add_input({1, 4, 4, 4}, DType::f32), empty = graph.add_input({0, kHuge / 16, 1, 1}, DType::f32);
+  const ValueId vector = graph.add_constant({4}, DType::f32, numbers(4, 1));
   for (const index_t factor : {index_t{0}, index_t{-1}, index_t{1} << 31, index_t{1} << 32, kHuge, kLeast})
     CHECK_THROWS(graph.add(op::PixelShuffle{factor}, {x}), std::invalid_argument);
   for (const index_t n : {kHuge, kLeast}) {

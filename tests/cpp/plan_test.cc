@@ -27,7 +27,7 @@ bool meet(std::size_t begin, std::size_t size, std::size_t other_begin, std::siz
 ValueId conv(Graph& graph, ValueId x, index_t out_channels) {
   const Shape weight{out_channels, graph.shape(x)[1], 1, 1};
   auto ones = std::make_shared<std::vector<float>>(checked_size(weight), 1.0f);
-  return graph.add(op::Conv2d{}, {x, graph.add_constant(weight, {ones, ones->data()})});
+  return graph.add(op::Conv2d{}, {x, graph.add_constant(weight, DType::f32, {ones, ones->data()})});
 }
 
 struct Place {
@@ -73,9 +73,9 @@ TEST(a_chain_takes_two_buffers) {
 }
 
 TEST(features_live_in_the_last_concatenation) {
-  Graph graph(DType::f32);
+  Graph graph;
   const index_t c = channel_block(DType::f32);
-  const ValueId x = graph.add_input({2, c, 4, 4});
+  const ValueId x = graph.add_input({2, c, 4, 4}, DType::f32);
   const ValueId a = conv(graph, x, c), b = conv(graph, a, 2 * c);
   const ValueId ab = graph.add(op::Concat{1}, {a, b});
   const ValueId d = conv(graph, ab, c + 1);
@@ -91,8 +91,8 @@ TEST(features_live_in_the_last_concatenation) {
 }
 
 TEST(a_value_takes_the_place_of_one_that_nobody_needs) {
-  Graph graph(DType::f32);
-  const ValueId x = graph.add_input({1, 2, 3, 3}), a = graph.add(op::Activate{}, {x}), b = graph.add(op::Activate{}, {a});
+  Graph graph;
+  const ValueId x = graph.add_input({1, 2, 3, 3}, DType::f32), a = graph.add(op::Activate{}, {x}), b = graph.add(op::Activate{}, {a});
   const ValueId c = graph.add(op::Binary{}, {a, b}), smaller = graph.add(op::Mean{{1}, true}, {c});
   graph.set_outputs({smaller});
   Buffers buffers(graph);
@@ -110,8 +110,8 @@ TEST(a_value_takes_the_place_of_one_that_nobody_needs) {
 }
 
 TEST(parts_of_a_concatenation_lie_in_it) {
-  Graph graph(DType::f32);
-  const ValueId x = graph.add_input({1, 2, 3, 3}), a = graph.add(op::Activate{}, {x}), b = graph.add(op::Activate{}, {x});
+  Graph graph;
+  const ValueId x = graph.add_input({1, 2, 3, 3}, DType::f32), a = graph.add(op::Activate{}, {x}), b = graph.add(op::Activate{}, {x});
   const ValueId both = graph.add(op::Concat{1}, {a, b});
   graph.set_outputs({both});
   Buffers buffers(graph);
@@ -129,8 +129,8 @@ TEST(parts_of_a_concatenation_lie_in_it) {
 }
 
 TEST(arenas_are_shared_by_buffers_that_are_in_use_at_different_steps) {
-  Graph graph(DType::f32);
-  graph.add_input({1});
+  Graph graph;
+  graph.add_input({1}, DType::f32);
   Buffers buffers(graph);
   const int input = buffers.add({Buffer::Kind::input, 0}), output = buffers.add({Buffer::Kind::output, 0});
   int chain[4];
