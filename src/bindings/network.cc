@@ -155,7 +155,9 @@ py::list run(const Network& network, const std::vector<py::array>& arrays, const
 void bind_network(py::module_& m) {
   py::class_<Graph>(m, "Graph")
       .def(py::init())
-      .def("input", [](Graph& g, const Shape& shape, const py::dtype& dtype) { return g.add_input(shape, dtype_from(dtype)); })
+      .def("input", [](Graph& g, const Shape& shape, const py::object& dtype) {
+        return g.add_input(shape, dtype_from(py::dtype::from_args(dtype)));
+      })
       .def("constant", [](Graph& g, const py::array& a) {
         const DType dtype = dtype_of_array(a);
         contiguous_data(a, "constant", dtype);
