@@ -188,6 +188,23 @@ def test_inputs_of_an_operator_have_one_dtype(other):
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+def test_constants_are_moved_as_values_are(dtype):
+    c = array(dtype, (2, 4, 3, 5))
+    graph = _core.Graph()
+    value = graph.constant(c)
+    part = slice_(graph, value, (1, 0, 0, 0), (2, 4, 3, 5), (1, 1, 1, 1))
+    outputs = {
+        graph.add("reshape", [value], {"shape": (8, 15)}): c.reshape(8, 15),
+        part: c[1:],
+        graph.add("permute", [part], {"order": (3, 2, 1, 0)}): c[1:].transpose(3, 2, 1, 0),
+        graph.add("concat", [part, value], {"axis": 0}): np.concatenate([c[1:], c]),
+    }
+    results = network(graph, *outputs).run([])
+    for y, expected in zip(results, outputs.values(), strict=True):
+        assert bits(y) == bits(np.ascontiguousarray(expected))
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
 def test_constants_keep_their_bits(dtype):
     c = array(dtype, (3, 5))
     graph = _core.Graph()

@@ -186,7 +186,7 @@ Operand Lowering::flat(const Place& place, ValueId id) const {
 
 void Lowering::view(ValueId id) {
   const ValueId x = graph_[id].inputs[0];
-  Place place = places_[x];
+  Place place = this->place(x);
   if (const auto* slice = graph_[id].as<op::Slice>()) {
     const Shape& shape = graph_.shape(x);
     if (place.blocked)

@@ -79,7 +79,7 @@ struct Program {
   BufferPlan memory;
 };
 
-// f<T>() for the type of a dtype that kernels compute in.
+// f<T>() for the type that kernels compute in. Throws std::invalid_argument where there is none for this dtype.
 template <class F>
 decltype(auto) with_float(DType dtype, const char* op, F&& f) {
   switch (dtype) {
@@ -89,7 +89,7 @@ decltype(auto) with_float(DType dtype, const char* op, F&& f) {
   }
 }
 
-// f<T>() for what only moves elements: where there are no kernels, T is an unsigned integer with their bits.
+// f<T>() for what only moves elements, of any dtype: T is an unsigned integer for their bits, or a type that kernels know.
 template <class F>
 decltype(auto) with_bits(DType dtype, F&& f) {
   if (dtype == DType::f32) return f.template operator()<float>();
@@ -175,13 +175,13 @@ class Lowering {
   // Adds a step that reads and writes these operands: run(buffers), or run<T>(buffers) for the type of the value.
   using Operands = std::initializer_list<Operand>;
   StepInfo& emit(ValueId id, Operands operands, Program::Run run);
-  template <class Run>
+  template <class Run>  // throws where the value is of another dtype than kernels compute in
   StepInfo& emit_float(ValueId id, Operands operands, const Run& run) {
     return floats(id, [&]<class T>() -> StepInfo& {
       return emit(id, operands, [run](void* const* buffers) { run.template operator()<T>(buffers); });
     });
   }
-  template <class Run>
+  template <class Run>  // moves elements of any dtype
   StepInfo& emit_bits(ValueId id, Operands operands, const Run& run) {
     return with_bits(graph_.dtype(id), [&]<class T>() -> StepInfo& {
       return emit(id, operands, [run](void* const* buffers) { run.template operator()<T>(buffers); });
