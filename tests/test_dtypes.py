@@ -298,3 +298,21 @@ def test_graphs_print_dtypes_where_there_are_several():
     assert repr(graph[1]) == "<%1 = input: bfloat16 (2,)>"
     assert graph[1].dtype == BFLOAT16
     assert graph.optimized()[1].dtype == BFLOAT16
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("op", COMPUTE)
+def test_operators_compute_with_constants_as_with_inputs(op, dtype):
+    (shape, *others), attributes = COMPUTE[op]
+    random = np.random.default_rng(0)
+    x, *weights = (random.random(s).astype(dtype) for s in (shape, *others))
+
+    def result(add, arrays):
+        graph = _core.Graph()
+        inputs = [add(graph), *map(graph.constant, weights)]
+        y = graph.add(op, inputs, attributes)
+        return network(graph, y, graph.add("activation", [y], {"kind": "silu"})).run(arrays)
+
+    given = result(lambda graph: graph.input(shape, dtype), [x])
+    known = result(lambda graph: graph.constant(x), [])
+    assert [bits(y) for y in given] == [bits(y) for y in known]
