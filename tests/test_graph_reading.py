@@ -143,16 +143,17 @@ def test_every_node_reads_back_into_the_same_graph(name):
         model = fastconv.create_model(name)
     size = model.default_cfg["input_size"]
     g = model.graph((1, *size))
-    again = _core.Graph(np.dtype(np.float32))
+    again = _core.Graph()
     for node in g:
         if node.op == "input":
-            again.input(node.shape)
+            again.input(node.shape, node.dtype)
         elif node.is_constant:
             again.constant(g.array(node))
         else:
             inputs = [None if value is None else value.id for value in node.inputs]
             again.add(node.op, inputs, dict(node.fields), node.name)
-        assert again.node(node.id)[3:] == (node.shape, "" if node.is_constant else node.name)
+        name = "" if node.is_constant else node.name
+        assert again.node(node.id)[3:] == (node.shape, node.dtype, name)
         assert again.node(node.id)[2] == node.fields
     again.set_outputs([node.id for node in g.outputs])
     assert again.same_but_sizes(model.graph((1, *size))._native)
@@ -174,8 +175,8 @@ def test_bad_shapes(shape, error, match):
 
 
 def test_operators_refuse_attributes_they_lack():
-    g = _core.Graph(np.dtype(np.float32))
-    x = g.input((1, 3, 8, 8))
+    g = _core.Graph()
+    x = g.input((1, 3, 8, 8), np.dtype(np.float32))
     for op, attributes, message in [
         ("softmax", {"axes": 1}, "softmax: there is no attribute axes, only axis"),
         ("add", {"axis": 1}, "add: there is no attribute axis, only none"),

@@ -1,5 +1,5 @@
-// A network as a graph: operators in execution order, each with one result. Values have a logical shape only; layouts,
-// algorithms and memory are chosen when the graph is lowered (src/cpu/). The passes that simplify a graph are in src/graph/.
+// A network as a graph: operators in execution order, each with one result. Values have a logical shape and a dtype;
+// layouts, algorithms and memory are chosen when the graph is lowered (src/cpu/). The passes that simplify a graph are in src/graph/.
 #pragma once
 
 #include <memory>
@@ -43,6 +43,7 @@ using Operator =
 // What all operators have, by their homes (fastconv/op/): see docs/architecture.md.
 const char* operator_name(const Operator& op);     // "conv2d", "add", ...
 Attributes attributes_of(const Operator& op);      // with which read_operator gives it again
+std::string input_name(const Operator& op, std::size_t i);  // "weight"
 std::string activation_suffix(Activation activation);  // "+relu", ..., "" for none
 bool keeps_layout(const Operator& op);             // whether its result lies as x does, in channel blocks or plainly
 bool is_pointwise(const Operator& op);             // of one input
@@ -64,8 +65,11 @@ struct Node {
   Operator op;
   std::vector<ValueId> inputs;
   Shape shape;
+  DType dtype;
   std::string name;  // path of the module that it comes from
 
+  // One that may be absent.
+  ValueId input(std::size_t i) const { return i < inputs.size() ? inputs[i] : kNone; }
   template <class Op>
   const Op* as() const {
     return std::get_if<Op>(&op);
@@ -74,18 +78,16 @@ struct Node {
 
 class Graph {
  public:
-  explicit Graph(DType dtype) : dtype_(dtype) {}
-
-  ValueId add_input(const Shape& shape);
-  ValueId add_constant(const Shape& shape, std::shared_ptr<const void> data,
+  ValueId add_input(const Shape& shape, DType dtype);
+  ValueId add_constant(const Shape& shape, DType dtype, std::shared_ptr<const void> data,
                        std::shared_ptr<const std::vector<double>> scale = nullptr);
-  // Checks the operator against its inputs and infers the shape. Throws std::invalid_argument.
+  // Checks the operator against its inputs and infers shape and dtype. Throws std::invalid_argument.
   ValueId add(Operator op, std::vector<ValueId> inputs, std::string name = "");
 
-  DType dtype() const { return dtype_; }
   int size() const { return static_cast<int>(nodes_.size()); }
   const Node& operator[](ValueId value) const { return nodes_[value]; }
   const Shape& shape(ValueId value) const { return nodes_[value].shape; }
+  DType dtype(ValueId value) const { return nodes_[value].dtype; }
   bool is_constant(ValueId value) const { return value != kNone && nodes_[value].as<op::Constant>(); }
   void set_name(ValueId value, const std::string& name) { nodes_[value].name = name; }
 
@@ -101,7 +103,6 @@ class Graph {
 
  private:
   friend class Rewriter;
-  DType dtype_;
   std::vector<Node> nodes_;
   std::vector<ValueId> inputs_, outputs_;
 };

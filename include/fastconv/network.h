@@ -54,7 +54,7 @@ class Network {
  public:
   virtual ~Network() = default;
 
-  // inputs and outputs are contiguous, of the graph's shapes and dtype. May be called by many threads at once.
+  // inputs and outputs are contiguous, of the graph's shapes and dtypes. May be called by many threads at once.
   virtual void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                    const RunHooks& hooks) const = 0;
   // That of another optimised graph, which has the same operators on the same constants and differs in sizes alone (see

@@ -14,7 +14,7 @@ namespace fastconv {
 
 // ---- Layout ----
 
-// y = x, between any two layouts.
+// y = x, between any two layouts. T may be an unsigned integer, for the bits of any dtype.
 template <class T>
 void copy(const TensorView<const T>& x, const TensorView<T>& y);
 

@@ -11,7 +11,12 @@ namespace fastconv {
 
 using Shape = std::vector<index_t>;
 
-inline std::size_t item_size(DType dtype) { return dtype == DType::f32 ? 4 : 8; }
+constexpr std::size_t item_size(DType dtype) {  // bytes
+  constexpr std::size_t sizes[] = {4, 8, 2, 2, 1, 1, 4, 8, 1};
+  return sizes[static_cast<int>(dtype)];
+}
+// Whether kernels compute in it.
+constexpr bool is_computed_in(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
 
 // "(1, 3, 224, 224)", as NumPy prints it.
 std::string to_string(const Shape& shape);

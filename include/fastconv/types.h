@@ -9,10 +9,58 @@ namespace fastconv {
 
 using index_t = int64_t;
 
-enum class DType : uint8_t { f32, f64 };
+// What elements are. Kernels compute in f32 and f64; the others can be kept, viewed and moved.
+enum class DType : uint8_t { f32, f64, f16, bf16, i8, u8, i32, i64, boolean };
+
+// Elements of 16 bits, as they are stored.
+struct float16 {
+  uint16_t bits;
+};
+struct bfloat16 {
+  uint16_t bits;
+};
 
 template <class T>
-inline constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
+struct DTypeOf;  // only for the types that are the elements of a dtype
+template <>
+struct DTypeOf<float> {
+  static constexpr DType value = DType::f32;
+};
+template <>
+struct DTypeOf<double> {
+  static constexpr DType value = DType::f64;
+};
+template <>
+struct DTypeOf<float16> {
+  static constexpr DType value = DType::f16;
+};
+template <>
+struct DTypeOf<bfloat16> {
+  static constexpr DType value = DType::bf16;
+};
+template <>
+struct DTypeOf<int8_t> {
+  static constexpr DType value = DType::i8;
+};
+template <>
+struct DTypeOf<uint8_t> {
+  static constexpr DType value = DType::u8;
+};
+template <>
+struct DTypeOf<int32_t> {
+  static constexpr DType value = DType::i32;
+};
+template <>
+struct DTypeOf<int64_t> {
+  static constexpr DType value = DType::i64;
+};
+template <>
+struct DTypeOf<bool> {
+  static constexpr DType value = DType::boolean;
+};
+
+template <class T>
+inline constexpr DType dtype_of = DTypeOf<T>::value;
 
 // Along one axis, the input of one output element of a pooling: begin, begin + dilation, ... below end, and what an average
 // divides by.

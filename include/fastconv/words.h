@@ -18,6 +18,11 @@ struct Words<Activation> {
 #undef ROW
 };
 
+template <>
+struct Words<DType> {  // NumPy's
+  static constexpr std::array names{"float32", "float64", "float16", "bfloat16", "int8", "uint8", "int32", "int64", "bool"};
+};
+
 template <class Enum>
 const char* word(Enum value) {
   return Words<Enum>::names[static_cast<std::size_t>(value)];

@@ -77,7 +77,7 @@ class Graph:
         paths: Mapping[int, str] | None = None,
         keys: Mapping[int, str] | None = None,
     ) -> None:
-        self.native = _core.Graph(dtype)
+        self.native = _core.Graph()
         self.dtype = dtype
         self.taps: dict[int, Any] = {}
         self.calls: list[Module] = []
@@ -89,7 +89,7 @@ class Graph:
 
     def input(self, shape: Sequence[int]) -> Symbol:
         """Add an input of this shape."""
-        x = self._symbol(self.native.input(tuple(shape)))
+        x = self._symbol(self.native.input(tuple(shape), self.dtype))
         x.writeable = False
         return x
 

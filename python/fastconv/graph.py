@@ -32,6 +32,7 @@ class Node:
         What it computes with, in the order of docs/operators.md; `None` for what is absent.
     shape : tuple of int
     dtype : numpy.dtype
+        For bfloat16, which NumPy lacks, ``[("bfloat16", numpy.uint16)]``, which holds the bits.
     name : str
         The module whose `forward` computes it, by its name in `named_modules`; of a constant the
         key in the state dict, or ``""``.
@@ -75,7 +76,11 @@ class Node:
         return f"{self.op}({', '.join(arguments)})"
 
     def __repr__(self) -> str:
-        return f"<%{self.id} = {self}: {self.dtype} {self.shape}>"
+        return f"<%{self.id} = {self}: {_dtype_name(self.dtype)} {self.shape}>"
+
+
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return dtype.names[0] if dtype.names else str(dtype)
 
 
 def _label(node: Node | None) -> str:
@@ -121,9 +126,8 @@ class Graph:
     def __init__(self, native: Any) -> None:
         self._native = native
         self._nodes: list[Node] = []
-        dtype = np.dtype(native.dtype)
         for i in range(len(native)):
-            op, inputs, fields, shape, name = native.node(i)
+            op, inputs, fields, shape, dtype, name = native.node(i)
             values = tuple(None if j is None else self._nodes[j] for j in inputs)
             self._nodes.append(Node(i, op, fields, values, shape, dtype, name))
 
@@ -168,10 +172,16 @@ class Graph:
         return Graph(self._native.optimized(self._native.outputs))
 
     def __str__(self) -> str:
+        values = [node for node in self if not node.is_constant]
+        several = len({_dtype_name(node.dtype) for node in values}) > 1  # then it says which
         rows = [
-            (f"%{node.id}", str(node), str(node.shape), node.name)
-            for node in self
-            if not node.is_constant
+            (
+                f"%{node.id}",
+                str(node),
+                f"{_dtype_name(node.dtype)} {node.shape}" if several else str(node.shape),
+                node.name,
+            )
+            for node in values
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
         lines = [

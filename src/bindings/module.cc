@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "fastconv/cpu.h"
 #include "fastconv/machine.h"
@@ -26,7 +27,7 @@ void bind_config(py::module_& m) {
     return py::make_tuple(probe.isa, probe.vector_bytes);
   });
   m.def("measure_flops", [](const py::dtype& dtype, double seconds) {
-    const DType type = dtype.itemsize() == 4 ? DType::f32 : DType::f64;
+    const DType type = dtype_from(dtype);
     const py::gil_scoped_release release;
     return measure_flops(type, seconds);
   });

@@ -57,14 +57,15 @@ py::object to_python(const Attribute& value) {
   }, value);
 }
 
-// (operator, inputs, attributes, shape, name)
+// (operator, inputs, attributes, shape, dtype, name)
 py::tuple node_tuple(const Graph& graph, ValueId id) {
   const Node& node = graph[id];
   py::list inputs;
   for (const ValueId input : node.inputs) inputs.append(input == kNone ? py::object(py::none()) : py::object(py::int_(input)));
   py::dict attributes;
   for (const auto& [name, value] : attributes_of(node.op)) attributes[py::str(name)] = to_python(value);
-  return py::make_tuple(operator_name(node.op), py::tuple(inputs), attributes, py::tuple(py::cast(node.shape)), node.name);
+  return py::make_tuple(operator_name(node.op), py::tuple(inputs), attributes, py::tuple(py::cast(node.shape)), numpy_dtype(node.dtype),
+                        node.name);
 }
 
 // The values of a constant, which cannot be written to; null once they are packed and gone.
@@ -77,7 +78,7 @@ py::object constant_array(const Graph& graph, ValueId id) {
   const py::capsule base(owner.release(), [](void* held) { delete static_cast<std::shared_ptr<const void>*>(held); });
   const Shape& shape = graph.shape(id);
   const std::vector<py::ssize_t> sizes(shape.begin(), shape.end());
-  py::array array(py::dtype(graph.dtype() == DType::f32 ? "float32" : "float64"), sizes, data, base);
+  py::array array(numpy_dtype(graph.dtype(id)), sizes, data, base);
   py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
   return array;
 }
@@ -89,10 +90,6 @@ std::shared_ptr<const void> share(const py::array& array) {
             const py::gil_scoped_acquire acquire;
             delete owner;
           }};
-}
-
-Graph new_graph(const py::dtype& dtype) {
-  return Graph(dtype_of_array(py::array(dtype, std::vector<py::ssize_t>{0})));
 }
 
 ValueId checked(const Graph& graph, ValueId id) {
@@ -119,24 +116,26 @@ bool overlaps_constants(const Network& network, const py::array& array) {
   for (ValueId id = 0; id < graph.size(); ++id) {
     if (!graph.is_constant(id)) continue;
     const auto* data = static_cast<const char*>(graph[id].as<op::Constant>()->data.get());
-    if (data && data < end && first < data + checked_size(graph.shape(id)) * array.itemsize()) return true;
+    if (data && data < end && first < data + checked_size(graph.shape(id)) * static_cast<index_t>(item_size(graph.dtype(id)))) return true;
   }
   return false;
 }
 
-template <class T>
-py::list run(const Network& network, const std::vector<py::array>& arrays, const Outs& outs, std::vector<double>* seconds) {
+py::list run(const Network& network, const std::vector<py::array>& arrays, const Outs& outs,
+             std::vector<double>* seconds = nullptr) {
   const Graph& graph = network.graph();
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
   if (arrays.size() != graph.inputs().size()) throw py::type_error("the network takes another number of inputs");
   for (std::size_t i = 0; i < arrays.size(); ++i) {
-    if (shape_of(arrays[i]) != graph.shape(graph.inputs()[i])) fail("x does not have the network's shape");
-    inputs.push_back(contiguous_data<T>(arrays[i], "x"));
+    const Node& input = graph[graph.inputs()[i]];
+    if (shape_of(arrays[i]) != input.shape) fail("x does not have the network's shape");
+    inputs.push_back(contiguous_data(arrays[i], "x", input.dtype));
   }
   py::list results;
   for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
-    py::array result = output_array<T>(outs, i, graph.shape(graph.outputs()[i]));
+    const Node& output = graph[graph.outputs()[i]];
+    py::array result = output_array(outs, i, output.shape, output.dtype);
     outputs.push_back(result.mutable_data());
     results.append(std::move(result));
   }
@@ -151,29 +150,24 @@ py::list run(const Network& network, const std::vector<py::array>& arrays, const
   return results;
 }
 
-py::list run_any(const Network& network, const std::vector<py::array>& arrays, const Outs& outs,
-                 std::vector<double>* seconds = nullptr) {
-  return network.graph().dtype() == DType::f32 ? run<float>(network, arrays, outs, seconds)
-                                               : run<double>(network, arrays, outs, seconds);
-}
-
 }  // namespace
 
 void bind_network(py::module_& m) {
   py::class_<Graph>(m, "Graph")
-      .def(py::init(&new_graph))
-      .def("input", &Graph::add_input)
+      .def(py::init())
+      .def("input", [](Graph& g, const Shape& shape, const py::object& dtype) {
+        return g.add_input(shape, dtype_from(py::dtype::from_args(dtype)));
+      })
       .def("constant", [](Graph& g, const py::array& a) {
-        if (dtype_of_array(a) != g.dtype()) throw py::type_error("the constant has another dtype than the graph");
-        dispatch(a, [&]<class T>(T) { contiguous_data<T>(a, "constant"); });
-        return g.add_constant(shape_of(a), share(a));
+        const DType dtype = dtype_of_array(a);
+        contiguous_data(a, "constant", dtype);
+        return g.add_constant(shape_of(a), dtype, share(a));
       })
       .def("add", &add, py::arg("op"), py::arg("inputs"), py::arg("attributes"), py::arg("name") = "")
       .def("shape", [](const Graph& g, ValueId id) { return py::tuple(py::cast(g.shape(checked(g, id)))); })
       .def("__len__", &Graph::size)
       .def("node", [](const Graph& g, ValueId id) { return node_tuple(g, checked(g, id)); })
       .def("constant_array", [](const Graph& g, ValueId id) { return constant_array(g, checked(g, id)); })
-      .def_property_readonly("dtype", [](const Graph& g) { return py::dtype(g.dtype() == DType::f32 ? "float32" : "float64"); })
       .def_property_readonly("inputs", &Graph::inputs)
       .def("set_name", [](Graph& g, ValueId id, const std::string& name) { g.set_name(checked(g, id), name); })
       .def("set_outputs", &Graph::set_outputs)
@@ -199,13 +193,13 @@ void bind_network(py::module_& m) {
       }), py::arg("graph"), py::arg("outputs"), py::arg("accuracy"), py::arg("max_workspace"), py::arg("threads"),
            py::arg("algorithms") = std::map<ValueId, std::string>{})
       .def("with_graph", &Network::with_graph, py::call_guard<py::gil_scoped_release>())
-      .def("run", [](const Network& n, const std::vector<py::array>& arrays, const Outs& outs) { return run_any(n, arrays, outs); },
+      .def("run", [](const Network& n, const std::vector<py::array>& arrays, const Outs& outs) { return run(n, arrays, outs); },
            py::arg("arrays"), py::arg("outs") = Outs{})
       .def("overlaps_constants", &overlaps_constants)
       .def("profile",
            [](const Network& n, const std::vector<py::array>& arrays) {
              std::vector<double> seconds;
-             py::list results = run_any(n, arrays, {}, &seconds);
+             py::list results = run(n, arrays, {}, &seconds);
              return std::pair(std::move(results), std::move(seconds));
            })
       .def("steps", [](const Network& n) { return step_dicts(n.steps()); })

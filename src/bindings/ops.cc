@@ -28,7 +28,7 @@ void check_shape(const py::array& array, const Shape& expected, const char* name
 
 template <class T>
 Shape strides_of(const py::array& array, const char* name) {
-  check_array<T>(array, name);
+  check_array(array, name, dtype_of<T>);
   Shape strides(array.ndim());
   for (int axis = 0; axis < array.ndim(); ++axis)
     strides[axis] = array.shape(axis) > 1 ? array.strides(axis) / static_cast<index_t>(sizeof(T)) : 0;

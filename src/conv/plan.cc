@@ -4,6 +4,7 @@
 
 #include "conv/engine.h"
 #include "fastconv/error.h"
+#include "fastconv/words.h"
 #include "kernels/pack/pack.h"
 
 namespace fastconv {
@@ -166,7 +167,7 @@ std::string describe(const ConvGeometry& g) {
 std::string describe(const ConvPlan& plan) {
   std::ostringstream text;
   text << algorithm_name(plan.algorithm) << " (" << plan.reason << "): " << describe(plan.task.geometry) << ", "
-       << (plan.task.dtype == DType::f32 ? "float32" : "float64") << (plan.task.nchw ? ", NCHW" : ", channel blocks") << "; "
+       << word(plan.task.dtype) << (plan.task.nchw ? ", NCHW" : ", channel blocks") << "; "
        << plan.packed_bytes << " bytes of packed weights, " << plan.workspace_bytes << " of workspace";
   return text.str();
 }

@@ -5,8 +5,11 @@
 #include <cmath>
 #include <mutex>
 
+#include "fastconv/error.h"
 #include "fastconv/memory.h"
+#include "fastconv/tensor.h"
 #include "fastconv/thread_pool.h"
+#include "fastconv/words.h"
 #include "kernels/probe/probe.h"
 
 namespace fastconv {
@@ -53,6 +56,7 @@ double measure_flops(double seconds) {
 }  // namespace
 
 double measure_flops(DType dtype, double seconds) {
+  if (!is_computed_in(dtype)) fail("dtype must be float32 or float64, got ", word(dtype));
   return dtype == DType::f32 ? measure_flops<float>(seconds) : measure_flops<double>(seconds);
 }
 

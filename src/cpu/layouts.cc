@@ -11,7 +11,7 @@ bool full(const op::Slice& slice, const Shape& x, int axis) {
 
 // Whether each part of a concatenation starts with a block.
 bool concat_fits_blocks(const Graph& graph, const Node& node) {
-  const index_t block = channel_block(graph.dtype());
+  const index_t block = channel_block(node.dtype);
   index_t channel = 0;
   for (const ValueId part : node.inputs) {
     if (channel % block != 0) return false;
@@ -23,13 +23,12 @@ bool concat_fits_blocks(const Graph& graph, const Node& node) {
 }  // namespace
 
 std::vector<bool> choose_blocked(const Graph& graph) {
-  const index_t block = channel_block(graph.dtype());
   const std::vector<int> uses = graph.use_counts();
   std::vector<bool> is_output(graph.size()), blocked(graph.size());
   for (const ValueId id : graph.outputs()) is_output[id] = true;
   for (ValueId id = 0; id < graph.size(); ++id) {
     const Node& node = graph[id];
-    if (node.shape.size() != 4 || node.inputs.empty()) continue;
+    if (node.shape.size() != 4 || node.inputs.empty() || !is_computed_in(node.dtype)) continue;
     const ValueId x = node.inputs[0];
     if (node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>()) {
       blocked[id] = !(is_output[id] && uses[id] == 1);  // the last one writes the output itself
@@ -40,7 +39,7 @@ std::vector<bool> choose_blocked(const Graph& graph) {
       blocked[id] = concat->axis == 1 && concat_fits_blocks(graph, node) &&
                     std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) { return blocked[input]; });
     } else if (const auto* slice = node.as<op::Slice>()) {
-      blocked[id] = blocked[x] && slice->step[1] == 1 && slice->start[1] % block == 0;
+      blocked[id] = blocked[x] && slice->step[1] == 1 && slice->start[1] % channel_block(node.dtype) == 0;
     } else if (keeps_layout(node.op)) {
       blocked[id] = blocked[x];
     }
@@ -55,7 +54,7 @@ bool is_view(const Graph& graph, ValueId id, const std::vector<bool>& blocked) {
     if (!blocked[x]) return true;
     // Blocks of single pixels lie as plain channels do, where there is no padding.
     const Shape& shape = graph.shape(x);
-    return shape[2] == 1 && shape[3] == 1 && shape[1] % channel_block(graph.dtype()) == 0;
+    return shape[2] == 1 && shape[3] == 1 && shape[1] % channel_block(node.dtype) == 0;
   }
   const auto* slice = node.as<op::Slice>();
   if (!slice || node.shape.empty()) return false;

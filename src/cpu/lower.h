@@ -5,17 +5,20 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "conv/pointwise_depthwise.h"
-#include "cpu/arena_pool.h"
 #include "cpu/layouts.h"
-#include "graph/memory_plan.h"
+#include "fastconv/error.h"
 #include "fastconv/memory.h"
 #include "fastconv/network.h"
 #include "fastconv/ops.h"
-#include "graph/concat_homes.h"
+#include "fastconv/words.h"
+#include "plan/places.h"
+#include "plan/pool.h"
 
 namespace fastconv {
 
@@ -26,66 +29,92 @@ struct PackedConv {
   std::shared_ptr<const Conv> conv;
 };
 template <class Conv, class Plan>
-using PackedConvs = std::map<ValueId, std::vector<PackedConv<Conv, Plan>>>;
+using PackedByValue = std::map<ValueId, std::vector<PackedConv<Conv, Plan>>>;
 
-// What all sizes of batches and images share, by the value's number in the optimised graph. A convolution is packed once
-// for all plans that pack alike.
+// Those that compute in T, by the value's number in the optimised graph. A convolution is packed once for all plans that pack
+// alike.
 template <class T>
-struct Packed {
-  const std::shared_ptr<Arena> arena = std::make_shared<Arena>();
-  PackedConvs<Conv2d<T>, ConvPlan> convs;
-  PackedConvs<ConvTranspose2d<T>, ConvTransposePlan> transposed;
-  std::map<ValueId, std::shared_ptr<AlignedArray<T>>> blocked_constants;
-  mutable std::mutex mutex;  // held while lowering
-  ArenaPool<T> arenas;
+struct PackedConvs {
+  PackedByValue<Conv2d<T>, ConvPlan> convs;
+  PackedByValue<ConvTranspose2d<T>, ConvTransposePlan> transposed;
 
   std::size_t bytes() const;
 };
 
-// A piece of memory that steps read and write; its address is known when the network runs.
-struct Buffer {
-  enum class Kind : std::uint8_t { arena, input, output, constant } kind;
-  int index = 0;                          // of the input or output
-  index_t elements = 0;                   // of an arena buffer
-  int first = 0, last = -1;               // steps that touch it
-  std::shared_ptr<const void> constant;   // keeps a constant's memory
+// What all sizes of batches and images share.
+struct Packed {
+  const std::shared_ptr<Arena> arena = std::make_shared<Arena>();
+  std::tuple<PackedConvs<float>, PackedConvs<double>> convs;
+  std::map<ValueId, std::shared_ptr<AlignedArray<char>>> blocked_constants;
+  mutable std::mutex mutex;  // held while lowering
+  Pool<AlignedArray<char>> arenas;  // for calls of whatever size
+
+  template <class T>
+  PackedConvs<T>& of() {
+    return std::get<PackedConvs<T>>(convs);
+  }
+  std::size_t bytes() const;
 };
 
-// A 4-d view of a value: `view.data` is null until run time (see at()).
-template <class T>
+// A 4-d view of a value, whose address is known when the network runs.
 struct Operand {
   int buffer;
   index_t offset;  // elements
-  TensorView<T> view;
+  DType dtype;
+  TensorView<void> view;  // its strides count elements
 
-  TensorView<T> at(T* const* buffers) const {
-    TensorView<T> v = view;
-    v.data = buffers[buffer] + offset;
-    return v;
+  template <class T>
+  TensorView<T> at(void* const* buffers) const {
+    const TensorView<void>& v = view;
+    return {static_cast<T*>(buffers[buffer]) + offset, v.n, v.c, v.h, v.w, v.block, v.sn, v.sb, v.sh, v.sw, v.lane};
+  }
+  template <class T>
+  T* data(void* const* buffers) const {
+    return static_cast<T*>(buffers[buffer]) + offset;
   }
 };
 
-template <class T>
 struct Program {
-  using Run = std::function<void(T* const* buffers)>;
+  using Run = std::function<void(void* const* buffers)>;
   std::vector<Run> steps;
   std::vector<StepInfo> info;  // of each step
-  std::vector<Buffer> buffers;
-  std::vector<std::size_t> offsets;  // of arena buffers, bytes; parallel to `buffers`
-  std::size_t arena_bytes = 0;
+  BufferPlan memory;
 };
 
-template <class T>
+// f<T>() for the type that kernels compute in. Throws std::invalid_argument where there is none for this dtype.
+template <class F>
+decltype(auto) with_float(DType dtype, const char* op, F&& f) {
+  switch (dtype) {
+    case DType::f32: return f.template operator()<float>();
+    case DType::f64: return f.template operator()<double>();
+    default: fail(op, " has no kernel for ", word(dtype), " on the CPU");
+  }
+}
+
+// f<T>() for what only moves elements, of any dtype: T is an unsigned integer for their bits, or a type that kernels know.
+template <class F>
+decltype(auto) with_bits(DType dtype, F&& f) {
+  if (dtype == DType::f32) return f.template operator()<float>();
+  if (dtype == DType::f64) return f.template operator()<double>();
+  switch (item_size(dtype)) {
+    case 1: return f.template operator()<std::uint8_t>();
+    case 2: return f.template operator()<std::uint16_t>();
+    case 4: return f.template operator()<std::uint32_t>();
+    default: return f.template operator()<std::uint64_t>();
+  }
+}
+
 class Lowering {
  public:
-  Lowering(const Graph& graph, const NetworkOptions& options, Packed<T>& packed);
-  Program<T> run();
+  Lowering(const Graph& graph, const NetworkOptions& options, Packed& packed);
+  Program run();
 
  private:
   // Where a value lies. Contiguous, or blocked with images `image_stride` elements apart.
   struct Place {
     int buffer = -1;
-    index_t offset = 0;
+    index_t offset = 0;  // elements
+    DType dtype = DType::f32;
     bool blocked = false;
     index_t image_stride = 0;
   };
@@ -114,65 +143,99 @@ class Lowering {
   void lower(ValueId id, const op::PixelShuffle& o);
   void run_pool(ValueId id, op::Pool::Kind kind, std::shared_ptr<const PoolGeometry> geometry);
   void global_average(ValueId id);
-  void move(ValueId id, const Operand<T>& x, const Operand<T>& y, const Shape& shape, const Shape& x_strides,
+  void move(ValueId id, const Operand& x, const Operand& y, const Shape& shape, const Shape& x_strides,
             const Shape& y_strides);
   void view(ValueId id);
   void write_outputs(ValueId id);
 
   // Places (lower.cc).
-  int new_buffer(index_t elements);
-  Place new_place(const Shape& shape, bool blocked);
+  Place new_place(const Shape& shape, DType dtype, bool blocked);
   void define(ValueId id);                   // gives the value of `id` its place
   bool reuse(ValueId id, ValueId x);         // gives it that of x, if nobody needs x any more
   void define_in_place(ValueId id, ValueId x) {
     if (!reuse(id, x)) define(id);
   }
-  bool dies_at(ValueId x, ValueId id) const;
   Place as(ValueId id, bool blocked);        // in this layout; converts where needed, once
-  Place constant(ValueId id, bool blocked);
+  Place constant(ValueId id, bool blocked);  // a new buffer
   Place place(ValueId id) { return graph_.is_constant(id) ? as(id, false) : places_[id]; }
-  std::shared_ptr<const T> constant_data(ValueId id) const;  // null for kNone
+  template <class T>
+  std::shared_ptr<const T> constant_data(ValueId id) const {  // null for kNone
+    return id == kNone ? nullptr : std::static_pointer_cast<const T>(graph_[id].as<op::Constant>()->data);
+  }
+  template <class T>
   const T* weights(ValueId id);                              // scaled; valid until the next call
 
   // Views: of a value of up to 4 dimensions, of a contiguous one as if it had these sizes, and of any for its address.
-  Operand<T> image(const Place& place, const Shape& shape) const;
-  Operand<T> image(ValueId id) { return image(place(id), graph_.shape(id)); }
-  Operand<T> planes(const Place& place, const Shape& sizes) const;
-  Operand<T> flat(const Place& place, ValueId id) const;
+  Operand image(const Place& place, const Shape& shape) const;
+  Operand image(ValueId id) { return image(place(id), graph_.shape(id)); }
+  Operand planes(const Place& place, const Shape& sizes) const;
+  Operand flat(const Place& place, ValueId id) const;
   // (outer, channels, 1, inner) of a value around axes [begin, end): how means and softmax see it.
   Shape around(ValueId id, int begin, int end) const;
 
-  void copy(const Operand<T>& from, const Operand<T>& to, ValueId id, const char* why);
-  // Adds a step that reads and writes these operands.
-  StepInfo& emit(ValueId id, std::initializer_list<Operand<T>> operands, typename Program<T>::Run run);
-  void touch(int buffer);
+  void copy(const Operand& from, const Operand& to, ValueId id, const char* why);
+  // Adds a step that reads and writes these operands: run(buffers), or run<T>(buffers) for the type of the value.
+  using Operands = std::initializer_list<Operand>;
+  StepInfo& emit(ValueId id, Operands operands, Program::Run run);
+  template <class Run>  // throws where the value is of another dtype than kernels compute in
+  StepInfo& emit_float(ValueId id, Operands operands, const Run& run) {
+    return floats(id, [&]<class T>() -> StepInfo& {
+      return emit(id, operands, [run](void* const* buffers) { run.template operator()<T>(buffers); });
+    });
+  }
+  template <class Run>  // moves elements of any dtype
+  StepInfo& emit_bits(ValueId id, Operands operands, const Run& run) {
+    return with_bits(graph_.dtype(id), [&]<class T>() -> StepInfo& {
+      return emit(id, operands, [run](void* const* buffers) { run.template operator()<T>(buffers); });
+    });
+  }
+  template <class F>
+  decltype(auto) floats(ValueId id, F&& f) const {  // f<T>()
+    return with_float(graph_.dtype(id), operator_name(graph_[id].op), f);
+  }
+
+  // Convolutions (lower_conv.cc).
+  template <class T>
   struct ChosenConv {
     std::shared_ptr<const Conv2d<T>> conv;
     std::function<std::vector<Candidate>()> considered;
   };
-  const ChosenConv& conv(ValueId id, bool nchw);  // made once
-  template <class Conv, class Plan>
-  std::shared_ptr<const Conv> packed(PackedConvs<Conv, Plan>& all, ValueId id, const Plan& plan);
+  template <class T>
+  struct Convs {
+    std::map<ValueId, ChosenConv<T>> chosen;
+    // By the depthwise convolution: what computes it together with the 1x1 convolution before it, which has no place.
+    std::map<ValueId, std::shared_ptr<const PointwiseDepthwise<T>>> joined;
+    AlignedArray<T> scaled;  // the weights that are being packed
+  };
+  template <class T>
+  Convs<T>& convs() {
+    return std::get<Convs<T>>(convs_);
+  }
+  template <class T>
+  void conv2d(ValueId id);
+  template <class T>
+  void linear(ValueId id);
+  template <class T>
+  void conv_transpose2d(ValueId id);
+  template <class T>
+  const ChosenConv<T>& conv(ValueId id, bool nchw);  // made once
+  template <class T, class Conv, class Plan>
+  std::shared_ptr<const Conv> packed(PackedByValue<Conv, Plan>& all, ValueId id, const Plan& plan);
+  template <class T>
   bool joins_depthwise(ValueId id);
-  void run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual);
+  template <class T>
+  void run_conv(ValueId id, const Operand& x, const Operand& y, std::optional<Operand> residual);
 
   const Graph& graph_;
   const NetworkOptions& options_;
-  Packed<T>& packed_;
-  const index_t block_;
+  Packed& packed_;
   const std::vector<int> uses_;
   const std::vector<bool> blocked_;  // by value: its layout
-  const std::vector<Home> homes_;
-  std::vector<ValueId> last_use_;  // by value: the last node that reads it; graph size for outputs
-  std::vector<int> output_of_;     // by value: the output that it is written to directly, or -1
-  std::vector<Place> places_;      // by value
-  std::map<std::pair<ValueId, bool>, Place> converted_;
-  std::map<ValueId, ChosenConv> convs_;
-  // By the depthwise convolution: what computes it together with the 1x1 convolution before it, which has no place.
-  std::map<ValueId, std::shared_ptr<const PointwiseDepthwise<T>>> joined_;
-  AlignedArray<T> scaled_;  // the weights that are being packed
-  std::vector<std::vector<ValueId>> values_in_;  // by buffer
-  Program<T> program_;
+  const std::vector<int> output_of_;  // by value: the output that it is written to directly, or -1
+  Buffers buffers_;
+  Places<Place, bool> places_;  // another form is blocked, or not
+  std::tuple<Convs<float>, Convs<double>> convs_;
+  Program program_;
 };
 
 }  // namespace fastconv

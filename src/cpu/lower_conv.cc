@@ -16,15 +16,13 @@ Activation activation_of(const Node& node) {
 }
 
 // A contiguous value whose last axis is channels, as the image that op::Linear::as_image() describes.
-template <class T>
-TensorView<T> channels_last(const Shape& shape) {
+TensorView<void> channels_last(const Shape& shape) {
   const Shape s = op::Linear::as_image(shape);
   return {nullptr, s[0], s[1], s[2], s[3], 1, s[1] * s[2] * s[3], 1, s[1] * s[3], s[1], 0};
 }
 
 // All that the time of a convolution depends on but its algorithm, the machine and the options of the network.
-template <class T>
-std::string task_text(const ConvGeometry& g, const std::string& op, const TensorView<T>& x, const TensorView<T>& y) {
+std::string task_text(const ConvGeometry& g, const std::string& op, const TensorView<void>& x, const TensorView<void>& y) {
   std::ostringstream text;
   text << op << " x=" << x.n << 'x' << g.in_channels << 'x' << g.in_h << 'x' << g.in_w << '/' << x.block << " w=" << g.out_channels
        << 'x' << g.group_in() << 'x' << g.kernel_h << 'x' << g.kernel_w << '/' << y.block << " stride=" << g.stride_h << ','
@@ -80,25 +78,26 @@ bool joins_by_weights(const ConvTransposePlan&) { return false; }
 }  // namespace
 
 template <class T>
-const T* Lowering<T>::weights(ValueId id) {
+const T* Lowering::weights(ValueId id) {
   const auto& constant = *graph_[id].as<op::Constant>();
   const T* data = static_cast<const T*>(constant.data.get());
   if (!constant.scale) return data;
   constexpr std::size_t kLargePages = std::size_t{4} << 20;  // of a larger array than needed, what is not used costs nothing
   const index_t size = checked_size(graph_.shape(id)), rows = graph_.shape(id)[0];
-  if (scaled_.size() < static_cast<std::size_t>(size))
-    scaled_ = AlignedArray<T>(std::max(static_cast<std::size_t>(size), kLargePages / sizeof(T)));
+  AlignedArray<T>& scaled = convs<T>().scaled;
+  if (scaled.size() < static_cast<std::size_t>(size))
+    scaled = AlignedArray<T>(std::max(static_cast<std::size_t>(size), kLargePages / sizeof(T)));
   const index_t row = rows ? size / rows : 0;
   parallel_for(
-      rows, [&](index_t i) { pack_kernels<T>().scale(data + i * row, (*constant.scale)[i], row, scaled_.data() + i * row); },
+      rows, [&](index_t i) { pack_kernels<T>().scale(data + i * row, (*constant.scale)[i], row, scaled.data() + i * row); },
       ceil_div(16384, std::max<index_t>(row, 1)));
-  return scaled_.data();
+  return scaled.data();
 }
 
 template <class T>
-const typename Lowering<T>::ChosenConv& Lowering<T>::conv(ValueId id, bool nchw) {
+const Lowering::ChosenConv<T>& Lowering::conv(ValueId id, bool nchw) {
   const Node& node = graph_[id];
-  ChosenConv& chosen = convs_[id];
+  ChosenConv<T>& chosen = convs<T>().chosen[id];
   if (chosen.conv) return chosen;
   const ConvTask task{geometry_of(graph_, node), dtype_of<T>, activation_of(node), options_.accuracy, nchw};
   chosen.considered = [task, limit = options_.max_workspace] { return candidates(task, limit).second; };
@@ -110,44 +109,43 @@ const typename Lowering<T>::ChosenConv& Lowering<T>::conv(ValueId id, bool nchw)
   }
   const auto given = options_.algorithms.find(id);
   if (given != options_.algorithms.end() && given->second != plan.algorithm) plan = plan_conv(task, given->second);
-  chosen.conv = packed(packed_.convs, id, plan);
+  chosen.conv = packed<T>(packed_.of<T>().convs, id, plan);
   return chosen;
 }
 
 // With the weights as another size of images has packed them, where it was planned alike.
-template <class T>
-template <class Conv, class Plan>
-std::shared_ptr<const Conv> Lowering<T>::packed(PackedConvs<Conv, Plan>& all, ValueId id, const Plan& plan) {
+template <class T, class Conv, class Plan>
+std::shared_ptr<const Conv> Lowering::packed(PackedByValue<Conv, Plan>& all, ValueId id, const Plan& plan) {
   if (!options_.pack_weights && !joins_by_weights(plan)) return std::make_shared<const Conv>(plan, nullptr, nullptr);
   auto& own = all[id];
   for (const auto& [planned, conv] : own)
     if (packs_alike(planned, plan)) return planned == plan ? conv : std::make_shared<const Conv>(*conv, plan);
   const Node& node = graph_[id];
-  const ValueId bias = node.inputs.size() > 2 ? node.inputs[2] : kNone;
   const Packing packing{/*fall_back=*/true, packed_.arena};
-  own.push_back({plan, std::make_shared<const Conv>(plan, weights(node.inputs[1]), constant_data(bias).get(), packing)});
+  own.push_back({plan, std::make_shared<const Conv>(plan, weights<T>(node.inputs[1]), constant_data<T>(node.input(2)).get(), packing)});
   return own.back().conv;
 }
 
 template <class T>
-void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y, std::optional<Operand<T>> residual) {
+void Lowering::run_conv(ValueId id, const Operand& x, const Operand& y, std::optional<Operand> residual) {
   const Node& node = graph_[id];
   // Single pixels are better taken together over the batch, as direct convolution does.
   const bool nchw = x.view.block == 1 && y.view.block == 1 && y.view.h * y.view.w > 4 && node.as<op::Conv2d>();
-  const ChosenConv& chosen = conv(id, nchw);
+  const ChosenConv<T>& chosen = conv<T>(id, nchw);
   const Conv2d<T>& last = *chosen.conv;
   const auto step = [&](const auto& engine) -> StepInfo& {
-    const auto run = [=](T* const* b) {
-      if (!residual) return engine->run(x.at(b), nullptr, y.at(b));
-      const TensorView<const T> r = residual->at(b);
-      engine->run(x.at(b), &r, y.at(b));
+    const auto run = [=](void* const* b) {
+      if (!residual) return engine->run(x.at<const T>(b), nullptr, y.at<T>(b));
+      const TensorView<const T> r = residual->at<const T>(b);
+      engine->run(x.at<const T>(b), &r, y.at<T>(b));
     };
     StepInfo& info = residual ? emit(id, {x, y, *residual}, run) : emit(id, {x, y}, run);
     return info;
   };
-  const auto joined = joined_.find(id);
-  StepInfo& info = joined == joined_.end() ? step(chosen.conv) : step(joined->second);
-  info.workspace = joined == joined_.end() ? last.plan().workspace_bytes : joined->second->workspace_bytes();
+  const auto joined = convs<T>().joined.find(id);
+  const bool alone = joined == convs<T>().joined.end();
+  StepInfo& info = alone ? step(chosen.conv) : step(joined->second);
+  info.workspace = alone ? last.plan().workspace_bytes : joined->second->workspace_bytes();
   if (residual) info.op += "+add";
   info.op += activation_suffix(activation_of(node));
   info.algorithm = algorithm_name(last.plan().algorithm);
@@ -155,14 +153,14 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
   info.error_class = error_class(last.plan().algorithm);
   info.macs = last.geometry().macs() * x.view.n;
   info.bytes += last.plan().packed_bytes;
-  if (joined == joined_.end()) {
+  if (alone) {
     info.value = id;
     info.task = task_text(last.geometry(), info.op, x.view, y.view);
     info.considered = chosen.considered;
     return;
   }
   const Node& before = graph_[node.inputs[0]];
-  const Conv2d<T>& first = *conv(node.inputs[0], false).conv;
+  const Conv2d<T>& first = *conv<T>(node.inputs[0], false).conv;
   info.name = before.name + ", " + info.name;
   info.op = operator_name(before.op) + activation_suffix(activation_of(before)) + ", " + info.op;
   info.algorithm = std::string(algorithm_name(first.plan().algorithm)) + ", " + info.algorithm;
@@ -174,71 +172,71 @@ void Lowering<T>::run_conv(ValueId id, const Operand<T>& x, const Operand<T>& y,
 // A 1x1 convolution waits for the depthwise one that alone reads its result, where that would not stay in L2 between them.
 // Convolutions whose algorithms are given stay apart: steps are the same with any algorithms for those that the rule keeps apart.
 template <class T>
-bool Lowering<T>::joins_depthwise(ValueId id) {
-  const ValueId x = graph_[id].inputs[0], next = last_use_[id];
+bool Lowering::joins_depthwise(ValueId id) {
+  const ValueId x = graph_[id].inputs[0], next = buffers_.last_use(id);
   if (uses_[id] != 1 || next == graph_.size() || graph_.is_constant(x) || !places_[x].blocked) return false;
   if (options_.algorithms.contains(id) || options_.algorithms.contains(next)) return false;
   const Node &node = graph_[id], &reader = graph_[next];
   const auto* depthwise = reader.as<op::Conv2d>();
-  const auto residual_of = [](const Node& n) { return n.inputs.size() > 3 ? n.inputs[3] : kNone; };
   const auto is_blocked = [&](ValueId value) { return !graph_.is_constant(value) && blocked_[value]; };
   if (!depthwise || reader.inputs[0] != id || depthwise->groups != node.shape[1] || !is_blocked(next)) return false;
-  if (residual_of(node) != kNone || (residual_of(reader) != kNone && !is_blocked(residual_of(reader)))) return false;
+  if (node.input(3) != kNone || (reader.input(3) != kNone && !is_blocked(reader.input(3)))) return false;
   if (static_cast<std::size_t>(checked_size(node.shape)) * sizeof(T) <= cache_sizes().l2) return false;
-  auto joined = PointwiseDepthwise<T>::make(conv(id, false).conv, conv(next, false).conv);
+  auto joined = PointwiseDepthwise<T>::make(conv<T>(id, false).conv, conv<T>(next, false).conv);
   if (!joined || (options_.max_workspace && joined->workspace_bytes() > *options_.max_workspace)) return false;
-  joined_[next] = std::move(joined);
-  last_use_[x] = std::max(last_use_[x], next);
+  convs<T>().joined[next] = std::move(joined);
+  buffers_.need_until(x, next);
   return true;
 }
 
 template <class T>
-void Lowering<T>::lower(ValueId id, const op::Conv2d&) {
+void Lowering::conv2d(ValueId id) {
   const Node& node = graph_[id];
-  const ValueId residual = node.inputs.size() > 3 ? node.inputs[3] : kNone;
-  if (joins_depthwise(id)) return;
-  const Operand<T> x = image(joined_.contains(id) ? graph_[node.inputs[0]].inputs[0] : node.inputs[0]);
+  const ValueId residual = node.input(3);
+  if (joins_depthwise<T>(id)) return;
+  const Operand x = image(convs<T>().joined.contains(id) ? graph_[node.inputs[0]].inputs[0] : node.inputs[0]);
   if (residual == kNone) {
     define(id);
-    return run_conv(id, x, image(id), {});
+    return run_conv<T>(id, x, image(id), {});
   }
-  const Operand<T> r = image(residual);
+  const Operand r = image(residual);
   if (r.buffer != x.buffer)
     define_in_place(id, residual);
   else
     define(id);
-  run_conv(id, x, image(id), r);
+  run_conv<T>(id, x, image(id), r);
 }
 
 template <class T>
-void Lowering<T>::lower(ValueId id, const op::Linear&) {
+void Lowering::linear(ValueId id) {
   const Node& node = graph_[id];
-  const ValueId residual = node.inputs.size() > 3 ? node.inputs[3] : kNone;
+  const ValueId residual = node.input(3);
   const auto view_of = [&](ValueId value) {
     const Place at = as(value, false);
-    return Operand<T>{at.buffer, at.offset, channels_last<T>(graph_.shape(value))};
+    return Operand{at.buffer, at.offset, at.dtype, channels_last(graph_.shape(value))};
   };
-  const Operand<T> x = view_of(node.inputs[0]);
-  std::optional<Operand<T>> r;
+  const Operand x = view_of(node.inputs[0]);
+  std::optional<Operand> r;
   if (residual != kNone) r = view_of(residual);
   if (r && r->buffer != x.buffer)
     define_in_place(id, residual);
   else
     define(id);
-  run_conv(id, x, view_of(id), r);
+  run_conv<T>(id, x, view_of(id), r);
 }
 
 template <class T>
-void Lowering<T>::lower(ValueId id, const op::ConvTranspose2d& o) {
+void Lowering::conv_transpose2d(ValueId id) {
   const Node& node = graph_[id];
-  const Operand<T> x = image(node.inputs[0]);
+  const auto& o = *node.as<op::ConvTranspose2d>();
+  const Operand x = image(node.inputs[0]);
   define(id);
-  const Operand<T> y = image(id);
+  const Operand y = image(id);
   const bool nchw = x.view.block == 1 && y.view.block == 1;
   const ConvTransposePlan plan =
       plan_conv_transpose({geometry_of(graph_, node), dtype_of<T>, o.activation, options_.accuracy, nchw});
-  const auto conv = packed(packed_.transposed, id, plan);
-  StepInfo& info = emit(id, {x, y}, [=](T* const* b) { conv->run(x.at(b), y.at(b)); });
+  const auto conv = packed<T>(packed_.of<T>().transposed, id, plan);
+  StepInfo& info = emit(id, {x, y}, [=](void* const* b) { conv->run(x.at<const T>(b), y.at<T>(b)); });
   info.op += activation_suffix(o.activation);
   info.algorithm = conv->plan().algorithms();
   info.reason = "a dense convolution for each phase of the stride";
@@ -247,11 +245,14 @@ void Lowering<T>::lower(ValueId id, const op::ConvTranspose2d& o) {
   info.workspace = conv->plan().workspace_bytes();
 }
 
-#define INSTANTIATE(T)                                          \
-  template void Lowering<T>::lower(ValueId, const op::Conv2d&); \
-  template void Lowering<T>::lower(ValueId, const op::Linear&); \
-  template void Lowering<T>::lower(ValueId, const op::ConvTranspose2d&);
-INSTANTIATE(float)
-INSTANTIATE(double)
+void Lowering::lower(ValueId id, const op::Conv2d&) {
+  floats(id, [&]<class T>() { conv2d<T>(id); });
+}
+void Lowering::lower(ValueId id, const op::Linear&) {
+  floats(id, [&]<class T>() { linear<T>(id); });
+}
+void Lowering::lower(ValueId id, const op::ConvTranspose2d&) {
+  floats(id, [&]<class T>() { conv_transpose2d<T>(id); });
+}
 
 }  // namespace fastconv

@@ -2,19 +2,54 @@
 #include "cpu/lower.h"
 #include "cpu/strided.h"
 
+#include <cmath>
+#include <cstring>
+#include <limits>
+
 namespace fastconv {
+namespace {
+
+// The bytes of an element of this value, in the first ones of the result.
+std::uint64_t bits_of(double value, DType dtype) {
+  std::uint64_t bits = 0;
+  const auto store = [&]<class T>(T element) { std::memcpy(&bits, &element, sizeof(T)); };
+  const auto store_integer = [&]<class T>(T) {
+    using Limits = std::numeric_limits<T>;
+    // The first double above the largest integer is a power of two.
+    const double end = 2.0 * static_cast<double>(Limits::max() / 2 + 1);
+    if (!(value >= static_cast<double>(Limits::min()) && value < end && value == std::trunc(value)))
+      fail("pad: value must be one of ", word(dtype), ", got ", value);
+    store(static_cast<T>(value));
+  };
+  switch (dtype) {
+    case DType::f32: store(static_cast<float>(value)); break;
+    case DType::f64: store(value); break;
+    case DType::i8: store_integer(std::int8_t{}); break;
+    case DType::u8: store_integer(std::uint8_t{}); break;
+    case DType::i32: store_integer(std::int32_t{}); break;
+    case DType::i64: store_integer(std::int64_t{}); break;
+    case DType::boolean:
+      if (value != 0 && value != 1) fail("pad: value must be one of bool, got ", value);
+      store(value != 0);
+      break;
+    case DType::f16:
+    case DType::bf16:
+      if (value != 0 || std::signbit(value)) fail("pad has no kernel for ", word(dtype), " with a value other than 0 on the CPU");
+  }
+  return bits;
+}
+
+}  // namespace
 
 // Emits y = x for arrays of these strides.
-template <class T>
-void Lowering<T>::move(ValueId id, const Operand<T>& x, const Operand<T>& y, const Shape& shape, const Shape& x_strides,
+void Lowering::move(ValueId id, const Operand& x, const Operand& y, const Shape& shape, const Shape& x_strides,
                        const Shape& y_strides) {
-  emit(id, {x, y}, [=, moved = StridedCopy(shape, x_strides, y_strides)](T* const* b) {
-    moved.run<T>(x.at(b).data, y.at(b).data);
+  emit_bits(id, {x, y}, [=, moved = StridedCopy(shape, x_strides, y_strides)]<class T>(void* const* b) {
+    moved.run<T>(x.data<T>(b), y.data<T>(b));
   });
 }
 
-template <class T>
-void Lowering<T>::lower(ValueId id, const op::Permute& o) {
+void Lowering::lower(ValueId id, const op::Permute& o) {
   const ValueId x = graph_[id].inputs[0];
   const Shape& shape = graph_.shape(x);
   define(id);
@@ -24,26 +59,25 @@ void Lowering<T>::lower(ValueId id, const op::Permute& o) {
   const Place from = place(x);
   if (!from.blocked)
     return move(id, flat(from, x), flat(places_[id], id), shape, contiguous_strides(shape), y_strides);
-  const Operand<T> a = image(from, shape);
-  Operand<T> y = planes(places_[id], shape);
+  const Operand a = image(from, shape);
+  Operand y = planes(places_[id], shape);
   y.view.sn = y_strides[0];
   y.view.sb = y_strides[1];
   y.view.sh = y_strides[2];
   y.view.sw = y_strides[3];
-  emit(id, {a, y}, [=](T* const* b) { fastconv::copy<T>(a.at(b), y.at(b)); });
+  emit_bits(id, {a, y}, [=]<class T>(void* const* b) { fastconv::copy<T>(a.at<const T>(b), y.at<T>(b)); });
 }
 
-template <class T>
-void Lowering<T>::lower(ValueId id, const op::Slice& o) {
+void Lowering::lower(ValueId id, const op::Slice& o) {
   const ValueId x = graph_[id].inputs[0];
   Shape shape = graph_.shape(id), strides, start = o.start;
   Place from = as(x, blocked_[id]);
   define(id);
   Shape y_strides = contiguous_strides(shape);
   if (blocked_[id]) {  // as arrays (n, blocks, h, w, block)
-    const TensorView<T> xv = image(from, graph_.shape(x)).view, yv = image(id).view;
-    shape = {shape[0], ceil_div(shape[1], block_), shape[2], shape[3], block_};
-    start[1] /= block_;
+    const TensorView<void> xv = image(from, graph_.shape(x)).view, yv = image(id).view;
+    shape = {shape[0], ceil_div(shape[1], yv.block), shape[2], shape[3], yv.block};
+    start[1] /= yv.block;
     strides = {xv.sn, xv.sb, xv.sh, xv.sw, 1};
     y_strides = {yv.sn, yv.sb, yv.sh, yv.sw, 1};
   } else {
@@ -56,8 +90,7 @@ void Lowering<T>::lower(ValueId id, const op::Slice& o) {
   move(id, flat(from, id), flat(places_[id], id), shape, strides, y_strides);
 }
 
-template <class T>
-void Lowering<T>::lower(ValueId id, const op::Concat& o) {
+void Lowering::lower(ValueId id, const op::Concat& o) {
   define(id);
   const Shape& shape = graph_.shape(id);
   const Shape strides = contiguous_strides(shape);
@@ -67,28 +100,25 @@ void Lowering<T>::lower(ValueId id, const op::Concat& o) {
     Place to = places_[id];
     to.offset += blocked_[id] ? start * shape[2] * shape[3] : start * strides[o.axis];
     start += own[o.axis];
-    const Place& at = places_[part];
-    const bool is_there = homes_[part].parent != kNone && at.buffer == to.buffer && at.offset == to.offset;
-    if (is_there || checked_size(own) == 0) continue;
+    if (places_.is_there(part, to) || checked_size(own) == 0) continue;
     if (blocked_[id]) {
-      const Operand<T> x = image(as(part, true), own), y = image(to, own);
-      emit(id, {x, y}, [=](T* const* b) { fastconv::copy<T>(x.at(b), y.at(b)); });
+      const Operand x = image(as(part, true), own), y = image(to, own);
+      emit_bits(id, {x, y}, [=]<class T>(void* const* b) { fastconv::copy<T>(x.at<const T>(b), y.at<T>(b)); });
     } else if (blocked_[part]) {
-      const Operand<T> x = image(part);
-      Operand<T> y = planes(to, own);
+      const Operand x = image(part);
+      Operand y = planes(to, own);
       y.view.sn = strides[0];
       y.view.sb = strides[1];
       y.view.sh = strides[2];
       y.view.sw = strides[3];
-      emit(id, {x, y}, [=](T* const* b) { fastconv::copy<T>(x.at(b), y.at(b)); });
+      emit_bits(id, {x, y}, [=]<class T>(void* const* b) { fastconv::copy<T>(x.at<const T>(b), y.at<T>(b)); });
     } else {
       move(id, flat(as(part, false), part), flat(to, part), own, contiguous_strides(own), strides);
     }
   }
 }
 
-template <class T>
-void Lowering<T>::lower(ValueId id, const op::Pad& o) {
+void Lowering::lower(ValueId id, const op::Pad& o) {
   const ValueId x = graph_[id].inputs[0];
   const Shape &shape = graph_.shape(x), &padded = graph_.shape(id);
   std::vector<std::vector<index_t>> maps;
@@ -104,45 +134,35 @@ void Lowering<T>::lower(ValueId id, const op::Pad& o) {
         map[i] = at > last ? -1 : at;
     }
   }
-  const Operand<T> a = flat(as(x, false), x);
+  const Operand a = flat(as(x, false), x);
   define(id);
-  const Operand<T> y = flat(places_[id], id);
-  emit(id, {a, y}, [=, maps = std::move(maps), value = static_cast<T>(o.value), xs = contiguous_strides(shape),
-                    ys = contiguous_strides(padded)](T* const* b) {
-    gather<T>(maps, xs, ys, a.at(b).data, y.at(b).data, value);
+  const Operand y = flat(places_[id], id);
+  emit_bits(id, {a, y}, [=, maps = std::move(maps), value = bits_of(o.value, graph_.dtype(id)), xs = contiguous_strides(shape),
+                         ys = contiguous_strides(padded)]<class T>(void* const* b) {
+    T typed;
+    std::memcpy(&typed, &value, sizeof(T));
+    gather<T>(maps, xs, ys, a.data<T>(b), y.data<T>(b), typed);
   });
 }
 
-template <class T>
-void Lowering<T>::lower(ValueId id, const op::ChannelShuffle& o) {
+void Lowering::lower(ValueId id, const op::ChannelShuffle& o) {
   const Shape& s = graph_.shape(id);
   const ValueId x = graph_[id].inputs[0];
-  const Operand<T> a = flat(as(x, false), x);
+  const Operand a = flat(as(x, false), x);
   define(id);
   const index_t plane = s[2] * s[3], depth = s[1] / o.groups;
   move(id, a, flat(places_[id], id), {s[0], o.groups, depth, plane}, {s[1] * plane, depth * plane, plane, 1},
        {s[1] * plane, plane, o.groups * plane, 1});
 }
 
-template <class T>
-void Lowering<T>::lower(ValueId id, const op::PixelShuffle& o) {
+void Lowering::lower(ValueId id, const op::PixelShuffle& o) {
   const Shape& s = graph_.shape(id);
   const ValueId x = graph_[id].inputs[0];
-  const Operand<T> a = flat(as(x, false), x);
+  const Operand a = flat(as(x, false), x);
   define(id);
   const index_t r = o.upscale, h = s[2] / r, w = s[3] / r, row = s[3];
   const Shape sizes{s[0], s[1], r, r, h, w};  // x; the result's channels are (n, c, h, r, w, r)
   move(id, a, flat(places_[id], id), sizes, contiguous_strides(sizes), {s[1] * s[2] * row, s[2] * row, row, 1, r * row, r});
 }
-
-#define INSTANTIATE(T)                                                           \
-  template void Lowering<T>::lower(ValueId, const op::Permute&);               \
-  template void Lowering<T>::lower(ValueId, const op::Slice&);                   \
-  template void Lowering<T>::lower(ValueId, const op::Concat&);                 \
-  template void Lowering<T>::lower(ValueId, const op::Pad&);                       \
-  template void Lowering<T>::lower(ValueId, const op::ChannelShuffle&); \
-  template void Lowering<T>::lower(ValueId, const op::PixelShuffle&);
-INSTANTIATE(float)
-INSTANTIATE(double)
 
 }  // namespace fastconv

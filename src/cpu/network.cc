@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <limits>
 #include <mutex>
 
 #include "cpu/lower.h"
@@ -41,31 +40,19 @@ void drop_packed_constants(Graph& graph) {
     if (graph.is_constant(id) && !kept[id]) graph.drop_constant(id);
 }
 
-template <class T>
 class CpuNetwork final : public Network {
  public:
-  CpuNetwork(Graph graph, const NetworkOptions& options, std::shared_ptr<Packed<T>> packed)
+  CpuNetwork(Graph graph, const NetworkOptions& options, std::shared_ptr<Packed> packed)
       : options_(options), packed_(std::move(packed)), graph_(std::move(graph)), program_(lowered()) {
     drop_packed_constants(graph_);
   }
 
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, const RunHooks& hooks) const override {
     const ThreadOverride threads(options_.threads);
-    AlignedArray<T> arena = packed_->arenas.take(program_.arena_bytes / sizeof(T));
-    if (poison_arenas) std::fill_n(arena.data(), arena.size(), std::numeric_limits<T>::quiet_NaN());
-    std::vector<T*> buffers;
-    buffers.reserve(program_.buffers.size());
-    for (std::size_t i = 0; i < program_.buffers.size(); ++i) {
-      const Buffer& buffer = program_.buffers[i];
-      switch (buffer.kind) {
-        case Buffer::Kind::arena: buffers.push_back(arena.data() + program_.offsets[i] / sizeof(T)); break;
-        case Buffer::Kind::output: buffers.push_back(static_cast<T*>(outputs[buffer.index])); break;
-        // Steps write to none of these.
-        case Buffer::Kind::input: buffers.push_back(static_cast<T*>(const_cast<void*>(inputs[buffer.index]))); break;
-        case Buffer::Kind::constant: buffers.push_back(static_cast<T*>(const_cast<void*>(buffer.constant.get()))); break;
-      }
-    }
-    execute(buffers.data(), hooks);
+    AlignedArray<char> arena = packed_->arenas.take([&](const auto& kept) { return kept.size() >= arena_bytes(); });
+    if (!arena.data()) arena = AlignedArray<char>(arena_bytes());
+    if (poison_arenas) std::fill_n(arena.data(), arena.size(), static_cast<char>(0xff));  // NaN
+    execute(program_.memory.addresses(arena.data(), inputs, outputs).data(), hooks);
     packed_->arenas.give_back(std::move(arena));
   }
 
@@ -76,17 +63,17 @@ class CpuNetwork final : public Network {
   const Graph& graph() const override { return graph_; }
   const std::vector<StepInfo>& steps() const override { return program_.info; }
   std::size_t packed_bytes() const override { return packed_->bytes(); }
-  std::size_t arena_bytes() const override { return program_.arena_bytes; }
+  std::size_t arena_bytes() const override { return program_.memory.arena_bytes; }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  Program<T> lowered() {
+  Program lowered() {
     const std::lock_guard lock(packed_->mutex);
-    return Lowering<T>(graph_, options_, *packed_).run();
+    return Lowering(graph_, options_, *packed_).run();
   }
 
-  void execute(T* const* buffers, const RunHooks& hooks) const {
+  void execute(void* const* buffers, const RunHooks& hooks) const {
     constexpr auto kInterval = std::chrono::milliseconds(50);
     if (hooks.seconds) hooks.seconds->resize(program_.steps.size());
     Clock::time_point asked = Clock::now(), before = asked;
@@ -103,25 +90,22 @@ class CpuNetwork final : public Network {
   }
 
   const NetworkOptions options_;
-  const std::shared_ptr<Packed<T>> packed_;
+  const std::shared_ptr<Packed> packed_;
   Graph graph_;
-  const Program<T> program_;
+  const Program program_;
 };
 
 }  // namespace
 
 std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOptions& options) {
-  Graph graph = optimize(recorded);
-  if (graph.dtype() == DType::f32)
-    return std::make_shared<CpuNetwork<float>>(std::move(graph), options, std::make_shared<Packed<float>>());
-  return std::make_shared<CpuNetwork<double>>(std::move(graph), options, std::make_shared<Packed<double>>());
+  return std::make_shared<CpuNetwork>(optimize(recorded), options, std::make_shared<Packed>());
 }
 
 std::vector<StepInfo> plan_network(const Graph& recorded, NetworkOptions options) {
   options.pack_weights = false;
   const Graph graph = optimize(recorded);
-  const auto steps = [&]<class T>(Packed<T> packed) { return Lowering<T>(graph, options, packed).run().info; };
-  return graph.dtype() == DType::f32 ? steps(Packed<float>()) : steps(Packed<double>());
+  Packed packed;
+  return Lowering(graph, options, packed).run().info;
 }
 
 void set_poison_arenas(bool poison) { poison_arenas = poison; }

@@ -56,9 +56,8 @@ Lowering<T>::Lowering(const Graph& graph, const CudaOptions& options, Constants&
       options_(options),
       limits_(device_limits(options.device)),
       constants_(constants),
-      homes_(concat_homes(graph, joins_channels(graph), writes_channels(graph))),
-      last_use_(graph.last_uses()),
-      places_(graph.size()) {}
+      buffers_(graph),
+      places_(graph, buffers_, concat_homes(graph, joins_channels(graph), writes_channels(graph))) {}
 
 template <class T>
 Program<T> Lowering<T>::run() {
@@ -66,11 +65,7 @@ Program<T> Lowering<T>::run() {
   for (ValueId id = 0; id < graph_.size(); ++id)
     if (!graph_[id].inputs.empty()) lower(id);
   add_outputs();
-  std::vector<Lifetime> lifetimes;
-  for (const Buffer& b : program_.buffers) lifetimes.push_back({b.bytes, b.first, b.last});
-  MemoryPlan plan = plan_memory(lifetimes);
-  program_.offsets = std::move(plan.offsets);
-  program_.arena_bytes = plan.bytes;
+  program_.memory = std::move(buffers_).plan();
   return std::move(program_);
 }
 
@@ -80,10 +75,9 @@ void Lowering<T>::add_inputs() {
   for (const ValueId id : graph_.inputs()) {
     const Shape& shape = graph_.shape(id);
     define(id, preferred_order(shape));
-    touch(place(id).buffer);
+    buffers_.use(place(id).buffer);
     program_.inputs.push_back(array(id));
-    program_.info.push_back(info_of(id));
-    StepInfo& info = program_.info.back();
+    StepInfo& info = add(info_of(graph_, id));
     info.op = "copy";
     info.reason = shape.size() == 4 ? "to channels last" : "from the caller's array";
     info.bytes = static_cast<std::size_t>(checked_size(shape)) * (sizeof(float) + sizeof(T));
@@ -93,10 +87,9 @@ void Lowering<T>::add_inputs() {
 template <class T>
 void Lowering<T>::add_outputs() {
   for (const ValueId id : graph_.outputs()) {
-    touch(place(id).buffer);
+    buffers_.use(place(id).buffer);
     program_.outputs.push_back(array(id));
-    program_.info.push_back(info_of(id));
-    StepInfo& info = program_.info.back();
+    StepInfo& info = add(info_of(graph_, id));
     info.op = "copy";
     info.reason = "to the output";
     info.bytes = static_cast<std::size_t>(checked_size(info.shape)) * (sizeof(float) + sizeof(T));
@@ -116,54 +109,22 @@ void Lowering<T>::lower(ValueId id) {
 // ---- Places ----
 
 template <class T>
-int Lowering<T>::new_buffer(index_t elements, std::size_t element_bytes) {
-  const int now = static_cast<int>(program_.info.size());
-  program_.buffers.push_back({static_cast<std::size_t>(elements) * element_bytes, now, now - 1, nullptr});
-  values_in_.emplace_back();
-  return static_cast<int>(program_.buffers.size()) - 1;
-}
-
-template <class T>
 typename Lowering<T>::Place Lowering<T>::new_place(const Shape& shape, const Order& order) {
   return {new_buffer(checked_size(shape, sizeof(T))), 0, dense_strides(shape, order)};
 }
 
 template <class T>
 void Lowering<T>::define(ValueId id, const Order& order) {
-  if (places_[id].buffer >= 0) return;  // a concatenation that its parts have placed
-  if (const Home& home = homes_[id]; home.parent != kNone) {
-    define(home.parent, kChannelsLast);
-    Place part = places_[home.parent];
-    part.offset += home.channel;
-    return define_as(id, std::move(part));
-  }
-  define_as(id, new_place(graph_.shape(id), order));
+  const auto make = [&](ValueId value) { return new_place(graph_.shape(value), value == id ? order : kChannelsLast); };
+  places_.define(id, make, [](Place whole, index_t channel, ValueId) {
+    whole.offset += channel;
+    return whole;
+  });
 }
 
 template <class T>
 void Lowering<T>::define_like(ValueId id, ValueId x) {
   define(id, memory_order(graph_.shape(x), place(x).strides));
-}
-
-template <class T>
-void Lowering<T>::define_as(ValueId id, Place view) {
-  values_in_[view.buffer].push_back(id);
-  places_[id] = std::move(view);
-}
-
-template <class T>
-bool Lowering<T>::dies_at(ValueId x, ValueId id) const {
-  const int buffer = places_[x].buffer;
-  if (program_.buffers[buffer].constant) return false;
-  const std::vector<ValueId>& values = values_in_[buffer];
-  return std::all_of(values.begin(), values.end(), [&](ValueId value) { return last_use_[value] <= id; });
-}
-
-template <class T>
-bool Lowering<T>::reuse(ValueId id, ValueId x) {
-  if (places_[id].buffer >= 0 || homes_[id].parent != kNone || graph_.shape(x) != graph_.shape(id) || !dies_at(x, id)) return false;
-  define_as(id, places_[x]);
-  return true;
 }
 
 template <class T>
@@ -182,8 +143,7 @@ const float* Lowering<T>::floats(ValueId id) {
 
 template <class T>
 const typename Lowering<T>::Place& Lowering<T>::place(ValueId id) {
-  Place& place = places_[id];
-  if (place.buffer >= 0 || !graph_.is_constant(id)) return place;
+  if (places_.has(id) || !graph_.is_constant(id)) return places_[id];
   const Shape& shape = graph_.shape(id);
   const void* memory = constants_.get(id, "operand", [&] {
     const float* data = constant_data(id);
@@ -191,9 +151,10 @@ const typename Lowering<T>::Place& Lowering<T>::place(ValueId id) {
     std::transform(data, data + values.size(), values.begin(), rounded<T>);
     return values;
   });
-  place = new_place(shape, logical_order(shape.size()));
-  program_.buffers[place.buffer] = {0, 0, -1, const_cast<void*>(memory)};  // steps only read it
-  return place;
+  // `constants_` outlives what is lowered.
+  const int buffer = buffers_.add_constant(std::shared_ptr<const void>(std::shared_ptr<const void>(), memory));
+  places_.put(id, {buffer, 0, dense_strides(shape, logical_order(shape.size()))});
+  return places_[id];
 }
 
 template <class T>
@@ -204,15 +165,13 @@ const typename Lowering<T>::Place& Lowering<T>::ordered(ValueId id, const Order&
   bool there = true;
   for (std::size_t i = 0; i < shape.size(); ++i) there = there && (shape[i] <= 1 || own.strides[i] == dense[i]);
   if (there) return own;
-  const auto [it, fresh] = copies_.try_emplace({id, order});
+  const auto [ordered, fresh] = places_.other_form(id, order, [&] { return new_place(shape, order); });
   if (fresh) {
-    it->second = new_place(shape, order);
-    values_in_[it->second.buffer].push_back(id);
-    StepInfo& info = copy(id, array(own, shape), array(it->second, shape));
+    StepInfo& info = copy(id, array(own, shape), array(ordered, shape));
     info.op = "copy";
     info.reason = why;
   }
-  return it->second;
+  return ordered;
 }
 
 template <class T>
@@ -255,24 +214,6 @@ typename Lowering<T>::Images Lowering<T>::pixels(ValueId id) {
 }
 
 // ---- Steps ----
-
-template <class T>
-void Lowering<T>::touch(int buffer) {
-  Buffer& b = program_.buffers[buffer];
-  const int now = static_cast<int>(program_.info.size());
-  if (b.last < b.first) b.first = now;
-  b.last = now;
-}
-
-template <class T>
-StepInfo Lowering<T>::info_of(ValueId id) const {
-  const Node& node = graph_[id];
-  StepInfo info;
-  info.name = node.name;
-  info.op = operator_name(node.op);
-  info.shape = node.shape;
-  return info;
-}
 
 template <class T>
 StepInfo& Lowering<T>::copy(ValueId id, const Array& x, const Array& y) {

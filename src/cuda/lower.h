@@ -17,8 +17,8 @@
 #include "cuda/ops.h"
 #include "cuda/stream.h"
 #include "cuda/strides.h"
-#include "graph/concat_homes.h"
-#include "graph/memory_plan.h"
+#include "plan/places.h"
+#include "plan/steps.h"
 
 namespace fastconv::cuda {
 
@@ -78,20 +78,12 @@ index_t elements(const Strided<T>& view) {
   return count;
 }
 
-struct Buffer {
-  std::size_t bytes = 0;
-  int first = 0, last = -1;        // steps that touch it
-  void* constant = nullptr;        // device memory that is always there, instead of a place in the arena
-};
-
 template <class T>
 struct Program {
   using Run = std::function<void(void* const* buffers, cudaStream_t stream)>;
   std::vector<Run> steps;            // those between the inputs' and the outputs' copies
   std::vector<StepInfo> info;        // of each input's copy, each step, each output's copy
-  std::vector<Buffer> buffers;
-  std::vector<std::size_t> offsets;  // in the arena, parallel to `buffers`
-  std::size_t arena_bytes = 0;
+  BufferPlan memory;
   std::vector<Operand<Strided<T>>> inputs, outputs;  // where the graph's inputs and outputs lie
 };
 
@@ -137,13 +129,11 @@ class Lowering {
   void add_outputs();
 
   // Places (lower.cc).
-  int new_buffer(index_t elements, std::size_t element_bytes = sizeof(T));
+  int new_buffer(index_t elements) { return buffers_.add_arena(static_cast<std::size_t>(elements) * sizeof(T)); }
   Place new_place(const Shape& shape, const Order& order);
   void define(ValueId id, const Order& order);  // gives the value of `id` its place
   void define_like(ValueId id, ValueId x);      // in the memory order of x, which has its shape
-  void define_as(ValueId id, Place view);       // as a part of what lies there
-  bool reuse(ValueId id, ValueId x);            // gives it that of x, if nobody needs x any more
-  bool dies_at(ValueId x, ValueId id) const;
+  bool reuse(ValueId id, ValueId x) { return places_.reuse(id, x); }
   const Place& place(ValueId id);
   // The value without gaps in this order of its axes: a copy, where it does not lie so. One for each value and order.
   const Place& ordered(ValueId id, const Order& order, const char* why);
@@ -164,18 +154,20 @@ class Lowering {
   // Adds a step that reads and writes these operands.
   template <class... Operands>
   StepInfo& emit(ValueId id, typename Program<T>::Run run, const Operands&... operands) {
-    StepInfo info = info_of(id);
+    StepInfo info = info_of(graph_, id);
     const auto use = [&](const auto& operand) {
-      touch(operand.buffer);
+      buffers_.use(operand.buffer);
       info.bytes += static_cast<std::size_t>(elements(operand.view)) * sizeof(T);
     };
     (use(operands), ...);
     program_.steps.push_back(std::move(run));
+    return add(std::move(info));
+  }
+  StepInfo& add(StepInfo info) {
+    buffers_.end_step();
     program_.info.push_back(std::move(info));
     return program_.info.back();
   }
-  StepInfo info_of(ValueId id) const;
-  void touch(int buffer);
   StepInfo& copy(ValueId id, const Array& from, const Array& to);
 
   struct Choice {
@@ -192,11 +184,8 @@ class Lowering {
   const CudaOptions& options_;
   const Limits& limits_;
   Constants& constants_;
-  const std::vector<Home> homes_;
-  const std::vector<ValueId> last_use_;
-  std::vector<Place> places_;  // by value
-  std::map<std::pair<ValueId, Order>, Place> copies_;
-  std::vector<std::vector<ValueId>> values_in_;  // by buffer
+  Buffers buffers_;
+  Places<Place, Order> places_;  // another form has its axes in another order
   Program<T> program_;
 };
 

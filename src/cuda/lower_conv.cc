@@ -8,8 +8,6 @@
 namespace fastconv::cuda {
 namespace {
 
-ValueId optional_input(const Node& node, std::size_t i) { return i < node.inputs.size() ? node.inputs[i] : kNone; }
-
 std::string packed_form(const ConvPlan& plan) { return "packed for " + packed_layout(plan); }
 
 }  // namespace
@@ -62,8 +60,8 @@ const void* Lowering<T>::packed(ValueId weight, const ConvPlan& plan) {
 template <class T>
 int Lowering<T>::workspace(std::size_t bytes) {
   if (bytes == 0) return -1;
-  const int buffer = new_buffer(static_cast<index_t>(bytes), 1);
-  touch(buffer);
+  const int buffer = buffers_.add_arena(bytes);
+  buffers_.use(buffer);
   return buffer;
 }
 
@@ -74,7 +72,7 @@ void Lowering<T>::run_conv(ValueId id, Activation activation, const Images& x, c
   const ConvPlan& plan = choice.plan;
   const void* weights = packed(node.inputs[1], plan);
   Epilogue<T> epilogue;
-  epilogue.bias = floats(optional_input(node, 2));
+  epilogue.bias = floats(node.input(2));
   epilogue.activation = activation;
   const int scratch = workspace(plan.workspace_bytes);
   const auto run = [=, plan = plan](void* const* b, cudaStream_t stream) {
@@ -98,7 +96,7 @@ void Lowering<T>::run_conv(ValueId id, Activation activation, const Images& x, c
 template <class T>
 void Lowering<T>::lower(ValueId id, const op::Conv2d& o) {
   const Node& node = graph_[id];
-  const ValueId residual = optional_input(node, 3);
+  const ValueId residual = node.input(3);
   const Images x = images(channels_last(node.inputs[0]), graph_.shape(node.inputs[0]));
   std::optional<Images> r;
   if (residual != kNone) {
@@ -113,7 +111,7 @@ void Lowering<T>::lower(ValueId id, const op::Conv2d& o) {
 template <class T>
 void Lowering<T>::lower(ValueId id, const op::Linear& o) {
   const Node& node = graph_[id];
-  const ValueId residual = optional_input(node, 3);
+  const ValueId residual = node.input(3);
   const Images x = pixels(node.inputs[0]);
   std::optional<Images> r;
   if (residual != kNone) {
@@ -148,7 +146,7 @@ void Lowering<T>::lower(ValueId id, const op::ConvTranspose2d& o) {
   define(id, kChannelsLast);
   const Images y = images(id);
   Epilogue<T> epilogue;
-  epilogue.bias = floats(optional_input(node, 2));
+  epilogue.bias = floats(node.input(2));
   epilogue.activation = o.activation;
   const int scratch = workspace(plan.workspace_bytes);
   const auto run = [=](void* const* b, cudaStream_t stream) {

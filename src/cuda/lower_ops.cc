@@ -28,8 +28,8 @@ void Lowering<T>::lower(ValueId id, const op::LayerNorm& o) {
   const Node& node = graph_[id];
   const ValueId x = node.inputs[0];
   const Shape& shape = node.shape;
-  const float* weight = floats(node.inputs.size() > 1 ? node.inputs[1] : kNone);
-  const float* bias = floats(node.inputs.size() > 2 ? node.inputs[2] : kNone);
+  const float* weight = floats(node.input(1));
+  const float* bias = floats(node.input(2));
   Order before = logical_order(shape.size());
   const Order inside(before.begin() + o.begin, before.begin() + o.end);
   before.erase(before.begin() + o.begin, before.begin() + o.end);
@@ -134,7 +134,7 @@ template <class T>
 void Lowering<T>::lower(ValueId id, const op::AdaptivePool& o) {
   const ValueId x = graph_[id].inputs[0];
   const bool maximum = o.kind == op::Pool::Kind::max;
-  if (!maximum && o.size == op::Pair{1, 1} && homes_[id].parent == kNone) return lower(id, op::Mean{{2, 3}, true});
+  if (!maximum && o.size == op::Pair{1, 1} && !places_.has_home(id)) return lower(id, op::Mean{{2, 3}, true});
   const Images a = images(channels_last(x), graph_.shape(x));
   define(id, kChannelsLast);
   const Images y = images(id);
@@ -171,7 +171,7 @@ void Lowering<T>::lower(ValueId id, const op::Mean& o) {
   Place to{new_buffer(stride), 0, {}};
   for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
     if (o.keepdims || !is_reduced(axis)) to.strides.push_back(strides[axis]);
-  define_as(id, std::move(to));
+  places_.put(id, std::move(to));
   const Rows rows{parts->outer.size,   parts->count.size,   parts->inner.size,
                   parts->outer.stride, parts->count.stride, parts->inner.stride};
   const Array a = array(from, shape), y = array(id);
@@ -185,7 +185,7 @@ void Lowering<T>::lower(ValueId id, const op::Softmax& o) {
   Place from = place(x);
   if (!is_dense(shape, from.strides) || !around(shape, from.strides, {o.axis})) from = contiguous(x);
   const Around parts = *around(shape, from.strides, {o.axis});
-  define_as(id, {new_buffer(checked_size(shape)), 0, from.strides});
+  places_.put(id, {new_buffer(checked_size(shape)), 0, from.strides});
   const Rows rows{parts.outer.size,   parts.count.size,   parts.inner.size,
                   parts.outer.stride, parts.count.stride, parts.inner.stride};
   const Array a = array(from, shape), y = array(id);

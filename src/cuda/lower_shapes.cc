@@ -19,7 +19,7 @@ void Lowering<T>::lower(ValueId id, const op::Reshape&) {
     strides = reshaped_strides(shape, view.strides, wanted);
   }
   view.strides = *strides;
-  define_as(id, std::move(view));
+  places_.put(id, std::move(view));
 }
 
 template <class T>
@@ -27,7 +27,7 @@ void Lowering<T>::lower(ValueId id, const op::Permute& o) {
   const Place& from = place(graph_[id].inputs[0]);
   Place view = from;
   for (std::size_t i = 0; i < o.order.size(); ++i) view.strides[i] = from.strides[o.order[i]];
-  define_as(id, std::move(view));
+  places_.put(id, std::move(view));
 }
 
 template <class T>
@@ -39,7 +39,7 @@ void Lowering<T>::lower(ValueId id, const op::Slice& o) {
     if (graph_.shape(id)[i] > 1) view.strides[i] *= o.step[i];  // else the step may be anything
     forward = forward && (o.step[i] > 0 || graph_.shape(id)[i] == 1);
   }
-  if (forward) return define_as(id, std::move(view));
+  if (forward) return places_.put(id, std::move(view));
   define_like(id, graph_[id].inputs[0]);
   copy(id, array(view, graph_.shape(id)), array(id));
 }
@@ -54,9 +54,7 @@ void Lowering<T>::lower(ValueId id, const op::Concat& o) {
   Place to = places_[id];
   for (const ValueId part : graph_[id].inputs) {
     const Shape& own = graph_.shape(part);
-    const Place& at = place(part);
-    const bool is_there = homes_[part].parent != kNone && at.buffer == to.buffer && at.offset == to.offset;
-    if (!is_there && checked_size(own) > 0) copy(id, array(at, own), array(to, own));
+    if (!places_.is_there(part, to) && checked_size(own) > 0) copy(id, array(part), array(to, own));
     to.offset += own[o.axis] * to.strides[o.axis];
   }
 }

@@ -8,6 +8,8 @@
 
 #include "cuda/lower.h"
 #include "fastconv/error.h"
+#include "fastconv/words.h"
+#include "plan/pool.h"
 
 namespace fastconv::cuda {
 namespace {
@@ -47,7 +49,7 @@ class Executor final : public CudaNetwork {
     for (std::size_t i = 0; i < outputs.size(); ++i)
       copy_to_host(outputs[i], device_outputs[i].data, bytes(graph_.outputs()[i]), stream);
     memory.clear();  // freed on this stream, while it is ours
-    give_back(std::move(instance));
+    instances_.give_back(std::move(instance));
   }
 
   void run_on_device(const std::vector<Strided<const float>>& inputs, const std::vector<Strided<float>>& outputs,
@@ -62,7 +64,7 @@ class Executor final : public CudaNetwork {
       throw;
     }
     instance->done.record(stream);
-    give_back(std::move(instance));
+    instances_.give_back(std::move(instance));
   }
 
   std::shared_ptr<Network> with_graph(const Graph& optimized) const override {
@@ -73,12 +75,10 @@ class Executor final : public CudaNetwork {
   const Graph& graph() const override { return graph_; }
   const std::vector<StepInfo>& steps() const override { return program_.info; }
   std::size_t packed_bytes() const override { return constants_->bytes(); }
-  std::size_t arena_bytes() const override { return program_.arena_bytes; }
+  std::size_t arena_bytes() const override { return program_.memory.arena_bytes; }
   int device() const override { return options_.device; }
 
  private:
-  static constexpr std::size_t kKept = 4;
-
   // What one call at a time runs in. Captured addresses are those of its arena.
   struct Instance {
     Instance(std::size_t bytes, int device) : arena(std::max<std::size_t>(bytes, 1), device, stream) {
@@ -104,31 +104,15 @@ class Executor final : public CudaNetwork {
   std::size_t bytes(ValueId id) const { return static_cast<std::size_t>(checked_size(graph_.shape(id))) * sizeof(float); }
 
   std::unique_ptr<Instance> take() const {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!free_.empty()) {
-        std::unique_ptr<Instance> instance = std::move(free_.back());
-        free_.pop_back();
-        return instance;
-      }
-    }
-    return std::make_unique<Instance>(program_.arena_bytes, options_.device);
-  }
-  void give_back(std::unique_ptr<Instance> instance) const {
-    const std::lock_guard lock(mutex_);
-    if (free_.size() < kKept) free_.push_back(std::move(instance));
+    std::unique_ptr<Instance> instance = instances_.take([](const auto&) { return true; });
+    return instance ? std::move(instance) : std::make_unique<Instance>(arena_bytes(), options_.device);
   }
 
   void enqueue(Instance& instance, const std::vector<Strided<const float>>& inputs, const std::vector<Strided<float>>& outputs,
                cudaStream_t stream, std::vector<double>* seconds) const {
     if (poison_arenas)
-      check(cudaMemsetAsync(instance.arena.template as<>(), 0xff, program_.arena_bytes, stream), "cudaMemsetAsync");
-    std::vector<void*> buffers;
-    buffers.reserve(program_.buffers.size());
-    for (std::size_t i = 0; i < program_.buffers.size(); ++i) {
-      void* constant = program_.buffers[i].constant;
-      buffers.push_back(constant ? constant : instance.arena.template as<char>() + program_.offsets[i]);
-    }
+      check(cudaMemsetAsync(instance.arena.template as<>(), 0xff, arena_bytes(), stream), "cudaMemsetAsync");
+    const std::vector<void*> buffers = program_.memory.addresses(instance.arena.template as<>());
     std::vector<Event> events;
     const auto mark = [&] {
       if (seconds) events.emplace_back(cudaEventDefault).record(stream);
@@ -170,8 +154,7 @@ class Executor final : public CudaNetwork {
   const std::shared_ptr<Constants> constants_;
   Graph graph_;
   const Program<T> program_;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Instance>> free_;
+  mutable Pool<std::unique_ptr<Instance>> instances_;
 };
 
 template <class T>
@@ -182,8 +165,12 @@ std::shared_ptr<CudaNetwork> make(Graph graph, const CudaOptions& options) {
 }  // namespace
 
 std::shared_ptr<CudaNetwork> compile_network(const Graph& recorded, const CudaOptions& options) {
-  if (recorded.dtype() != DType::f32)
-    fail("device='cuda' computes in fp32, tf32, fp16 or bf16, not in float64: convert the model with model.astype('float32')");
+  for (ValueId id = 0; id < recorded.size(); ++id) {
+    const Node& node = recorded[id];
+    if (node.dtype == DType::f64)
+      fail("device='cuda' computes in fp32, tf32, fp16 or bf16, not in float64: convert the model with model.astype('float32')");
+    if (node.dtype != DType::f32) fail(operator_name(node.op), " has no kernel for ", word(node.dtype), " on device='cuda'");
+  }
   if (options.accuracy == Accuracy::exact && options.precision != Precision::fp32)
     fail("accuracy='exact' needs precision='fp32' on device='cuda'");
   const int devices = device_count();

@@ -11,10 +11,11 @@ namespace {
 
 using Numbers = std::vector<double>;
 
+// Of float32 or float64.
 Numbers read(const Graph& graph, ValueId id) {
   const void* data = graph[id].as<op::Constant>()->data.get();
   const index_t count = checked_size(graph.shape(id));
-  if (graph.dtype() == DType::f32) {
+  if (graph.dtype(id) == DType::f32) {
     const float* p = static_cast<const float*>(data);
     return {p, p + count};
   }
@@ -26,13 +27,13 @@ Numbers read_or(const Graph& graph, ValueId id, index_t count, double otherwise)
   return id == kNone ? Numbers(count, otherwise) : read(graph, id);
 }
 
-ValueId write(Graph& graph, const Shape& shape, Numbers values) {
-  if (graph.dtype() == DType::f64) {
+ValueId write(Graph& graph, const Shape& shape, DType dtype, Numbers values) {
+  if (dtype == DType::f64) {
     auto owner = std::make_shared<Numbers>(std::move(values));
-    return graph.add_constant(shape, std::shared_ptr<const void>(owner, owner->data()));
+    return graph.add_constant(shape, dtype, std::shared_ptr<const void>(owner, owner->data()));
   }
   auto owner = std::make_shared<std::vector<float>>(values.begin(), values.end());
-  return graph.add_constant(shape, std::shared_ptr<const void>(owner, owner->data()));
+  return graph.add_constant(shape, dtype, std::shared_ptr<const void>(owner, owner->data()));
 }
 
 struct Affine {
@@ -42,14 +43,12 @@ struct Affine {
   Activation activation;
 };
 
-ValueId optional_input(const Node& node, std::size_t i) { return i < node.inputs.size() ? node.inputs[i] : kNone; }
-
 Affine of_batch_norm(const Graph& graph, const Node& node) {
   const auto& norm = *node.as<op::BatchNorm>();
   const index_t channels = node.shape[1];
   const Numbers mean = read(graph, node.inputs[1]), variance = read(graph, node.inputs[2]);
-  Numbers scale = read_or(graph, optional_input(node, 3), channels, 1);
-  Numbers shift = read_or(graph, optional_input(node, 4), channels, 0);
+  Numbers scale = read_or(graph, node.input(3), channels, 1);
+  Numbers shift = read_or(graph, node.input(4), channels, 0);
   for (index_t c = 0; c < channels; ++c) {
     scale[c] /= std::sqrt(variance[c] + norm.eps);
     shift[c] -= mean[c] * scale[c];
@@ -86,7 +85,7 @@ std::optional<Affine> of_binary(const Graph& graph, const Node& node, int defaul
 ValueId fold_into(Graph& out, const Node before, const Affine& affine) {
   if (!before.as<op::Conv2d>() && !before.as<op::ConvTranspose2d>() && !before.as<op::Linear>()) return kNone;
   const int channel_axis = before.as<op::Linear>() ? static_cast<int>(before.shape.size()) - 1 : 1;
-  if (affine.axis != channel_axis || optional_input(before, 3) != kNone) return kNone;
+  if (affine.axis != channel_axis || before.input(3) != kNone) return kNone;
   Operator op = before.op;
   const bool plain = std::visit(
       [&](auto& o) {
@@ -98,7 +97,7 @@ ValueId fold_into(Graph& out, const Node before, const Affine& affine) {
       },
       op);
   if (!plain) return kNone;
-  const ValueId weight = before.inputs[1], bias = optional_input(before, 2);
+  const ValueId weight = before.inputs[1], bias = before.input(2);
   const Shape weight_shape = out.shape(weight);
   const index_t channels = before.shape[channel_axis];
   ValueId folded_weight = kNone;
@@ -108,17 +107,17 @@ ValueId fold_into(Graph& out, const Node before, const Affine& affine) {
     Numbers w = read(out, weight);
     for (index_t i = 0; i < static_cast<index_t>(w.size()); ++i)
       w[i] *= affine.scale[i / taps / group_out / group_in * group_out + i / taps % group_out];
-    folded_weight = write(out, weight_shape, std::move(w));
+    folded_weight = write(out, weight_shape, before.dtype, std::move(w));
   } else {
     const op::Constant constant = *out[weight].as<op::Constant>();
     auto scale = std::make_shared<Numbers>(affine.scale);
     for (index_t c = 0; constant.scale && c < channels; ++c) (*scale)[c] *= (*constant.scale)[c];
-    folded_weight = out.add_constant(weight_shape, constant.data, std::move(scale));
+    folded_weight = out.add_constant(weight_shape, before.dtype, constant.data, std::move(scale));
     out.set_name(folded_weight, out[weight].name);
   }
   Numbers b = read_or(out, bias, channels, 0);
   for (index_t c = 0; c < channels; ++c) b[c] = b[c] * affine.scale[c] + affine.shift[c];
-  const ValueId folded_bias = write(out, {channels}, std::move(b));
+  const ValueId folded_bias = write(out, {channels}, before.dtype, std::move(b));
   return out.add(std::move(op), {before.inputs[0], folded_weight, folded_bias}, before.name);
 }
 
@@ -132,7 +131,7 @@ ValueId merge(Graph& out, const Node before, Affine affine, const std::string& n
     affine.scale[c] *= scale[c];
   }
   const Shape shape{static_cast<index_t>(scale.size())};
-  const ValueId merged_scale = write(out, shape, affine.scale), merged_shift = write(out, shape, affine.shift);
+  const ValueId merged_scale = write(out, shape, before.dtype, affine.scale), merged_shift = write(out, shape, before.dtype, affine.shift);
   return out.add(op::ScaleShift{affine.axis, affine.activation}, {before.inputs[0], merged_scale, merged_shift}, name);
 }
 
@@ -142,6 +141,7 @@ Graph fold_affine(const Graph& graph) {
   Rewriter r(graph);
   return r.run([&](ValueId id) {
     const Node& node = graph[id];
+    if (!is_computed_in(node.dtype)) return kNone;
     std::optional<Affine> affine;
     if (node.as<op::BatchNorm>()) {
       affine = of_batch_norm(graph, node);
@@ -156,7 +156,7 @@ Graph fold_affine(const Graph& graph) {
       if (const ValueId merged = merge(r.out, r.made(affine->x), *affine, node.name); merged != kNone) return merged;
     }
     const Shape shape{static_cast<index_t>(affine->scale.size())};
-    const ValueId scale = write(r.out, shape, affine->scale), shift = write(r.out, shape, affine->shift);
+    const ValueId scale = write(r.out, shape, node.dtype, affine->scale), shift = write(r.out, shape, node.dtype, affine->shift);
     return r.out.add(op::ScaleShift{affine->axis, affine->activation}, {r.mapped(affine->x), scale, shift}, node.name);
   });
 }

@@ -1,22 +1,40 @@
 #include "fastconv/graph.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "fastconv/error.h"
+#include "fastconv/words.h"
 #include "graph/inputs_of.h"
 #include "graph/passes.h"
 
 namespace fastconv {
 
-ValueId Graph::add_input(const Shape& shape) {
+namespace {
+
+// That of all inputs.
+DType common_dtype(const Graph& graph, const Operator& op, const std::vector<ValueId>& inputs) {
+  const auto first = std::find_if(inputs.begin(), inputs.end(), [](ValueId id) { return id != kNone; });
+  if (first == inputs.end()) fail(operator_name(op), ": an input is missing");
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i] != kNone && graph.dtype(inputs[i]) != graph.dtype(*first))
+      fail(operator_name(op), ": the inputs must have one dtype, but ", input_name(op, first - inputs.begin()), " is ",
+           word(graph.dtype(*first)), " and ", input_name(op, i), " is ", word(graph.dtype(inputs[i])));
+  return graph.dtype(*first);
+}
+
+}  // namespace
+
+ValueId Graph::add_input(const Shape& shape, DType dtype) {
   checked_size(shape, sizeof(double));
-  nodes_.push_back({op::Input{}, {}, shape, ""});
+  nodes_.push_back({op::Input{}, {}, shape, dtype, ""});
   inputs_.push_back(size() - 1);
   return inputs_.back();
 }
 
-ValueId Graph::add_constant(const Shape& shape, std::shared_ptr<const void> data, std::shared_ptr<const std::vector<double>> scale) {
-  nodes_.push_back({op::Constant{std::move(data), std::move(scale)}, {}, shape, ""});
+ValueId Graph::add_constant(const Shape& shape, DType dtype, std::shared_ptr<const void> data,
+                            std::shared_ptr<const std::vector<double>> scale) {
+  nodes_.push_back({op::Constant{std::move(data), std::move(scale)}, {}, shape, dtype, ""});
   return size() - 1;
 }
 
@@ -25,7 +43,8 @@ ValueId Graph::add(Operator op, std::vector<ValueId> inputs, std::string name) {
     if (id < kNone || id >= size()) fail("graph: there is no input value ", id);
   Shape shape = std::visit([&](const auto& o) { return o.infer(inputs_of(*this, operator_name(op), inputs)); }, op);
   checked_size(shape, sizeof(double));
-  nodes_.push_back({std::move(op), std::move(inputs), std::move(shape), std::move(name)});
+  const DType dtype = common_dtype(*this, op, inputs);
+  nodes_.push_back({std::move(op), std::move(inputs), std::move(shape), dtype, std::move(name)});
   return size() - 1;
 }
 
@@ -55,22 +74,22 @@ std::vector<ValueId> Graph::last_uses() const {
 
 namespace {
 
-bool same_constants(const Node& a, const Node& b, DType dtype) {
+bool same_constants(const Node& a, const Node& b) {
   const op::Constant &s = *a.as<op::Constant>(), &t = *b.as<op::Constant>();
   if (s.scale != t.scale && !(s.scale && t.scale && *s.scale == *t.scale)) return false;
   const void *x = s.data.get(), *y = t.data.get();
-  return x && y && (x == y || std::memcmp(x, y, static_cast<std::size_t>(checked_size(a.shape)) * item_size(dtype)) == 0);
+  return x && y && (x == y || std::memcmp(x, y, static_cast<std::size_t>(checked_size(a.shape)) * item_size(a.dtype)) == 0);
 }
 
 }  // namespace
 
 bool Graph::same_but_sizes(const Graph& other) const {
-  if (dtype_ != other.dtype_ || size() != other.size() || outputs_ != other.outputs_) return false;
+  if (size() != other.size() || outputs_ != other.outputs_) return false;
   for (ValueId id = 0; id < size(); ++id) {
     const Node &a = nodes_[id], &b = other.nodes_[id];
-    if (a.inputs != b.inputs || a.op.index() != b.op.index()) return false;
+    if (a.inputs != b.inputs || a.dtype != b.dtype || a.op.index() != b.op.index()) return false;
     if (is_constant(id)) {
-      if (a.shape != b.shape || !(a.op == b.op || same_constants(a, b, dtype_))) return false;
+      if (a.shape != b.shape || !(a.op == b.op || same_constants(a, b))) return false;
     } else if (a.as<op::Conv2d>()) {
       op::Conv2d conv = *a.as<op::Conv2d>();
       conv.padding = b.as<op::Conv2d>()->padding;  // "same" is another one for another size
@@ -84,9 +103,9 @@ bool Graph::same_but_sizes(const Graph& other) const {
 
 ValueId Rewriter::copy(ValueId id) {
   const Node& node = in[id];
-  if (node.as<op::Input>()) return out.add_input(node.shape);
+  if (node.as<op::Input>()) return out.add_input(node.shape, node.dtype);
   if (const auto* constant = node.as<op::Constant>()) {
-    const ValueId copied = out.add_constant(node.shape, constant->data, constant->scale);
+    const ValueId copied = out.add_constant(node.shape, node.dtype, constant->data, constant->scale);
     out.set_name(copied, node.name);
     return copied;
   }

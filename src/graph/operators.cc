@@ -56,6 +56,15 @@ const char* operator_name(const Operator& op) {
   return std::visit([](const auto& o) { return o.kNames[which_of(o)]; }, op);
 }
 
+std::string input_name(const Operator& op, std::size_t i) {
+  std::istringstream all(std::visit([](const auto& o) { return std::string(o.kInputs); }, op));  // "x, weight, bias?"
+  std::string name;
+  for (std::size_t at = 0; at <= i && all >> name; ++at) {}
+  if (name.ends_with("...")) return name.substr(0, name.size() - 3) + "[" + std::to_string(i) + "]";
+  while (name.ends_with(',') || name.ends_with('?')) name.pop_back();
+  return name;
+}
+
 std::string activation_suffix(Activation activation) {
   return activation == Activation::none ? "" : std::string("+") + word(activation);
 }

@@ -17,7 +17,7 @@ Graph fuse_epilogues(const Graph& graph);       // activations and residual sums
 // Copies a graph node by node in order; a pass emits something else for some of them.
 class Rewriter {
  public:
-  explicit Rewriter(const Graph& in) : in(in), out(in.dtype()), uses(in.use_counts()), new_id(in.size(), kNone) {}
+  explicit Rewriter(const Graph& in) : in(in), uses(in.use_counts()), new_id(in.size(), kNone) {}
 
   // `replace(id)` returns what node `id` becomes (a value of `out`), or kNone to have it copied.
   template <class F>

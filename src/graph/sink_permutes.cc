@@ -108,7 +108,7 @@ class Sink {
 
   ValueId constant(const Node& node, std::size_t i) const { return i < node.inputs.size() ? r_.mapped(node.inputs[i]) : kNone; }
   ValueId reshaped(ValueId constant, const Shape& shape) {
-    return r_.out.add_constant(shape, in_[constant].as<op::Constant>()->data);
+    return r_.out.add_constant(shape, in_.dtype(constant), in_[constant].as<op::Constant>()->data);
   }
 
   Rewriter r_;

@@ -1,6 +1,8 @@
 #include "kernels/layout/layout.h"
 
+#include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "fastconv/ops.h"
 #include "ops/planes.h"
@@ -63,17 +65,20 @@ void pack_or_unpack(const TensorView<const T>& x, const TensorView<T>& y) {
 template <class T>
 void copy(const TensorView<const T>& x, const TensorView<T>& y) {
   if (x.n == 0 || x.c == 0 || x.h == 0 || x.w == 0) return;
-  const index_t lanes = layout_kernels<T>().lanes;
-  const auto blocked = [&](const auto& v) { return v.block == lanes && v.sw == lanes && v.lane == 0; };
-  if ((x.block == 1 && blocked(y)) || (blocked(x) && y.block == 1))
-    pack_or_unpack(x, y);
-  else if (blocked(x) && blocked(y))
-    copy_blocks(x, y);
-  else
-    copy_elements(x, y);
+  if constexpr (std::is_floating_point_v<T>) {
+    const index_t lanes = layout_kernels<T>().lanes;
+    const auto blocked = [&](const auto& v) { return v.block == lanes && v.sw == lanes && v.lane == 0; };
+    if ((x.block == 1 && blocked(y)) || (blocked(x) && y.block == 1)) return pack_or_unpack(x, y);
+    if (blocked(x) && blocked(y)) return copy_blocks(x, y);
+  }
+  copy_elements(x, y);
 }
 
 template void copy<float>(const TensorView<const float>&, const TensorView<float>&);
 template void copy<double>(const TensorView<const double>&, const TensorView<double>&);
+template void copy<std::uint8_t>(const TensorView<const std::uint8_t>&, const TensorView<std::uint8_t>&);
+template void copy<std::uint16_t>(const TensorView<const std::uint16_t>&, const TensorView<std::uint16_t>&);
+template void copy<std::uint32_t>(const TensorView<const std::uint32_t>&, const TensorView<std::uint32_t>&);
+template void copy<std::uint64_t>(const TensorView<const std::uint64_t>&, const TensorView<std::uint64_t>&);
 
 }  // namespace fastconv

@@ -1,32 +1,15 @@
-// The memory plan, and properties of graphs that Python cannot see.
+// Properties of graphs that Python cannot see.
 #include "fastconv/graph.h"
 
 #include <cmath>
 #include <limits>
 
-#include "cpu/layouts.h"
-#include "graph/concat_homes.h"
-#include "graph/memory_plan.h"
-#include "fastconv/memory.h"
 #include "graph/passes.h"
 #include "test.h"
 
 using namespace fastconv;
 
 namespace {
-
-// A small generator, for the same numbers everywhere.
-struct Random {
-  unsigned state = 1;
-  int below(int n) {
-    state = state * 1664525u + 1013904223u;
-    return static_cast<int>((state >> 16) % static_cast<unsigned>(n));
-  }
-};
-
-bool meet(std::size_t begin, std::size_t size, std::size_t other_begin, std::size_t other_size) {
-  return begin < other_begin + other_size && other_begin < begin + size;
-}
 
 std::shared_ptr<const void> numbers(index_t count, float value) {
   auto owner = std::make_shared<std::vector<float>>(count, value);
@@ -35,7 +18,7 @@ std::shared_ptr<const void> numbers(index_t count, float value) {
 
 ValueId conv(Graph& graph, ValueId x, index_t out_channels) {
   const Shape weight{out_channels, graph.shape(x)[1], 1, 1};
-  return graph.add(op::Conv2d{}, {x, graph.add_constant(weight, numbers(checked_size(weight), 1))});
+  return graph.add(op::Conv2d{}, {x, graph.add_constant(weight, DType::f32, numbers(checked_size(weight), 1))});
 }
 
 int count(const Graph& graph, const std::string& name) {
@@ -46,49 +29,14 @@ int count(const Graph& graph, const std::string& name) {
 
 }  // namespace
 
-TEST(buffers_in_use_at_once_do_not_overlap) {
-  Random random;
-  for (int round = 0; round < 200; ++round) {
-    std::vector<Lifetime> buffers;
-    std::size_t sum = 0, busiest = 0;
-    const int steps = 1 + random.below(30);
-    for (int i = 0; i < 1 + random.below(40); ++i) {
-      const int first = random.below(steps);
-      buffers.push_back({static_cast<std::size_t>(random.below(1000)), first, first + random.below(steps - first)});
-      sum += (buffers.back().bytes + kAlignment - 1) / kAlignment * kAlignment;
-    }
-    const MemoryPlan plan = plan_memory(buffers);
-    for (int step = 0; step < steps; ++step) {
-      std::size_t live = 0;
-      for (const Lifetime& b : buffers)
-        if (b.first <= step && step <= b.last) live += b.bytes;
-      busiest = std::max(busiest, live);
-    }
-    CHECK(plan.bytes <= sum && plan.bytes >= busiest);
-    for (std::size_t i = 0; i < buffers.size(); ++i) {
-      CHECK(plan.offsets[i] % kAlignment == 0);
-      CHECK(plan.offsets[i] + buffers[i].bytes <= plan.bytes);
-      for (std::size_t j = 0; j < i; ++j)
-        if (buffers[i].first <= buffers[j].last && buffers[j].first <= buffers[i].last)
-          CHECK(!meet(plan.offsets[i], buffers[i].bytes, plan.offsets[j], buffers[j].bytes));
-    }
-  }
-}
-
-TEST(a_chain_takes_two_buffers) {
-  std::vector<Lifetime> chain;
-  for (int i = 0; i < 10; ++i) chain.push_back({640, i, i + 1});
-  CHECK(plan_memory(chain).bytes == 2 * 640);
-}
-
 TEST(affine_maps_fold_into_weights) {
-  Graph graph(DType::f32);
-  const ValueId x = graph.add_input({1, 2, 4, 4});
+  Graph graph;
+  const ValueId x = graph.add_input({1, 2, 4, 4}, DType::f32);
   ValueId y = conv(graph, x, 3);
-  const ValueId three = graph.add_constant({3}, numbers(3, 3)), half = graph.add_constant({3, 1, 1}, numbers(3, 0.5f));
-  y = graph.add(op::BatchNorm{0}, {y, three, graph.add_constant({3}, numbers(3, 4))});  // (y - 3) / 2
+  const ValueId three = graph.add_constant({3}, DType::f32, numbers(3, 3)), half = graph.add_constant({3, 1, 1}, DType::f32, numbers(3, 0.5f));
+  y = graph.add(op::BatchNorm{0}, {y, three, graph.add_constant({3}, DType::f32, numbers(3, 4))});  // (y - 3) / 2
   y = graph.add(op::Binary{BinaryKind::multiply}, {half, y});
-  y = graph.add(op::Binary{BinaryKind::add}, {y, graph.add_constant({}, numbers(1, 1))});
+  y = graph.add(op::Binary{BinaryKind::add}, {y, graph.add_constant({}, DType::f32, numbers(1, 1))});
   graph.set_outputs({y});
   const Graph g = optimize(graph);
   CHECK(count(g, "conv2d") == 1 && count(g, "constant") == 2 && g.size() == 4);
@@ -101,8 +49,8 @@ TEST(affine_maps_fold_into_weights) {
 
 TEST(averages_of_pointwise_convolutions_are_taken_first) {
   const auto first_operator = [](const op::Pool& pool, bool activated = false, bool tapped = false) {
-    Graph graph(DType::f32);
-    const ValueId x = graph.add_input({1, 2, 4, 4}), mixed = conv(graph, x, 3);
+    Graph graph;
+    const ValueId x = graph.add_input({1, 2, 4, 4}, DType::f32), mixed = conv(graph, x, 3);
     const ValueId y = graph.add(pool, {activated ? graph.add(op::Activate{}, {mixed}) : mixed});
     graph.set_outputs(tapped ? std::vector{y, mixed} : std::vector{y});
     const Graph g = optimize(graph);
@@ -124,8 +72,8 @@ TEST(averages_of_pointwise_convolutions_are_taken_first) {
 TEST(graphs_with_other_scales_differ) {
   const auto data = numbers(2, 1);
   const auto graph = [&](std::shared_ptr<const std::vector<double>> scale) {
-    Graph g(DType::f32);
-    g.add_constant({2}, data, std::move(scale));
+    Graph g;
+    g.add_constant({2}, DType::f32, data, std::move(scale));
     return g;
   };
   const auto scale = [](double first) { return std::make_shared<const std::vector<double>>(std::vector{first, 1.0}); };
@@ -137,12 +85,12 @@ TEST(graphs_with_other_scales_differ) {
 TEST(networks_for_other_sizes_have_the_same_nodes) {
   const auto ones = numbers(16, 1), sixteen = numbers(256, 1);
   const auto network = [&](index_t batch, index_t side, index_t stride) {
-    Graph graph(DType::f32);
-    const ValueId x = graph.add_input({batch, 16, side, side});
+    Graph graph;
+    const ValueId x = graph.add_input({batch, 16, side, side}, DType::f32);
     const auto conv = [&](ValueId value, index_t by) {
-      return graph.add(op::Conv2d{{by, by}, {}, {1, 1}, 1, Activation::none}, {value, graph.add_constant({16, 16, 1, 1}, sixteen)});
+      return graph.add(op::Conv2d{{by, by}, {}, {1, 1}, 1, Activation::none}, {value, graph.add_constant({16, 16, 1, 1}, DType::f32, sixteen)});
     };
-    const ValueId vector = graph.add_constant({16}, ones);
+    const ValueId vector = graph.add_constant({16}, DType::f32, ones);
     ValueId y = graph.add(op::Activate{Activation::relu}, {conv(x, stride)});
     y = graph.add(op::BatchNorm{}, {conv(y, 1), vector, vector});
     y = graph.add(op::Reshape{{batch, checked_size(graph.shape(y)) / batch}}, {y});
@@ -154,27 +102,9 @@ TEST(networks_for_other_sizes_have_the_same_nodes) {
   CHECK(!graph.same_but_sizes(network(2, 4, 2)));
 }
 
-TEST(features_live_in_the_last_concatenation) {
-  Graph graph(DType::f32);
-  const index_t c = channel_block(DType::f32);
-  const ValueId x = graph.add_input({2, c, 4, 4});
-  const ValueId a = conv(graph, x, c), b = conv(graph, a, 2 * c);
-  const ValueId ab = graph.add(op::Concat{1}, {a, b});
-  const ValueId d = conv(graph, ab, c + 1);
-  const ValueId abd = graph.add(op::Concat{1}, {a, b, d});
-  graph.set_outputs({conv(graph, abd, 1)});
-  const std::vector<bool> blocked = choose_blocked(graph);
-  const auto homes = concat_homes(graph, blocked, writes_blocks(graph, blocked));
-  CHECK(homes[a].parent == abd && homes[a].channel == 0);
-  CHECK(homes[b].parent == abd && homes[b].channel == c);
-  CHECK(homes[d].parent == abd && homes[d].channel == 3 * c);
-  CHECK(homes[ab].parent == abd && homes[ab].channel == 0);  // a part of the larger one, not copied
-  CHECK(homes[abd].parent == kNone);
-}
-
 TEST(shapes_that_do_not_fit_are_refused) {
-  Graph graph(DType::f32);
-  const ValueId x = graph.add_input({1, 2, 4, 4});
+  Graph graph;
+  const ValueId x = graph.add_input({1, 2, 4, 4}, DType::f32);
   CHECK_THROWS(graph.add(op::Reshape{{1, 3}}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Permute{{0, 1, 1, 2}}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Slice{{0, 0, 0, 0}, {1, 2, 4, 5}, {1, 1, 1, 1}}, {x}), std::invalid_argument);
@@ -182,14 +112,14 @@ TEST(shapes_that_do_not_fit_are_refused) {
   CHECK_THROWS(graph.add(op::Mean{{4}, false}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::ChannelShuffle{3}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Conv2d{}, {x, x}), std::invalid_argument);  // weights are arrays
-  CHECK_THROWS(graph.add(op::Linear{}, {x, graph.add_constant({2, 3}, numbers(6, 1))}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Linear{}, {x, graph.add_constant({2, 3}, DType::f32, numbers(6, 1))}), std::invalid_argument);
 }
 
 TEST(sizes_that_overflow_and_inputs_that_lack_are_refused) {
   constexpr index_t kHuge = index_t{1} << 62, kLeast = std::numeric_limits<index_t>::min();
-  Graph graph(DType::f32);
-  const ValueId x = graph.add_input({1, 4, 4, 4}), empty = graph.add_input({0, kHuge / 16, 1, 1});
-  const ValueId vector = graph.add_constant({4}, numbers(4, 1));
+  Graph graph;
+  const ValueId x = graph.add_input({1, 4, 4, 4}, DType::f32), empty = graph.add_input({0, kHuge / 16, 1, 1}, DType::f32);
+  const ValueId vector = graph.add_constant({4}, DType::f32, numbers(4, 1));
   for (const index_t factor : {index_t{0}, index_t{-1}, index_t{1} << 31, index_t{1} << 32, kHuge, kLeast})
     CHECK_THROWS(graph.add(op::PixelShuffle{factor}, {x}), std::invalid_argument);
   for (const index_t n : {kHuge, kLeast}) {

@@ -17,7 +17,7 @@ struct Input {
   Shape infer(const Inputs&) const { return {}; }
 };
 
-// Contiguous, of the graph's dtype.
+// Contiguous.
 struct Constant {
   std::shared_ptr<const void> data;  // null once its last user has packed it
   // Of some weights: a factor for each index of the first axis, applied when they are packed (see fold_affine).

@@ -60,13 +60,13 @@ class Graph:
     ) -> onnx.ModelProto:
         """Return the finished graph; `x` and `y` are the sizes or names of the axes."""
         helper = self._onnx.helper
-        element = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
+        element = [helper.np_dtype_to_tensor_dtype(dtype) for dtype in (self.dtype, output.dtype)]
         self._nodes.append(helper.make_node("Identity", [self._values[output.id]], ["y"], "y"))
         graph = helper.make_graph(
             self._nodes,
             "fastconv",
-            [helper.make_tensor_value_info("x", element, x)],
-            [helper.make_tensor_value_info("y", element, y)],
+            [helper.make_tensor_value_info("x", element[0], x)],
+            [helper.make_tensor_value_info("y", element[1], y)],
             [self._onnx.numpy_helper.from_array(a, n) for n, a in self.initializers.items()],
         )
         opset = [helper.make_opsetid("", OPSET)]
@@ -151,7 +151,8 @@ class Graph:
     def _input(self, value: Node) -> str:
         if value.id not in self._values:  # a constant
             name = self._new(f"{value.name}_") if value.name in ("x", "y") else value.name
-            self._values[value.id] = self.constant(self._recorded.array(value), name=name)
+            array = self._recorded.array(value)
+            self._values[value.id] = self.constant(array, value.dtype, name)
         return self._values[value.id]
 
     def _new(self, prefix: str) -> str:

@@ -60,7 +60,9 @@ def _pad(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     if any(n > 0 for n in (*before, *after)):
         pads = graph.ints([max(n, 0) for n in (*before, *after)])
         if mode == "constant":
-            x = graph.node("Pad", x, pads, graph.constant(call.attributes["value"]))
+            x = graph.node(
+                "Pad", x, pads, graph.constant(call.attributes["value"], call.node.dtype)
+            )
         else:
             x = graph.node("Pad", x, pads, mode="edge" if mode == "replicate" else mode)
     if any(n < 0 for n in (*before, *after)):

@@ -47,7 +47,7 @@ py::list run(const CudaNetwork& network, const std::vector<py::array>& arrays, c
   py::list results;
   std::vector<void*> outputs;
   for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
-    py::array result = output_array<float>(outs, i, graph.shape(graph.outputs()[i]));
+    py::array result = output_array(outs, i, graph.shape(graph.outputs()[i]), DType::f32);
     outputs.push_back(result.mutable_data());
     results.append(std::move(result));
   }

@@ -1,4 +1,4 @@
-#include "graph/concat_homes.h"
+#include "plan/concat_homes.h"
 
 #include <algorithm>
 
