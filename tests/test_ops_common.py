@@ -231,7 +231,7 @@ def test_symbolic_values_are_recorded(name: str, monkeypatch: pytest.MonkeyPatch
         shape, ndim, dtype = (2, C, 12, 33), 4, np.dtype(np.float32)
 
     calls: list[tuple[str, Any, Any]] = []
-    module = types.ModuleType("fastconv._symbolic")
+    module = types.ModuleType("fastconv.graph._symbols")
     module.Symbol = Symbol  # type: ignore[attr-defined]
 
     def record(op: str, inputs: Any, attributes: Any) -> Symbol:
@@ -239,7 +239,7 @@ def test_symbolic_values_are_recorded(name: str, monkeypatch: pytest.MonkeyPatch
         return Symbol()
 
     module.record = record  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "fastconv._symbolic", module)
+    monkeypatch.setitem(sys.modules, "fastconv.graph._symbols", module)
     symbol = Symbol()
     assert isinstance(OPS[name](symbol), Symbol)
     ((op, inputs, attributes),) = calls

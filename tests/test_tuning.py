@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import fastconv
 import numpy as np
 import pytest
-from fastconv import _core, _tuning, nn
+from fastconv import _core, nn
+from fastconv.network import _tuning
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
     """Import what running networks does not need when it is first used."""
     if name in ("analysis", "onnx"):
         return importlib.import_module(f"fastconv.{name}")
-    from fastconv._substitutes import NAMES, SUBSTITUTES
+    from fastconv.graph._substitutes import NAMES, SUBSTITUTES
 
     hint = NAMES.get(name) or SUBSTITUTES.get(name)
     raise AttributeError(

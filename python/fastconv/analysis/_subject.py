@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastconv._recording import Recording
-from fastconv._recording import record as record_shape
+from fastconv.graph._recording import Recording
+from fastconv.graph._recording import record as record_shape
 from fastconv.models import ImageClassifier, create_model
 from fastconv.nn import Conv1d, Module, init
 

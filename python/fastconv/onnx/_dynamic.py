@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastconv._recording import record
 from fastconv.graph import Graph, Node
+from fastconv.graph._recording import record
 from fastconv.nn import Module
 from fastconv.ops._args import as_axis
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from fastconv._files import replacing
-from fastconv._recording import record
+from fastconv.graph._recording import record
 from fastconv.nn import Module
 from fastconv.onnx import _layers, _moves, _pools, _resize  # noqa: F401 - they register operators
 from fastconv.onnx._dynamic import DynamicAxes, Size, is_fixed, parse, record_calls

@@ -287,8 +287,8 @@ def _overlaps_itself(array: Array) -> bool:
 
 
 def is_symbolic(value: Any, /, *others: Any) -> TypeGuard[Any]:
-    """Whether any of these is a `fastconv._symbolic.Symbol`, which exist once that is imported."""
-    module = sys.modules.get("fastconv._symbolic")
+    """Whether any of these is a `fastconv.graph._symbols.Symbol`, if there are any yet."""
+    module = sys.modules.get("fastconv.graph._symbols")
     return module is not None and any(isinstance(v, module.Symbol) for v in (value, *others))
 
 
@@ -301,7 +301,7 @@ def record(
     """
     if out is not None:
         raise TypeError("out cannot be given with symbolic values, which have no memory")
-    symbol: Any = sys.modules["fastconv._symbolic"].record(op, inputs, attributes)
+    symbol: Any = sys.modules["fastconv.graph._symbols"].record(op, inputs, attributes)
     return symbol  # type: ignore[no-any-return]
 
 

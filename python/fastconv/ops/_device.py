@@ -176,9 +176,9 @@ class _Compiled:
         shapes: Mapping[str, tuple[int, ...]],
         options: dict[str, Any],
     ) -> None:
-        from fastconv._symbolic import Graph
+        from fastconv.graph._symbols import Recorder
 
-        graph = Graph(np.dtype(np.float32))
+        graph = Recorder(np.dtype(np.float32))
         values = {name: graph.input(shape) for name, shape in shapes.items()}
         y = function(**with_data(values))
         self._several = isinstance(y, tuple)

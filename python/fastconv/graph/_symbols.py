@@ -7,37 +7,23 @@ attributes; what is not given has its default.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from operator import index
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv import _core
+from fastconv import _core, ops
 from fastconv._read_only import read_only
-from fastconv._substitutes import substitute
+from fastconv.graph._module import Recordable
+from fastconv.graph._refusals import Refusals, unsupported
 from fastconv.ops._args import as_axis, is_sequence, numpy_array
-
-if TYPE_CHECKING:
-    from fastconv.nn import Module
 
 Array = NDArray[Any]
 
 
-class _MissingAttribute(TypeError, AttributeError):
-    """A `TypeError`, as for all else that symbols lack, with which `hasattr` still works."""
-
-
-def _unsupported(what: str, name: str | None = None) -> NoReturn:
-    raise TypeError(
-        f"{what} is not possible on a symbolic value, which has a shape but no numbers: use "
-        f"{substitute(name or what)}; model.eager(x) runs forward on arrays"
-    )
-
-
-class Graph:
+class Recorder:
     """Records the operators that `Module.forward` applies to symbolic values.
 
     Parameters
@@ -59,9 +45,9 @@ class Graph:
     dtype : numpy.dtype
     taps : dict of int to Symbol
         The last output of each module that was called, as it was then, by the module's ``id``.
-    calls : list of Module
+    calls : list of Recordable
         Those that are being called, the innermost last.
-    recorded : list of (Module or None, object)
+    recorded : list of (Recordable or None, object)
         The constants, and the operators with their inputs and attributes, in order; each with the
         module whose `forward` it is from.
     convert : bool
@@ -79,8 +65,8 @@ class Graph:
         self.native = _core.Graph(dtype)
         self.dtype = dtype
         self.taps: dict[int, Any] = {}
-        self.calls: list[Module] = []
-        self.recorded: list[tuple[Module | None, Any]] = []
+        self.calls: list[Recordable] = []
+        self.recorded: list[tuple[Recordable | None, Any]] = []
         self.convert = convert
         self._paths = dict(paths or {})
         self._keys = dict(keys or {})
@@ -111,11 +97,11 @@ class Graph:
     def _note(self, what: Any) -> None:
         self.recorded.append((self.calls[-1] if self.calls else None, what))
 
-    def enter_module(self, module: Module) -> None:
+    def enter_module(self, module: Recordable) -> None:
         """Note that a call of `module` begins."""
         self.calls.append(module)
 
-    def mark_module(self, module: Module, y: Any) -> None:
+    def mark_module(self, module: Recordable, y: Any) -> None:
         """Note that a call of `module` has returned `y`, for taps."""
         while self.calls.pop() is not module:  # others have raised
             pass
@@ -152,7 +138,7 @@ class Graph:
         return constant
 
 
-class Symbol:
+class Symbol(Refusals):
     """The result of a recorded operator: a shape and a dtype, and no numbers yet.
 
     It takes the functions of `fastconv.ops`, ``+``, ``*``, basic slicing, and those methods of
@@ -163,7 +149,7 @@ class Symbol:
 
     Attributes
     ----------
-    graph : Graph
+    graph : Recorder
         The recording it belongs to.
     id : int
         Its number there.
@@ -175,7 +161,7 @@ class Symbol:
 
     __slots__ = ("graph", "id", "shape", "writeable")
 
-    def __init__(self, graph: Graph, value: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, graph: Recorder, value: int, shape: tuple[int, ...]) -> None:
         self.graph = graph
         self.id = value
         self.shape = shape
@@ -194,8 +180,6 @@ class Symbol:
     def __repr__(self) -> str:
         return f"Symbol(shape={self.shape}, dtype={self.dtype})"
 
-    # ---- What works ----------------------------------------------------------------------------
-
     def __add__(self, other: Any) -> Symbol:
         return self._binary("add", other)
 
@@ -211,6 +195,14 @@ class Symbol:
 
     def __imul__(self, other: Any) -> Symbol:
         return self._in_place("multiply", "*", other)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Symbol:
+        """``ndarray + symbol`` and ``ndarray * symbol`` come by here."""
+        if method == "__call__" and not kwargs and ufunc in (np.add, np.multiply):
+            a, b = inputs
+            name = "add" if ufunc is np.add else "multiply"
+            return a._binary(name, b) if isinstance(a, Symbol) else self._binary(name, a)
+        unsupported(f"numpy.{ufunc.__name__}", ufunc.__name__)
 
     def _in_place(self, op: str, sign: str, other: Any) -> Symbol:
         if not self.writeable:
@@ -299,7 +291,7 @@ class Symbol:
     def reshape(self, *shape: Any, **other: Any) -> Symbol:
         """Give it another shape, as `numpy.ndarray.reshape`."""
         if other:
-            _unsupported(f"reshape({', '.join(other)}=)", "view")
+            unsupported(f"reshape({', '.join(other)}=)", "view")
         return self._view(self._op("reshape", shape[0] if len(shape) == 1 else shape))
 
     def transpose(self, *axes: Any, **other: Any) -> Symbol:
@@ -308,7 +300,7 @@ class Symbol:
         if order is None or axes == ():
             order = range(self.ndim)[::-1]
         if other or not is_sequence(order) or len(order) != self.ndim:
-            _unsupported(f"a transpose of other than all {self.ndim} axes", "transpose")
+            unsupported(f"a transpose of other than all {self.ndim} axes", "transpose")
         return self._view(self._op("permute", order))
 
     def swapaxes(self, axis1: int, axis2: int) -> Symbol:
@@ -321,7 +313,7 @@ class Symbol:
     def squeeze(self, axis: Any = None, **other: Any) -> Symbol:
         """Remove axes of size 1, as `numpy.ndarray.squeeze`."""
         if other:
-            _unsupported(f"squeeze({', '.join(other)}=)", "squeeze")
+            unsupported(f"squeeze({', '.join(other)}=)", "squeeze")
         if axis is None:
             axis = tuple(i for i, n in enumerate(self.shape) if n == 1)
         given = axis if isinstance(axis, tuple) else (axis,)
@@ -336,100 +328,21 @@ class Symbol:
     def mean(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
         """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""
         if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
-            _unsupported("mean with torch's arguments", "mean")
+            unsupported("mean with torch's arguments", "mean")
         return self._op("mean", axis, keepdims)
 
     def _op(self, name: str, *args: Any) -> Symbol:
-        y: Symbol = getattr(sys.modules["fastconv.ops"], name)(self, *args)
+        y: Symbol = getattr(ops, name)(self, *args)
         return y
 
     @staticmethod
     def _index(item: Any) -> int:
         if isinstance(item, (bool, np.bool_)):
-            _unsupported("indexing with a boolean")
+            unsupported("indexing with a boolean")
         try:
             return index(item)
         except TypeError:
-            _unsupported(f"indexing with {type(item).__name__} (only integers, slices, None, ...)")
-
-    # ---- What does not -------------------------------------------------------------------------
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise _MissingAttribute(
-            f"a symbolic value has no attribute {name!r}: use {substitute(name)}"
-        )
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
-        _unsupported("conversion to a NumPy array")
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Symbol:
-        """``ndarray + symbol`` and ``ndarray * symbol`` come by here."""
-        if method == "__call__" and not kwargs and ufunc in (np.add, np.multiply):
-            a, b = inputs
-            name = "add" if ufunc is np.add else "multiply"
-            return a._binary(name, b) if isinstance(a, Symbol) else self._binary(name, a)
-        _unsupported(f"numpy.{ufunc.__name__}", ufunc.__name__)
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
-        _unsupported(f"numpy.{func.__name__}", func.__name__)
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", str(func))
-        _unsupported(f"torch.{name}", name)
-
-    def __bool__(self) -> NoReturn:
-        _unsupported("a truth value (if, and, or, not)")
-
-    def __float__(self) -> NoReturn:
-        _unsupported("float()")
-
-    def __int__(self) -> NoReturn:
-        _unsupported("int()")
-
-    def __index__(self) -> NoReturn:
-        _unsupported("use as an index")
-
-    def __iter__(self) -> NoReturn:
-        _unsupported("iteration", "split")
-
-    def __len__(self) -> NoReturn:
-        raise TypeError("len() is not possible on a symbolic value: use x.shape[0]")
-
-    def __contains__(self, item: Any) -> NoReturn:
-        _unsupported("the operator in")
-
-    def __sub__(self, other: Any) -> NoReturn:
-        _unsupported("-", "subtract")
-
-    __rsub__ = __sub__
-
-    def __neg__(self) -> NoReturn:
-        _unsupported("-", "negative")
-
-    def __truediv__(self, other: Any) -> NoReturn:
-        _unsupported("/", "divide")
-
-    __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __truediv__
-
-    def __matmul__(self, other: Any) -> NoReturn:
-        _unsupported("@", "matmul")
-
-    __rmatmul__ = __matmul__
-
-    def __pow__(self, other: Any) -> NoReturn:
-        _unsupported("**", "power")
-
-    __rpow__ = __pow__
-
-    def __eq__(self, other: object) -> NoReturn:
-        _unsupported("comparison")
-
-    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__
-    __hash__ = object.__hash__
-
-    def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        raise TypeError("symbolic values are not written to: use fastconv.concat(arrays, axis)")
+            unsupported(f"indexing with {type(item).__name__} (only integers, slices, None, ...)")
 
 
 def record(

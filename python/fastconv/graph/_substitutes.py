@@ -6,6 +6,8 @@ both. So torch's methods are named here instead, each with what works on both.
 
 from __future__ import annotations
 
+from fastconv import ops
+
 GENERAL = "the functions of fastconv.ops, +, * and basic slicing"
 
 _ITSELF = "x itself: results are contiguous, and only += and *= write into what there is"
@@ -129,8 +131,6 @@ NAMES = {
 
 def substitute(name: str) -> str:
     """Return what to use instead of a method of torch's tensors or of NumPy's arrays."""
-    from fastconv import ops
-
     if name in SUBSTITUTES:
         return SUBSTITUTES[name]
     if name.endswith("_") and name[:-1]:  # in place, as add_ and relu_

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv import graph as readable
-from fastconv._randomness import RandomnessCheck
-from fastconv._symbolic import Graph, Symbol
+from fastconv.graph._graph import Graph
+from fastconv.graph._module import Recordable
+from fastconv.graph._randomness import RandomnessCheck
+from fastconv.graph._symbols import Recorder, Symbol
 from fastconv.ops._args import as_shape
-
-if TYPE_CHECKING:
-    from fastconv.nn import Module
 
 Array = NDArray[Any]
 
@@ -41,7 +39,7 @@ class Recording:
 
     def __init__(
         self,
-        module: Module,
+        module: Recordable,
         shapes: Sequence[tuple[int, ...]],
         dtype: np.dtype[Any],
         *,
@@ -49,7 +47,7 @@ class Recording:
     ) -> None:
         paths = {id(child): path for path, child in module.named_modules()}
         keys = {id(array): key for key, array in module.state_dict().items()}
-        graph = Graph(dtype, convert=convert, paths=paths, keys=keys)
+        graph = Recorder(dtype, convert=convert, paths=paths, keys=keys)
         check = RandomnessCheck(module)
         y = module(*(graph.input(shape) for shape in shapes))
         check.refuse_random(graph, lambda again: module(*(again.input(s) for s in shapes)))
@@ -108,12 +106,12 @@ class Recording:
             values.append(value)
         return values
 
-    def graph(self) -> readable.Graph:
+    def graph(self) -> Graph:
         """Return what was recorded, to be read."""
-        return readable.Graph(self.native)
+        return Graph(self.native)
 
 
-def record(module: Module, input_shape: Sequence[int]) -> Recording:
+def record(module: Recordable, input_shape: Sequence[int]) -> Recording:
     """Record ``module.forward`` on one input of this shape, to which a batch may be missing.
 
     Raises

@@ -18,14 +18,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
-from fastconv._symbolic import Array, Graph
-
-if TYPE_CHECKING:
-    from fastconv.nn import Module
+from fastconv.graph._module import Recordable
+from fastconv.graph._symbols import Array, Recorder
 
 _TRIES = 8  # how often a coin may fall on the same side
 _PLAIN = {type(None), bool, int, float, str, tuple, dict, frozenset, np.ndarray}  # no generators
@@ -103,7 +101,7 @@ class _Generators:
         The names of those that others may draw from, too.
     """
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Recordable) -> None:
         found = _of_process()
         children = [(path, child, vars(child)) for path, child in module.named_modules()]
         held = [
@@ -127,23 +125,23 @@ class _Generators:
         return new + [name for name, g, state in self._found if not _equal(_state(g), state)]
 
 
-class _Watch(Graph):
+class _Watch(Recorder):
     """A recording that notes whose `forward` draws random numbers. It computes nothing."""
 
-    def __init__(self, module: Module, first: Graph) -> None:
+    def __init__(self, module: Recordable, first: Recorder) -> None:
         super().__init__(first.dtype, convert=first.convert)
         self._generators = _Generators(module)
-        self.drawn: tuple[Module, list[str]] | None = None
+        self.drawn: tuple[Recordable, list[str]] | None = None
 
     def _constant(self, array: Array) -> int:
         constant: int = self.native.constant(np.empty(array.shape, self.dtype))  # nobody reads it
         return constant
 
-    def enter_module(self, module: Module) -> None:
+    def enter_module(self, module: Recordable) -> None:
         self._look()
         super().enter_module(module)
 
-    def mark_module(self, module: Module, y: Any) -> None:
+    def mark_module(self, module: Recordable, y: Any) -> None:
         self._look()
         super().mark_module(module, y)
         self.taps.clear()  # which refer to this graph: in a cycle it would stay
@@ -156,16 +154,16 @@ class _Watch(Graph):
 class RandomnessCheck:
     """Notes, before `module` is recorded, how far its random generators are."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Recordable) -> None:
         self._module = module
         self._generators = _Generators(module)
 
-    def refuse_random(self, first: Graph, again: Callable[[Graph], Any]) -> None:
+    def refuse_random(self, first: Recorder, again: Callable[[Recorder], Any]) -> None:
         """Raise a `TypeError` if what was recorded depends on random numbers.
 
         Parameters
         ----------
-        first : Graph
+        first : Recorder
             The recording.
         again : callable
             Runs ``module.forward`` on symbolic inputs of the graph that it is given.
@@ -188,16 +186,16 @@ class RandomnessCheck:
         if drawn is not None and not (others and self._generators.shared.issuperset(drawn[1])):
             self._refuse(*drawn)
 
-    def _has_foreign_constants(self, graph: Graph) -> bool:
+    def _has_foreign_constants(self, graph: Recorder) -> bool:
         held = {
             id(value)
-            for module in self._module.modules()
+            for _, module in self._module.named_modules()
             for value in vars(module).values()
             if isinstance(value, np.ndarray)
         }
         return any(isinstance(v, np.ndarray) and id(v) not in held for _, v in graph.recorded)
 
-    def _refuse(self, module: Module | None, names: list[str]) -> NoReturn:
+    def _refuse(self, module: Recordable | None, names: list[str]) -> NoReturn:
         module = module or self._module
         path = dict((id(m), path) for path, m in self._module.named_modules()).get(id(module))
         where = f"{type(module).__name__}.forward" + (f" ({path!r})" if path else "")

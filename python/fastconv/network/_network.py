@@ -1,140 +1,34 @@
-"""Compiled networks: what `Module.compile` returns, and what calling a module runs."""
+"""`Network`: what `Module.compile` returns."""
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _cache, _core, cuda
 from fastconv._cache import Bounded
-from fastconv._recording import Recording
-from fastconv._tuning import Times, Tuner, explain
+from fastconv._machine import peak_flops
 from fastconv.config import get_num_threads
-from fastconv.ops._args import (
-    Operands,
-    as_array,
-    as_int,
-    choice,
-    device_index,
-    is_sequence,
-    share_memory,
-)
+from fastconv.graph._module import Recordable
+from fastconv.graph._recording import Recording
+from fastconv.network._steps import Steps, rates
+from fastconv.network._tuning import Times, Tuner, explain
+from fastconv.ops._args import Operands, as_array, as_int, device_index, is_sequence, share_memory
 from fastconv.ops._device import is_on_device
-from fastconv.ops.conv import ACCURACIES
-
-if TYPE_CHECKING:
-    from fastconv.nn import Module
-
-__all__ = ["Network", "Steps"]
 
 Array = NDArray[Any]
 
-_PRECISIONS: dict[str, np.dtype[Any]] = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}
-_CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")  # all take and return float32
+PRECISIONS: dict[str, np.dtype[Any]] = {"fp32": np.dtype(np.float32), "fp64": np.dtype(np.float64)}
+"""What the CPU computes in."""
 
 
-class Steps(list[dict[str, Any]]):
-    """The steps of a network, one dictionary each; as text, a table.
-
-    Attributes
-    ----------
-    peak_gflops : float or None
-        Of a profile on the CPU: what multiply-adds in registers reach here on as many threads.
-    verbose : bool
-        Whether the text also says what was rejected, and why.
-    """
-
-    def __init__(
-        self,
-        steps: Iterable[dict[str, Any]] = (),
-        *,
-        peak_gflops: float | None = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(steps)
-        self.peak_gflops = peak_gflops
-        self.verbose = verbose
-
-    @property
-    def total(self) -> dict[str, Any]:
-        """``macs`` of all steps; of a profile also ``seconds``, ``gflops`` and ``of_peak``."""
-        total: dict[str, Any] = {"macs": sum(step["macs"] for step in self)}
-        if self._timed:
-            total["seconds"] = sum(step["seconds"] for step in self)
-            total |= _rates(total["macs"], total["seconds"], self.peak_gflops)
-        return total
-
-    @property
-    def _timed(self) -> bool:
-        return bool(self) and "seconds" in self[0]
-
-    def __str__(self) -> str:
-        columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
-            ("name", lambda s: s["name"]),
-            ("op", lambda s: s["op"]),
-            ("output", lambda s: "x".join(map(str, s["shape"]))),
-            ("algorithm", lambda s: s["algorithm"]),
-            ("MMACs", lambda s: f"{s['macs'] / 1e6:.1f}" if s["macs"] else ""),
-            ("MB", lambda s: f"{s['bytes'] / 1e6:.2f}"),
-            ("ms", lambda s: f"{s['seconds'] * 1e3:.3f}"),
-            ("share", lambda s: f"{s['share']:.1%}"),
-            ("GFLOP/s", lambda s: f"{s['gflops']:.1f}" if s["macs"] else ""),
-            ("of peak", lambda s: f"{s['of_peak']:.1%}" if s["macs"] else ""),
-            ("reason", lambda s: s["reason"]),
-        ]
-        lines: list[dict[str, Any]] = list(self)
-        if not self._timed:
-            columns = [*columns[:6], columns[-1]]
-        else:
-            if self.peak_gflops is None:
-                del columns[-2]
-            total = self.total | {"bytes": sum(step["bytes"] for step in self), "share": 1.0}
-            total |= {"name": "total", "op": "", "shape": (), "algorithm": "", "reason": ""}
-            lines.append(total)
-        rows = [[title for title, _ in columns], *([cell(s) for _, cell in columns] for s in lines)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        left = {0, 1, 2, 3, len(columns) - 1}
-        text = [
-            "  ".join(
-                cell.ljust(width) if index in left else cell.rjust(width)
-                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        if self.verbose:
-            for index in reversed(range(len(self))):
-                names: dict[str, list[str]] = {}  # by why they were rejected
-                for name, why in self[index]["rejected"].items():
-                    names.setdefault(why, []).append(name)
-                text[index + 2 : index + 2] = [
-                    f"    not {', '.join(group)}: {why}" for why, group in names.items()
-                ]
-        return "\n".join(text)
-
-
-def _rates(macs: int, seconds: float, peak_gflops: float | None) -> dict[str, float]:
-    gflops = 2e-9 * macs / seconds if seconds > 0 else 0.0
-    return {"gflops": gflops} | ({} if peak_gflops is None else {"of_peak": gflops / peak_gflops})
-
-
-_peaks: dict[tuple[int, np.dtype[Any]], float] = {}
-
-
-def _peak_gflops(threads: int, dtype: np.dtype[Any]) -> float:
-    """Return the best that this process has measured; other work may have disturbed the first."""
-    from fastconv.benchmark.machine import peak_flops
-
-    now = 1e-9 * peak_flops(threads, dtype, repeats=5)
-    best = _peaks[threads, dtype] = max(now, _peaks.get((threads, dtype), 0.0))
-    return best
-
-
-def _run_on_device(native: Any, arrays: Sequence[Any], unbatched: bool = False) -> list[Any]:
+def run_on_device(native: Any, arrays: Sequence[Any], unbatched: bool = False) -> list[Any]:
+    """Run a native network on arrays of a device."""
     results = native.run_on_device([array._native for array in arrays], unbatched)
     return [cuda.Array._wrap(result) for result in results]
 
@@ -168,7 +62,7 @@ class Network:
 
     def __init__(
         self,
-        module: Module,
+        module: Recordable,
         input_shape: tuple[int, ...],
         options: dict[str, Any],
         measured: Mapping[str, Times] | None = None,
@@ -181,7 +75,7 @@ class Network:
         if precision is None:
             self.dtype = own if own is not None else np.dtype(np.float32)
         else:
-            self.dtype = _PRECISIONS.get(precision, np.dtype(np.float32))
+            self.dtype = PRECISIONS.get(precision, np.dtype(np.float32))
         self._unbatched = (
             module.input_ndim is not None and len(input_shape) == module.input_ndim - 1
         )
@@ -197,7 +91,7 @@ class Network:
             threads = options["threads"] or get_num_threads()
             self._tuner = Tuner(self.dtype, options["accuracy"], threads, measured)
         self._native = self._compile(self._taps)
-        self._module: Module | None = None
+        self._module: Recordable | None = None
         if options["keep_weights"]:
             # The module as it is now; the arrays, which nobody writes to, are shared.
             shared: dict[int, Any] = {id(array): array for array in module.state_dict().values()}
@@ -280,7 +174,7 @@ class Network:
         if isinstance(array, cuda.Array):
             if out is not None:
                 raise TypeError("out cannot be given for x on a device: results are new arrays")
-            arrays = _run_on_device(native, [array], self._unbatched)
+            arrays = run_on_device(native, [array], self._unbatched)
         else:
             outs = [] if out is None else self._checked_outs(out, array, native)
             arrays = self._run(native, array, outs)
@@ -426,7 +320,7 @@ class Network:
         for step, time in zip(steps, seconds.tolist(), strict=True):
             step["seconds"] = time
             step["share"] = time / total if total > 0 else 0.0
-            step |= _rates(step["macs"], time, peak)
+            step |= rates(step["macs"], time, peak)
         return steps
 
     @property
@@ -452,177 +346,11 @@ class Network:
         return f"Network(input_shape={self.input_shape}, dtype={self.dtype}, steps={steps})"
 
 
-def compile_module(
-    module: Module,
-    input_shape: Sequence[int],
-    *,
-    threads: int | None = None,
-    device: str = "cpu",
-    precision: str | None = None,
-    accuracy: str = "fast",
-    autotune: bool = False,
-    max_workspace: int | None = None,
-    taps: Sequence[str] = (),
-    keep_weights: bool = True,
-) -> Network:
-    """Compile a module for one input shape.
-
-    Parameters
-    ----------
-    module : Module
-        What to compile.
-    input_shape : sequence of int
-        Usually (N, C, H, W).
-    threads : int, optional
-        How many threads each call uses on the CPU; by default as `fastconv.get_num_threads` says
-        then.
-    device : {"cpu", "cuda", "cuda:N"}
-        Where it runs. On a CUDA device calls give back what they get: NumPy arrays for NumPy
-        arrays, and `fastconv.cuda.Array` for arrays on the device.
-    precision : {"fp32", "fp64"} or, on a CUDA device, {"fp32", "tf32", "fp16", "bf16"}, optional
-        What it computes in. By default the parameters' dtype. On the CPU also what it takes and
-        returns; on a CUDA device that is always float32, sums are in float32, and `fp32` never is
-        TF32.
-    accuracy : {"fast", "exact", "fastest"}
-        What results may differ by from exact arithmetic (docs/accuracy.md): a stated share of the
-        sum of absolute products of the output's own channel; nothing but the rounding of sums in
-        a fixed order; or, where that is faster, a share of the largest sum of any channel.
-    autotune : bool
-        Whether to measure which algorithm is the fastest for each convolution, here and on as many
-        threads, instead of going by a rule; the rule's choice stays unless another is clearly
-        faster. Under ``accuracy="exact"`` only algorithms that give the same bits take part; under
-        ``"fast"`` results may then differ by rounding from machine to machine and with the number
-        of threads. What was measured is kept in a file, so that the next time is fast: see
-        docs/graph.md. On the CPU only.
-    max_workspace : int, optional
-        Bytes of scratch memory that an operator may take: of one thread, or of the CUDA device.
-    taps : sequence of str
-        Modules whose outputs every call returns too.
-    keep_weights : bool
-        Whether to keep the parameters besides their packed form, for pickling and new taps.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument has no such value, or `forward` cannot take this shape.
-    fastconv.cuda.CudaUnavailable
-        If `device` is a CUDA device and there is none that this build can use.
-    """
-    on_device = device_index(device) is not None
-    choice("accuracy", accuracy, ACCURACIES)
-    if precision is not None:
-        if not on_device and precision in _CUDA_PRECISIONS[1:]:
-            raise ValueError(f"precision={precision!r} needs device='cuda'")
-        choice("precision", precision, _CUDA_PRECISIONS if on_device else tuple(_PRECISIONS))
-    if on_device and autotune:
-        raise ValueError("autotune measures kernels of the CPU: leave it False on device='cuda'")
-    if on_device and threads is not None:
-        raise ValueError("threads are those of the CPU: leave it None on device='cuda'")
-    if threads is not None and not 1 <= as_int("threads", threads) <= 1024:
-        raise ValueError(f"threads must be from 1 to 1024, got {threads}")
-    if max_workspace is not None and as_int("max_workspace", max_workspace) < 0:
-        raise ValueError(f"max_workspace must not be negative, got {max_workspace}")
-    if isinstance(input_shape, (str, bytes)) or not hasattr(input_shape, "__len__"):
-        raise TypeError(
-            f"input_shape must be a sequence such as (1, 3, 224, 224), got {input_shape!r}"
-        )
-    shape = tuple(as_int("input_shape", size) for size in input_shape)
-    if not shape or min(shape) < 0:
-        raise ValueError(f"input_shape must be sizes such as (1, 3, 224, 224), got {shape}")
-    options = {
-        "threads": threads,
-        "device": device,
-        "precision": precision,
-        "accuracy": accuracy,
-        "autotune": bool(autotune),
-        "max_workspace": max_workspace,
-        "taps": Network._tap_names(taps),
-        "keep_weights": bool(keep_weights),
-    }
-    return Network(module, shape, options)
+_peaks: dict[tuple[int, np.dtype[Any]], float] = {}
 
 
-class _Compiled:
-    """The networks of a module that is called on arrays, one for all shapes of its inputs.
-
-    Where networks differ in sizes alone, they share their packed weights: those of convolutions
-    that are planned alike.
-    """
-
-    def __init__(self) -> None:
-        self._networks: Bounded[tuple[Recording, Any]] = Bounded(32)
-        self._packed: list[tuple[Any, Any]] = []  # graphs and networks whose weights were packed
-
-    def run(self, module: Module, arrays: Sequence[Any]) -> Any:
-        dtype, device = arrays[0].dtype, None
-        if isinstance(arrays[0], cuda.Array):
-            device = arrays[0]._native.device
-        shapes = tuple(array.shape for array in arrays)
-        recording, native = self._networks.get(
-            (shapes, dtype, device), lambda: self._compile(module, shapes, dtype, device)
-        )
-        if device is not None:
-            return recording.result(_run_on_device(native, arrays))
-        return recording.result(native.run(list(arrays)))
-
-    def _compile(
-        self,
-        module: Module,
-        shapes: tuple[tuple[int, ...], ...],
-        dtype: np.dtype[Any],
-        device: int | None,
-    ) -> tuple[Recording, Any]:
-        recording = Recording(module, shapes, dtype)
-        graph = recording.native.optimized(recording.outputs)
-        recording.native = None
-        for other, native in self._packed:
-            if native.device == device and other.same_but_sizes(graph):
-                return recording, native.with_graph(graph)
-        if device is None:
-            native = _core.Network(graph, graph.outputs, "fast", None, 0)
-        else:
-            native = cuda._native().Network(graph, graph.outputs, device=device)
-        self._packed = [*self._packed, (graph, native)][-4:]
-        return recording, native
-
-
-def run_compiled(module: Module, *arrays: ArrayLike) -> Any:
-    """Compute ``module.forward`` on arrays by a network that is compiled once for each shape.
-
-    Parameters
-    ----------
-    module : Module
-        Its compiled networks are kept in its attribute ``_compiled``, which it sets to `None` when
-        its parameters change.
-    *arrays : array_like
-        The inputs, of one floating dtype.
-    """
-    inputs: list[Any]
-    if on_device := any(map(is_on_device, arrays)):
-        inputs = [cuda.asarray(array) for array in arrays]
-    else:
-        inputs = [as_array("x", array) for array in arrays]
-    if len({array.dtype for array in inputs}) != 1:
-        raise TypeError(
-            "the inputs must have one dtype, got " + ", ".join(str(array.dtype) for array in inputs)
-        )
-    dtype = inputs[0].dtype
-    compute = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
-    compiled = module._compiled
-    if compiled is None:
-        with _cache.making:
-            compiled = module._compiled
-            if compiled is None:
-                compiled = module._compiled = _Compiled()
-    if on_device:
-        if dtype != np.float32:
-            raise TypeError(f"x must be float32 on a CUDA device, got {dtype}: convert it first")
-        return compiled.run(module, inputs)
-    y = compiled.run(module, [np.asarray(array, compute, order="C") for array in inputs])
-    if dtype == compute:
-        return y
-    return y.astype(dtype) if isinstance(y, np.ndarray) else type(y)(v.astype(dtype) for v in y)
+def _peak_gflops(threads: int, dtype: np.dtype[Any]) -> float:
+    """Return the best that this process has measured; other work may have disturbed the first."""
+    now = 1e-9 * peak_flops(threads, dtype, repeats=5)
+    best = _peaks[threads, dtype] = max(now, _peaks.get((threads, dtype), 0.0))
+    return best

@@ -1,0 +1,199 @@
+"""How a module computes: compiled behind the scenes, op by op, or recorded."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastconv import _cache, cuda
+from fastconv.graph import Graph
+from fastconv.graph._recording import record
+from fastconv.graph._symbols import Symbol
+from fastconv.network import Network, compile_module
+from fastconv.network._calls import Compiled
+from fastconv.nn import _attributes
+from fastconv.nn._attributes import Attributes
+from fastconv.nn._state import Array
+from fastconv.ops import reshape
+from fastconv.ops._args import as_array
+from fastconv.ops._device import is_on_device
+
+Value = Any
+"""What `Module.forward` takes and returns: an array or a symbolic value."""
+
+_eager: ContextVar[bool] = ContextVar("fastconv_eager", default=False)
+
+
+class Computing(Attributes):
+    """A base of `Module`."""
+
+    _compiled: Compiled | None = None
+    _compiled_version = 0
+    _seen = (-1, 0)  # what latest_change was, and the tree's version that was found then
+
+    if TYPE_CHECKING:  # what `Module` has
+
+        @property
+        def input_ndim(self) -> int | None: ...
+        @property
+        def dtype(self) -> np.dtype[Any] | None: ...
+        def named_modules(self) -> Iterator[tuple[str, Computing]]: ...
+        def state_dict(self) -> dict[str, Array]: ...
+
+    def forward(self, *args: Value) -> Value:
+        """Compute the output; every subclass that is called defines it."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward method")
+
+    def __call__(self, *args: Value) -> Value:
+        """Compute the output, compiled behind the scenes.
+
+        Parameters
+        ----------
+        *args : array_like
+            Inputs of the parameters' dtype, as `forward` takes them. Networks and image layers
+            take ``(N, C, H, W)``; for ``(C, H, W)`` the result is unbatched too.
+
+        Returns
+        -------
+        ndarray
+            What ``forward(*args)`` returns.
+
+        Raises
+        ------
+        TypeError
+            If an input has another dtype than the parameters.
+        """
+        for arg in args:
+            if isinstance(arg, Symbol):
+                arg.graph.enter_module(self)
+                y = self.forward(*args)
+                arg.graph.mark_module(self, y)
+                return y
+        if _eager.get():
+            return self.forward(*args)
+        compiled = self._compiled
+        if compiled is None or self._compiled_version != self._tree_version():
+            compiled = self._renewed()
+        return self._batched(functools.partial(compiled, self), args)
+
+    def _renewed(self) -> Compiled:
+        """Return where networks of this module as it is now are kept."""
+        with _cache.making:  # once for all threads
+            version = self._tree_version()
+            if self._compiled is None or self._compiled_version != version:
+                self._compiled, self._compiled_version = Compiled(), version
+            return self._compiled
+
+    def eager(self, *args: Value) -> Value:
+        """Compute the output op by op, without compiling: to print and to debug `forward`."""
+        token = _eager.set(True)
+        try:
+            return self._batched(lambda *arrays: self.forward(*map(_protected, arrays)), args)
+        finally:
+            _eager.reset(token)
+
+    def compile(
+        self,
+        input_shape: Sequence[int],
+        *,
+        threads: int | None = None,
+        device: str = "cpu",
+        precision: str | None = None,
+        accuracy: str = "fast",
+        autotune: bool = False,
+        max_workspace: int | None = None,
+        taps: Sequence[str] = (),
+        keep_weights: bool = True,
+    ) -> Network:
+        """Compile this module for one input shape; see `fastconv.network.compile_module`."""
+        return compile_module(
+            self,
+            input_shape,
+            threads=threads,
+            device=device,
+            precision=precision,
+            accuracy=accuracy,
+            autotune=autotune,
+            max_workspace=max_workspace,
+            taps=taps,
+            keep_weights=keep_weights,
+        )
+
+    def graph(self, input_shape: Sequence[int]) -> Graph:
+        """Record `forward` on an input of this shape, without computing, and return its graph.
+
+        Parameters
+        ----------
+        input_shape : sequence of int
+            Usually (N, C, H, W). Without a batch one of size 1 is added.
+
+        Returns
+        -------
+        fastconv.Graph
+            Its nodes can be looked at; printed, it is a table; `fastconv.Graph.save` draws it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `input_shape` is no shape, or `forward` does not take it or cannot be recorded.
+
+        Examples
+        --------
+        >>> import fastconv
+        >>> graph = fastconv.create_model("lenet5").graph((1, 1, 32, 32))
+        >>> [node.op for node in graph if not node.is_constant][:4]
+        ['input', 'conv2d', 'activation', 'avg_pool2d']
+        """
+        return record(self, input_shape).graph()
+
+    def _batched(self, function: Any, args: Sequence[Value]) -> Value:
+        """Check the inputs' dtype, then call `function` with a batch dimension where one lacks."""
+        arrays: list[Any]
+        if on_device := any(map(is_on_device, args)):
+            if not all(map(is_on_device, args)):
+                raise TypeError(
+                    "some inputs are on a CUDA device and some are not: "
+                    "pass all of them there, with fastconv.cuda.asarray"
+                )
+            arrays = [cuda.asarray(arg) for arg in args]
+        else:
+            arrays = [as_array("x", arg) for arg in args]
+        dtype = self.dtype
+        for array in arrays:
+            if dtype is not None and array.dtype != dtype:
+                raise TypeError(
+                    f"the input has dtype {array.dtype}, but the parameters of "
+                    f"{type(self).__name__} have {dtype}: pass x.astype(np.{dtype}), "
+                    f"or convert the parameters once with .astype(...)"
+                )
+        ndim = self.input_ndim
+        if ndim is not None and arrays and all(array.ndim == ndim - 1 for array in arrays):
+            if on_device:
+                y = function(*(reshape(array, (1, *array.shape)) for array in arrays))
+                return reshape(y, y.shape[1:])
+            return function(*(array[None] for array in arrays))[0]
+        return function(*arrays)
+
+    def _tree_version(self) -> int:
+        """Return a number that grows with every change of this module or one below it."""
+        latest = _attributes.latest_change
+        change, version = self._seen  # one attribute: other threads may be replacing it
+        if change != latest:
+            modules = [module for _, module in self.named_modules()]
+            for module in modules:
+                module._refuse_hidden()
+            version = max(module._version for module in modules)
+            self._seen = latest, version
+        return version
+
+
+def _protected(array: Any) -> Any:
+    """Return a view of the caller's array that `forward` cannot write to."""
+    if isinstance(array, np.ndarray):
+        array = array.view()
+        array.flags.writeable = False
+    return array
