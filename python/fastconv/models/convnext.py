@@ -10,6 +10,7 @@ import numpy as np
 from fastconv import nn
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.models.blocks import CNBlock, ConvNormActivation
 from fastconv.nn.module import Value
 from fastconv.ops._args import as_float
 
@@ -52,7 +53,7 @@ class ConvNeXt(ImageClassifier):
         last = as_float("stochastic_depth_prob", stochastic_depth_prob)
         drop = iter(np.linspace(0, last, sum(depths)).tolist())
         features: list[nn.Module] = [
-            nn.ConvNormActivation(
+            ConvNormActivation(
                 in_chans,
                 dims[0],
                 kernel_size=4,
@@ -68,7 +69,7 @@ class ConvNeXt(ImageClassifier):
                 features.append(
                     nn.Sequential(norm(dims[i - 1]), nn.Conv2d(dims[i - 1], dim, 2, stride=2))
                 )
-            blocks = (nn.CNBlock(dim, stochastic_depth_prob=next(drop)) for _ in range(depth))
+            blocks = (CNBlock(dim, stochastic_depth_prob=next(drop)) for _ in range(depth))
             features.append(nn.Sequential(*blocks))
         self.features = nn.Sequential(*features)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -94,7 +95,7 @@ class ConvNeXt(ImageClassifier):
                 layer.bias = nn.init.constant(layer.weight.shape[:1], 0)
             elif isinstance(layer, nn.LayerNorm):
                 layer.reset_parameters(rng)
-            elif isinstance(layer, nn.CNBlock):
+            elif isinstance(layer, CNBlock):
                 layer.layer_scale = nn.init.constant(layer.layer_scale.shape, 1e-6)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 
 from fastconv import ops as F
-from fastconv.nn.activations import ReLU
-from fastconv.nn.blocks.conv import Layer
-from fastconv.nn.containers import Sequential
-from fastconv.nn.layers import BatchNorm2d, Conv2d, IntPair
-from fastconv.nn.module import Module, Value
-from fastconv.nn.shaping import MaxPool2d
+from fastconv.models.blocks.conv import Layer
+from fastconv.nn import BatchNorm2d, Conv2d, MaxPool2d, Module, ReLU, Sequential
+from fastconv.nn.convolution import IntPair
+from fastconv.nn.module import Value
 
 _norm_layer = functools.partial(BatchNorm2d, eps=1e-3)
 
@@ -32,8 +30,8 @@ class BasicConv2d(Sequential):
 
     Examples
     --------
-    >>> from fastconv import nn
-    >>> [name for name, _ in nn.BasicConv2d(3, 32, 3).named_children()]
+    >>> from fastconv.models import blocks
+    >>> [name for name, _ in blocks.BasicConv2d(3, 32, 3).named_children()]
     ['conv', 'bn', 'relu']
     """
 
@@ -82,8 +80,8 @@ class InceptionBlock(Module):
 
     Examples
     --------
-    >>> from fastconv import nn
-    >>> nn.InceptionBlock(192, 64, 96, 128, 16, 32, 32).out_channels
+    >>> from fastconv.models import blocks
+    >>> blocks.InceptionBlock(192, 64, 96, 128, 16, 32, 32).out_channels
     256
     """
 

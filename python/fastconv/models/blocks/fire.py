@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from fastconv import ops as F
-from fastconv.nn.activations import ReLU
-from fastconv.nn.layers import Conv2d
-from fastconv.nn.module import Module, Value
+from fastconv.nn import Conv2d, Module, ReLU
+from fastconv.nn.module import Value
 
 
 class Fire(Module):
@@ -28,8 +27,8 @@ class Fire(Module):
     Examples
     --------
     >>> import numpy as np
-    >>> from fastconv import nn
-    >>> nn.Fire(96, 16, 64, 64)(np.zeros((1, 96, 8, 8), np.float32)).shape
+    >>> from fastconv.models import blocks
+    >>> blocks.Fire(96, 16, 64, 64)(np.zeros((1, 96, 8, 8), np.float32)).shape
     (1, 128, 8, 8)
     """
 

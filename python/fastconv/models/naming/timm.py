@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from fastconv.weights.naming._format import Format, Renamed, Rule, by_rules, substitute
-from fastconv.weights.naming._inverted_residuals import write
+from fastconv.models.naming._format import Format, Renamed, Rule, by_rules, substitute
+from fastconv.models.naming._inverted_residuals import write
 
 _OUTSIDE: tuple[Rule, ...] = (
     (r"^conv_stem\.", "stem.0."),

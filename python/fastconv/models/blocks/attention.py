@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from fastconv import ops as F
-from fastconv.nn.activations import ReLU, Sigmoid
-from fastconv.nn.blocks.conv import Layer
-from fastconv.nn.layers import Conv2d
-from fastconv.nn.module import Module, Value
-from fastconv.nn.shaping import AdaptiveAvgPool2d
+from fastconv.models.blocks.conv import Layer
+from fastconv.nn import AdaptiveAvgPool2d, Conv2d, Module, ReLU, Sigmoid
+from fastconv.nn.module import Value
 
 
 class SqueezeExcitation(Module):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from fastconv import ops as F
-from fastconv.nn.activations import ReLU
-from fastconv.nn.containers import Sequential
-from fastconv.nn.layers import BatchNorm2d, Conv2d
-from fastconv.nn.module import Module, Value
-from fastconv.nn.shaping import AvgPool2d
+from fastconv.nn import AvgPool2d, BatchNorm2d, Conv2d, Module, ReLU, Sequential
+from fastconv.nn.module import Value
 
 
 class DenseLayer(Module):
@@ -69,8 +66,8 @@ class DenseBlock(Module):
     Examples
     --------
     >>> import numpy as np
-    >>> from fastconv import nn
-    >>> nn.DenseBlock(6, 64, growth_rate=32)(np.zeros((1, 64, 8, 8), np.float32)).shape
+    >>> from fastconv.models import blocks
+    >>> blocks.DenseBlock(6, 64, growth_rate=32)(np.zeros((1, 64, 8, 8), np.float32)).shape
     (1, 256, 8, 8)
     """
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
-from fastconv.weights.naming._format import Renamed, Rule, substitute
+from fastconv.models.naming._format import Renamed, Rule, substitute
 
 _Place = tuple[int, ...]
 """A block: its number, or those of its stage and of it there."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 
-from fastconv.nn.activations import ReLU6, SiLU
-from fastconv.nn.blocks.attention import SqueezeExcitation
-from fastconv.nn.blocks.conv import ConvNormActivation, Layer
-from fastconv.nn.containers import Sequential
-from fastconv.nn.layers import BatchNorm2d, Conv2d, Padding
-from fastconv.nn.module import Module, Value
+from fastconv.models.blocks.attention import SqueezeExcitation
+from fastconv.models.blocks.conv import ConvNormActivation, Layer
+from fastconv.nn import BatchNorm2d, Conv2d, Module, ReLU6, Sequential, SiLU
+from fastconv.nn.convolution import Padding
+from fastconv.nn.module import Value
 
 
 def _swish_squeeze_excitation(input_channels: int, squeeze_channels: int) -> SqueezeExcitation:
@@ -158,8 +157,8 @@ class MBConv(_LinearBottleneck):
 
     Examples
     --------
-    >>> from fastconv import nn
-    >>> block = nn.MBConv(16, 24, 96, kernel_size=5, stride=2, squeeze_channels=4)
+    >>> from fastconv.models import blocks
+    >>> block = blocks.MBConv(16, 24, 96, kernel_size=5, stride=2, squeeze_channels=4)
     >>> [type(layer).__name__ for layer in block.block]
     ['ConvNormActivation', 'ConvNormActivation', 'SqueezeExcitation', 'ConvNormActivation']
     """
@@ -215,8 +214,8 @@ class FusedMBConv(_LinearBottleneck):
 
     Examples
     --------
-    >>> from fastconv import nn
-    >>> [len(nn.FusedMBConv(24, 48, expanded).block) for expanded in (24, 96)]
+    >>> from fastconv.models import blocks
+    >>> [len(blocks.FusedMBConv(24, 48, expanded).block) for expanded in (24, 96)]
     [1, 2]
     """
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fastconv import ops as F
-from fastconv.nn.activations import ReLU
-from fastconv.nn.blocks.conv import Layer
-from fastconv.nn.layers import BatchNorm2d, Conv2d
-from fastconv.nn.module import Module, Value
+from fastconv.models.blocks.conv import Layer
+from fastconv.nn import BatchNorm2d, Conv2d, Module, ReLU
+from fastconv.nn.module import Value
 
 
 class PaddedShortcut(Module):

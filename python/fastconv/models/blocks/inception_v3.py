@@ -12,9 +12,9 @@ and details (the 5x5 that remains in `InceptionA`) as in torchvision.
 from __future__ import annotations
 
 from fastconv import ops as F
-from fastconv.nn.blocks.inception import BasicConv2d
-from fastconv.nn.module import Module, Value
-from fastconv.nn.shaping import AvgPool2d, MaxPool2d
+from fastconv.models.blocks.inception import BasicConv2d
+from fastconv.nn import AvgPool2d, MaxPool2d, Module
+from fastconv.nn.module import Value
 
 
 class InceptionA(Module):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastconv.nn.activations import ReLU
-from fastconv.nn.containers import Sequential
-from fastconv.nn.layers import BatchNorm2d, Conv2d, Padding
-from fastconv.nn.module import Module
+from fastconv.nn import BatchNorm2d, Conv2d, Module, ReLU, Sequential
+from fastconv.nn.convolution import Padding
 
 Layer = Callable[..., Module]
 """Makes a layer: a class, or a `functools.partial` of one."""
@@ -35,8 +33,8 @@ class ConvNormActivation(Sequential):
 
     Examples
     --------
-    >>> from fastconv import nn
-    >>> [type(m).__name__ for m in nn.ConvNormActivation(3, 32, stride=2)]
+    >>> from fastconv.models import blocks
+    >>> [type(m).__name__ for m in blocks.ConvNormActivation(3, 32, stride=2)]
     ['Conv2d', 'BatchNorm2d', 'ReLU']
     """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastconv.weights.naming._format import Format
-from fastconv.weights.naming._inverted_residuals import by_neutral
+from fastconv.models.naming._format import Format
+from fastconv.models.naming._inverted_residuals import by_neutral
 
 _rename = by_neutral(
     (r"^_conv_stem\.", "stem.0."),

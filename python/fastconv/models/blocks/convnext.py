@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from fastconv.nn import init
-from fastconv.nn.activations import GELU, Identity, StochasticDepth
-from fastconv.nn.containers import Sequential
-from fastconv.nn.layers import Conv2d, LayerNorm, Linear
-from fastconv.nn.module import Module, Value
-from fastconv.nn.shaping import Permute
+from fastconv.nn import (
+    GELU,
+    Conv2d,
+    Identity,
+    LayerNorm,
+    Linear,
+    Module,
+    Permute,
+    Sequential,
+    StochasticDepth,
+    init,
+)
+from fastconv.nn.module import Value
 
 
 class CNBlock(Module):

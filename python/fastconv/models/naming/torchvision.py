@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastconv.weights.naming._format import Format, by_rules
+from fastconv.models.naming._format import Format, by_rules
 
 FORMATS = (
     Format(

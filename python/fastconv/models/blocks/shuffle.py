@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from fastconv import ops as F
-from fastconv.nn.activations import ReLU
-from fastconv.nn.blocks.conv import ConvNormActivation
-from fastconv.nn.containers import Sequential
-from fastconv.nn.layers import BatchNorm2d, Conv2d
-from fastconv.nn.module import Module, Value
+from fastconv.models.blocks.conv import ConvNormActivation
+from fastconv.nn import BatchNorm2d, Conv2d, Module, ReLU, Sequential
+from fastconv.nn.module import Value
 
 
 class ShuffleUnit(Module):
@@ -36,8 +34,8 @@ class ShuffleUnit(Module):
     Examples
     --------
     >>> import numpy as np
-    >>> from fastconv import nn
-    >>> nn.ShuffleUnit(24, 48, stride=2)(np.zeros((1, 24, 8, 8), np.float32)).shape
+    >>> from fastconv.models import blocks
+    >>> blocks.ShuffleUnit(24, 48, stride=2)(np.zeros((1, 24, 8, 8), np.float32)).shape
     (1, 48, 4, 4)
     """
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fastconv.nn.activations import ReLU
-from fastconv.nn.blocks.attention import SqueezeExcitation
-from fastconv.nn.blocks.conv import ConvNormActivation
-from fastconv.nn.containers import Sequential
-from fastconv.nn.module import Module, Value
+from fastconv.models.blocks.attention import SqueezeExcitation
+from fastconv.models.blocks.conv import ConvNormActivation
+from fastconv.nn import Module, ReLU, Sequential
+from fastconv.nn.module import Value
 
 
 class ResBottleneckBlock(Module):

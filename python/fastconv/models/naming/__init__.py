@@ -8,16 +8,14 @@ other implementation, as tables.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Collection
+from typing import NamedTuple
 
+from fastconv.models.naming import facebook, lukemelas, timm, torchvision, transformers
+from fastconv.models.naming._format import Renamed
 from fastconv.weights._common import quote
-from fastconv.weights.naming import facebook, lukemelas, timm, torchvision, transformers
-from fastconv.weights.naming._format import Renamed
 
-__all__ = ["NATIVE", "Naming", "recognise", "rename", "to_model_names"]
-
-T = TypeVar("T")
+__all__ = ["NATIVE", "Naming", "recognise", "rename"]
 
 NATIVE = "torchvision"
 """The naming of all models but those that torchvision lacks."""
@@ -57,10 +55,10 @@ def recognise(state_dict: Collection[str]) -> str:
 
     Examples
     --------
-    >>> from fastconv import weights
-    >>> weights.recognise({"_conv_stem.weight": ..., "_blocks.0._bn1.weight": ...})
+    >>> from fastconv import models
+    >>> models.recognise({"_conv_stem.weight": ..., "_blocks.0._bn1.weight": ...})
     'lukemelas'
-    >>> weights.recognise({"conv1.weight": ..., "layer1.0.conv1.weight": ...})
+    >>> models.recognise({"conv1.weight": ..., "layer1.0.conv1.weight": ...})
     'torchvision'
     """
     return next((f.naming for f in _FORMATS if f.marks(state_dict)), NATIVE)
@@ -86,7 +84,7 @@ def rename(keys: Collection[str], model_name: str, model_keys: Collection[str]) 
 
     Examples
     --------
-    >>> from fastconv.weights.naming import rename
+    >>> from fastconv.models.naming import rename
     >>> rename(["head.fc.bias", "s1.b2.conv1.bn.bias"], "regnet_y_400mf", []).names["head.fc.bias"]
     'fc.bias'
     """
@@ -111,37 +109,3 @@ def rename(keys: Collection[str], model_name: str, model_keys: Collection[str]) 
                 f"naming of {fitting.naming}: expected one of them"
             )
     return Naming(fitting.naming, names)
-
-
-def to_model_names(state_dict: Mapping[str, T], model_name: str) -> dict[str, T]:
-    """Rename weights to the names of the model ``model_name``, where they use other ones.
-
-    Parameters
-    ----------
-    state_dict : mapping from str
-        Weights, as `load` returns them.
-    model_name : str
-        A name of `fastconv.list_models`.
-
-    Returns
-    -------
-    dict
-        The same values in the same order; whether they fit the model, `fastconv.create_model`
-        checks, and it knows the few values that need another shape.
-
-    Raises
-    ------
-    ValueError
-        The names are recognised, but belong to another model.
-
-    Examples
-    --------
-    >>> from fastconv import weights
-    >>> names = {"_conv_stem.weight": 1, "_blocks.0._bn1.bias": 2, "_fc.bias": 3}
-    >>> list(weights.to_model_names(names, "efficientnet_lite0"))
-    ['features.0.0.weight', 'features.1.0.block.0.1.bias', 'classifier.1.bias']
-    """
-    from fastconv.models._registry import model_keys  # which imports this module
-
-    names = rename(state_dict, model_name, model_keys(model_name)).names
-    return {names[key]: value for key, value in state_dict.items()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastconv.weights.naming._format import Format, by_rules
-from fastconv.weights.naming._inverted_residuals import by_neutral
+from fastconv.models.naming._format import Format, by_rules
+from fastconv.models.naming._inverted_residuals import by_neutral
 
 _rename_resnet = by_rules(
     (r"^resnet\.", ""),
