@@ -7,7 +7,6 @@ from fastconv import _moved, cuda, models, nn, ops, weights  # noqa: F401 - _mov
 from fastconv._version import __version__
 from fastconv.config import get_num_threads, num_threads, set_num_threads, show_config, trim
 from fastconv.graph import Graph, Node
-from fastconv.graph._substitutes import NAMES, SUBSTITUTES
 from fastconv.models import create_model, list_models
 from fastconv.network import Network
 from fastconv.ops import *  # noqa: F403
@@ -44,6 +43,8 @@ def __getattr__(name: str) -> Any:
     """Import what running networks does not need when it is first used."""
     if name in ("analysis", "onnx"):
         return importlib.import_module(f"fastconv.{name}")
+    from fastconv.graph._substitutes import NAMES, SUBSTITUTES
+
     hint = NAMES.get(name) or SUBSTITUTES.get(name)
     raise AttributeError(
         f"module 'fastconv' has no attribute {name!r}" + (f": use {hint}" if hint else "")

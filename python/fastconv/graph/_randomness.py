@@ -18,12 +18,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from fastconv.graph._module import Recordable
 from fastconv.graph._symbols import Array, Recorder
+
+if TYPE_CHECKING:
+    from fastconv.graph._module import Recordable
 
 _TRIES = 8  # how often a coin may fall on the same side
 _PLAIN = {type(None), bool, int, float, str, tuple, dict, frozenset, np.ndarray}  # no generators

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastconv.graph._graph import Graph
-from fastconv.graph._module import Recordable
 from fastconv.graph._randomness import RandomnessCheck
 from fastconv.graph._symbols import Recorder, Symbol
 from fastconv.ops._args import as_shape
+
+if TYPE_CHECKING:
+    from fastconv.graph._module import Recordable
 
 Array = NDArray[Any]
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from fastconv.graph._substitutes import substitute
-
 
 class _MissingAttribute(TypeError, AttributeError):
     """A `TypeError`, as for all else that symbols lack, with which `hasattr` still works."""
+
+
+def _substitute(name: str) -> str:
+    from fastconv.graph._substitutes import substitute  # here, as import fastconv must stay fast
+
+    return substitute(name)
 
 
 def unsupported(what: str, name: str | None = None) -> NoReturn:
     """Raise the `TypeError` about `what`; `name` is what substitutes have it as."""
     raise TypeError(
         f"{what} is not possible on a symbolic value, which has a shape but no numbers: use "
-        f"{substitute(name or what)}; model.eager(x) runs forward on arrays"
+        f"{_substitute(name or what)}; model.eager(x) runs forward on arrays"
     )
 
 
@@ -26,7 +30,7 @@ class Refusals:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise _MissingAttribute(
-            f"a symbolic value has no attribute {name!r}: use {substitute(name)}"
+            f"a symbolic value has no attribute {name!r}: use {_substitute(name)}"
         )
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:

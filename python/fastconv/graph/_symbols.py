@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import _core, ops
 from fastconv._read_only import read_only
-from fastconv.graph._module import Recordable
 from fastconv.graph._refusals import Refusals, unsupported
 from fastconv.ops._args import as_axis, is_sequence, numpy_array
+
+if TYPE_CHECKING:
+    from fastconv.graph._module import Recordable
 
 Array = NDArray[Any]
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core, cuda
 from fastconv._cache import Bounded
-from fastconv.graph._module import Recordable
 from fastconv.graph._recording import Recording
 from fastconv.network._network import run_on_device
 from fastconv.ops._args import as_array
 from fastconv.ops._device import is_on_device
+
+if TYPE_CHECKING:
+    from fastconv.graph._module import Recordable
 
 
 class Compiled:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from fastconv.graph._module import Recordable
 from fastconv.network._network import PRECISIONS, Network
 from fastconv.ops._args import as_int, choice, device_index
 from fastconv.ops.conv import ACCURACIES
+
+if TYPE_CHECKING:
+    from fastconv.graph._module import Recordable
 
 _CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")  # all take and return float32
 

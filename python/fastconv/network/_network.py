@@ -5,21 +5,22 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastconv import _cache, _core, cuda
 from fastconv._cache import Bounded
-from fastconv._machine import peak_flops
 from fastconv.config import get_num_threads
-from fastconv.graph._module import Recordable
 from fastconv.graph._recording import Recording
-from fastconv.network._steps import Steps, rates
-from fastconv.network._tuning import Times, Tuner, explain
+from fastconv.network._steps import Steps, explained, rates
 from fastconv.ops._args import Operands, as_array, as_int, device_index, is_sequence, share_memory
 from fastconv.ops._device import is_on_device
+
+if TYPE_CHECKING:
+    from fastconv.graph._module import Recordable
+    from fastconv.network._tuning import Times, Tuner
 
 Array = NDArray[Any]
 
@@ -86,8 +87,10 @@ class Network:
         self._weights = sum(array.nbytes for array in module.state_dict().values())
         self._taps: tuple[str, ...] = tuple(options["taps"])
         self._variants: Bounded[Any] = Bounded(4)
-        self._tuner = None
+        self._tuner: Tuner | None = None
         if options["autotune"]:
+            from fastconv.network._tuning import Tuner  # here, as most programs never tune
+
             threads = options["threads"] or get_num_threads()
             self._tuner = Tuner(self.dtype, options["accuracy"], threads, measured)
         self._native = self._compile(self._taps)
@@ -275,7 +278,7 @@ class Network:
         return Steps(map(self._explained, self._native.steps()), verbose=verbose)
 
     def _explained(self, step: dict[str, Any]) -> dict[str, Any]:
-        return explain(step) if self._tuner is None else self._tuner.explain(step)
+        return explained(step) if self._tuner is None else self._tuner.explain(step)
 
     def profile(self, x: ArrayLike, repeats: int = 10) -> Steps:
         """Run the network and return its steps with their times.
@@ -351,6 +354,8 @@ _peaks: dict[tuple[int, np.dtype[Any]], float] = {}
 
 def _peak_gflops(threads: int, dtype: np.dtype[Any]) -> float:
     """Return the best that this process has measured; other work may have disturbed the first."""
+    from fastconv._machine import peak_flops
+
     now = 1e-9 * peak_flops(threads, dtype, repeats=5)
     best = _peaks[threads, dtype] = max(now, _peaks.get((threads, dtype), 0.0))
     return best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -89,3 +89,15 @@ def rates(macs: int, seconds: float, peak_gflops: float | None) -> dict[str, flo
     """Return ``gflops`` and, where the peak is known, ``of_peak``."""
     gflops = 2e-9 * macs / seconds if seconds > 0 else 0.0
     return {"gflops": gflops} | ({} if peak_gflops is None else {"of_peak": gflops / peak_gflops})
+
+
+def explained(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a native step as users see it, with why other algorithms were rejected."""
+    public = {k: value for k, value in step.items() if k not in ("value", "task", "considered")}
+    considered = {name: why for name, _, why in step.get("considered", ())}
+    first = next(iter(considered), None)
+    if first not in (None, step["algorithm"]):  # the rule's choice was not to be
+        considered[first] = step["reason"]
+    considered.pop(step["algorithm"], None)
+    public["rejected"] = considered
+    return public

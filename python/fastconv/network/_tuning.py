@@ -23,6 +23,7 @@ from fastconv import _core
 from fastconv._files import replacing
 from fastconv._version import __version__
 from fastconv.config import num_threads
+from fastconv.network._steps import explained
 
 Times = dict[str, float]
 """Seconds that algorithms take for one task."""
@@ -144,8 +145,8 @@ class Tuner:
             confirmed |= set(winners.items())
 
     def explain(self, step: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a step as `explain` does, with what was measured as the reasons."""
-        public = explain(step)
+        """Return a step as `explained` does, with what was measured as the reasons."""
+        public = explained(step)
         names = _candidates(step)
         if len(names) < 2 or not self._decided(key := self._key(step), names):
             return public
@@ -175,18 +176,6 @@ class Tuner:
         times = self.known[key]
         best = min(names, key=times.__getitem__)
         return best if times[best] < (1 - _MARGIN) * times[names[0]] else names[0]
-
-
-def explain(step: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a native step as users see it, with why other algorithms were rejected."""
-    public = {k: value for k, value in step.items() if k not in ("value", "task", "considered")}
-    considered = {name: why for name, _, why in step.get("considered", ())}
-    first = next(iter(considered), None)
-    if first not in (None, step["algorithm"]):  # the rule's choice was not to be
-        considered[first] = step["reason"]
-    considered.pop(step["algorithm"], None)
-    public["rejected"] = considered
-    return public
 
 
 def _candidates(step: Mapping[str, Any]) -> list[str]:

@@ -14,13 +14,15 @@ from fastconv.graph import Graph
 from fastconv.graph._recording import record
 from fastconv.graph._symbols import Symbol
 from fastconv.network import Network, compile_module
-from fastconv.network._calls import Compiled
 from fastconv.nn import _attributes
 from fastconv.nn._attributes import Attributes
 from fastconv.nn._state import Array
 from fastconv.ops import reshape
 from fastconv.ops._args import as_array
 from fastconv.ops._device import is_on_device
+
+if TYPE_CHECKING:
+    from fastconv.network._calls import Compiled
 
 Value = Any
 """What `Module.forward` takes and returns: an array or a symbolic value."""
@@ -82,6 +84,8 @@ class Computing(Attributes):
 
     def _renewed(self) -> Compiled:
         """Return where networks of this module as it is now are kept."""
+        from fastconv.network._calls import Compiled  # here, as import fastconv must stay fast
+
         with _cache.making:  # once for all threads
             version = self._tree_version()
             if self._compiled is None or self._compiled_version != version:
