@@ -209,7 +209,7 @@ def test_a_model_called_on_device_arrays_stays_there():
     check(on_host(module(cuda.asarray(X[0]))), module(X[0]))
     module.head.weight = module.head.weight * 2
     check(on_host(module(cuda.asarray(X))), module(X))
-    with pytest.raises(TypeError, match="the input has dtype float64"):
+    with pytest.raises(TypeError, match="the input x has dtype float64"):
         module(cuda.asarray(X.astype(np.float64)))
 
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fastconv import _core, cuda
 from fastconv._cache import Bounded
+from fastconv.graph._inputs import Inputs
 from fastconv.graph._recording import Recording
+from fastconv.graph._returned import map_values
 from fastconv.network._network import run_on_device
-from fastconv.ops._args import as_array
-from fastconv.ops._device import is_on_device
 
 if TYPE_CHECKING:
     from fastconv.graph._module import Recordable
@@ -30,61 +29,55 @@ class Compiled:
         self._networks: Bounded[tuple[Recording, Any]] = Bounded(32)
         self._packed: list[tuple[Any, Any]] = []  # graphs and networks whose weights were packed
 
-    def __call__(self, module: Recordable, *arrays: ArrayLike) -> Any:
-        """Compute ``module.forward``, on arrays of one floating dtype.
+    def __call__(self, module: Recordable, arrays: Sequence[Any], keywords: tuple[str, ...]) -> Any:
+        """Compute ``module.forward``.
 
         Parameters
         ----------
         module : Recordable
             The same one in every call, as long as its parameters are the same.
-        *arrays : array_like
-            The inputs.
+        arrays : sequence of ndarray or of cuda.Array
+            The inputs, of one floating dtype.
+        keywords : tuple of str
+            The names of the last ones, if these are passed by name.
         """
-        inputs: list[Any]
-        if on_device := any(map(is_on_device, arrays)):
-            inputs = [cuda.asarray(array) for array in arrays]
-        else:
-            inputs = [as_array("x", array) for array in arrays]
-        if len({array.dtype for array in inputs}) != 1:
+        dtype = arrays[0].dtype
+        if len({array.dtype for array in arrays}) != 1:
             raise TypeError(
                 "the inputs must have one dtype, got "
-                + ", ".join(str(array.dtype) for array in inputs)
+                + ", ".join(str(array.dtype) for array in arrays)
             )
-        dtype = inputs[0].dtype
-        if on_device:
+        if isinstance(arrays[0], cuda.Array):
             if dtype != np.float32:
                 raise TypeError(
                     f"x must be float32 on a CUDA device, got {dtype}: convert it first"
                 )
-            return self._run(module, inputs)
-        compute = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
-        y = self._run(module, [np.asarray(array, compute, order="C") for array in inputs])
-        if dtype == compute:
-            return y
-        if isinstance(y, np.ndarray):
-            return y.astype(dtype)
-        return type(y)(value.astype(dtype) for value in y)
-
-    def _run(self, module: Recordable, arrays: Sequence[Any]) -> Any:
-        dtype, device = arrays[0].dtype, None
-        if isinstance(arrays[0], cuda.Array):
             device = arrays[0]._native.device
-        shapes = tuple(array.shape for array in arrays)
-        recording, native = self._networks.get(
-            (shapes, dtype, device), lambda: self._compile(module, shapes, dtype, device)
-        )
-        if device is not None:
-            return recording.result(run_on_device(native, arrays))
-        return recording.result(native.run(list(arrays)))
+            recording, native = self._network(module, arrays, keywords, device)
+            return recording.returned.pack(run_on_device(native, arrays))
+        compute = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
+        arrays = [np.asarray(array, compute, order="C") for array in arrays]
+        recording, native = self._network(module, arrays, keywords, None)
+        y = recording.returned.pack(native.run(arrays))
+        return y if dtype == compute else map_values(lambda value: value.astype(dtype), y)
 
-    def _compile(
+    def _network(
         self,
         module: Recordable,
-        shapes: tuple[tuple[int, ...], ...],
-        dtype: np.dtype[Any],
+        arrays: Sequence[Any],
+        keywords: tuple[str, ...],
         device: int | None,
     ) -> tuple[Recording, Any]:
-        recording = Recording(module, shapes, dtype)
+        shapes, dtype = tuple(array.shape for array in arrays), arrays[0].dtype
+        return self._networks.get(
+            (shapes, keywords, dtype, device),
+            lambda: self._compile(module, Inputs(shapes, keywords), dtype, device),
+        )
+
+    def _compile(
+        self, module: Recordable, inputs: Inputs, dtype: np.dtype[Any], device: int | None
+    ) -> tuple[Recording, Any]:
+        recording = Recording(module, inputs, dtype)
         graph = recording.native.optimized(recording.outputs)
         recording.native = None
         for other, native in self._packed:

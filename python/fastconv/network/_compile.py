@@ -10,6 +10,7 @@ from fastconv.ops._args import as_int, choice, device_index
 from fastconv.ops.conv import ACCURACIES
 
 if TYPE_CHECKING:
+    from fastconv.graph._inputs import InputShape
     from fastconv.graph._module import Recordable
 
 _CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")  # all take and return float32
@@ -17,7 +18,7 @@ _CUDA_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")  # all take and return float
 
 def compile_module(
     module: Recordable,
-    input_shape: Sequence[int],
+    input_shape: InputShape,
     *,
     threads: int | None = None,
     device: str = "cpu",
@@ -28,14 +29,15 @@ def compile_module(
     taps: Sequence[str] = (),
     keep_weights: bool = True,
 ) -> Network:
-    """Compile a module for one input shape.
+    """Compile a module for inputs of one shape.
 
     Parameters
     ----------
     module : Module
         What to compile.
-    input_shape : sequence of int
-        Usually (N, C, H, W).
+    input_shape : sequence of int, or sequence or mapping of such
+        Usually (N, C, H, W). Of several inputs a shape for each, in the order of `forward`'s
+        arguments or by their names: ``{"image": (1, 3, 224, 224), "mask": (1, 1, 224, 224)}``.
     threads : int, optional
         How many threads each call uses on the CPU; by default as `fastconv.get_num_threads` says
         then.
@@ -89,13 +91,6 @@ def compile_module(
         raise ValueError(f"threads must be from 1 to 1024, got {threads}")
     if max_workspace is not None and as_int("max_workspace", max_workspace) < 0:
         raise ValueError(f"max_workspace must not be negative, got {max_workspace}")
-    if isinstance(input_shape, (str, bytes)) or not hasattr(input_shape, "__len__"):
-        raise TypeError(
-            f"input_shape must be a sequence such as (1, 3, 224, 224), got {input_shape!r}"
-        )
-    shape = tuple(as_int("input_shape", size) for size in input_shape)
-    if not shape or min(shape) < 0:
-        raise ValueError(f"input_shape must be sizes such as (1, 3, 224, 224), got {shape}")
     options = {
         "threads": threads,
         "device": device,
@@ -106,4 +101,4 @@ def compile_module(
         "taps": Network._tap_names(taps),
         "keep_weights": bool(keep_weights),
     }
-    return Network(module, shape, options)
+    return Network(module, input_shape, options)

@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from fastconv import _cache, _core, cuda
 from fastconv._cache import Bounded
 from fastconv.config import get_num_threads
+from fastconv.graph._inputs import InputShape, parse
 from fastconv.graph._recording import Recording
+from fastconv.network._arguments import Arguments
 from fastconv.network._steps import Steps, explained, rates
-from fastconv.ops._args import Operands, as_array, as_int, device_index, is_sequence, share_memory
-from fastconv.ops._device import is_on_device
+from fastconv.ops._args import Operands, as_int, device_index, is_sequence, share_memory
 
 if TYPE_CHECKING:
     from fastconv.graph._module import Recordable
@@ -35,17 +36,17 @@ def run_on_device(native: Any, arrays: Sequence[Any], unbatched: bool = False) -
 
 
 class Network:
-    """A module compiled for one input shape: made by `Module.compile`.
+    """A module compiled for inputs of one shape: made by `Module.compile`.
 
     Calls may come from many threads at once. It keeps the parameters it was compiled from: changing
     the module later does not change it.
 
     Attributes
     ----------
-    input_shape : tuple of int
-        What `x` must have.
+    input_shape : tuple of int, or tuple or dict of such
+        What the input must have; of several inputs as it was passed to `Module.compile`.
     dtype : numpy.dtype
-        What `x` must have, and what is computed and returned.
+        What the inputs must have, and what is computed and returned.
 
     Examples
     --------
@@ -58,17 +59,19 @@ class Network:
     ['conv2d+relu']
     """
 
-    input_shape: tuple[int, ...]
+    input_shape: InputShape
     dtype: np.dtype[Any]
 
     def __init__(
         self,
         module: Recordable,
-        input_shape: tuple[int, ...],
+        input_shape: InputShape,
         options: dict[str, Any],
         measured: Mapping[str, Times] | None = None,
     ) -> None:
-        self.input_shape = input_shape
+        inputs, names = parse(module, input_shape)
+        self.input_shape = inputs.given
+        self._several = len(names) > 1
         self._options = options
         own = module.dtype
         precision = options["precision"]
@@ -77,13 +80,14 @@ class Network:
             self.dtype = own if own is not None else np.dtype(np.float32)
         else:
             self.dtype = PRECISIONS.get(precision, np.dtype(np.float32))
-        self._unbatched = (
-            module.input_ndim is not None and len(input_shape) == module.input_ndim - 1
-        )
-        self._shape = (1, *input_shape) if self._unbatched else input_shape
-        recording = Recording(module, [self._shape], self.dtype, convert=precision is not None)
+        self._arguments = Arguments(names, inputs.shapes, self.dtype, self._device)
+        self._unbatched = inputs.is_unbatched(module.input_ndim)
+        if self._unbatched:
+            inputs = inputs.batched()
+        self._inputs = inputs
+        recording = Recording(module, inputs, self.dtype, convert=precision is not None)
         self._recording: Recording | None = recording
-        self._result, self._outs = recording.result, recording.outs
+        self._returned, self._out_shapes = recording.returned, recording.shapes
         self._weights = sum(array.nbytes for array in module.state_dict().values())
         self._taps: tuple[str, ...] = tuple(options["taps"])
         self._variants: Bounded[Any] = Bounded(4)
@@ -128,37 +132,46 @@ class Network:
             graph = recording.native.optimized(outputs)  # once for all networks
             plan = _core.Network.plan(graph, graph.outputs, *limits)
             native = functools.partial(_core.Network, graph, graph.outputs, *limits, threads)
-            return self._tuner.tune(plan, native, self._shape)
+            return self._tuner.tune(plan, native, self._inputs.shapes)
 
-    def __call__(self, x: ArrayLike, *, taps: Sequence[str] | None = None, out: Any = None) -> Any:
+    def __call__(
+        self,
+        *inputs: ArrayLike | Mapping[str, ArrayLike],
+        taps: Sequence[str] | None = None,
+        out: Any = None,
+        **named: ArrayLike,
+    ) -> Any:
         """Compute the output.
 
         Parameters
         ----------
-        x : array_like
-            Of the compiled shape and dtype. If the network is on a CUDA device, also an array there
-            (of fastconv, torch, CuPy...), with any strides.
+        *inputs, **named : array_like
+            Of the compiled shape and dtype: in the order of `forward`'s arguments or by their
+            names, which may also come as one mapping. If the network is on a CUDA device, also
+            arrays there (of fastconv, torch, CuPy...), with any strides.
         taps : sequence of str, optional
             Modules whose outputs are wanted too, by their names in `Module.named_modules`. The
             first use of a new set compiles a variant. Default: those named when compiling.
-        out : ndarray or tuple of ndarray, optional
+        out : ndarray, or tuple or mapping of ndarray, optional
             Where to put the output, of its shape and the network's dtype; for several outputs a
-            tuple of as many. With any strides, but only into a C-contiguous one it is written
-            without a copy. Not for arrays on a CUDA device.
+            tuple of as many, or a mapping with the same keys. With any strides, but only into a
+            C-contiguous one it is written without a copy. Not for arrays on a CUDA device.
 
         Returns
         -------
-        ndarray or (ndarray, dict of str to ndarray)
-            The output, which is `out` itself if that was given; with taps, also the value that each
-            of these modules returned last. They are `fastconv.cuda.Array` where `x` is on a device.
+        ndarray, or tuple, list or dict of ndarray
+            What `forward` returned, or `out` itself if that was given. They are
+            `fastconv.cuda.Array` where the inputs are on a device.
+        taps : dict of str to ndarray
+            Only with taps: the value that each of these modules returned last.
 
         Raises
         ------
         ValueError
-            If `x` or `out` has another shape, a tap does not exist, or `out` is read-only or
-            overlaps `x`, an array that the network reads, or itself.
+            If an input or `out` has another shape, a tap does not exist, or `out` is read-only or
+            overlaps an input, an array that the network reads, or itself.
         TypeError
-            If `x` or `out` has another dtype, or `out` is no array.
+            If there are other inputs, an input or `out` has another dtype, or `out` is no array.
 
         Examples
         --------
@@ -169,44 +182,51 @@ class Network:
         >>> network(np.zeros((1, 3, 32, 32), np.float32), out=y) is y
         True
         """
-        array = self._checked(x)
+        if self._several or named or not inputs or inputs[1:] or type(inputs[0]) is dict:
+            arrays = self._arguments.gather(inputs, named)
+        else:
+            arrays = [self._arguments.check(0, inputs[0])]
         names = self._taps if taps is None else self._tap_names(taps)
         native = self._native
         if names != self._taps:
             native = self._variants.get(names, lambda: self._compile(names))
-        if isinstance(array, cuda.Array):
+        if isinstance(arrays[0], cuda.Array):
             if out is not None:
-                raise TypeError("out cannot be given for x on a device: results are new arrays")
-            arrays = run_on_device(native, [array], self._unbatched)
+                raise TypeError(
+                    "out cannot be given for inputs on a device: results are new arrays"
+                )
+            results = run_on_device(native, arrays, self._unbatched)
         else:
-            outs = [] if out is None else self._checked_outs(out, array, native)
-            arrays = self._run(native, array, outs)
-        y = self._result(arrays) if out is None else out
+            outs = [] if out is None else self._checked_outs(out, arrays, native)
+            results = self._run(native, arrays, outs)
+        y = self._returned.pack(results) if out is None else out
         if taps is None and not names:
             return y
-        return y, dict(zip(names, arrays[len(arrays) - len(names) :], strict=True))
+        return y, dict(zip(names, results[len(results) - len(names) :], strict=True))
 
-    def _run(self, native: Any, x: Array, outs: Sequence[Array]) -> list[Any]:
+    def _run(self, native: Any, arrays: Sequence[Array], outs: Sequence[Array]) -> list[Any]:
         """Return all outputs, the first of them in `outs`."""
         direct = [out if out.flags.carray else None for out in outs]
         if not self._unbatched:
-            arrays: list[Any] = native.run([np.asarray(x, order="C")], direct)
+            inputs = [np.asarray(array, order="C") for array in arrays]
+            results: list[Any] = native.run(inputs, direct)
         else:
+            inputs = [np.asarray(array[None], order="C") for array in arrays]
             batches = [None if out is None else out[None] for out in direct]
-            arrays = native.run([np.asarray(x[None], order="C")], batches)
-            arrays = [array[0] for array in arrays]
-        for out, written, array in zip(outs, direct, arrays, strict=False):
+            results = [result[0] for result in native.run(inputs, batches)]
+        for out, written, result in zip(outs, direct, results, strict=False):
             if written is None:
-                out[...] = array
-        return arrays
+                out[...] = result
+        return results
 
-    def _checked_outs(self, out: Any, x: Array, native: Any) -> list[Array]:
-        """Return the arrays of `out` if the network can write to them while it reads `x`."""
+    def _checked_outs(self, out: Any, inputs: Sequence[Array], native: Any) -> list[Array]:
+        """Return the arrays of `out` if the network can write to them while it reads `inputs`."""
+        operands = Operands(**dict(zip(self._arguments.names, inputs, strict=True)))
         outs: dict[str, Array] = {}
-        for name, array, shape in self._outs(out):
+        for (name, array), shape in zip(self._returned.outs(out), self._out_shapes, strict=True):
             if array is None:
                 raise TypeError(f"{name} must be a numpy.ndarray, got None")
-            Operands(x=x).check_out(array, shape[self._unbatched :], argument=name)
+            operands.check_out(array, shape[self._unbatched :], argument=name)
             for other, earlier in outs.items():
                 if share_memory(array, earlier):
                     raise ValueError(f"{name} overlaps {other}: pass an array of its own")
@@ -224,32 +244,6 @@ class Network:
                 f"taps must be a sequence of module names, such as ['layer3'], got {taps!r}"
             )
         return tuple(dict.fromkeys(taps))
-
-    def _checked(self, value: Any) -> Any:
-        """Return `value` as an array with the shape and dtype."""
-        x: Any
-        if not is_on_device(value):
-            x = as_array("x", value)
-        elif self._device is None:
-            raise TypeError(
-                "x is on a CUDA device, but the network was compiled for the CPU: compile it with "
-                "device='cuda', or pass x as a NumPy array"
-            )
-        else:
-            x = cuda.asarray(value, device=self._device)
-        if x.dtype != self.dtype:
-            raise TypeError(
-                f"x must be {self.dtype} as the network was compiled, got {x.dtype}: "
-                f"convert it with x.astype(np.{self.dtype})"
-            )
-        if x.shape != self.input_shape:
-            hint = "compile the module for that shape, or call the module itself, which takes any"
-            if x.shape == self.input_shape[1:] and self.input_shape[0] == 1:
-                hint = "add the batch dimension with x[None]"
-            elif x.ndim == 4 and tuple(x.shape[i] for i in (0, 3, 1, 2)) == self.input_shape:
-                hint = "channels come first, x.transpose(0, 3, 1, 2)"
-            raise ValueError(f"x must have shape {self.input_shape}, got {x.shape}: {hint}")
-        return x
 
     def explain(self, verbose: bool = False) -> Steps:
         """Return what runs: the steps in order, with the algorithm of each and why it was chosen.
@@ -280,13 +274,18 @@ class Network:
     def _explained(self, step: dict[str, Any]) -> dict[str, Any]:
         return explained(step) if self._tuner is None else self._tuner.explain(step)
 
-    def profile(self, x: ArrayLike, repeats: int = 10) -> Steps:
+    def profile(
+        self,
+        *inputs: ArrayLike | Mapping[str, ArrayLike],
+        repeats: int = 10,
+        **named: ArrayLike,
+    ) -> Steps:
         """Run the network and return its steps with their times.
 
         Parameters
         ----------
-        x : array_like
-            Of the compiled shape and dtype.
+        *inputs, **named : array_like
+            Of the compiled shape and dtype, as the network is called with them.
         repeats : int
             How often; the shortest time of each step counts.
 
@@ -310,11 +309,12 @@ class Network:
         """
         if as_int("repeats", repeats) < 1:
             raise ValueError(f"repeats must be at least 1, got {repeats}")
-        array = self._checked(x)
-        if isinstance(array, cuda.Array):
-            array = array.numpy()
-        array = np.asarray(array[None] if self._unbatched else array, order="C")
-        seconds = np.min([self._native.profile([array])[1] for _ in range(repeats)], axis=0)
+        arrays = self._arguments.gather(inputs, named)
+        for i, array in enumerate(arrays):
+            if isinstance(array, cuda.Array):
+                arrays[i] = array = array.numpy()
+            arrays[i] = np.asarray(array[None] if self._unbatched else array, order="C")
+        seconds = np.min([self._native.profile(arrays)[1] for _ in range(repeats)], axis=0)
         peak = None
         if self._device is None:
             peak = _peak_gflops(self._options["threads"] or get_num_threads(), self.dtype)

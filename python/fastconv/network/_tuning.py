@@ -70,7 +70,7 @@ class Tuner:
         self,
         steps: Sequence[Mapping[str, Any]],
         compile: Callable[[dict[int, str]], Any],
-        shape: tuple[int, ...],
+        shapes: Sequence[tuple[int, ...]],
     ) -> Any:
         """Compile a network with the fastest algorithms.
 
@@ -80,8 +80,8 @@ class Tuner:
             Of the network by the rule.
         compile : callable
             Makes the native network in which these values are computed by these algorithms.
-        shape : tuple of int
-            Of the network's input.
+        shapes : sequence of tuple of int
+            Of the network's inputs.
         """
         tasks: dict[str, list[int]] = {}  # the steps that do the same
         candidates: dict[str, list[str]] = {}
@@ -103,8 +103,9 @@ class Tuner:
             self.known.update((key, kept[key]) for key in unknown if key in kept)
         if unknown := missing():
             with num_threads(self._threads):
-                x = np.random.default_rng(0).standard_normal(shape).astype(self._dtype)
-                self._measure(native, tasks, {key: candidates[key] for key in unknown}, x)
+                rng = np.random.default_rng(0)
+                inputs = [rng.standard_normal(shape).astype(self._dtype) for shape in shapes]
+                self._measure(native, tasks, {key: candidates[key] for key in unknown}, inputs)
             store({key: self.known[key] for key in unknown if key not in self._own})
         best = {key: self._best(key, names) for key, names in candidates.items()}
         return native({key: name for key, name in best.items() if name != candidates[key][0]})
@@ -114,14 +115,14 @@ class Tuner:
         native: Callable[[Mapping[str, str]], Any],
         tasks: Mapping[str, list[int]],
         candidates: Mapping[str, list[str]],
-        x: NDArray[Any],
+        inputs: Sequence[NDArray[Any]],
     ) -> None:
         rule = native({})
 
         def compare(algorithms: Mapping[str, str]) -> None:
             """Time these algorithms for these tasks against the rule's choices."""
             networks = [rule, native(algorithms)]
-            theirs, ours = _race(networks, x)
+            theirs, ours = _race(networks, inputs)
             taken = [[step["algorithm"] for step in network.steps()] for network in networks]
             for key, algorithm in algorithms.items():
                 first, times = candidates[key][0], self.known[key]
@@ -183,13 +184,13 @@ def _candidates(step: Mapping[str, Any]) -> list[str]:
     return [name for name, serves, _ in step.get("considered", []) if serves]
 
 
-def _race(natives: Sequence[Any], x: NDArray[Any]) -> list[NDArray[np.float64]]:
+def _race(natives: Sequence[Any], inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
     """Run networks in turns; return the shortest time of each step of each of them."""
     best = [np.full(len(native.steps()), np.inf) for native in natives]
     start = time.perf_counter()
     for count in range(_ROUNDS + 1):
         for native, seconds in zip(natives, best, strict=True):
-            now = _step_seconds(native, x)
+            now = _step_seconds(native, inputs)
             if count:  # the first one pays for memory that is new
                 np.minimum(seconds, now, out=seconds)
         if count >= 3 and time.perf_counter() - start > _SECONDS:
@@ -197,8 +198,8 @@ def _race(natives: Sequence[Any], x: NDArray[Any]) -> list[NDArray[np.float64]]:
     return best
 
 
-def _step_seconds(native: Any, x: NDArray[Any]) -> list[float]:
-    seconds: list[float] = native.profile([x])[1]
+def _step_seconds(native: Any, inputs: Sequence[NDArray[Any]]) -> list[float]:
+    seconds: list[float] = native.profile(list(inputs))[1]
     return seconds
 
 

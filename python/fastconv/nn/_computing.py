@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import _cache, cuda
 from fastconv.graph import Graph
+from fastconv.graph._inputs import Inputs, InputShape, argument_names
 from fastconv.graph._recording import record
-from fastconv.graph._symbols import Symbol
+from fastconv.graph._returned import map_values
+from fastconv.graph._symbols import Recorder, Symbol
 from fastconv.network import Network, compile_module
 from fastconv.nn import _attributes
 from fastconv.nn._attributes import Attributes
@@ -46,23 +49,26 @@ class Computing(Attributes):
         def named_modules(self) -> Iterator[tuple[str, Computing]]: ...
         def state_dict(self) -> dict[str, Array]: ...
 
-    def forward(self, *args: Value) -> Value:
-        """Compute the output; every subclass that is called defines it."""
+    def forward(self, *args: Value, **kwargs: Value) -> Value:
+        """Compute the output; every subclass that is called defines it.
+
+        It takes arrays, by place or by name, and returns one, or a tuple, list or dict of them.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no forward method")
 
-    def __call__(self, *args: Value) -> Value:
+    def __call__(self, *args: Value, **kwargs: Value) -> Value:
         """Compute the output, compiled behind the scenes.
 
         Parameters
         ----------
-        *args : array_like
+        *args, **kwargs : array_like
             Inputs of the parameters' dtype, as `forward` takes them. Networks and image layers
             take ``(N, C, H, W)``; for ``(C, H, W)`` the result is unbatched too.
 
         Returns
         -------
-        ndarray
-            What ``forward(*args)`` returns.
+        ndarray, or tuple, list or dict of ndarray
+            What ``forward(*args, **kwargs)`` returns.
 
         Raises
         ------
@@ -71,16 +77,26 @@ class Computing(Attributes):
         """
         for arg in args:
             if isinstance(arg, Symbol):
-                arg.graph.enter_module(self)
-                y = self.forward(*args)
-                arg.graph.mark_module(self, y)
-                return y
+                return self._recorded(arg.graph, args, kwargs)
+        if kwargs:
+            for arg in kwargs.values():
+                if isinstance(arg, Symbol):
+                    return self._recorded(arg.graph, args, kwargs)
         if _eager.get():
-            return self.forward(*args)
+            return self.forward(*args, **kwargs)
         compiled = self._compiled
         if compiled is None or self._compiled_version != self._tree_version():
             compiled = self._renewed()
-        return self._batched(functools.partial(compiled, self), args)
+        return self._batched(functools.partial(compiled, self), args, kwargs)
+
+    def _recorded(
+        self, graph: Recorder, args: tuple[Value, ...], kwargs: Mapping[str, Value]
+    ) -> Value:
+        """Call `forward` on symbolic values, and tell their recorder."""
+        graph.enter_module(self)
+        y = self.forward(*args, **kwargs)
+        graph.mark_module(self, y)
+        return y
 
     def _renewed(self) -> Compiled:
         """Return where networks of this module as it is now are kept."""
@@ -92,17 +108,21 @@ class Computing(Attributes):
                 self._compiled, self._compiled_version = Compiled(), version
             return self._compiled
 
-    def eager(self, *args: Value) -> Value:
+    def eager(self, *args: Value, **kwargs: Value) -> Value:
         """Compute the output op by op, without compiling: to print and to debug `forward`."""
+
+        def forward(arrays: Sequence[Any], keywords: tuple[str, ...]) -> Value:
+            return Inputs((), keywords).call(self.forward, list(map(_protected, arrays)))
+
         token = _eager.set(True)
         try:
-            return self._batched(lambda *arrays: self.forward(*map(_protected, arrays)), args)
+            return self._batched(forward, args, kwargs)
         finally:
             _eager.reset(token)
 
     def compile(
         self,
-        input_shape: Sequence[int],
+        input_shape: InputShape,
         *,
         threads: int | None = None,
         device: str = "cpu",
@@ -113,7 +133,7 @@ class Computing(Attributes):
         taps: Sequence[str] = (),
         keep_weights: bool = True,
     ) -> Network:
-        """Compile this module for one input shape; see `fastconv.network.compile_module`."""
+        """Compile this module for inputs of one shape; see `fastconv.network.compile_module`."""
         return compile_module(
             self,
             input_shape,
@@ -127,13 +147,14 @@ class Computing(Attributes):
             keep_weights=keep_weights,
         )
 
-    def graph(self, input_shape: Sequence[int]) -> Graph:
-        """Record `forward` on an input of this shape, without computing, and return its graph.
+    def graph(self, input_shape: InputShape) -> Graph:
+        """Record `forward` on inputs of these shapes, without computing, and return its graph.
 
         Parameters
         ----------
-        input_shape : sequence of int
-            Usually (N, C, H, W). Without a batch one of size 1 is added.
+        input_shape : sequence of int, or sequence or mapping of such
+            Usually (N, C, H, W). Without a batch one of size 1 is added. Of several inputs a shape
+            for each, in the order of `forward`'s arguments or by their names.
 
         Returns
         -------
@@ -154,33 +175,50 @@ class Computing(Attributes):
         """
         return record(self, input_shape).graph()
 
-    def _batched(self, function: Any, args: Sequence[Value]) -> Value:
-        """Check the inputs' dtype, then call `function` with a batch dimension where one lacks."""
+    def _batched(
+        self,
+        function: Callable[[Sequence[Any], tuple[str, ...]], Value],
+        args: tuple[Value, ...],
+        kwargs: Mapping[str, Value],
+    ) -> Value:
+        """Check the inputs' dtype, then call `function` with a batch dimension where one lacks.
+
+        It is called with all inputs, in the order of `forward`'s arguments, and the names of those
+        that were passed by name.
+        """
+        names = argument_names(self, len(args), tuple(kwargs))
+        keywords = names[len(args) :]
+        given = [*args]
+        if keywords:
+            given += [kwargs[name] for name in keywords]
+        if not given:
+            raise TypeError(f"{type(self).__name__} takes at least one array, got none")
         arrays: list[Any]
-        if on_device := any(map(is_on_device, args)):
-            if not all(map(is_on_device, args)):
+        if on_device := any(map(is_on_device, given)):
+            if not all(map(is_on_device, given)):
                 raise TypeError(
                     "some inputs are on a CUDA device and some are not: "
                     "pass all of them there, with fastconv.cuda.asarray"
                 )
-            arrays = [cuda.asarray(arg) for arg in args]
+            arrays = [cuda.asarray(arg) for arg in given]
         else:
-            arrays = [as_array("x", arg) for arg in args]
+            arrays = list(map(as_array, names, given))
         dtype = self.dtype
-        for array in arrays:
+        for name, array in zip(names, arrays, strict=True):
             if dtype is not None and array.dtype != dtype:
                 raise TypeError(
-                    f"the input has dtype {array.dtype}, but the parameters of "
-                    f"{type(self).__name__} have {dtype}: pass x.astype(np.{dtype}), "
+                    f"the input {name} has dtype {array.dtype}, but the parameters of "
+                    f"{type(self).__name__} have {dtype}: pass {name}.astype(np.{dtype}), "
                     f"or convert the parameters once with .astype(...)"
                 )
         ndim = self.input_ndim
-        if ndim is not None and arrays and all(array.ndim == ndim - 1 for array in arrays):
-            if on_device:
-                y = function(*(reshape(array, (1, *array.shape)) for array in arrays))
-                return reshape(y, y.shape[1:])
-            return function(*(array[None] for array in arrays))[0]
-        return function(*arrays)
+        if ndim is None or any(array.ndim != ndim - 1 for array in arrays):
+            return function(arrays, keywords)
+        if not on_device:
+            y = function([array[None] for array in arrays], keywords)
+            return map_values(itemgetter(0), y)
+        y = function([reshape(array, (1, *array.shape)) for array in arrays], keywords)
+        return map_values(lambda value: reshape(value, value.shape[1:]), y)
 
     def _tree_version(self) -> int:
         """Return a number that grows with every change of this module or one below it."""
