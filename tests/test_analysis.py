@@ -627,6 +627,11 @@ def test_summary_leaves_the_model_alone():
     assert all(model.state_dict()[key] is value for key, value in before.items())
 
 
+class Sum(nn.Module):
+    def forward(self, a, b):
+        return a + b
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
@@ -634,6 +639,7 @@ def test_summary_leaves_the_model_alone():
         (("resnet18", None, 1.5), TypeError, "depth must be an integer"),
         (("resnet18", (1, 4, 64, 64)), ValueError, "channels"),
         (("resnet18", (1, 3, 0, 64)), ValueError, "positive sizes"),
+        ((Sum(), ((1, 3), (1, 3))), ValueError, "input_shape has 2 inputs: only"),
         (("resnet18", 224), TypeError, "input_shape must be a sequence"),
     ],
 )

@@ -64,10 +64,7 @@ def twice(a, b):
     return {"a": a, "b": a, "c": b}
 
 
-PACKS = {
-    pack.__name__: pack
-    for pack in (in_tuple, in_list, in_dict, Pair, one_in_tuple, one_in_dict, twice)
-}
+PACKS = (in_tuple, in_list, in_dict, Pair, one_in_tuple, one_in_dict, twice)
 
 
 def parts(y):

@@ -76,6 +76,18 @@ def compile_module(
         If an argument has no such value, or `forward` cannot take this shape.
     fastconv.cuda.CudaUnavailable
         If `device` is a CUDA device and there is none that this build can use.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> class Masked(nn.Module):
+    ...     def forward(self, image, mask):
+    ...         return {"masked": image * mask, "sum": image + mask}
+    >>> network = Masked().compile({"image": (2, 3, 8, 8), "mask": (2, 1, 8, 8)})
+    >>> y = network(np.ones((2, 3, 8, 8), np.float32), mask=np.zeros((2, 1, 8, 8), np.float32))
+    >>> [(name, value.shape, float(value.max())) for name, value in y.items()]
+    [('masked', (2, 3, 8, 8), 0.0), ('sum', (2, 3, 8, 8), 1.0)]
     """
     on_device = device_index(device) is not None
     choice("accuracy", accuracy, ACCURACIES)
