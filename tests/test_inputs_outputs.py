@@ -2,7 +2,9 @@
 
 import collections
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -433,6 +435,20 @@ def test_other_dtypes():
             run(x, scale=None)
     with pytest.raises(TypeError, match="image must be an array, got None"):
         network(None, mask)
+
+
+def test_what_is_left_in_no_cache():
+    class Calls(nn.Module):
+        def __init__(self, forward):
+            self.forward = forward
+
+    held = np.ones((2, 3), np.float32)
+    alive = weakref.ref(held)
+    model = Calls(lambda x, held=held: x + held)
+    assert (model(np.ones((2, 3), np.float32)) == 2).all()
+    del held, model
+    gc.collect()
+    assert alive() is None
 
 
 def test_other_arguments():

@@ -98,9 +98,9 @@ def argument_names(
     method = module.forward
     function = getattr(method, "__func__", None)
     try:
-        if function is None:
-            return _names(method, False, places, keywords)
-        return _names(function, True, places, keywords)
+        if function is None:  # an attribute of this module alone, which no cache shall keep alive
+            return _bound_names(method, False, places, keywords)
+        return _names_of_method(function, True, places, keywords)
     except TypeError as error:
         count = places + len(keywords)
         raise TypeError(
@@ -109,8 +109,7 @@ def argument_names(
         ) from None
 
 
-@functools.lru_cache(256)
-def _names(
+def _bound_names(
     function: Callable[..., Any], is_method: bool, places: int, keywords: tuple[str, ...]
 ) -> tuple[str, ...]:
     signature = inspect.signature(function)
@@ -125,3 +124,6 @@ def _names(
         else:
             names.append(name)
     return tuple(names[is_method:])
+
+
+_names_of_method = functools.lru_cache(256)(_bound_names)

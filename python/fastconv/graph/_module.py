@@ -20,10 +20,10 @@ class Recordable(Protocol):
     def dtype(self) -> np.dtype[Any] | None:
         """The dtype of the parameters, `None` where there are none."""
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; what it does to symbolic values is recorded."""
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call `forward`; on symbolic values tell their recorder when it begins and ends."""
 
     def named_modules(self) -> Iterator[tuple[str, Recordable]]:

@@ -50,7 +50,7 @@ class Compiled:
         if isinstance(arrays[0], cuda.Array):
             if dtype != np.float32:
                 raise TypeError(
-                    f"x must be float32 on a CUDA device, got {dtype}: convert it first"
+                    f"inputs must be float32 on a CUDA device, got {dtype}: convert them first"
                 )
             device = arrays[0]._native.device
             recording, native = self._network(module, arrays, keywords, device)

@@ -182,9 +182,9 @@ class Network:
         >>> network(np.zeros((1, 3, 32, 32), np.float32), out=y) is y
         True
         """
-        if self._several or named or not inputs or inputs[1:] or type(inputs[0]) is dict:
+        if self._several or named or inputs[1:] or not inputs or type(inputs[0]) is not np.ndarray:
             arrays = self._arguments.gather(inputs, named)
-        else:
+        else:  # what most calls have
             arrays = [self._arguments.check(0, inputs[0])]
         names = self._taps if taps is None else self._tap_names(taps)
         native = self._native

@@ -36,8 +36,7 @@ _eager: ContextVar[bool] = ContextVar("fastconv_eager", default=False)
 class Computing(Attributes):
     """A base of `Module`."""
 
-    _compiled: Compiled | None = None
-    _compiled_version = 0
+    _compiled: tuple[int, Compiled] | None = None  # the tree's version, and its networks
     _seen = (-1, 0)  # what latest_change was, and the tree's version that was found then
 
     if TYPE_CHECKING:  # what `Module` has
@@ -84,10 +83,10 @@ class Computing(Attributes):
                     return self._recorded(arg.graph, args, kwargs)
         if _eager.get():
             return self.forward(*args, **kwargs)
-        compiled = self._compiled
-        if compiled is None or self._compiled_version != self._tree_version():
-            compiled = self._renewed()
-        return self._batched(functools.partial(compiled, self), args, kwargs)
+        kept = self._compiled  # one attribute: other threads may be replacing it
+        if kept is None or kept[0] != self._tree_version():
+            kept = self._renewed()
+        return self._batched(functools.partial(kept[1], self), args, kwargs)
 
     def _recorded(
         self, graph: Recorder, args: tuple[Value, ...], kwargs: Mapping[str, Value]
@@ -98,15 +97,15 @@ class Computing(Attributes):
         graph.mark_module(self, y)
         return y
 
-    def _renewed(self) -> Compiled:
-        """Return where networks of this module as it is now are kept."""
+    def _renewed(self) -> tuple[int, Compiled]:
+        """Return where networks of this module as it is now are kept, and its version."""
         from fastconv.network._calls import Compiled  # here, as import fastconv must stay fast
 
         with _cache.making:  # once for all threads
-            version = self._tree_version()
-            if self._compiled is None or self._compiled_version != version:
-                self._compiled, self._compiled_version = Compiled(), version
-            return self._compiled
+            version, kept = self._tree_version(), self._compiled
+            if kept is None or kept[0] != version:
+                kept = self._compiled = version, Compiled()
+            return kept
 
     def eager(self, *args: Value, **kwargs: Value) -> Value:
         """Compute the output op by op, without compiling: to print and to debug `forward`."""

@@ -18,7 +18,7 @@ __all__ = ["Array", "IncompatibleKeys", "Module", "Value"]
 
 _Self = TypeVar("_Self", bound="Module")
 
-_OWN_STATE = ("_compiled", "_compiled_version", "_seen")
+_OWN_STATE = ("_compiled", "_seen")
 
 
 class Module(TorchMethods, Computing):
