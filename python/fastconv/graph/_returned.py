@@ -42,8 +42,6 @@ class Returned:
 
     Attributes
     ----------
-    values : list
-        The values, once; to be taken away.
     container : type or None
         What they were in: ``tuple``, ``list``, ``dict``; `None` for a single value.
     pack : callable
@@ -56,10 +54,9 @@ class Returned:
     """
 
     def __init__(self, owner: str, y: Any, kind: type) -> None:
-        values = _values(y)
-        _check(owner, y, values, kind)
+        check(owner, y, kind)
         self.container = None if isinstance(y, kind) else type(y)
-        self._places = list(values)
+        self._places = list(_values(y))
         self.pack: Callable[[list[Any]], Any] = itemgetter(0)
         if self.container is not None:
             numbers = itertools.count()
@@ -86,7 +83,9 @@ def _packed(numbered: Any, arrays: Sequence[Any]) -> Any:
     return map_values(arrays.__getitem__, numbered)
 
 
-def _check(owner: str, y: Any, values: Mapping[str, Any], kind: type) -> None:
+def check(owner: str, y: Any, kind: type | tuple[type, ...]) -> None:
+    """Refuse what `forward` must not return; arguments and errors are those of `Returned`."""
+    values = _values(y)
     if isinstance(y, Mapping) and not all(isinstance(key, str) for key in y):
         raise TypeError(f"{owner}.forward must return strings as keys, got {list(y)}")
     if not values:

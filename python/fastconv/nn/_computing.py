@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from fastconv import _cache, cuda
 from fastconv.graph import Graph
 from fastconv.graph._inputs import Inputs, InputShape, argument_names
 from fastconv.graph._recording import record
-from fastconv.graph._returned import map_values
+from fastconv.graph._returned import check, map_values
 from fastconv.graph._symbols import Recorder, Symbol
 from fastconv.network import Network, compile_module
 from fastconv.nn import _attributes
@@ -213,11 +212,10 @@ class Computing(Attributes):
         ndim = self.input_ndim
         if ndim is None or any(array.ndim != ndim - 1 for array in arrays):
             return function(arrays, keywords)
-        if not on_device:
-            y = function([array[None] for array in arrays], keywords)
-            return map_values(itemgetter(0), y)
-        y = function([reshape(array, (1, *array.shape)) for array in arrays], keywords)
-        return map_values(lambda value: reshape(value, value.shape[1:]), y)
+        batches = [reshape(a, (1, *a.shape)) if on_device else a[None] for a in arrays]
+        y = function(batches, keywords)
+        check(type(self).__name__, y, (np.ndarray, cuda.Array))
+        return map_values(lambda v: reshape(v, v.shape[1:]) if on_device else v[0], y)
 
     def _tree_version(self) -> int:
         """Return a number that grows with every change of this module or one below it."""
