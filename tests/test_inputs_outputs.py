@@ -192,6 +192,13 @@ def test_arrays_that_do_not_fit_a_mapping(out, error, message):
         network(draw(IMAGE), out=out)
 
 
+def test_a_mapping_for_a_tuple():
+    network = Masked(in_tuple).compile(IMAGE)
+    out = {0: np.empty((2, 5, 9, 8), "f4"), 1: np.empty((2, 5, 1, 1), "f4")}
+    with pytest.raises(TypeError, match="out must be a tuple of 2 arrays, .*, got dict"):
+        network(draw(IMAGE), out=out)
+
+
 def test_arrays_of_a_mapping_must_not_overlap():
     network = Masked(twice).compile(IMAGE)
     array = np.empty((2, 5, 9, 8), "f4")

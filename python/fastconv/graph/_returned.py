@@ -69,13 +69,18 @@ class Returned:
             yield "out", out
             return
         given = _values(out)
-        if given.keys() != set(self._places):
-            wanted = f"a tuple of {len(self._places)} arrays, one for each output"
-            came = f"{len(out)}" if isinstance(out, (tuple, list)) else type(out).__name__
-            if issubclass(self.container, Mapping):
-                wanted = "a mapping with the keys of the output, " + ", ".join(self._places)
+        if issubclass(self.container, Mapping):
+            if not isinstance(out, Mapping) or given.keys() != set(self._places):
                 came = ", ".join(given) if isinstance(out, Mapping) else type(out).__name__
-            raise TypeError(f"out must be {wanted}, got {came}")
+                raise TypeError(
+                    f"out must be a mapping with the keys of the output, {', '.join(self._places)}, "
+                    f"got {came}"
+                )
+        elif not isinstance(out, (tuple, list)) or len(out) != len(self._places):
+            came = f"{len(out)}" if isinstance(out, (tuple, list)) else type(out).__name__
+            raise TypeError(
+                f"out must be a tuple of {len(self._places)} arrays, one for each output, got {came}"
+            )
         yield from ((f"out{place}", given[place]) for place in self._places)
 
 
