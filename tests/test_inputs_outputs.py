@@ -195,7 +195,7 @@ def test_arrays_that_do_not_fit_a_mapping(out, error, message):
 def test_a_mapping_for_a_tuple():
     network = Masked(in_tuple).compile(IMAGE)
     out = {0: np.empty((2, 5, 9, 8), "f4"), 1: np.empty((2, 5, 1, 1), "f4")}
-    with pytest.raises(TypeError, match="out must be a tuple of 2 arrays, .*, got dict"):
+    with pytest.raises(TypeError, match=r"out must be a tuple of 2 arrays, .*, got dict"):
         network(draw(IMAGE), out=out)
 
 

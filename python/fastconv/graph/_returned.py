@@ -68,20 +68,20 @@ class Returned:
         if self.container is None:
             yield "out", out
             return
-        given = _values(out)
+        given, places = _values(out), self._places
         if issubclass(self.container, Mapping):
-            if not isinstance(out, Mapping) or given.keys() != set(self._places):
+            if not isinstance(out, Mapping) or given.keys() != set(places):
                 came = ", ".join(given) if isinstance(out, Mapping) else type(out).__name__
                 raise TypeError(
-                    f"out must be a mapping with the keys of the output, {', '.join(self._places)}, "
-                    f"got {came}"
+                    f"out must be a mapping with the keys of the output, {', '.join(places)}, got "
+                    f"{came}"
                 )
-        elif not isinstance(out, (tuple, list)) or len(out) != len(self._places):
+        elif not isinstance(out, (tuple, list)) or len(out) != len(places):
             came = f"{len(out)}" if isinstance(out, (tuple, list)) else type(out).__name__
             raise TypeError(
-                f"out must be a tuple of {len(self._places)} arrays, one for each output, got {came}"
+                f"out must be a tuple of {len(places)} arrays, one for each output, got {came}"
             )
-        yield from ((f"out{place}", given[place]) for place in self._places)
+        yield from ((f"out{place}", given[place]) for place in places)
 
 
 def _packed(numbered: Any, arrays: Sequence[Any]) -> Any:
