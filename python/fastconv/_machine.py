@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from fastconv import _core
+import fastconv._core as _core
 from fastconv.config import get_num_threads, num_threads, show_config
 
 _SECONDS = 0.002  # of one measurement: short, so that some fall between the time slices of others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from fastconv import _core
+import fastconv._core as _core
 from fastconv.analysis._sizes import IntPair, Pair, positive, positive_pair, weight_size
 from fastconv.ops._args import as_bool, as_pair, is_sequence
 from fastconv.ops.conv import padding_argument

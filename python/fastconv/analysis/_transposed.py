@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastconv import _core
+import fastconv._core as _core
 from fastconv.analysis._sizes import IntPair, positive_pair, weight_size
 from fastconv.ops._args import as_pair, is_sequence
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv import _core
+import fastconv._core as _core
 
 __all__ = ["Graph", "Node"]
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv import _core, ops
+import fastconv._core as _core
+from fastconv import ops
 from fastconv._read_only import read_only
 from fastconv.graph._refusals import Refusals, unsupported
 from fastconv.ops._args import as_axis, is_sequence, numpy_array

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastconv import _core, cuda
+import fastconv._core as _core
+from fastconv import cuda
 from fastconv._cache import Bounded
 from fastconv.graph._inputs import Inputs
 from fastconv.graph._recording import Recording

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastconv import _cache, _core, cuda
+import fastconv._core as _core
+from fastconv import _cache, cuda
 from fastconv._cache import Bounded
 from fastconv.config import get_num_threads
 from fastconv.graph._inputs import InputShape, parse

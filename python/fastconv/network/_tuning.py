@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv import _core
+import fastconv._core as _core
 from fastconv._files import replacing
 from fastconv._version import __version__
 from fastconv.config import num_threads
