@@ -1,5 +1,7 @@
 """Published networks, one family a file, and the registry that makes them by name.
 
+`blocks` has what several of them are made of.
+
 Examples
 --------
 >>> import fastconv
@@ -11,6 +13,7 @@ Examples
 
 from typing import TYPE_CHECKING, Any
 
+from fastconv.models import blocks as blocks
 from fastconv.models._base import ImageClassifier as ImageClassifier
 from fastconv.models._provenance import Checkpoint as Checkpoint
 from fastconv.models._registry import ModelEntry as ModelEntry
