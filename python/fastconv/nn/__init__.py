@@ -1,4 +1,4 @@
-"""Modules: the layers and blocks that networks are made of, under torch's names.
+"""Modules: the layers that networks are made of, under torch's names.
 
 Examples
 --------
@@ -11,7 +11,7 @@ Examples
 
 from typing import TYPE_CHECKING, NoReturn
 
-from fastconv.nn import blocks, init
+from fastconv.nn import init
 from fastconv.nn.activations import (
     GELU,
     Dropout,
@@ -29,43 +29,11 @@ from fastconv.nn.activations import (
     StochasticDepth,
     Tanh,
 )
-from fastconv.nn.blocks import (
-    BasicBlock,
-    BasicConv2d,
-    Bottleneck,
-    CNBlock,
-    ConvNormActivation,
-    DenseBlock,
-    DenseLayer,
-    DepthwiseSeparable,
-    Fire,
-    FusedMBConv,
-    InceptionA,
-    InceptionB,
-    InceptionBlock,
-    InceptionC,
-    InceptionD,
-    InceptionE,
-    InvertedResidual,
-    MBConv,
-    PaddedShortcut,
-    ResBottleneckBlock,
-    ShuffleUnit,
-    SqueezeExcitation,
-    Transition,
-)
 from fastconv.nn.containers import ModuleList, Sequential
-from fastconv.nn.layers import (
-    BatchNorm2d,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    LayerNorm,
-    LayerNorm2d,
-    Linear,
-    LocalResponseNorm,
-)
+from fastconv.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
+from fastconv.nn.linear import Linear
 from fastconv.nn.module import Module
+from fastconv.nn.normalization import BatchNorm2d, LayerNorm, LayerNorm2d, LocalResponseNorm
 from fastconv.nn.shaping import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
@@ -84,62 +52,38 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool2d",
-    "BasicBlock",
-    "BasicConv2d",
     "BatchNorm2d",
-    "Bottleneck",
-    "CNBlock",
     "ChannelShuffle",
     "Conv1d",
     "Conv2d",
-    "ConvNormActivation",
     "ConvTranspose2d",
-    "DenseBlock",
-    "DenseLayer",
-    "DepthwiseSeparable",
     "Dropout",
     "Dropout2d",
-    "Fire",
     "Flatten",
-    "FusedMBConv",
     "Hardsigmoid",
     "Hardswish",
     "Identity",
-    "InceptionA",
-    "InceptionB",
-    "InceptionBlock",
-    "InceptionC",
-    "InceptionD",
-    "InceptionE",
-    "InvertedResidual",
     "LayerNorm",
     "LayerNorm2d",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
     "LogSoftmax",
-    "MBConv",
     "MaxPool2d",
     "Module",
     "ModuleList",
-    "PaddedShortcut",
     "Permute",
     "PixelShuffle",
     "ReLU",
     "ReLU6",
-    "ResBottleneckBlock",
     "Sequential",
-    "ShuffleUnit",
     "SiLU",
     "Sigmoid",
     "Softmax",
-    "SqueezeExcitation",
     "StochasticDepth",
     "Tanh",
-    "Transition",
     "Upsample",
     "ZeroPad2d",
-    "blocks",
     "init",
 ]
 
