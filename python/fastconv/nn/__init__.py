@@ -11,24 +11,8 @@ Examples
 
 from typing import TYPE_CHECKING, NoReturn
 
-from fastconv.nn import init
-from fastconv.nn.activations import (
-    GELU,
-    Dropout,
-    Dropout2d,
-    Hardsigmoid,
-    Hardswish,
-    Identity,
-    LeakyReLU,
-    LogSoftmax,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    StochasticDepth,
-    Tanh,
-)
+from fastconv.nn import activations, init
+from fastconv.nn.activations import *
 from fastconv.nn.containers import ModuleList, Sequential
 from fastconv.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
 from fastconv.nn.linear import Linear
@@ -48,7 +32,6 @@ from fastconv.nn.shaping import (
 )
 
 __all__ = [
-    "GELU",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool2d",
@@ -57,34 +40,21 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
-    "Dropout",
-    "Dropout2d",
     "Flatten",
-    "Hardsigmoid",
-    "Hardswish",
-    "Identity",
     "LayerNorm",
     "LayerNorm2d",
-    "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
-    "LogSoftmax",
     "MaxPool2d",
     "Module",
     "ModuleList",
     "Permute",
     "PixelShuffle",
-    "ReLU",
-    "ReLU6",
     "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "StochasticDepth",
-    "Tanh",
     "Upsample",
     "ZeroPad2d",
     "init",
+    *activations.__all__,
 ]
 
 _SUBSTITUTES = {
