@@ -14,7 +14,7 @@ from pathlib import Path
 
 import fastconv
 import generated
-from fastconv._substitutes import SUBSTITUTES
+from fastconv.graph._substitutes import SUBSTITUTES
 from fastconv.nn import _SUBSTITUTES as LAYERS
 from fastconv.nn._torch_methods import SUBSTITUTES as METHODS
 from fastconv.ops._torch import NEUTRAL

@@ -28,6 +28,7 @@ from fastconv.analysis import (
     summary,
 )
 from fastconv.analysis._propagate import MIXES
+from fastconv.models import blocks
 
 # ---- Formulas ------------------------------------------------------------------------------------
 
@@ -170,8 +171,8 @@ def test_vgg(name, layers, size):
 @pytest.mark.parametrize(("stride_in_1x1", "size"), [(False, 427), (True, 483)])
 def test_resnet50_as_layers(stride_in_1x1, size):
     layers = [(7, 2), (3, 2)]
-    for blocks, stage_stride in ((3, 1), (4, 2), (6, 2), (3, 2)):
-        for stride in (stage_stride, *(1,) * (blocks - 1)):
+    for depth, stage_stride in ((3, 1), (4, 2), (6, 2), (3, 2)):
+        for stride in (stage_stride, *(1,) * (depth - 1)):
             layers += [(1, stride), (3,), (1,)] if stride_in_1x1 else [(1,), (3, stride), (1,)]
     assert receptive_field(layers).size == (size, size)
 
@@ -397,7 +398,7 @@ def test_every_operator_is_known():
 
 
 def test_gates_are_global_context_and_no_window():
-    se = nn.Sequential(nn.Conv2d(2, 2, 3), nn.SqueezeExcitation(2, 1), nn.Conv2d(2, 2, 3))
+    se = nn.Sequential(nn.Conv2d(2, 2, 3), blocks.SqueezeExcitation(2, 1), nn.Conv2d(2, 2, 3))
     field = receptive_field(se)
     assert (field.size, field.global_context) == ((5, 5), True)
     assert repr(field).endswith("start=(0, 0), global_context=True)")
@@ -411,7 +412,7 @@ def test_gates_are_global_context_and_no_window():
         field = field_of(function)
         assert (field.size, field.global_context) == ((3, 3), True)
     # The gate is real: every pixel has an influence.
-    spans = seen(positive(nn.SqueezeExcitation(2, 1), np.random.default_rng(0)), (1, 2, 5, 5))
+    spans = seen(positive(blocks.SqueezeExcitation(2, 1), np.random.default_rng(0)), (1, 2, 5, 5))
     assert spans[0][:, 2, 2].tolist() == [0, 4]
 
 
@@ -531,7 +532,7 @@ def test_summary_of_a_network():
         {
             "conv": nn.Conv2d(3, 8, 3, padding=1, bias=False),
             "bn": nn.BatchNorm2d(8),
-            "se": nn.SqueezeExcitation(8, 2),
+            "se": blocks.SqueezeExcitation(8, 2),
             "pool": nn.AdaptiveAvgPool2d(1),
             "flat": nn.Flatten(),
             "fc": nn.Linear(8, 10),
@@ -626,6 +627,11 @@ def test_summary_leaves_the_model_alone():
     assert all(model.state_dict()[key] is value for key, value in before.items())
 
 
+class Sum(nn.Module):
+    def forward(self, a, b):
+        return a + b
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
@@ -633,6 +639,7 @@ def test_summary_leaves_the_model_alone():
         (("resnet18", None, 1.5), TypeError, "depth must be an integer"),
         (("resnet18", (1, 4, 64, 64)), ValueError, "channels"),
         (("resnet18", (1, 3, 0, 64)), ValueError, "positive sizes"),
+        ((Sum(), ((1, 3), (1, 3))), ValueError, "input_shape has 2 inputs: only"),
         (("resnet18", 224), TypeError, "input_shape must be a sequence"),
     ],
 )

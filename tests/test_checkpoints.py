@@ -14,7 +14,7 @@ import pytest
 from fastconv import models, weights
 from fastconv.cli import main
 from fastconv.models._registry import model_keys
-from fastconv.weights.naming import rename
+from fastconv.models.naming import rename
 
 # ---- Names ---------------------------------------------------------------------------------------
 
@@ -259,12 +259,12 @@ NAMES = [
     ("naming", "name", "theirs", "ours"), NAMES, ids=lambda x: x if isinstance(x, str) else ""
 )
 def test_rename(naming, name, theirs, ours):
-    assert weights.recognise(theirs) == naming
+    assert models.recognise(theirs) == naming
     assert rename(theirs, name, model_keys(name)) == (
         naming,
         dict(zip(theirs, ours, strict=True)),
     )
-    assert list(weights.to_model_names(dict.fromkeys(theirs), name)) == ours
+    assert list(models.to_model_names(dict.fromkeys(theirs), name)) == ours
 
 
 def test_unknown_keys_keep_their_names():

@@ -186,7 +186,7 @@ def test_out():
         np.testing.assert_array_equal(out, y)
     with pytest.raises(TypeError, match=r"out must be a numpy\.ndarray, got Array"):
         network(X, out=cuda.asarray(y))
-    with pytest.raises(TypeError, match="out cannot be given for x on a device"):
+    with pytest.raises(TypeError, match="out cannot be given for inputs on a device"):
         network(cuda.asarray(X), out=y)
     unbatched = small().compile(X.shape[1:], device="cuda")
     assert unbatched(X[0], out=y[0]).base is y
@@ -209,7 +209,7 @@ def test_a_model_called_on_device_arrays_stays_there():
     check(on_host(module(cuda.asarray(X[0]))), module(X[0]))
     module.head.weight = module.head.weight * 2
     check(on_host(module(cuda.asarray(X))), module(X))
-    with pytest.raises(TypeError, match="the input has dtype float64"):
+    with pytest.raises(TypeError, match="the input x has dtype float64"):
         module(cuda.asarray(X.astype(np.float64)))
 
 
@@ -388,3 +388,35 @@ def test_inputs_that_do_not_fit():
         small().astype(np.float64).compile(X.shape, device="cuda")
     double = small().astype(np.float64).compile(X.shape, device="cuda", precision="fp32")
     check(double(X), small()(X))
+
+
+class Masked(nn.Module):
+    input_ndim = 4
+
+    def __init__(self):
+        self.conv = nn.Conv2d(3, 5, 3, padding=1)
+
+    def forward(self, image, mask):
+        features = self.conv(image) * mask
+        return {"features": features, "pooled": fastconv.mean(features, axis=(2, 3))}
+
+
+def test_several_inputs_and_outputs():
+    model = Masked()
+    image, mask = X, draw((2, 1, 8, 8))
+    there = {"mask": cuda.asarray(mask), "image": cuda.asarray(image)}
+    expected = model.eager(image, mask)
+    network = model.compile({"image": image.shape, "mask": mask.shape}, device="cuda")
+    on_device = [model(**there), network(**there), network(there["image"], there["mask"])]
+    outputs = [{name: on_host(value) for name, value in y.items()} for y in on_device]
+    for y in (*outputs, network(image, mask), network({"mask": mask, "image": image})):
+        assert list(y) == ["features", "pooled"]
+        for name, value in expected.items():
+            check(y[name], value)
+    y = model(cuda.asarray(image[0]), cuda.asarray(mask[0]))
+    for name, value in expected.items():
+        check(on_host(y[name]), value[0])
+    with pytest.raises(TypeError, match="some inputs are on a CUDA device and some are not"):
+        network(there["image"], mask)
+    with pytest.raises(TypeError, match="out cannot be given for inputs on a device"):
+        network(**there, out=expected)

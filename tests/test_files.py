@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
-from fastconv import _tuning
 from fastconv._files import replacing
 from fastconv.benchmark import report, session
+from fastconv.network import _tuning
 
 
 def test_what_is_written_replaces_what_was_there(tmp_path, monkeypatch):

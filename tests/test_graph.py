@@ -4,12 +4,12 @@ import fastconv
 import numpy as np
 import pytest
 from fastconv import _core, nn
-from fastconv._symbolic import Graph, Symbol
+from fastconv.graph._symbols import Recorder, Symbol
 
 
 @pytest.fixture
 def graph():
-    return Graph(np.dtype(np.float32))
+    return Recorder(np.dtype(np.float32))
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_numbers_that_keep_the_dtype_work(x):
     for number in (2, 2.0, float(np.sqrt(2)), np.float32(2), np.float16(2), np.int8(2)):
         for y in (x * number, number + x):
             assert y.dtype == np.float32
-    wide = Graph(np.dtype(np.float64)).input((2, 3))
+    wide = Recorder(np.dtype(np.float64)).input((2, 3))
     assert (wide * np.float64(2) + np.float32(1)).dtype == np.float64
 
 
@@ -310,7 +310,7 @@ def test_assignment_is_refused(x):
 
 def test_values_of_two_recordings_do_not_mix(x):
     with pytest.raises(ValueError, match="different recordings"):
-        x + Graph(np.dtype(np.float32)).input(x.shape)
+        x + Recorder(np.dtype(np.float32)).input(x.shape)
 
 
 def test_shape_errors_name_the_argument(x):

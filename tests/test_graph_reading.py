@@ -204,7 +204,7 @@ def test_dot_has_a_box_for_each_module():
 def test_dot_quotes_names():
     text = nn.ReLU().graph((1, 2)).to_dot()
     assert text.count('"') % 2 == 0
-    assert fastconv.graph._quoted('a"b\\c') == '"a\\"b\\\\c"'
+    assert fastconv.graph._graph._quoted('a"b\\c') == '"a\\"b\\\\c"'
 
 
 def test_saved_as_dot(tmp_path):

@@ -7,6 +7,7 @@ import fastconv
 import numpy as np
 import pytest
 from fastconv import models, nn
+from fastconv.models import blocks
 from fastconv.models._scaling import make_divisible
 from fastconv.models.efficientnet import SCALING, compound_scaling
 
@@ -176,7 +177,7 @@ def test_bn_eps_is_that_of_the_weights_unless_given(name, eps):
 # ---- Blocks --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", [nn.MBConv, nn.FusedMBConv])
+@pytest.mark.parametrize("block", [blocks.MBConv, blocks.FusedMBConv])
 @pytest.mark.parametrize(
     ("out", "stride", "shortcut"), [(16, 1, True), (16, 2, False), (24, 1, False)]
 )
@@ -189,9 +190,9 @@ def test_shortcut_where_the_shape_stays(block, out, stride, shortcut):
 
 @pytest.mark.parametrize("expanded", [16, 64])
 def test_fused_mbconv_squeezes_before_its_last_convolution(expanded):
-    layer = nn.FusedMBConv(16, 24, expanded, squeeze_channels=4)
+    layer = blocks.FusedMBConv(16, 24, expanded, squeeze_channels=4)
     *first, squeeze, last = layer.block
-    assert isinstance(squeeze, nn.SqueezeExcitation)
+    assert isinstance(squeeze, blocks.SqueezeExcitation)
     assert len(first) == (expanded == 64)
     assert squeeze.fc1.weight.shape == (4, expanded, 1, 1)
     assert last[0].kernel_size == ((1, 1) if expanded == 64 else (3, 3))

@@ -7,6 +7,7 @@ import fastconv
 import numpy as np
 import pytest
 from fastconv import models, nn
+from fastconv.models import blocks
 
 PARAMETERS = {
     "alexnet": 61_100_840,
@@ -322,14 +323,14 @@ def test_googlenet_of_2014():
 @pytest.mark.parametrize(
     ("block", "shape"),
     [
-        (lambda: nn.InceptionBlock(20, 7, 5, 9, 3, 6, 4), (26, 9, 11)),
-        (lambda: nn.InceptionA(20, 10), (234, 9, 11)),
-        (lambda: nn.InceptionB(20), (500, 4, 5)),
-        (lambda: nn.InceptionC(20, 24), (768, 9, 11)),
-        (lambda: nn.InceptionD(20), (532, 4, 5)),
-        (lambda: nn.InceptionE(20), (2048, 9, 11)),
-        (lambda: nn.ShuffleUnit(20, 20, 1), (20, 9, 11)),
-        (lambda: nn.ShuffleUnit(20, 50, 2), (50, 5, 6)),
+        (lambda: blocks.InceptionBlock(20, 7, 5, 9, 3, 6, 4), (26, 9, 11)),
+        (lambda: blocks.InceptionA(20, 10), (234, 9, 11)),
+        (lambda: blocks.InceptionB(20), (500, 4, 5)),
+        (lambda: blocks.InceptionC(20, 24), (768, 9, 11)),
+        (lambda: blocks.InceptionD(20), (532, 4, 5)),
+        (lambda: blocks.InceptionE(20), (2048, 9, 11)),
+        (lambda: blocks.ShuffleUnit(20, 20, 1), (20, 9, 11)),
+        (lambda: blocks.ShuffleUnit(20, 50, 2), (50, 5, 6)),
     ],
 )
 def test_blocks_with_branches(block, shape):
@@ -344,10 +345,10 @@ def test_blocks_with_branches(block, shape):
 
 def test_shuffle_unit_leaves_half_of_the_channels_alone():
     x = np.random.default_rng(0).standard_normal((1, 20, 4, 4), np.float32)
-    np.testing.assert_array_equal(nn.ShuffleUnit(20, 20, 1)(x)[:, ::2], x[:, :10])
+    np.testing.assert_array_equal(blocks.ShuffleUnit(20, 20, 1)(x)[:, ::2], x[:, :10])
     for inp, oup, stride in ((20, 40, 1), (20, 25, 2)):
         with pytest.raises(ValueError, match=f"got inp=20, oup={oup}, stride={stride}"):
-            nn.ShuffleUnit(inp, oup, stride)
+            blocks.ShuffleUnit(inp, oup, stride)
 
 
 @pytest.mark.parametrize(

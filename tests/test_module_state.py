@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from fastconv import nn
-from fastconv._symbolic import Graph
+from fastconv.graph._symbols import Recorder
 
 W = np.arange(108, dtype=np.float32).reshape(4, 3, 3, 3)
 X = np.random.default_rng(0).standard_normal((1, 3, 5, 5)).astype(np.float32)
@@ -202,7 +202,7 @@ def test_a_value_of_forward_cannot_be_kept():
     with pytest.raises(TypeError, match=r"Keeps.features: .*taps="):
         Keeps()(X)
     with pytest.raises(TypeError, match=r"Keeps\.features: a value of forward"):
-        Keeps().features = Graph(np.dtype(np.float32)).input((1, 2))
+        Keeps().features = Recorder(np.dtype(np.float32)).input((1, 2))
 
 
 def test_a_list_that_grows_later_is_refused_when_it_matters():

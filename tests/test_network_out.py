@@ -372,5 +372,5 @@ def test_out_overlaps_an_array_that_the_network_reads():
 
 def test_taps_and_out_are_keywords():
     network = made(Image).compile(SHAPE)
-    with pytest.raises(TypeError, match="positional"):
+    with pytest.raises(TypeError, match="the network takes x: got 2 arrays"):
         network(draw(SHAPE), ["conv"])

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from fastconv import nn
+from fastconv.models import blocks
 
 
 def rand(*shape, dtype=np.float32):
@@ -383,7 +384,7 @@ def test_containers():
         (lambda: nn.ReLU().astype("half-ish"), TypeError, "float32 or float64, got half-ish"),
         (lambda: nn.GELU("fast"), ValueError, "'none' or 'tanh', got 'fast'"),
         (lambda: nn.Upsample(), ValueError, "exactly one of size and scale_factor"),
-        (lambda: nn.BasicBlock(8, 8, groups=2), ValueError, "use Bottleneck"),
+        (lambda: blocks.BasicBlock(8, 8, groups=2), ValueError, "use Bottleneck"),
     ],
 )
 def test_bad_constructor_arguments(make, error, match):

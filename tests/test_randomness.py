@@ -11,7 +11,7 @@ import fastconv
 import numpy as np
 import pytest
 from fastconv import nn
-from fastconv._symbolic import Graph
+from fastconv.graph._symbols import Recorder
 
 X = np.ones((2, 3, 4, 4), np.float32)
 GENERATOR = np.random.default_rng(0)
@@ -138,7 +138,7 @@ def test_the_generator_of_a_file_is_named():
 
 def test_recordings_that_were_compared_are_freed():
     def graphs():
-        return [value for value in gc.get_objects() if isinstance(value, Graph)]
+        return [value for value in gc.get_objects() if isinstance(value, Recorder)]
 
     gc.collect()
     gc.disable()
@@ -153,7 +153,7 @@ def test_recordings_that_were_compared_are_freed():
 def test_recordings_that_are_compared_convert_nothing(monkeypatch):
     converted = []
     monkeypatch.setattr(
-        "fastconv._symbolic.read_only",
+        "fastconv.graph._symbols.read_only",
         lambda array, dtype: converted.append(array.shape) or array.astype(dtype),
     )
     module = Noisy(lambda m, x: x * (CONSTANT + 1))

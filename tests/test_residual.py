@@ -4,6 +4,7 @@ import fastconv
 import numpy as np
 import pytest
 from fastconv import models, nn
+from fastconv.models import blocks
 from fastconv.models.regnet import quantised_linear_stages
 
 
@@ -29,7 +30,7 @@ def test_option_a_has_no_parameters(name, widths):
 
 def test_padded_shortcut():
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 4)).astype(np.float32)
-    shortcut = nn.PaddedShortcut(3, 5, stride=2)
+    shortcut = blocks.PaddedShortcut(3, 5, stride=2)
     for run in (shortcut, shortcut.eager):
         y = run(x)
         np.testing.assert_array_equal(y[:, :3], x[:, :, ::2, ::2])
@@ -66,7 +67,7 @@ def test_squeeze_excitation_has_a_sixteenth_of_the_channels_but_at_least_eight()
         (lambda: models.resnet50(stride_in_1x1=1), TypeError, "True or False, got 1"),
         (lambda: models.resnet18(stride_in_1x1=True), ValueError, "use Bottleneck"),
         (lambda: models.resnet18(groups=2), ValueError, "groups=2.*use Bottleneck"),
-        (lambda: nn.PaddedShortcut(8, 4), ValueError, "got 4 < 8.*projection"),
+        (lambda: blocks.PaddedShortcut(8, 4), ValueError, "got 4 < 8.*projection"),
         (lambda: quantised_linear_stages(0, 8, 1, 2, 8), ValueError, "got depth=0"),
         (lambda: quantised_linear_stages(3, 20, 1, 2, 8), ValueError, "multiple of 8.*w_0=20"),
         (lambda: quantised_linear_stages(3, 8, -1, 2, 8), ValueError, "w_a=-1"),

@@ -6,9 +6,9 @@ import math
 import fastconv
 import numpy as np
 import pytest
-from fastconv import _substitutes as substitutes
 from fastconv import nn
-from fastconv._symbolic import Graph, Symbol
+from fastconv.graph import _substitutes as substitutes
+from fastconv.graph._symbols import Recorder, Symbol
 
 X = np.random.default_rng(0).standard_normal((2, 4, 6, 5)).astype(np.float32)
 
@@ -22,7 +22,7 @@ def forward_module(function):
 
 
 def symbol(shape=X.shape):
-    return Graph(np.dtype(np.float32)).input(shape)
+    return Recorder(np.dtype(np.float32)).input(shape)
 
 
 # ---- Symbolic values -----------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import fastconv
 import numpy as np
 import pytest
-from fastconv import _core, _tuning, nn
+from fastconv import _core, nn
+from fastconv.network import _tuning
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ class Timer:
         self.seconds = seconds
         self.calls = 0
 
-    def __call__(self, native, x):
+    def __call__(self, native, inputs):
         self.calls += 1
         return [self.seconds.get(step["algorithm"], 1.0) for step in native.steps()]
 
@@ -152,7 +153,7 @@ def test_the_rule_stays_unless_another_is_clearly_faster(conv, timer):
 def test_the_winner_is_measured_again(conv, monkeypatch):
     networks = []
 
-    def seconds(native, x):
+    def seconds(native, inputs):
         if native not in networks:
             networks.append(native)
         algorithm = native.steps()[0]["algorithm"]
@@ -169,7 +170,7 @@ def test_the_winner_is_measured_again(conv, monkeypatch):
 def test_the_shortest_time_counts(conv, monkeypatch):
     rounds = {}
 
-    def seconds(native, x):
+    def seconds(native, inputs):
         algorithm = native.steps()[0]["algorithm"]
         count = rounds[native] = rounds.get(native, 0) + 1
         if algorithm == "winograd2":  # its first run, which only warms up, is the best
@@ -439,10 +440,10 @@ def test_without_weights(conv, timer):
 def test_threads_tune_one_after_the_other(conv, monkeypatch):
     busy = threading.Lock()
 
-    def seconds(native, x):
+    def seconds(native, inputs):
         assert busy.acquire(blocking=False), "two networks are measured at once"
         try:
-            native.profile([x])
+            native.profile(inputs)
             return [0.5 if native.steps()[0]["algorithm"] == "direct" else 1.0]
         finally:
             busy.release()

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fastconv import cuda, models, nn, ops, weights
+from fastconv import _moved, cuda, models, nn, ops, weights  # noqa: F401 - _moved: old names
 from fastconv._version import __version__
 from fastconv.config import get_num_threads, num_threads, set_num_threads, show_config, trim
 from fastconv.graph import Graph, Node
@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
     """Import what running networks does not need when it is first used."""
     if name in ("analysis", "onnx"):
         return importlib.import_module(f"fastconv.{name}")
-    from fastconv._substitutes import NAMES, SUBSTITUTES
+    from fastconv.graph._substitutes import NAMES, SUBSTITUTES
 
     hint = NAMES.get(name) or SUBSTITUTES.get(name)
     raise AttributeError(

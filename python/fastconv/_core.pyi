@@ -153,7 +153,7 @@ class PreparedConv2d:
     @property
     def packed_bytes(self) -> int: ...
 
-# Graphs and networks (fastconv._symbolic, fastconv.network). Values are numbered, and each has a
+# Graphs and networks (fastconv.graph, fastconv.network). Values are numbered, and each has a
 # dtype: float32, float64, float16, bfloat16, int8, uint8, int32, int64 or bool. NumPy has no
 # bfloat16: it is the structured dtype [("bfloat16", np.uint16)], which holds the bits.
 class Graph:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastconv import _core
+import fastconv._core as _core
 from fastconv._version import __version__
 
 

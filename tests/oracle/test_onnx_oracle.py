@@ -217,6 +217,10 @@ def test_errors(tmp_path):
         fastconv.onnx.export(Pair(lambda a, b: a + b), path, (1, 3))
     with pytest.raises(ValueError, match=r"Pair returns tuple; only .* one output"):
         fastconv.onnx.export(Pair(lambda a: (a, a)), path, (1, 3))
+    with pytest.raises(ValueError, match=r"Pair returns dict; only .* one output"):
+        fastconv.onnx.export(Pair(lambda a: {"y": a}), path, (1, 3))
+    with pytest.raises(ValueError, match=r"input_shape has 2 inputs; only .* one input"):
+        fastconv.onnx.export(Pair(lambda a, b=None: a), path, ((1, 3), (1, 3)))
     empty = Function(lambda x: F.reshape(x[:, :0], (-1, 5)))
     with pytest.raises(ValueError, match=r"reshape of the network .*no elements"):
         fastconv.onnx.export(empty, path, (1, 3))

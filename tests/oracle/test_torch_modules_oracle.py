@@ -10,8 +10,8 @@ import pytest
 import torch
 import torchvision
 from fastconv import nn
-from fastconv._substitutes import GENERAL, substitute
-from fastconv._symbolic import Graph
+from fastconv.graph._substitutes import GENERAL, substitute
+from fastconv.graph._symbols import Recorder
 from fastconv.nn._torch_methods import SUBSTITUTES
 
 pytestmark = pytest.mark.oracle
@@ -109,7 +109,7 @@ def test_every_method_of_torchs_modules_is_there_or_names_the_substitute() -> No
 
 def test_every_method_of_tensors_works_or_names_a_substitute() -> None:
     """Those that work are NumPy's, too, so that `forward` runs on arrays as well."""
-    symbol = Graph(np.dtype(np.float32)).input((2, 3))
+    symbol = Recorder(np.dtype(np.float32)).input((2, 3))
     there, named = [], []
     for name in dir(torch.Tensor):
         if name.startswith("_"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fastconv import weights
+from fastconv import models, weights
 
 pytestmark = pytest.mark.oracle
 
@@ -116,7 +116,7 @@ def test_trained_efficientnet_lite0():
     path = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
     loaded = weights.load(path)
     assert_same(loaded, torch.load(path, weights_only=True))
-    renamed = weights.to_model_names(loaded, "efficientnet_lite0")
+    renamed = models.to_model_names(loaded, "efficientnet_lite0")
     assert len(renamed) == len(loaded) == 296
     assert renamed["features.7.0.block.2.0.weight"].shape == (320, 1152, 1, 1)
     assert renamed["classifier.1.weight"].shape == (1000, 1280)

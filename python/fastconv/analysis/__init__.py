@@ -14,9 +14,6 @@ from fastconv.analysis._arithmetic import (
     conv_macs,
     conv_output_size,
     conv_parameters,
-    conv_transpose_flops,
-    conv_transpose_macs,
-    conv_transpose_output_size,
     linear_flops,
     linear_macs,
     linear_parameters,
@@ -26,6 +23,11 @@ from fastconv.analysis._arithmetic import (
 )
 from fastconv.analysis._receptive_field import ReceptiveField, receptive_field
 from fastconv.analysis._summary import Summary, SummaryRow, summary
+from fastconv.analysis._transposed import (
+    conv_transpose_flops,
+    conv_transpose_macs,
+    conv_transpose_output_size,
+)
 
 __all__ = [
     "ReceptiveField",

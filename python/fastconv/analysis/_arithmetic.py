@@ -1,17 +1,13 @@
-"""Formulas for one layer: output size, parameters, MACs, FLOPs."""
+"""Formulas for convolutions and linear layers: output size, parameters, MACs, FLOPs."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, overload
 
-from fastconv import _core
-from fastconv._arguments import as_bool, as_int, as_pair, is_sequence
+import fastconv._core as _core
+from fastconv._arguments import as_bool, as_pair, is_sequence
+from fastconv.analysis._sizes import IntPair, Pair, positive, positive_pair, weight_size
 from fastconv.ops._conv import padding_argument
-
-Pair = tuple[int, int]
-IntPair = int | Pair
-
 
 # ---- Convolution -------------------------------------------------------------------------------
 
@@ -84,8 +80,8 @@ def conv_output_size(
 
 
 def _output_size(size: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> Pair:
-    x = (1, 1, *_positive_pair("size", size))
-    weight = (1, 1, *_positive_pair("kernel_size", kernel_size))
+    x = (1, 1, *positive_pair("size", size))
+    weight = (1, 1, *positive_pair("kernel_size", kernel_size))
     stride, dilation = as_pair("stride", stride), as_pair("dilation", dilation)
     height, width = _core.conv_output_shape(
         x, weight, stride, padding_argument(padding), dilation, 1
@@ -124,7 +120,7 @@ def conv_parameters(
     >>> conv_parameters(256, 256, kernel_size=3, bias=False)
     589824
     """
-    weight = _weights(in_channels, out_channels, kernel_size, groups)
+    weight = weight_size(in_channels, out_channels, kernel_size, groups)
     return weight + (int(out_channels) if as_bool("bias", bias) else 0)
 
 
@@ -166,7 +162,7 @@ def conv_macs(
     118013952
     """
     height, width = _output_size(size, kernel_size, stride, padding, dilation)
-    return height * width * _weights(in_channels, out_channels, kernel_size, groups)
+    return height * width * weight_size(in_channels, out_channels, kernel_size, groups)
 
 
 def conv_flops(
@@ -286,101 +282,6 @@ def separable_conv_flops(
     )
 
 
-# ---- Transposed convolution --------------------------------------------------------------------
-
-
-def conv_transpose_output_size(
-    size: IntPair,
-    kernel_size: IntPair,
-    stride: IntPair = 1,
-    padding: IntPair = 0,
-    output_padding: IntPair = 0,
-    dilation: IntPair = 1,
-) -> IntPair:
-    """Return the size of a transposed convolution's result.
-
-    ``(size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1``
-
-    Parameters
-    ----------
-    size, kernel_size, stride, padding, output_padding, dilation : int or (int, int)
-        Along one axis, or along height and width.
-
-    Returns
-    -------
-    int or (int, int)
-        An int unless an argument is a pair.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of another type or out of range.
-
-    Examples
-    --------
-    >>> from fastconv.analysis import conv_transpose_output_size
-    >>> conv_transpose_output_size(7, kernel_size=2, stride=2)
-    14
-    """
-    x = (1, 1, *_positive_pair("size", size))
-    weight = (1, 1, *_positive_pair("kernel_size", kernel_size))
-    height, width = _core.conv_transpose_output_shape(
-        x,
-        weight,
-        as_pair("stride", stride),
-        as_pair("padding", padding),
-        as_pair("output_padding", output_padding),
-        as_pair("dilation", dilation),
-        1,
-    )[2:]
-    arguments = (size, kernel_size, stride, padding, output_padding, dilation)
-    return (height, width) if any(map(is_sequence, arguments)) else height
-
-
-def conv_transpose_macs(
-    size: IntPair, in_channels: int, out_channels: int, kernel_size: IntPair, groups: int = 1
-) -> int:
-    """Return the multiply-accumulates of a transposed convolution of one image.
-
-    ``height * width * in_channels * out_channels / groups * kernel_height * kernel_width``, height
-    and width being the input's: each of its elements is multiplied by a whole window, whatever the
-    stride. What falls into the padding is counted. For parameters see `conv_parameters`.
-
-    Parameters
-    ----------
-    size : int or (int, int)
-        Height and width of the input, both the same if one int.
-    in_channels, out_channels, kernel_size, groups
-        As `fastconv.nn.ConvTranspose2d` takes them.
-
-    Returns
-    -------
-    int
-
-    Examples
-    --------
-    >>> from fastconv.analysis import conv_transpose_macs
-    >>> conv_transpose_macs(7, 64, 32, kernel_size=2)
-    401408
-    """
-    height, width = _positive_pair("size", size)
-    return height * width * _weights(in_channels, out_channels, kernel_size, groups)
-
-
-def conv_transpose_flops(
-    size: IntPair, in_channels: int, out_channels: int, kernel_size: IntPair, groups: int = 1
-) -> int:
-    """Return the floating-point operations: ``2 * conv_transpose_macs(...)``.
-
-    Examples
-    --------
-    >>> from fastconv.analysis import conv_transpose_flops
-    >>> conv_transpose_flops(7, 64, 32, kernel_size=2)
-    802816
-    """
-    return 2 * conv_transpose_macs(size, in_channels, out_channels, kernel_size, groups)
-
-
 # ---- Linear layer ------------------------------------------------------------------------------
 
 
@@ -406,7 +307,7 @@ def linear_macs(in_features: int, out_features: int) -> int:
     >>> linear_macs(2048, 1000)
     2048000
     """
-    return _positive("in_features", in_features) * _positive("out_features", out_features)
+    return positive("in_features", in_features) * positive("out_features", out_features)
 
 
 def linear_flops(in_features: int, out_features: int) -> int:
@@ -419,24 +320,3 @@ def linear_flops(in_features: int, out_features: int) -> int:
     4096000
     """
     return 2 * linear_macs(in_features, out_features)
-
-
-def _positive(name: str, value: int) -> int:
-    if as_int(name, value) < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
-
-
-def _positive_pair(name: str, value: IntPair) -> Pair:
-    height, width = as_pair(name, value)
-    return _positive(name, height), _positive(name, width)
-
-
-def _weights(in_channels: int, out_channels: int, kernel_size: IntPair, groups: int) -> int:
-    """The size of a convolution's weight."""
-    groups = _positive("groups", groups)
-    for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-        if _positive(name, channels) % groups:
-            raise ValueError(f"{name} must be a multiple of groups={groups}, got {channels}")
-    window = _positive_pair("kernel_size", kernel_size)
-    return int(out_channels) * (int(in_channels) // groups) * math.prod(window)

@@ -9,10 +9,10 @@ from fractions import Fraction
 from typing import Any
 
 from fastconv._arguments import as_int, as_pair, is_sequence
-from fastconv._recording import Recording
 from fastconv.analysis._propagate import Field, propagate, window_taps
 from fastconv.analysis._subject import build, record
 from fastconv.analysis._window import Window
+from fastconv.graph._recording import Recording
 from fastconv.nn import Module, ModuleList, Sequential
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastconv._recording import Recording
-from fastconv._recording import record as record_shape
+from fastconv.graph._recording import Recording
+from fastconv.graph._recording import record as record_shape
 from fastconv.models import ImageClassifier, create_model
 from fastconv.nn import Conv1d, Module, init
 
@@ -39,10 +39,15 @@ def record(module: Module, input_shape: Sequence[int] | None = None) -> Recordin
     Raises
     ------
     TypeError, ValueError
-        If `input_shape` is no shape, or the module does not take it.
+        If `input_shape` is no shape, or the module does not take it, or takes more than one.
     """
     if input_shape is not None:
-        return record_shape(module, input_shape)
+        recording = record_shape(module, input_shape)
+        if (count := len(recording.native.inputs)) > 1:
+            raise ValueError(
+                f"input_shape has {count} inputs: only what depends on one input is analysed"
+            )
+        return recording
     shape = _default_shape(module)
     try:
         return record_shape(module, shape)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import nn
+from fastconv.models.blocks import CNBlock
 from fastconv.nn.module import Array
 
 
@@ -48,7 +49,7 @@ def randomise(model: nn.Module, x: Array, seed: int = 0) -> Array:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.weight = nn.init.kaiming_normal(layer.weight.shape, rng, "fan_in")
-        elif isinstance(layer, nn.CNBlock):
+        elif isinstance(layer, CNBlock):
             layer.layer_scale = rng.uniform(0.1, 0.3, layer.layer_scale.shape)
         elif isinstance(layer, nn.BatchNorm2d):
             layer.weight = rng.uniform(0.5, 1.0, layer.running_mean.shape)

@@ -79,16 +79,17 @@ def _run(arguments: argparse.Namespace) -> None:
     channels, *size = model.default_cfg["input_size"]
     if arguments.size is not None:
         size = [arguments.size] * 2
+    shape = (arguments.batch, channels, *size)
     if arguments.graph is not None:
-        model.graph((arguments.batch, channels, *size)).save(arguments.graph)
+        model.graph(shape).save(arguments.graph)
     network = model.compile(
-        (arguments.batch, channels, *size),
+        shape,
         threads=arguments.threads,
         accuracy=arguments.accuracy,
         autotune=arguments.autotune,
     )
     if arguments.profile:
-        x = np.random.default_rng(0).standard_normal(network.input_shape).astype(network.dtype)
+        x = np.random.default_rng(0).standard_normal(shape).astype(network.dtype)
         steps = network.profile(x)
     else:
         steps = network.explain()
@@ -98,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     result = {
         "model": arguments.model,
-        "input_shape": network.input_shape,
+        "input_shape": shape,
         "threads": arguments.threads or fastconv.get_num_threads(),
         "accuracy": arguments.accuracy,
         "autotune": arguments.autotune,

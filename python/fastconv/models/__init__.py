@@ -1,5 +1,7 @@
 """Published networks, one family a file, and the registry that makes them by name.
 
+`blocks` has what several of them are made of.
+
 Examples
 --------
 >>> import fastconv
@@ -9,6 +11,9 @@ Examples
 1000
 """
 
+from typing import TYPE_CHECKING, Any
+
+from fastconv.models import blocks as blocks
 from fastconv.models._base import ImageClassifier as ImageClassifier
 from fastconv.models._provenance import Checkpoint as Checkpoint
 from fastconv.models._registry import ModelEntry as ModelEntry
@@ -33,3 +38,17 @@ from fastconv.models.resnet import *
 from fastconv.models.shufflenet import *
 from fastconv.models.squeezenet import *
 from fastconv.models.vgg import *
+
+if TYPE_CHECKING:
+    from fastconv.models._renaming import to_model_names as to_model_names
+    from fastconv.models.naming import recognise as recognise
+
+
+def __getattr__(name: str) -> Any:
+    """Import what renames weights when it is first used."""
+    from importlib import import_module
+
+    places = {"recognise": "naming", "to_model_names": "_renaming"}
+    if name not in places:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{places[name]}"), name)

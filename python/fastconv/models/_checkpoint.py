@@ -15,10 +15,10 @@ from fastconv.models._facts import Facts
 from fastconv.models._provenance import Checkpoint
 from fastconv.models._sources import UNUSED, Opened
 from fastconv.models._variants import decide
+from fastconv.models.naming import NATIVE, recognise, rename
 from fastconv.nn import Conv2d, init
 from fastconv.nn._state import is_floating, listed, state_array
 from fastconv.weights._common import quote
-from fastconv.weights.naming import NATIVE, recognise, rename
 
 if TYPE_CHECKING:
     from fastconv.models._base import ImageClassifier

@@ -21,7 +21,7 @@ class Checkpoint(NamedTuple):
     source: str
     """The file, the repository with its revision, or ``"a state dict"``."""
     naming: str
-    """Whose names it has, as `fastconv.weights.recognise` says."""
+    """Whose names it has, as `fastconv.models.recognise` says."""
     config: str | None
     """The ``config.json`` that was used."""
     arguments: Mapping[str, Any]

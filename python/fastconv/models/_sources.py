@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
+from fastconv.models.naming import rename
 from fastconv.nn._state import freeze, is_array_like
 from fastconv.weights._common import Fail, WeightsError, quote
 from fastconv.weights._parts import (
@@ -21,7 +22,6 @@ from fastconv.weights._parts import (
     limited,
     select_ema,
 )
-from fastconv.weights.naming import rename
 
 Weights = str | os.PathLike[str] | Mapping[str, npt.ArrayLike]
 

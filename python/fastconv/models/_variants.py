@@ -81,7 +81,7 @@ def decide(
     name : str
         Of the model.
     naming : str
-        As `fastconv.weights.recognise` returns it.
+        As `fastconv.models.recognise` returns it.
     known, explicit : mapping
         Arguments that the configuration decided, and the caller, who comes first.
 

@@ -11,6 +11,7 @@ from fastconv import nn
 from fastconv._arguments import as_float
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.models.blocks import CNBlock, ConvNormActivation
 from fastconv.nn.module import Value
 
 __all__ = ["ConvNeXt", "convnext_base", "convnext_large", "convnext_small", "convnext_tiny"]
@@ -52,7 +53,7 @@ class ConvNeXt(ImageClassifier):
         last = as_float("stochastic_depth_prob", stochastic_depth_prob)
         drop = iter(np.linspace(0, last, sum(depths)).tolist())
         features: list[nn.Module] = [
-            nn.ConvNormActivation(
+            ConvNormActivation(
                 in_chans,
                 dims[0],
                 kernel_size=4,
@@ -68,7 +69,7 @@ class ConvNeXt(ImageClassifier):
                 features.append(
                     nn.Sequential(norm(dims[i - 1]), nn.Conv2d(dims[i - 1], dim, 2, stride=2))
                 )
-            blocks = (nn.CNBlock(dim, stochastic_depth_prob=next(drop)) for _ in range(depth))
+            blocks = (CNBlock(dim, stochastic_depth_prob=next(drop)) for _ in range(depth))
             features.append(nn.Sequential(*blocks))
         self.features = nn.Sequential(*features)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -94,7 +95,7 @@ class ConvNeXt(ImageClassifier):
                 layer.bias = nn.init.constant(layer.weight.shape[:1], 0)
             elif isinstance(layer, nn.LayerNorm):
                 layer.reset_parameters(rng)
-            elif isinstance(layer, nn.CNBlock):
+            elif isinstance(layer, CNBlock):
                 layer.layer_scale = nn.init.constant(layer.layer_scale.shape, 1e-6)
 
 

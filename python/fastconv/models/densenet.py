@@ -10,6 +10,7 @@ from fastconv import nn
 from fastconv._arguments import as_size
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.models.blocks import DenseBlock, Transition
 from fastconv.nn.module import Value
 
 __all__ = ["DenseNet", "densenet121", "densenet161", "densenet169", "densenet201"]
@@ -55,10 +56,10 @@ class DenseNet(ImageClassifier):
             "pool0": nn.MaxPool2d(3, stride=2, padding=1),
         }
         for i, num_layers in enumerate(layers, start=1):
-            features[f"denseblock{i}"] = nn.DenseBlock(num_layers, channels, growth_rate)
+            features[f"denseblock{i}"] = DenseBlock(num_layers, channels, growth_rate)
             channels += num_layers * growth_rate
             if i < len(layers):
-                features[f"transition{i}"] = nn.Transition(channels, channels // 2)
+                features[f"transition{i}"] = Transition(channels, channels // 2)
                 channels //= 2
         features["norm5"] = nn.BatchNorm2d(channels)
         self.features = nn.Sequential(features)

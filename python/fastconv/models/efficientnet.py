@@ -16,7 +16,8 @@ from fastconv.models._mobile import conv_padding, reset_mobile_parameters
 from fastconv.models._registry import register_model
 from fastconv.models._scaling import as_multiplier, make_divisible
 from fastconv.models._scaling import compound_scaling as compound_scaling
-from fastconv.nn.blocks.conv import Layer
+from fastconv.models.blocks import ConvNormActivation, FusedMBConv, MBConv
+from fastconv.models.blocks.conv import Layer
 from fastconv.nn.module import Array, Value
 
 __all__ = [
@@ -37,7 +38,7 @@ PAPER = "Tan and Le, EfficientNet: Rethinking Model Scaling (2019), arXiv:1905.1
 class Stage(NamedTuple):
     """Blocks of equal shape; the first of them has the stride."""
 
-    block: type[nn.MBConv] | type[nn.FusedMBConv]
+    block: type[MBConv] | type[FusedMBConv]
     expansion: int
     channels: int
     blocks: int
@@ -48,13 +49,13 @@ class Stage(NamedTuple):
 
 # Tan and Le 2019, table 1.
 B0 = (
-    Stage(nn.MBConv, 1, 16, 1, 3, 1, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 24, 2, 3, 2, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 40, 2, 5, 2, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 80, 3, 3, 2, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 112, 3, 5, 1, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 192, 4, 5, 2, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 320, 1, 3, 1, se_ratio=0.25),
+    Stage(MBConv, 1, 16, 1, 3, 1, se_ratio=0.25),
+    Stage(MBConv, 6, 24, 2, 3, 2, se_ratio=0.25),
+    Stage(MBConv, 6, 40, 2, 5, 2, se_ratio=0.25),
+    Stage(MBConv, 6, 80, 3, 3, 2, se_ratio=0.25),
+    Stage(MBConv, 6, 112, 3, 5, 1, se_ratio=0.25),
+    Stage(MBConv, 6, 192, 4, 5, 2, se_ratio=0.25),
+    Stage(MBConv, 6, 320, 1, 3, 1, se_ratio=0.25),
 )
 
 
@@ -147,7 +148,7 @@ class EfficientNet(ImageClassifier):
             depths[0], depths[-1] = stages[0].blocks, stages[-1].blocks
 
         channels = make_divisible(as_size("stem", stem) * ends_mult)
-        features: list[nn.Module] = [nn.ConvNormActivation(in_chans, channels, 3, 2, pad, **layers)]
+        features: list[nn.Module] = [ConvNormActivation(in_chans, channels, 3, 2, pad, **layers)]
         for stage, depth in zip(stages, depths, strict=True):
             out = make_divisible(stage.channels * width_mult)
             blocks = []
@@ -160,7 +161,7 @@ class EfficientNet(ImageClassifier):
                 channels = out
             features.append(nn.Sequential(*blocks))
         self.num_features = make_divisible(1280 * ends_mult)
-        features.append(nn.ConvNormActivation(channels, self.num_features, 1, **layers))
+        features.append(ConvNormActivation(channels, self.num_features, 1, **layers))
         self.features = nn.Sequential(*features)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()

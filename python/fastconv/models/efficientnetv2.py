@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastconv import nn
 from fastconv.models._registry import register_model
+from fastconv.models.blocks import FusedMBConv, MBConv
 from fastconv.models.efficientnet import EfficientNet, Stage, images
 
 __all__ = ["efficientnet_v2_l", "efficientnet_v2_m", "efficientnet_v2_s"]
@@ -15,30 +15,30 @@ PAPER = "Tan and Le, EfficientNetV2: Smaller Models and Faster Training (2021), 
 
 # Tan and Le 2021, table 4; M and L in the authors' code.
 S = (
-    Stage(nn.FusedMBConv, 1, 24, 2, 3, 1),
-    Stage(nn.FusedMBConv, 4, 48, 4, 3, 2),
-    Stage(nn.FusedMBConv, 4, 64, 4, 3, 2),
-    Stage(nn.MBConv, 4, 128, 6, 3, 2, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 160, 9, 3, 1, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 256, 15, 3, 2, se_ratio=0.25),
+    Stage(FusedMBConv, 1, 24, 2, 3, 1),
+    Stage(FusedMBConv, 4, 48, 4, 3, 2),
+    Stage(FusedMBConv, 4, 64, 4, 3, 2),
+    Stage(MBConv, 4, 128, 6, 3, 2, se_ratio=0.25),
+    Stage(MBConv, 6, 160, 9, 3, 1, se_ratio=0.25),
+    Stage(MBConv, 6, 256, 15, 3, 2, se_ratio=0.25),
 )
 M = (
-    Stage(nn.FusedMBConv, 1, 24, 3, 3, 1),
-    Stage(nn.FusedMBConv, 4, 48, 5, 3, 2),
-    Stage(nn.FusedMBConv, 4, 80, 5, 3, 2),
-    Stage(nn.MBConv, 4, 160, 7, 3, 2, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 176, 14, 3, 1, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 304, 18, 3, 2, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 512, 5, 3, 1, se_ratio=0.25),
+    Stage(FusedMBConv, 1, 24, 3, 3, 1),
+    Stage(FusedMBConv, 4, 48, 5, 3, 2),
+    Stage(FusedMBConv, 4, 80, 5, 3, 2),
+    Stage(MBConv, 4, 160, 7, 3, 2, se_ratio=0.25),
+    Stage(MBConv, 6, 176, 14, 3, 1, se_ratio=0.25),
+    Stage(MBConv, 6, 304, 18, 3, 2, se_ratio=0.25),
+    Stage(MBConv, 6, 512, 5, 3, 1, se_ratio=0.25),
 )
 L = (
-    Stage(nn.FusedMBConv, 1, 32, 4, 3, 1),
-    Stage(nn.FusedMBConv, 4, 64, 7, 3, 2),
-    Stage(nn.FusedMBConv, 4, 96, 7, 3, 2),
-    Stage(nn.MBConv, 4, 192, 10, 3, 2, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 224, 19, 3, 1, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 384, 25, 3, 2, se_ratio=0.25),
-    Stage(nn.MBConv, 6, 640, 7, 3, 1, se_ratio=0.25),
+    Stage(FusedMBConv, 1, 32, 4, 3, 1),
+    Stage(FusedMBConv, 4, 64, 7, 3, 2),
+    Stage(FusedMBConv, 4, 96, 7, 3, 2),
+    Stage(MBConv, 4, 192, 10, 3, 2, se_ratio=0.25),
+    Stage(MBConv, 6, 224, 19, 3, 1, se_ratio=0.25),
+    Stage(MBConv, 6, 384, 25, 3, 2, se_ratio=0.25),
+    Stage(MBConv, 6, 640, 7, 3, 1, se_ratio=0.25),
 )
 
 

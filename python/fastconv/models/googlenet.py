@@ -13,7 +13,8 @@ from fastconv import ops as F
 from fastconv._arguments import as_bool
 from fastconv.models._inception import InceptionClassifier
 from fastconv.models._registry import register_model
-from fastconv.nn.blocks.conv import Layer
+from fastconv.models.blocks import BasicConv2d, InceptionBlock
+from fastconv.models.blocks.conv import Layer
 from fastconv.nn.module import Module, Value
 
 __all__ = ["GoogLeNet", "googlenet"]
@@ -31,9 +32,9 @@ class Variant(NamedTuple):
 
 
 VARIANTS = {
-    "torchvision": Variant(nn.BasicConv2d, nn.Identity, 3, 2),
+    "torchvision": Variant(BasicConv2d, nn.Identity, 3, 2),
     "2014": Variant(
-        conv_block=functools.partial(nn.BasicConv2d, norm_layer=None),
+        conv_block=functools.partial(BasicConv2d, norm_layer=None),
         norm_layer=functools.partial(nn.LocalResponseNorm, 5, alpha=1e-4, beta=0.75),
         branch3_kernel_size=5,
         maxpool4_kernel_size=3,
@@ -122,9 +123,9 @@ class GoogLeNet(InceptionClassifier):
         self.maxpool2 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         channels = 192
 
-        def inception(*widths: int) -> nn.InceptionBlock:
+        def inception(*widths: int) -> InceptionBlock:
             nonlocal channels
-            block = nn.InceptionBlock(
+            block = InceptionBlock(
                 channels, *widths, conv_block=conv, branch3_kernel_size=branch3_kernel_size
             )
             channels = block.out_channels

@@ -11,6 +11,14 @@ from fastconv import ops as F
 from fastconv._arguments import as_bool
 from fastconv.models._inception import InceptionClassifier
 from fastconv.models._registry import register_model
+from fastconv.models.blocks import (
+    BasicConv2d,
+    InceptionA,
+    InceptionB,
+    InceptionC,
+    InceptionD,
+    InceptionE,
+)
 from fastconv.nn.module import Module, Value
 
 __all__ = ["Inception3", "inception_v3"]
@@ -28,8 +36,8 @@ class InceptionAux(Module):
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         self.pool = nn.AvgPool2d(5, stride=3)
-        self.conv0 = nn.BasicConv2d(in_channels, 128, 1)
-        self.conv1 = nn.BasicConv2d(128, 768, 5)
+        self.conv0 = BasicConv2d(in_channels, 128, 1)
+        self.conv1 = BasicConv2d(128, 768, 5)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(768, num_classes)
 
@@ -77,26 +85,26 @@ class Inception3(InceptionClassifier):
         transform_input: bool = False,
     ) -> None:
         super().__init__(in_chans, transform_input)
-        self.Conv2d_1a_3x3 = nn.BasicConv2d(in_chans, 32, 3, stride=2)
-        self.Conv2d_2a_3x3 = nn.BasicConv2d(32, 32, 3)
-        self.Conv2d_2b_3x3 = nn.BasicConv2d(32, 64, 3, padding=1)
+        self.Conv2d_1a_3x3 = BasicConv2d(in_chans, 32, 3, stride=2)
+        self.Conv2d_2a_3x3 = BasicConv2d(32, 32, 3)
+        self.Conv2d_2b_3x3 = BasicConv2d(32, 64, 3, padding=1)
         self.maxpool1 = nn.MaxPool2d(3, stride=2)
-        self.Conv2d_3b_1x1 = nn.BasicConv2d(64, 80, 1)
-        self.Conv2d_4a_3x3 = nn.BasicConv2d(80, 192, 3)
+        self.Conv2d_3b_1x1 = BasicConv2d(64, 80, 1)
+        self.Conv2d_4a_3x3 = BasicConv2d(80, 192, 3)
         self.maxpool2 = nn.MaxPool2d(3, stride=2)
-        self.Mixed_5b = nn.InceptionA(192, pool_features=32)
-        self.Mixed_5c = nn.InceptionA(256, pool_features=64)
-        self.Mixed_5d = nn.InceptionA(288, pool_features=64)
-        self.Mixed_6a = nn.InceptionB(288)
-        self.Mixed_6b = nn.InceptionC(768, channels_7x7=128)
-        self.Mixed_6c = nn.InceptionC(768, channels_7x7=160)
-        self.Mixed_6d = nn.InceptionC(768, channels_7x7=160)
-        self.Mixed_6e = nn.InceptionC(768, channels_7x7=192)
+        self.Mixed_5b = InceptionA(192, pool_features=32)
+        self.Mixed_5c = InceptionA(256, pool_features=64)
+        self.Mixed_5d = InceptionA(288, pool_features=64)
+        self.Mixed_6a = InceptionB(288)
+        self.Mixed_6b = InceptionC(768, channels_7x7=128)
+        self.Mixed_6c = InceptionC(768, channels_7x7=160)
+        self.Mixed_6d = InceptionC(768, channels_7x7=160)
+        self.Mixed_6e = InceptionC(768, channels_7x7=192)
         if as_bool("aux_logits", aux_logits):
             self.AuxLogits = InceptionAux(768, num_classes)
-        self.Mixed_7a = nn.InceptionD(768)
-        self.Mixed_7b = nn.InceptionE(1280)
-        self.Mixed_7c = nn.InceptionE(2048)
+        self.Mixed_7a = InceptionD(768)
+        self.Mixed_7b = InceptionE(1280)
+        self.Mixed_7c = InceptionE(2048)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(0.5)
         self.flatten = nn.Flatten()

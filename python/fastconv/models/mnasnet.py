@@ -14,6 +14,7 @@ from fastconv.models._base import ImageClassifier
 from fastconv.models._mobile import reset_mobile_parameters
 from fastconv.models._registry import register_model
 from fastconv.models._scaling import as_multiplier, make_divisible
+from fastconv.models.blocks import ConvNormActivation
 from fastconv.nn.module import Array, Value
 
 __all__ = ["MNASNet", "mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"]
@@ -32,11 +33,11 @@ STAGES = (
 )
 
 
-Layer = Callable[..., nn.ConvNormActivation]
+Layer = Callable[..., ConvNormActivation]
 
 
 class _InvertedResidual(nn.Module):
-    """`fastconv.nn.MBConv` with ReLU, its layers in one flat `Sequential`, as torchvision's."""
+    """`fastconv.MBConv` with ReLU, its layers in one flat `Sequential`, as torchvision's."""
 
     input_ndim = 4
 
@@ -98,7 +99,7 @@ class MNASNet(ImageClassifier):
     ) -> None:
         width_mult = as_multiplier("width_mult", width_mult)
         layer = functools.partial(
-            nn.ConvNormActivation, norm_layer=functools.partial(nn.BatchNorm2d, eps=bn_eps)
+            ConvNormActivation, norm_layer=functools.partial(nn.BatchNorm2d, eps=bn_eps)
         )
         stem, channels = make_divisible(32 * width_mult), make_divisible(16 * width_mult)
         layers = [

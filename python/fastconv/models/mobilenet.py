@@ -13,6 +13,7 @@ from fastconv.models._base import ImageClassifier
 from fastconv.models._mobile import conv_padding, reset_mobile_parameters
 from fastconv.models._registry import register_model
 from fastconv.models._scaling import as_multiplier, make_divisible
+from fastconv.models.blocks import ConvNormActivation, DepthwiseSeparable, InvertedResidual
 from fastconv.nn.module import Value
 
 __all__ = ["MobileNetV1", "MobileNetV2", "mobilenet_v2", "mobilenetv1_100"]
@@ -85,7 +86,7 @@ class MobileNetV1(ImageClassifier):
             stage = []
             for i in range(blocks):
                 stride = first_stride if i == 0 else 1
-                stage.append(nn.DepthwiseSeparable(channels, out, stride, pad, norm))
+                stage.append(DepthwiseSeparable(channels, out, stride, pad, norm))
                 channels = out
             stages.append(nn.Sequential(*stage))
         self.blocks = nn.Sequential(*stages)
@@ -156,14 +157,14 @@ class MobileNetV2(ImageClassifier):
         width_mult = as_multiplier("width_mult", width_mult)
         pad = conv_padding(padding)
         norm = functools.partial(nn.BatchNorm2d, eps=bn_eps)
-        layer = functools.partial(nn.ConvNormActivation, norm_layer=norm, activation_layer=nn.ReLU6)
+        layer = functools.partial(ConvNormActivation, norm_layer=norm, activation_layer=nn.ReLU6)
         channels = make_divisible(32 * width_mult)
         features: list[nn.Module] = [layer(in_chans, channels, 3, 2, pad)]
         for expand_ratio, base, blocks, first_stride in V2_STAGES:
             out = make_divisible(base * width_mult)
             for i in range(blocks):
                 stride = first_stride if i == 0 else 1
-                features.append(nn.InvertedResidual(channels, out, stride, expand_ratio, pad, norm))
+                features.append(InvertedResidual(channels, out, stride, expand_ratio, pad, norm))
                 channels = out
         self.num_features = make_divisible(1280 * max(1.0, width_mult))
         features.append(layer(channels, self.num_features, 1))

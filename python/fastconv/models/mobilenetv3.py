@@ -13,6 +13,7 @@ from fastconv.models._base import ImageClassifier
 from fastconv.models._mobile import conv_padding, reset_mobile_parameters
 from fastconv.models._registry import register_model
 from fastconv.models._scaling import as_multiplier, make_divisible
+from fastconv.models.blocks import ConvNormActivation, MBConv, SqueezeExcitation
 from fastconv.nn.module import Value
 
 __all__ = ["MobileNetV3", "mobilenet_v3_large", "mobilenet_v3_small"]
@@ -112,18 +113,16 @@ class MobileNetV3(ImageClassifier):
         pad = conv_padding(padding)
         norm = functools.partial(nn.BatchNorm2d, eps=bn_eps)
         layer = functools.partial(
-            nn.ConvNormActivation, norm_layer=norm, activation_layer=nn.Hardswish
+            ConvNormActivation, norm_layer=norm, activation_layer=nn.Hardswish
         )
-        squeeze_excitation = functools.partial(
-            nn.SqueezeExcitation, scale_activation=nn.Hardsigmoid
-        )
+        squeeze_excitation = functools.partial(SqueezeExcitation, scale_activation=nn.Hardsigmoid)
         channels = make_divisible(16 * width_mult)
         features: list[nn.Module] = [layer(in_chans, channels, 3, 2, pad)]
         for row in rows:
             expanded = make_divisible(row.expanded * width_mult)
             out = make_divisible(row.channels * width_mult)
             features.append(
-                nn.MBConv(
+                MBConv(
                     channels,
                     out,
                     expanded,

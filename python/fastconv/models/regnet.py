@@ -12,6 +12,7 @@ from fastconv import nn
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.models._scaling import make_divisible
+from fastconv.models.blocks import ConvNormActivation, ResBottleneckBlock
 from fastconv.nn.module import Value
 
 __all__ = [
@@ -116,14 +117,14 @@ class RegNet(ImageClassifier):
         in_chans: int = 3,
     ) -> None:
         channels = 32
-        self.stem = nn.ConvNormActivation(in_chans, channels, stride=2)
+        self.stem = ConvNormActivation(in_chans, channels, stride=2)
         trunk: dict[str, nn.Module] = {}
         stages = quantised_linear_stages(depth, w_0, w_a, w_m, group_width)
         for i, (blocks_in_stage, width, group) in enumerate(stages, start=1):
             blocks: dict[str, nn.Module] = {}
             for j in range(blocks_in_stage):
                 stride = 2 if j == 0 else 1
-                blocks[f"block{i}-{j}"] = nn.ResBottleneckBlock(
+                blocks[f"block{i}-{j}"] = ResBottleneckBlock(
                     channels, width, stride, group, se_ratio
                 )
                 channels = width

@@ -13,6 +13,13 @@ from fastconv._arguments import as_bool, as_int, choice
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
 from fastconv.models._scaling import as_multiplier, make_divisible
+from fastconv.models.blocks import (
+    BasicBlock,
+    Bottleneck,
+    ConvNormActivation,
+    PaddedShortcut,
+    SqueezeExcitation,
+)
 from fastconv.nn.module import Value
 
 __all__ = [
@@ -39,7 +46,7 @@ RESNEXT = "Xie et al., Aggregated Residual Transformations (2016), arXiv:1611.05
 WIDE = "Zagoruyko and Komodakis, Wide Residual Networks (2016), arXiv:1605.07146"
 SE = "Hu et al., Squeeze-and-Excitation Networks (2017), arXiv:1709.01507"
 
-Block = type[nn.BasicBlock] | type[nn.Bottleneck]
+Block = type[BasicBlock] | type[Bottleneck]
 
 
 class ResNet(ImageClassifier):
@@ -95,15 +102,15 @@ class ResNet(ImageClassifier):
     ) -> None:
         norm = functools.partial(nn.BatchNorm2d, eps=bn_eps)
         make_projection = functools.partial(
-            nn.ConvNormActivation, kernel_size=1, norm_layer=norm, activation_layer=None
+            ConvNormActivation, kernel_size=1, norm_layer=norm, activation_layer=None
         )
         option = choice("shortcut", shortcut, ("A", "B"))
-        make_shortcut = nn.PaddedShortcut if option == "A" else make_projection
+        make_shortcut = PaddedShortcut if option == "A" else make_projection
 
         ratio = None if se_ratio is None else as_multiplier("se_ratio", se_ratio)
 
-        def squeeze_excitation(channels: int) -> nn.SqueezeExcitation:
-            return nn.SqueezeExcitation(channels, make_divisible(channels * (ratio or 0)))
+        def squeeze_excitation(channels: int) -> SqueezeExcitation:
+            return SqueezeExcitation(channels, make_divisible(channels * (ratio or 0)))
 
         make_block = functools.partial(
             block,
@@ -163,73 +170,73 @@ class ResNet(ImageClassifier):
 @register_model(RESNET, hub="timm/resnet18.tv_in1k")
 def resnet18(**kwargs: Any) -> ResNet:
     """ResNet-18 (He et al. 2015): 11.7 M parameters."""
-    return ResNet(nn.BasicBlock, (2, 2, 2, 2), **kwargs)
+    return ResNet(BasicBlock, (2, 2, 2, 2), **kwargs)
 
 
 @register_model(RESNET, hub="timm/resnet34.tv_in1k")
 def resnet34(**kwargs: Any) -> ResNet:
     """ResNet-34 (He et al. 2015): 21.8 M parameters."""
-    return ResNet(nn.BasicBlock, (3, 4, 6, 3), **kwargs)
+    return ResNet(BasicBlock, (3, 4, 6, 3), **kwargs)
 
 
 @register_model(RESNET, hub="timm/resnet50.tv_in1k")
 def resnet50(**kwargs: Any) -> ResNet:
     """ResNet-50 (He et al. 2015): 25.6 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 4, 6, 3), **kwargs)
+    return ResNet(Bottleneck, (3, 4, 6, 3), **kwargs)
 
 
 @register_model(RESNET, hub="timm/resnet101.tv_in1k")
 def resnet101(**kwargs: Any) -> ResNet:
     """ResNet-101 (He et al. 2015): 44.5 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 4, 23, 3), **kwargs)
+    return ResNet(Bottleneck, (3, 4, 23, 3), **kwargs)
 
 
 @register_model(RESNET, hub="timm/resnet152.tv_in1k")
 def resnet152(**kwargs: Any) -> ResNet:
     """ResNet-152 (He et al. 2015): 60.2 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 8, 36, 3), **kwargs)
+    return ResNet(Bottleneck, (3, 8, 36, 3), **kwargs)
 
 
 @register_model(RESNEXT, hub="timm/resnext50_32x4d.tv_in1k")
 def resnext50_32x4d(**kwargs: Any) -> ResNet:
     """ResNeXt-50 with 32 groups of 4 channels (Xie et al. 2016): 25.0 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 4, 6, 3), groups=32, width_per_group=4, **kwargs)
+    return ResNet(Bottleneck, (3, 4, 6, 3), groups=32, width_per_group=4, **kwargs)
 
 
 @register_model(RESNEXT, hub="timm/resnext101_32x8d.tv_in1k")
 def resnext101_32x8d(**kwargs: Any) -> ResNet:
     """ResNeXt-101 with 32 groups of 8 channels (Xie et al. 2016): 88.8 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 4, 23, 3), groups=32, width_per_group=8, **kwargs)
+    return ResNet(Bottleneck, (3, 4, 23, 3), groups=32, width_per_group=8, **kwargs)
 
 
 @register_model(RESNEXT, hub="timm/resnext101_64x4d.tv_in1k", crop_pct=224 / 232)
 def resnext101_64x4d(**kwargs: Any) -> ResNet:
     """ResNeXt-101 with 64 groups of 4 channels (Xie et al. 2016): 83.5 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 4, 23, 3), groups=64, width_per_group=4, **kwargs)
+    return ResNet(Bottleneck, (3, 4, 23, 3), groups=64, width_per_group=4, **kwargs)
 
 
 @register_model(WIDE, hub="timm/wide_resnet50_2.tv_in1k")
 def wide_resnet50_2(**kwargs: Any) -> ResNet:
     """ResNet-50, 3x3 convolutions twice as wide (Zagoruyko 2016): 68.9 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 4, 6, 3), width_per_group=128, **kwargs)
+    return ResNet(Bottleneck, (3, 4, 6, 3), width_per_group=128, **kwargs)
 
 
 @register_model(WIDE, hub="timm/wide_resnet101_2.tv_in1k")
 def wide_resnet101_2(**kwargs: Any) -> ResNet:
     """ResNet-101, 3x3 convolutions twice as wide (Zagoruyko 2016): 126.9 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 4, 23, 3), width_per_group=128, **kwargs)
+    return ResNet(Bottleneck, (3, 4, 23, 3), width_per_group=128, **kwargs)
 
 
 @register_model(SE, interpolation="bicubic")
 def seresnet18(**kwargs: Any) -> ResNet:
     """SE-ResNet-18 (Hu et al. 2017): 11.8 M parameters."""
-    return ResNet(nn.BasicBlock, (2, 2, 2, 2), se_ratio=1 / 16, **kwargs)
+    return ResNet(BasicBlock, (2, 2, 2, 2), se_ratio=1 / 16, **kwargs)
 
 
 @register_model(SE, interpolation="bicubic")
 def seresnet34(**kwargs: Any) -> ResNet:
     """SE-ResNet-34 (Hu et al. 2017): 22.0 M parameters."""
-    return ResNet(nn.BasicBlock, (3, 4, 6, 3), se_ratio=1 / 16, **kwargs)
+    return ResNet(BasicBlock, (3, 4, 6, 3), se_ratio=1 / 16, **kwargs)
 
 
 @register_model(
@@ -242,16 +249,16 @@ def seresnet34(**kwargs: Any) -> ResNet:
 )
 def seresnet50(**kwargs: Any) -> ResNet:
     """SE-ResNet-50 (Hu et al. 2017): 28.1 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 4, 6, 3), se_ratio=1 / 16, **kwargs)
+    return ResNet(Bottleneck, (3, 4, 6, 3), se_ratio=1 / 16, **kwargs)
 
 
 @register_model(SE, interpolation="bicubic")
 def seresnet101(**kwargs: Any) -> ResNet:
     """SE-ResNet-101 (Hu et al. 2017): 49.3 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 4, 23, 3), se_ratio=1 / 16, **kwargs)
+    return ResNet(Bottleneck, (3, 4, 23, 3), se_ratio=1 / 16, **kwargs)
 
 
 @register_model(SE, interpolation="bicubic")
 def seresnet152(**kwargs: Any) -> ResNet:
     """SE-ResNet-152 (Hu et al. 2017): 66.8 M parameters."""
-    return ResNet(nn.Bottleneck, (3, 8, 36, 3), se_ratio=1 / 16, **kwargs)
+    return ResNet(Bottleneck, (3, 8, 36, 3), se_ratio=1 / 16, **kwargs)

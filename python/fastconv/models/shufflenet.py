@@ -7,6 +7,7 @@ from typing import Any
 from fastconv import nn
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.models.blocks import ConvNormActivation, ShuffleUnit
 from fastconv.nn.module import Value
 
 __all__ = [
@@ -52,12 +53,12 @@ class ShuffleNetV2(ImageClassifier):
         in_chans: int = 3,
     ) -> None:
         c1, c2, c3, c4, c5 = stages_out_channels
-        self.conv1 = nn.ConvNormActivation(in_chans, c1, stride=2)
+        self.conv1 = ConvNormActivation(in_chans, c1, stride=2)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.stage2 = _stage(c1, c2, repeats=4)
         self.stage3 = _stage(c2, c3, repeats=8)
         self.stage4 = _stage(c3, c4, repeats=4)
-        self.conv5 = nn.ConvNormActivation(c4, c5, 1)
+        self.conv5 = ConvNormActivation(c4, c5, 1)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.num_features = c5
@@ -74,8 +75,8 @@ class ShuffleNetV2(ImageClassifier):
 
 
 def _stage(inp: int, oup: int, repeats: int) -> nn.Sequential:
-    rest = (nn.ShuffleUnit(oup, oup, stride=1) for _ in range(1, repeats))
-    return nn.Sequential(nn.ShuffleUnit(inp, oup, stride=2), *rest)
+    rest = (ShuffleUnit(oup, oup, stride=1) for _ in range(1, repeats))
+    return nn.Sequential(ShuffleUnit(inp, oup, stride=2), *rest)
 
 
 @register_model(PAPER)

@@ -10,6 +10,7 @@ import numpy as np
 from fastconv import nn
 from fastconv.models._base import ImageClassifier
 from fastconv.models._registry import register_model
+from fastconv.models.blocks import Fire
 from fastconv.nn.module import Value
 
 __all__ = ["SqueezeNet", "squeezenet1_0", "squeezenet1_1"]
@@ -75,7 +76,7 @@ class SqueezeNet(ImageClassifier):
         for stage in stages:
             features.append(nn.MaxPool2d(3, stride=2, ceil_mode=True))
             for squeeze, expand in stage:
-                features.append(nn.Fire(channels, squeeze, expand, expand))
+                features.append(Fire(channels, squeeze, expand, expand))
                 channels = 2 * expand
         self.features = nn.Sequential(*features)
         self.num_features = channels

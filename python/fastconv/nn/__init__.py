@@ -1,4 +1,4 @@
-"""Modules: the layers and blocks that networks are made of, under torch's names.
+"""Modules: the layers that networks are made of, under torch's names.
 
 Examples
 --------
@@ -11,61 +11,13 @@ Examples
 
 from typing import TYPE_CHECKING, NoReturn
 
-from fastconv.nn import blocks, init
-from fastconv.nn.activations import (
-    GELU,
-    Dropout,
-    Dropout2d,
-    Hardsigmoid,
-    Hardswish,
-    Identity,
-    LeakyReLU,
-    LogSoftmax,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    StochasticDepth,
-    Tanh,
-)
-from fastconv.nn.blocks import (
-    BasicBlock,
-    BasicConv2d,
-    Bottleneck,
-    CNBlock,
-    ConvNormActivation,
-    DenseBlock,
-    DenseLayer,
-    DepthwiseSeparable,
-    Fire,
-    FusedMBConv,
-    InceptionA,
-    InceptionB,
-    InceptionBlock,
-    InceptionC,
-    InceptionD,
-    InceptionE,
-    InvertedResidual,
-    MBConv,
-    PaddedShortcut,
-    ResBottleneckBlock,
-    ShuffleUnit,
-    SqueezeExcitation,
-    Transition,
-)
+from fastconv.nn import activations, init
+from fastconv.nn.activations import *
 from fastconv.nn.containers import ModuleList, Sequential
-from fastconv.nn.layers import (
-    BatchNorm2d,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    LayerNorm,
-    LayerNorm2d,
-    Linear,
-    LocalResponseNorm,
-)
+from fastconv.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
+from fastconv.nn.linear import Linear
 from fastconv.nn.module import Module
+from fastconv.nn.normalization import BatchNorm2d, LayerNorm, LayerNorm2d, LocalResponseNorm
 from fastconv.nn.shaping import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
@@ -80,67 +32,29 @@ from fastconv.nn.shaping import (
 )
 
 __all__ = [
-    "GELU",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool2d",
-    "BasicBlock",
-    "BasicConv2d",
     "BatchNorm2d",
-    "Bottleneck",
-    "CNBlock",
     "ChannelShuffle",
     "Conv1d",
     "Conv2d",
-    "ConvNormActivation",
     "ConvTranspose2d",
-    "DenseBlock",
-    "DenseLayer",
-    "DepthwiseSeparable",
-    "Dropout",
-    "Dropout2d",
-    "Fire",
     "Flatten",
-    "FusedMBConv",
-    "Hardsigmoid",
-    "Hardswish",
-    "Identity",
-    "InceptionA",
-    "InceptionB",
-    "InceptionBlock",
-    "InceptionC",
-    "InceptionD",
-    "InceptionE",
-    "InvertedResidual",
     "LayerNorm",
     "LayerNorm2d",
-    "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
-    "LogSoftmax",
-    "MBConv",
     "MaxPool2d",
     "Module",
     "ModuleList",
-    "PaddedShortcut",
     "Permute",
     "PixelShuffle",
-    "ReLU",
-    "ReLU6",
-    "ResBottleneckBlock",
     "Sequential",
-    "ShuffleUnit",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "SqueezeExcitation",
-    "StochasticDepth",
-    "Tanh",
-    "Transition",
     "Upsample",
     "ZeroPad2d",
-    "blocks",
     "init",
+    *activations.__all__,
 ]
 
 _SUBSTITUTES = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,27 +95,6 @@ def in_place_of(name: str, old: Array, new: Array) -> Array:
     if not np.array_equal(kept, new):
         raise ValueError(f"{name} has values of {new.dtype} that {old.dtype} cannot hold")
     return kept
-
-
-def holds_state(value: Any, inside: tuple[Any, ...] = ()) -> bool:
-    """Whether a list, tuple, set or dictionary has arrays or modules in it, at any depth.
-
-    `inside` are the containers around it.
-    """
-    if type(value) in PLAIN:
-        return False
-    from fastconv.nn.module import Module
-
-    items = value.values() if isinstance(value, Mapping) else value
-    if items is value and not isinstance(value, list | tuple | set | frozenset | deque):
-        return False
-    if any(value is outer for outer in inside):
-        return False
-    inside = (*inside, value)
-    return any(
-        isinstance(item, Module) or is_array_like(item) or holds_state(item, inside)
-        for item in items
-    )
 
 
 def freeze(array: Array) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from fastconv.nn._state import Array
 from fastconv.ops._torch import dtype_of, on_cpu
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    from fastconv.nn.module import Array, Module
 
 _Self = TypeVar("_Self", bound="TorchMethods")
 
@@ -52,10 +51,10 @@ class TorchMethods:
         _buffers: frozenset[str]
 
         def astype(self: _Self, dtype: npt.DTypeLike) -> _Self: ...
-        def children(self) -> Iterator[Module]: ...
+        def get_submodule(self, target: str) -> Any: ...
         def named_modules(
             self, memo: set[int] | None = None, prefix: str = ""
-        ) -> Iterator[tuple[str, Module]]: ...
+        ) -> Iterator[tuple[str, Any]]: ...
 
     else:
 
@@ -132,13 +131,6 @@ class TorchMethods:
             )
         return self
 
-    def apply(self: _Self, fn: Callable[[Module], Any]) -> _Self:
-        """Call `fn` on every module of this tree, children first, and return this module."""
-        for child in self.children():
-            child.apply(fn)
-        fn(self)  # type: ignore[arg-type]
-        return self
-
     def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Array]]:
         """Yield the dotted names and the values of all buffers, as `named_parameters` does."""
         modules: Any = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
@@ -151,32 +143,6 @@ class TorchMethods:
         """Yield the values of all buffers."""
         return (array for _, array in self.named_buffers(recurse=recurse))
 
-    def get_submodule(self, target: str) -> Module:
-        """Return the module of this dotted name.
-
-        Raises
-        ------
-        AttributeError
-            If there is none.
-
-        Examples
-        --------
-        >>> from fastconv import nn
-        >>> nn.Sequential(nn.Sequential(nn.ReLU())).get_submodule("0.0")
-        ReLU()
-        """
-        module: Any = self
-        for at, name in enumerate(target.split(".") if target else ()):
-            children = dict(module.named_children())
-            if name not in children:
-                path = ".".join(target.split(".")[: at + 1])
-                raise AttributeError(
-                    f"there is no module {path!r}: {type(module).__name__} has "
-                    + (", ".join(map(repr, children)) or "none")
-                )
-            module = children[name]
-        return module  # type: ignore[no-any-return]
-
     def get_parameter(self, target: str) -> Array:
         """Return the parameter of this dotted name; an `AttributeError` if there is none."""
         return self._get(target, buffer=False)
@@ -188,7 +154,7 @@ class TorchMethods:
     def _get(self, target: str, buffer: bool) -> Array:
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
-        found = dict(module._own_arrays()).get(name)
+        found: Array | None = dict(module._own_arrays()).get(name)
         if found is None or (name in module._buffers) != buffer:
             raise AttributeError(
                 f"{type(module).__name__} has no {'buffer' if buffer else 'parameter'} {name!r}"

@@ -12,6 +12,24 @@ from fastconv import ops as F
 from fastconv._arguments import as_float, as_int
 from fastconv.nn.module import Module, Value
 
+__all__ = [
+    "GELU",
+    "Dropout",
+    "Dropout2d",
+    "Hardsigmoid",
+    "Hardswish",
+    "Identity",
+    "LeakyReLU",
+    "LogSoftmax",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "StochasticDepth",
+    "Tanh",
+]
+
 
 class _Activation(Module):
     """A pointwise function without parameters."""

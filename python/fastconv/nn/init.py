@@ -105,6 +105,15 @@ def kaiming_normal(
     return normal(shape, rng, math.sqrt(2 / max(1, fans[mode])))
 
 
+def reset_uniform(layer: Any, rng: np.random.Generator | int | None) -> None:
+    """Draw a layer's weight and bias from ``+-1 / sqrt(fan_in)``, as torch does."""
+    rng = np.random.default_rng(rng)
+    bound = 1 / math.sqrt(max(1, fan_in(layer.weight.shape)))
+    layer.weight = uniform(layer.weight.shape, rng, bound)
+    if layer.bias is not None:
+        layer.bias = uniform(layer.bias.shape, rng, bound)
+
+
 def fan_in(shape: Shape) -> int:
     """Return the number of inputs of one output: input channels times kernel size."""
     return math.prod(shape[1:])

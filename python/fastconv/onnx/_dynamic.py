@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastconv._arguments import as_axis
-from fastconv._recording import record
 from fastconv.graph import Graph, Node
+from fastconv.graph._recording import record
 from fastconv.nn import Module
 
 DynamicAxes = Mapping[str, Mapping[int, str] | Sequence[int]]

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from fastconv._files import replacing
-from fastconv._recording import record
+from fastconv.graph._recording import record
 from fastconv.nn import Module
 from fastconv.onnx import _layers, _moves, _pools, _resize  # noqa: F401 - they register operators
 from fastconv.onnx._dynamic import DynamicAxes, Size, is_fixed, parse, record_calls
@@ -100,16 +100,20 @@ def export(
         ) from None
     recording = record(module, input_shape)
     recorded = recording.graph()
+    if len(recorded.inputs) > 1:
+        raise ValueError(
+            f"input_shape has {len(recorded.inputs)} inputs; only a network with one input can be "
+            f"exported"
+        )
     x, output = recorded.inputs[0], recorded.outputs[0]
     if x.ndim != len(input_shape):
         raise ValueError(
             f"input_shape must have the {x.ndim} dimensions of a batch, got {x.shape[1:]}: pass "
             f"{x.shape}"
         )
-    if recording.sequence is not None:
+    if (container := recording.returned.container) is not None:
         raise ValueError(
-            f"{name} returns {recording.sequence.__name__}; only a network with one output can be "
-            f"exported"
+            f"{name} returns {container.__name__}; only a network with one output can be exported"
         )
     axes = parse(dynamic_axes, {"x": x.ndim, "y": output.ndim})
     sizes, calls = record_calls(module, recorded, axes["x"])

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv import _core
+import fastconv._core as _core
 from fastconv.onnx._dynamic import Call, is_fixed
 from fastconv.onnx._graph import Graph, operator
 

@@ -13,6 +13,18 @@ from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record
 from fastconv.ops._torch import torch_arguments
 
+__all__ = [
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "leaky_relu",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "tanh",
+]
+
 ACTIVATIONS = (
     "relu",
     "relu6",

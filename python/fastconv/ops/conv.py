@@ -22,6 +22,8 @@ from fastconv.ops._symbols import is_symbolic, record_images, recordable
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.shape import flatten, reshape
 
+__all__ = ["conv1d", "conv2d", "depthwise_separable_conv2d"]
+
 
 @torch_arguments("input=x weight bias stride padding dilation groups")
 @takes_device_arrays("x", "residual")

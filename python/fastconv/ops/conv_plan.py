@@ -12,6 +12,8 @@ from fastconv.cuda._devices import device_index
 from fastconv.ops._conv import ConvOptions, conv_options, residual_batch, run_conv
 from fastconv.ops._operands import Operands
 
+__all__ = ["AlgorithmInfo", "PreparedConv2d", "algorithms", "prepare_conv2d"]
+
 
 class AlgorithmInfo(NamedTuple):
     """An algorithm that can serve a convolution.

@@ -15,6 +15,8 @@ from fastconv.ops._symbols import is_symbolic, record_images
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.activation import activation_name
 
+__all__ = ["conv_transpose2d"]
+
 
 @torch_arguments("input=x weight bias stride padding output_padding groups dilation")
 @takes_device_arrays("x")

@@ -15,6 +15,8 @@ from fastconv.ops._torch import torch_arguments
 from fastconv.ops.activation import activation_name
 from fastconv.ops.shape import flatten, reshape
 
+__all__ = ["linear"]
+
 
 @torch_arguments("input=x weight bias")
 @takes_device_arrays("x", "residual")

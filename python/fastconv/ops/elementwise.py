@@ -16,6 +16,8 @@ from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record, recordable
 from fastconv.ops._torch import torch_arguments
 
+__all__ = ["add", "mean", "multiply"]
+
 
 def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
     # A number takes the dtype of the array that it meets.

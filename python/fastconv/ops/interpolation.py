@@ -15,6 +15,8 @@ from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record_images
 from fastconv.ops._torch import torch_arguments
 
+__all__ = ["interpolate"]
+
 
 def _interpolation_size(
     shape: Sequence[int], size: Any, scale_factor: Any

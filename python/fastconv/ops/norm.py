@@ -16,6 +16,8 @@ from fastconv.ops._symbols import is_symbolic, record, record_images, recordable
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.activation import activation_name
 
+__all__ = ["batch_norm", "layer_norm", "local_response_norm"]
+
 
 @torch_arguments("input=x running_mean running_var weight bias training momentum eps")
 @takes_device_arrays("x")

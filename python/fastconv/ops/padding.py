@@ -15,6 +15,8 @@ from fastconv.ops._symbols import is_symbolic, record
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.shape import concat, reshape
 
+__all__ = ["pad"]
+
 
 def _pairs(pad: Sequence[int], ndim: int) -> list[tuple[int, int]]:
     """torch's flat padding, last axis first, as (before, after) of each dimension."""

@@ -16,6 +16,14 @@ from fastconv.ops._symbols import is_symbolic, record_images
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.elementwise import multiply
 
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool2d",
+    "global_avg_pool2d",
+    "max_pool2d",
+]
+
 
 @torch_arguments("input=x kernel_size stride padding dilation ceil_mode return_indices")
 @takes_device_arrays("x")

@@ -14,6 +14,8 @@ from fastconv.ops._symbols import is_symbolic, record
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.shape import reshape
 
+__all__ = ["log_softmax", "softmax"]
+
 
 def _softmax(x: ArrayLike, axis: int, logarithm: bool, out: Array | None) -> Array:
     if is_symbolic(x):

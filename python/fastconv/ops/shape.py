@@ -15,6 +15,8 @@ from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record, recordable
 from fastconv.ops._torch import torch_arguments
 
+__all__ = ["cat", "concat", "flatten", "permute", "reshape", "split"]
+
 
 def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
     """`shape` without its -1, for an array of shape `given`."""

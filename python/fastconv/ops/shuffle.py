@@ -10,6 +10,8 @@ from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record_images
 from fastconv.ops._torch import torch_arguments
 
+__all__ = ["channel_shuffle", "pixel_shuffle"]
+
 
 @torch_arguments("input=x groups")
 @takes_device_arrays("x")

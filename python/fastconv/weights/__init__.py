@@ -1,7 +1,7 @@
 """Read and write network weights, without torch and without running anything that a file names.
 
 `load` reads safetensors, torch's ``.pth``/``.pt`` in both of its formats, and ``.npz``; `save`
-writes safetensors and ``.npz``; `to_model_names` renames the entries of foreign checkpoints.
+writes safetensors and ``.npz``.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,19 +11,17 @@ from fastconv.weights._common import WeightsError
 if TYPE_CHECKING:
     from fastconv.weights._load import load
     from fastconv.weights._save import save
-    from fastconv.weights.naming import recognise, to_model_names
 
-__all__ = ["WeightsError", "load", "recognise", "save", "to_model_names"]
+__all__ = ["WeightsError", "load", "save"]
 
 
 def __getattr__(name: str) -> Any:
     """Import what reads and writes files when it is first used."""
     from importlib import import_module
 
-    places = {"load": "_load", "save": "_save", "recognise": "naming", "to_model_names": "naming"}
-    if name not in places:
+    if name not in ("load", "save"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{places[name]}"), name)
+    return getattr(import_module(f"{__name__}._{name}"), name)
 
 
 def __dir__() -> list[str]:

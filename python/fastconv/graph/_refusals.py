@@ -1,0 +1,98 @@
+"""What symbolic values cannot do; each error names what to use instead."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+
+class _MissingAttribute(TypeError, AttributeError):
+    """A `TypeError`, as for all else that symbols lack, with which `hasattr` still works."""
+
+
+def _substitute(name: str) -> str:
+    from fastconv.graph._substitutes import substitute  # here, as import fastconv must stay fast
+
+    return substitute(name)
+
+
+def unsupported(what: str, name: str | None = None) -> NoReturn:
+    """Raise the `TypeError` about `what`; `name` is what substitutes have it as."""
+    raise TypeError(
+        f"{what} is not possible on a symbolic value, which has a shape but no numbers: use "
+        f"{_substitute(name or what)}; model.eager(x) runs forward on arrays"
+    )
+
+
+class Refusals:
+    """A base of `Symbol`: operators and protocols of arrays that need their numbers."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _MissingAttribute(
+            f"a symbolic value has no attribute {name!r}: use {_substitute(name)}"
+        )
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        unsupported("conversion to a NumPy array")
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        unsupported(f"numpy.{func.__name__}", func.__name__)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", str(func))
+        unsupported(f"torch.{name}", name)
+
+    def __bool__(self) -> NoReturn:
+        unsupported("a truth value (if, and, or, not)")
+
+    def __float__(self) -> NoReturn:
+        unsupported("float()")
+
+    def __int__(self) -> NoReturn:
+        unsupported("int()")
+
+    def __index__(self) -> NoReturn:
+        unsupported("use as an index")
+
+    def __iter__(self) -> NoReturn:
+        unsupported("iteration", "split")
+
+    def __len__(self) -> NoReturn:
+        raise TypeError("len() is not possible on a symbolic value: use x.shape[0]")
+
+    def __contains__(self, item: Any) -> NoReturn:
+        unsupported("the operator in")
+
+    def __sub__(self, other: Any) -> NoReturn:
+        unsupported("-", "subtract")
+
+    __rsub__ = __sub__
+
+    def __neg__(self) -> NoReturn:
+        unsupported("-", "negative")
+
+    def __truediv__(self, other: Any) -> NoReturn:
+        unsupported("/", "divide")
+
+    __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __truediv__
+
+    def __matmul__(self, other: Any) -> NoReturn:
+        unsupported("@", "matmul")
+
+    __rmatmul__ = __matmul__
+
+    def __pow__(self, other: Any) -> NoReturn:
+        unsupported("**", "power")
+
+    __rpow__ = __pow__
+
+    def __eq__(self, other: object) -> NoReturn:
+        unsupported("comparison")
+
+    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__
+    __hash__ = object.__hash__
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise TypeError("symbolic values are not written to: use fastconv.concat(arrays, axis)")

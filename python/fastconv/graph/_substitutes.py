@@ -1,0 +1,139 @@
+"""What to write in `forward` instead of what symbolic values do not have.
+
+An attribute is there only if NumPy's arrays have it too, with the same meaning: `forward` runs on
+both. So torch's methods are named here instead, each with what works on both.
+"""
+
+from __future__ import annotations
+
+from fastconv import ops
+
+GENERAL = "the functions of fastconv.ops, +, * and basic slicing"
+
+_ITSELF = "x itself: results are contiguous, and only += and *= write into what there is"
+_DTYPE = "model.astype(dtype), which converts the whole network"
+_DEVICE = 'model.compile(input_shape, device="cuda") for the whole network'
+_RESHAPE = "x.reshape(shape)"
+_PERMUTE = "x.transpose(axes) of all axes, x.swapaxes(a, b) or fastconv.permute(x, dims)"
+_BROADCAST = "+ and *, which broadcast by themselves"
+_LINEAR = "fastconv.linear(x, weight.T) for x @ weight, a constant of two dimensions"
+_CLIP = (
+    "fastconv.relu6(x) for 0 to 6, else "
+    "high + (-1) * fastconv.relu(high - low + (-1) * fastconv.relu(x + (-low)))"
+)
+_ELEMENTS = (
+    "fastconv.concat([x[:, i // n : i // n + 1] for i in range(n * x.shape[1])], 1) for each "
+    "element n times along axis 1"
+)
+_VALUES = "network(x, taps=[...]) for the values inside a network"
+
+SUBSTITUTES = {
+    "subtract": "a + (-1) * b",
+    "sub": "a + (-1) * b",
+    "rsub": "b + (-1) * a",
+    "negative": "(-1) * x",
+    "neg": "(-1) * x",
+    "true_divide": "x * (1 / number)",
+    "divide": "x * (1 / number)",
+    "div": "x * (1 / number)",
+    "add": "x + y",
+    "mul": "x * y",
+    "multiply": "x * y",
+    **dict.fromkeys(("matmul", "mm", "dot"), _LINEAR),
+    "bmm": "fastconv.mean(a[:, :, :, None] * b[:, None], 2) * a.shape[2]",
+    "addmm": "fastconv.linear(x, weight.T, bias) for bias + x @ weight",
+    "maximum": "b + fastconv.relu(a + (-1) * b), fastconv.relu(x) for 0",
+    "minimum": "b + (-1) * fastconv.relu(b + (-1) * a)",
+    "clip": _CLIP,
+    "clamp": _CLIP,
+    "hardtanh": _CLIP,
+    "clamp_min": "b + fastconv.relu(a + (-1) * b), fastconv.relu(x) for 0",
+    "clamp_max": "b + (-1) * fastconv.relu(b + (-1) * a)",
+    "exp": "fastconv.sigmoid, fastconv.silu or fastconv.softmax",
+    "square": "x * x",
+    "power": "x * x for the square",
+    "pow": "x * x for the square",
+    "mean": "fastconv.mean(x, axis, keepdims), which takes torch's spelling, too",
+    "average": "fastconv.mean(x, axis)",
+    "sum": "fastconv.mean(x, axis) * count",
+    "var": "fastconv.mean(d * d, axis) of d = x + (-1) * fastconv.mean(x, axis, True)",
+    "max": "fastconv.max_pool2d or fastconv.adaptive_max_pool2d",
+    "amax": "fastconv.max_pool2d or fastconv.adaptive_max_pool2d",
+    "argmax": "numpy.argmax on what the network returns",
+    "topk": "numpy.argsort on what the network returns",
+    "size": "x.shape, x.shape[1] for one size, math.prod(x.shape) for the number of elements",
+    "dim": "x.ndim",
+    "ndimension": "x.ndim",
+    "numel": "math.prod(x.shape)",
+    "nelement": "math.prod(x.shape)",
+    "view": _RESHAPE,
+    "view_as": "x.reshape(y.shape)",
+    "reshape_as": "x.reshape(y.shape)",
+    "unflatten": _RESHAPE,
+    "ravel": "fastconv.flatten(x)",
+    "flatten": "fastconv.flatten(x) of all axes, fastconv.flatten(x, 1) of all but the first",
+    "squeeze": "x.squeeze(axis), as NumPy's: the axis must have size 1",
+    "unsqueeze": "x[:, None] for axis 1, or x.reshape(shape)",
+    "expand_dims": "x[:, None] for axis 1, or x.reshape(shape)",
+    "T": _PERMUTE,
+    "mT": "x.swapaxes(-2, -1)",
+    "t": "x.swapaxes(0, 1)",
+    "transpose": _PERMUTE,
+    "permute": _PERMUTE,
+    "movedim": _PERMUTE,
+    "moveaxis": _PERMUTE,
+    "swapaxes": "x.swapaxes(a, b)",
+    "swapdims": "x.swapaxes(a, b)",
+    "concatenate": "fastconv.concat(arrays, axis)",
+    "cat": "fastconv.concat(arrays, axis)",
+    "stack": "fastconv.concat([x[:, None] for x in arrays], 1) for axis 1",
+    "split": "fastconv.split(x, size, axis) or a slice",
+    "chunk": "fastconv.split(x, -(-x.shape[axis] // chunks), axis)",
+    "unbind": "x[:, i] for each i",
+    "narrow": "a slice, x[:, start : start + length]",
+    "select": "x[:, index]",
+    "index_select": "fastconv.concat of slices",
+    "flip": "a slice, x[:, ::-1]",
+    "roll": "fastconv.concat([x[:, -n:], x[:, :-n]], 1) for n along axis 1",
+    "pad": "fastconv.pad(x, (left, right, top, bottom))",
+    "expand": _BROADCAST,
+    "expand_as": _BROADCAST,
+    "repeat": f"fastconv.concat([x] * times, axis) for torch's, or {_BROADCAST}; {_ELEMENTS}",
+    "repeat_interleave": _ELEMENTS,
+    "tile": "fastconv.concat([x] * times, axis), or " + _BROADCAST,
+    "swish": "fastconv.silu(x)",
+    "astype": _DTYPE,
+    **dict.fromkeys(("float", "double", "half", "bfloat16", "type", "type_as"), _DTYPE),
+    "to": f"{_DTYPE}, or {_DEVICE}",
+    **dict.fromkeys(("cuda", "device", "is_cuda", "get_device"), _DEVICE),
+    "clone": "x.copy()",
+    **dict.fromkeys(("contiguous", "detach", "cpu", "data"), _ITSELF),
+    **dict.fromkeys(("requires_grad", "grad", "is_contiguous"), _ITSELF),
+    **dict.fromkeys(("item", "tolist", "numpy"), _VALUES),
+}
+
+NAMES = {
+    "max": "numpy.max, or fastconv.max_pool2d and fastconv.adaptive_max_pool2d",
+    "take": "numpy.take, or a slice",
+    **dict.fromkeys(("tensor", "as_tensor", "from_numpy", "Tensor"), "a NumPy array as it is"),
+    **dict.fromkeys(("no_grad", "inference_mode"), "nothing: there are no gradients"),
+    **dict.fromkeys(("float16", "float32", "float64", "dtype"), "NumPy's dtypes, numpy.float32"),
+    "functional": "fastconv.ops",
+    "load": "fastconv.weights.load(path)",
+    "save": "fastconv.weights.save(path, state_dict)",
+    "compile": "model.compile(input_shape)",
+    "device": "the argument device= of the ops and of model.compile",
+    "manual_seed": "the argument seed= of fastconv.create_model",
+    "set_num_interop_threads": "fastconv.set_num_threads(n)",
+}
+"""What to use instead of names of torch's that `fastconv` has not."""
+
+
+def substitute(name: str) -> str:
+    """Return what to use instead of a method of torch's tensors or of NumPy's arrays."""
+    if name in SUBSTITUTES:
+        return SUBSTITUTES[name]
+    if name.endswith("_") and name[:-1]:  # in place, as add_ and relu_
+        plain = substitute(name[:-1])
+        return f"{plain}, and assign the result: nothing is written in place"
+    return f"fastconv.{name}(x, ...)" if name in ops.__all__ else GENERAL

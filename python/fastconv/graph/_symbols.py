@@ -1,0 +1,361 @@
+"""Symbolic values: what `forward` computes with while a graph is recorded.
+
+A functional op that finds a `Symbol` among its inputs normalises its arguments as ever and calls
+`record`, instead of native code. docs/operators.md lists the operators with their inputs and
+attributes; what is not given has its default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastconv._core as _core
+from fastconv import ops
+from fastconv._arguments import as_axis, is_sequence, numpy_array
+from fastconv._read_only import read_only
+from fastconv.graph._refusals import Refusals, unsupported
+from fastconv.ops._device import record_with
+
+if TYPE_CHECKING:
+    from fastconv.graph._module import Recordable
+
+Array = NDArray[Any]
+
+
+class Recorder:
+    """Records the operators that `Module.forward` applies to symbolic values.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of all values: float32 or float64.
+    convert : bool
+        Whether arrays of another floating dtype are converted to it; otherwise they raise a
+        `TypeError`, as they do eagerly.
+    paths : mapping of int to str
+        The path of each module of the network, by its ``id``.
+    keys : mapping of int to str
+        The key in the state dict of each array of the network, by its ``id``.
+
+    Attributes
+    ----------
+    native
+        The recorded graph.
+    dtype : numpy.dtype
+    taps : dict of int to Symbol
+        The last output of each module that was called, as it was then, by the module's ``id``.
+    calls : list of Recordable
+        Those that are being called, the innermost last.
+    recorded : list of (Recordable or None, object)
+        The constants, and the operators with their inputs and attributes, in order; each with the
+        module whose `forward` it is from.
+    convert : bool
+        As passed.
+    """
+
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        *,
+        convert: bool = False,
+        paths: Mapping[int, str] | None = None,
+        keys: Mapping[int, str] | None = None,
+    ) -> None:
+        self.native = _core.Graph()
+        self.dtype = dtype
+        self.taps: dict[int, Any] = {}
+        self.calls: list[Recordable] = []
+        self.recorded: list[tuple[Recordable | None, Any]] = []
+        self.convert = convert
+        self._paths = dict(paths or {})
+        self._keys = dict(keys or {})
+        self._constants: dict[int, tuple[int, Any]] = {}  # keeps the key's object alive
+
+    def input(self, shape: Sequence[int]) -> Symbol:
+        """Add an input of this shape."""
+        x = self._symbol(self.native.input(tuple(shape), self.dtype))
+        x.writeable = False
+        return x
+
+    def record(
+        self,
+        op: str,
+        inputs: Sequence[Symbol | Array | None],
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Symbol:
+        """Add an operator; `inputs` and `attributes` as docs/operators.md has them."""
+        ids = [self._id(op, value) for value in inputs]
+        given = dict(attributes or {})
+        self._note((op, ids, given))
+        return self._symbol(self.native.add(op, ids, given, self._path()))
+
+    def _path(self) -> str:
+        """Return the path of the innermost module that is being called and has one."""
+        return next((path for m in reversed(self.calls) if (path := self._paths.get(id(m)))), "")
+
+    def _note(self, what: Any) -> None:
+        self.recorded.append((self.calls[-1] if self.calls else None, what))
+
+    def enter_module(self, module: Recordable) -> None:
+        """Note that a call of `module` begins."""
+        self.calls.append(module)
+
+    def mark_module(self, module: Recordable, y: Any) -> None:
+        """Note that a call of `module` has returned `y`, for taps."""
+        while self.calls.pop() is not module:  # others have raised
+            pass
+        self.taps[id(module)] = y.copy() if isinstance(y, Symbol) else y
+
+    def _symbol(self, value: int) -> Symbol:
+        return Symbol(self, value, tuple(self.native.shape(value)))
+
+    def _id(self, op: str, value: Any) -> int | None:
+        if value is None:
+            return None
+        if isinstance(value, Symbol):
+            if value.graph is not self:
+                raise ValueError(f"{op}: the symbolic values belong to different recordings")
+            return int(value.id)
+        if (known := self._constants.get(id(value))) is not None:
+            return known[0]
+        array = numpy_array(f"an input of {op}", value)
+        if array.dtype != self.dtype and not (self.convert and array.dtype.kind == "f"):
+            raise TypeError(
+                f"{op}: an array has dtype {array.dtype}, but the network computes in "
+                f"{self.dtype}: convert it with .astype(np.{self.dtype})"
+            )
+        self._note(value if isinstance(value, np.ndarray) else array)
+        constant = self._constant(array)
+        if key := self._keys.get(id(value)):
+            self.native.set_name(constant, key)
+        self._constants[id(value)] = (constant, value)
+        return constant
+
+    def _constant(self, array: Array) -> int:
+        """Add a constant: a copy, unless nobody can write to the array."""
+        constant: int = self.native.constant(read_only(array, self.dtype))
+        return constant
+
+
+class Symbol(Refusals):
+    """The result of a recorded operator: a shape and a dtype, and no numbers yet.
+
+    It takes the functions of `fastconv.ops`, ``+``, ``*``, basic slicing, and those methods of
+    NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`,
+    `copy`. Whatever else is done to it raises a `TypeError` that names the substitute.
+
+    ``+=`` and ``*=`` change this very symbol, as they change an array, for all who have it.
+
+    Attributes
+    ----------
+    graph : Recorder
+        The recording it belongs to.
+    id : int
+        Its number there.
+    shape : tuple of int
+    writeable : bool
+        Whether ``+=`` and ``*=`` can be recorded: not on inputs, nor where NumPy would share memory
+        with another array, which could not follow.
+    """
+
+    __slots__ = ("graph", "id", "shape", "writeable")
+
+    def __init__(self, graph: Recorder, value: int, shape: tuple[int, ...]) -> None:
+        self.graph = graph
+        self.id = value
+        self.shape = shape
+        self.writeable = shape != ()  # what has no dimensions may be a number in NumPy
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of all values of this recording."""
+        return self.graph.dtype
+
+    def __repr__(self) -> str:
+        return f"Symbol(shape={self.shape}, dtype={self.dtype})"
+
+    def __fastconv_record__(
+        self,
+        op: str,
+        inputs: Sequence[Symbol | Array | None],
+        attributes: Mapping[str, Any],
+    ) -> Symbol:
+        """Record an operator in the graph of this value (`fastconv.ops._symbols`)."""
+        return self.graph.record(op, inputs, attributes)
+
+    def __add__(self, other: Any) -> Symbol:
+        return self._binary("add", other)
+
+    __radd__ = __add__
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self._binary("multiply", other)
+
+    __rmul__ = __mul__
+
+    def __iadd__(self, other: Any) -> Symbol:
+        return self._in_place("add", "+", other)
+
+    def __imul__(self, other: Any) -> Symbol:
+        return self._in_place("multiply", "*", other)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Symbol:
+        """``ndarray + symbol`` and ``ndarray * symbol`` come by here."""
+        if method == "__call__" and not kwargs and ufunc in (np.add, np.multiply):
+            a, b = inputs
+            name = "add" if ufunc is np.add else "multiply"
+            return a._binary(name, b) if isinstance(a, Symbol) else self._binary(name, a)
+        unsupported(f"numpy.{ufunc.__name__}", ufunc.__name__)
+
+    def _in_place(self, op: str, sign: str, other: Any) -> Symbol:
+        if not self.writeable:
+            raise TypeError(
+                f"x {sign}= y cannot be recorded here: x is an input, has no dimensions, or is a "
+                f"view of another value, which would change too, or has views (slices, reshape, "
+                f"transpose, swapaxes, squeeze): write x = x {sign} y"
+            )
+        y = self._binary(op, other)
+        if y.shape != self.shape:
+            raise ValueError(
+                f"x {sign}= y: x has shape {self.shape}, but the result {y.shape}: "
+                f"write x = x {sign} y"
+            )
+        self.id = y.id
+        return self
+
+    def _binary(self, op: str, other: Any) -> Symbol:
+        if not isinstance(other, Symbol):
+            if isinstance(other, (bool, complex, str)) or other is None:
+                raise TypeError(f"{op}: expected a number or an array, got {type(other).__name__}")
+            if isinstance(other, (np.integer, np.floating)):
+                self._refuse_promotion(op, other.dtype)
+            if isinstance(other, (int, float, np.integer, np.floating)):
+                other = np.asarray(other, self.dtype)
+        return self.graph.record(op, [self, other])
+
+    def _refuse_promotion(self, op: str, dtype: np.dtype[Any]) -> None:
+        """Refuse a scalar of NumPy with which an array would become one of another dtype."""
+        if not self.graph.convert and np.promote_types(dtype, self.dtype) != self.dtype:
+            raise TypeError(
+                f"{op}: a number has dtype {dtype}, but the network computes in {self.dtype}: "
+                f"convert it with float(number)"
+            )
+
+    def _view(self, y: Symbol) -> Symbol:
+        """Return `y`, which in NumPy is a view of this value."""
+        self.writeable = y.writeable = False
+        return y
+
+    def __getitem__(self, key: Any) -> Symbol:
+        items = list(key) if isinstance(key, tuple) else [key]
+        if sum(item is Ellipsis for item in items) > 1:
+            raise IndexError("an index can only have a single ellipsis ('...')")
+        used = sum(item is not None and item is not Ellipsis for item in items)
+        if used > self.ndim:
+            raise IndexError(
+                f"too many indices: the value has shape {self.shape}, {used} were given"
+            )
+        if not any(item is Ellipsis for item in items):
+            items.append(Ellipsis)
+        bounds: list[tuple[int, int, int]] = []
+        shape: list[int] = []  # of the result
+        for item in items:
+            size = self.shape[len(bounds)] if len(bounds) < self.ndim else 0
+            if item is None:
+                shape.append(1)
+            elif item is Ellipsis:
+                rest = self.shape[len(bounds) : len(bounds) + self.ndim - used]
+                bounds += [(0, n, 1) for n in rest]
+                shape += rest
+            elif isinstance(item, slice):
+                start, stop, step = item.indices(size)
+                step = max(-size, min(step, size)) or 1  # more than the size is as good as it
+                bounds.append((start, stop, step))
+                shape.append(len(range(start, stop, step)))
+            else:
+                at = self._index(item)
+                if not -size <= at < size:
+                    raise IndexError(
+                        f"index {at} is out of bounds for axis {len(bounds)} with size {size}"
+                    )
+                bounds.append((at % size, at % size + 1, 1))
+        attributes = {
+            name: tuple(b[i] for b in bounds) for i, name in enumerate(("start", "stop", "step"))
+        }
+        y = self.graph.record("slice", [self], attributes)
+        if y.shape != tuple(shape):
+            y = self.graph.record("reshape", [y], {"shape": shape})
+        return self._view(y)
+
+    def copy(self, order: str = "C") -> Symbol:
+        """Return a value of its own, as `numpy.ndarray.copy`."""
+        return Symbol(self.graph, self.id, self.shape)
+
+    def reshape(self, *shape: Any, **other: Any) -> Symbol:
+        """Give it another shape, as `numpy.ndarray.reshape`."""
+        if other:
+            unsupported(f"reshape({', '.join(other)}=)", "view")
+        return self._view(self._op("reshape", shape[0] if len(shape) == 1 else shape))
+
+    def transpose(self, *axes: Any, **other: Any) -> Symbol:
+        """Reorder all axes, as `numpy.ndarray.transpose`; without arguments reverse them."""
+        order = axes[0] if len(axes) == 1 else axes
+        if order is None or axes == ():
+            order = range(self.ndim)[::-1]
+        if other or not is_sequence(order) or len(order) != self.ndim:
+            unsupported(f"a transpose of other than all {self.ndim} axes", "transpose")
+        return self._view(self._op("permute", order))
+
+    def swapaxes(self, axis1: int, axis2: int) -> Symbol:
+        """Exchange two axes, as `numpy.ndarray.swapaxes`."""
+        order = list(range(self.ndim))
+        a, b = (as_axis("axis", axis, self.ndim) for axis in (axis1, axis2))
+        order[a], order[b] = b, a
+        return self._view(self._op("permute", order))
+
+    def squeeze(self, axis: Any = None, **other: Any) -> Symbol:
+        """Remove axes of size 1, as `numpy.ndarray.squeeze`."""
+        if other:
+            unsupported(f"squeeze({', '.join(other)}=)", "squeeze")
+        if axis is None:
+            axis = tuple(i for i, n in enumerate(self.shape) if n == 1)
+        given = axis if isinstance(axis, tuple) else (axis,)
+        gone = {as_axis("axis", i, self.ndim) for i in given}
+        if any(self.shape[i] != 1 for i in gone):
+            raise ValueError(f"axis {axis} of shape {self.shape} is not of size 1")
+        shape = [n for i, n in enumerate(self.shape) if i not in gone]
+        if shape and 0 not in gone and 0 not in shape[1:]:
+            shape[0] = -1  # holds for any batch size
+        return self._view(self._op("reshape", shape))
+
+    def mean(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""
+        if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
+            unsupported("mean with torch's arguments", "mean")
+        return self._op("mean", axis, keepdims)
+
+    def _op(self, name: str, *args: Any) -> Symbol:
+        y: Symbol = getattr(ops, name)(self, *args)
+        return y
+
+    @staticmethod
+    def _index(item: Any) -> int:
+        if isinstance(item, (bool, np.bool_)):
+            unsupported("indexing with a boolean")
+        try:
+            return index(item)
+        except TypeError:
+            unsupported(f"indexing with {type(item).__name__} (only integers, slices, None, ...)")
+
+
+record_with(Recorder)
