@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/fence.h"
 #include "fastconv/ops.h"
 
 namespace fastconv {
@@ -70,7 +71,7 @@ Program<T> Lowering<T>::run() {
   }
   std::vector<Lifetime> lifetimes;
   for (const Buffer& b : program_.buffers)
-    lifetimes.push_back({static_cast<std::size_t>(b.elements) * sizeof(T), b.first, b.last});
+    lifetimes.push_back({static_cast<std::size_t>(b.elements) * sizeof(T) + kFenceBytes, b.first, b.last});
   MemoryPlan plan = plan_memory(lifetimes);
   program_.offsets = std::move(plan.offsets);
   program_.arena_bytes = plan.bytes;

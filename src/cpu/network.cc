@@ -5,6 +5,7 @@
 #include <limits>
 #include <mutex>
 
+#include "core/fence.h"
 #include "cpu/lower.h"
 #include "fastconv/thread_pool.h"
 
@@ -52,6 +53,7 @@ class CpuNetwork final : public Network {
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, const RunHooks& hooks) const override {
     const ThreadOverride threads(options_.threads);
     AlignedArray<T> arena = packed_->arenas.take(program_.arena_bytes / sizeof(T));
+    expose(arena.data(), arena.bytes());
     if (poison_arenas) std::fill_n(arena.data(), arena.size(), std::numeric_limits<T>::quiet_NaN());
     std::vector<T*> buffers;
     buffers.reserve(program_.buffers.size());
@@ -65,7 +67,7 @@ class CpuNetwork final : public Network {
         case Buffer::Kind::constant: buffers.push_back(static_cast<T*>(const_cast<void*>(buffer.constant.get()))); break;
       }
     }
-    execute(buffers.data(), hooks);
+    execute(buffers.data(), arena, hooks);
     packed_->arenas.give_back(std::move(arena));
   }
 
@@ -86,11 +88,22 @@ class CpuNetwork final : public Network {
     return Lowering<T>(graph_, options_, *packed_).run();
   }
 
-  void execute(T* const* buffers, const RunHooks& hooks) const {
+  // During a step nothing of the arena may be touched but the buffers that are in use.
+  void fence(const AlignedArray<T>& arena, int step) const {
+    hide(arena.data(), arena.bytes());
+    for (std::size_t i = 0; i < program_.buffers.size(); ++i) {
+      const Buffer& b = program_.buffers[i];
+      if (b.kind == Buffer::Kind::arena && b.first <= step && step <= b.last)
+        expose(arena.data() + program_.offsets[i] / sizeof(T), static_cast<std::size_t>(b.elements) * sizeof(T));
+    }
+  }
+
+  void execute(T* const* buffers, const AlignedArray<T>& arena, const RunHooks& hooks) const {
     constexpr auto kInterval = std::chrono::milliseconds(50);
     if (hooks.seconds) hooks.seconds->resize(program_.steps.size());
     Clock::time_point asked = Clock::now(), before = asked;
     for (std::size_t i = 0; i < program_.steps.size(); ++i) {
+      if constexpr (kFences) fence(arena, static_cast<int>(i));
       program_.steps[i](buffers);
       const Clock::time_point now = Clock::now();
       if (hooks.seconds) (*hooks.seconds)[i] = std::chrono::duration<double>(now - before).count();
