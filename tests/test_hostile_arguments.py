@@ -401,3 +401,25 @@ def test_sizes_are_clamped_to_the_channels() -> None:
         y = fc.local_response_norm(x, size, alpha=0.5 * size)
         expected = x / (1 + 0.5 * (x * x).sum(1, keepdims=True, dtype=np.float64)) ** 0.75
         np.testing.assert_allclose(y, expected, 1e-5)
+
+
+def test_what_no_memory_would_hold_takes_none(run_source: Callable[..., str]) -> None:
+    grown = run_source(
+        """
+        import resource
+        import fastconv.nn as nn
+
+        def used():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
+
+        with open("/proc/self/statm") as file:
+            size = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + 2**32, resource.RLIM_INFINITY))
+        before = used()
+        try:
+            nn.ConvTranspose2d(4, 4, 3, stride=(2**27, 1)).compile((1, 4, 8, 8))
+        except MemoryError:
+            print(used() - before)
+        """
+    )
+    assert int(grown) < 2**28
