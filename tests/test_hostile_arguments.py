@@ -15,6 +15,7 @@ from typing import Any
 import fastconv as fc
 import numpy as np
 import pytest
+from conftest import SANITIZED
 from fastconv import _core, nn
 
 REFUSALS = (TypeError, ValueError, MemoryError)
@@ -298,7 +299,13 @@ class Apply(nn.Module):
 
 @pytest.fixture(autouse=True)
 def little_memory() -> Iterator[None]:
-    """Let no test have more than 4 GB besides what the process has."""
+    """Let no test have more than 4 GB besides what the process has.
+
+    The sanitizers need more themselves; `.ci/sanitized` limits what is allocated.
+    """
+    if SANITIZED:
+        yield
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**32, hard))
