@@ -381,6 +381,17 @@ def test_values_that_a_graph_lacks(value: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("start", "stop", "step"),
+    [(2**62, 0, 1), (-1, -1, 1), (3, 3, 1), (0, 2**62, -1), (2, 2, -1), (1, -2, -1)],
+)
+def test_slices_that_leave_an_axis(start: int, stop: int, step: int) -> None:
+    graph = _core.Graph(np.dtype(np.float32))
+    x = graph.input((2,))
+    with pytest.raises(ValueError, match="leaves axis 0 of shape"):
+        graph.add("slice", [x], {"start": [start], "stop": [stop], "step": [step]})
+
+
+@pytest.mark.parametrize(
     "constant", [np.ones(4), np.ones((4, 4), np.float32).T[::2], np.ones(4, np.int32)]
 )
 def test_constants_that_a_graph_cannot_take(constant: np.ndarray) -> None:
