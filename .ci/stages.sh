@@ -7,6 +7,9 @@ unset PYTHONPATH FASTCONV_ISA FASTCONV_NUM_THREADS OMP_NUM_THREADS
 # The package without CUDA; the backend has stages of its own.
 export SKBUILD_CMAKE_DEFINE=FASTCONV_CUDA=OFF
 
+# The tests of what computes with arrays, for other instruction sets than the best.
+computing=(tests/test_{conv*,ops*,graph,network*,nn,models,lenet,residual,mobile,isa,threads,package}.py)
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -21,6 +21,8 @@ LIMIT = 8 * 2**30
 ``xdist_group``), so that both together stay below 12 GB."""
 LONG_LIMIT = 14 * 2**30
 """The same with ``--long``, where one process runs alone."""
+SANITIZED = fastconv.show_config("dict")["compiler"].endswith("with sanitizers")
+"""Whether this is a build with ``FASTCONV_SANITIZE``, whose shadow memory knows no limit."""
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
@@ -53,6 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # what large arrays took goes back when they go
         libc.mallopt(M_MMAP_THRESHOLD, 4 * 2**20)
+    if SANITIZED:
+        return
     limit = LONG_LIMIT if config.getoption("--long") else LIMIT
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if soft == resource.RLIM_INFINITY or limit < soft:

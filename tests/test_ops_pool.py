@@ -315,3 +315,9 @@ def test_bad_values(call: Any, message: str) -> None:
 def test_bad_types(call: Any) -> None:
     with pytest.raises(TypeError, match="must be"):
         call(np.zeros((1, 3, 5, 6)))
+
+
+def test_averages_over_more_elements_than_integers_count(dtype):
+    n = 2**32 + 1
+    y = fastconv.avg_pool2d(np.ones((1, 3, 8, 8), dtype), n, 1, n // 2)
+    np.testing.assert_array_equal(y, np.full((1, 3, 8, 8), dtype(64) / dtype(float(n) * n)))

@@ -23,6 +23,7 @@ struct AxisPhase {
 // `in` and `out` are the sizes of the transposed convolution's own input and output. Phases without taps have taps = 0.
 std::vector<AxisPhase> axis_phases(index_t out, index_t kernel, index_t stride, index_t padding, index_t dilation) {
   std::vector<AxisPhase> all;
+  all.reserve(static_cast<std::size_t>(std::min(stride, out)));  // so that too many are refused before they take any memory
   const index_t common = std::gcd(stride, dilation), tap_step = stride / common;
   for (index_t first = 0; first < std::min(stride, out); ++first) {
     AxisPhase p{first, (out - first - 1) / stride + 1, 0, 0, tap_step, dilation / common, 0};

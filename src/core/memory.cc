@@ -9,6 +9,8 @@
 #include <new>
 #include <vector>
 
+#include "core/fence.h"
+
 namespace fastconv {
 namespace {
 
@@ -47,8 +49,10 @@ void* aligned_allocate(std::size_t bytes) {
   const bool huge = bytes >= 2 * kHugePage;
   const std::size_t alignment = huge ? kHugePage : kAlignment;
   if (bytes > SIZE_MAX - alignment) throw std::bad_alloc();
-  void* memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, rounded);
   if (!memory) throw std::bad_alloc();
+  hide(static_cast<std::byte*>(memory) + bytes, rounded - bytes);
 #ifdef MADV_HUGEPAGE
   if (huge) madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
@@ -60,16 +64,19 @@ void aligned_free(void* memory, std::size_t) noexcept { std::free(memory); }
 void* Arena::allocate(std::size_t bytes) {
   if (bytes == 0) return nullptr;
   constexpr std::size_t kLeast = std::size_t{64} << 10, kMost = std::size_t{32} << 20;
-  const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment + kFenceBytes;
   if (rounded < bytes) throw std::bad_alloc();
   if (rounded > size_ - used_) {
     const std::size_t size = std::max(rounded, std::clamp(total_, kLeast, kMost));  // doubling, so that there are few
     chunks_.emplace_back(aligned_allocate(size));
+    hide(chunks_.back().get(), size);
     total_ += size;
     size_ = size;
     used_ = 0;
   }
-  return static_cast<std::byte*>(chunks_.back().get()) + (std::exchange(used_, used_ + rounded));
+  void* memory = static_cast<std::byte*>(chunks_.back().get()) + std::exchange(used_, used_ + rounded);
+  expose(memory, bytes);
+  return memory;
 }
 
 Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(0) {
@@ -91,11 +98,14 @@ Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(0) {
       bytes_ = best->bytes;
       c.idle_bytes -= best->bytes;
       c.idle.erase(best);
+      expose(memory_, bytes);
       return;
     }
   }
   memory_ = aligned_allocate(rounded);
   bytes_ = rounded;
+  hide(memory_, rounded);
+  expose(memory_, bytes);
 }
 
 Scratch::~Scratch() {
@@ -104,6 +114,7 @@ Scratch::~Scratch() {
     aligned_free(memory_, bytes_);
     return;
   }
+  hide(memory_, bytes_);
   ScratchCache& c = cache();
   std::vector<Buffer> dropped;
   {

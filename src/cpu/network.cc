@@ -4,6 +4,7 @@
 #include <chrono>
 #include <mutex>
 
+#include "core/fence.h"
 #include "cpu/lower.h"
 #include "fastconv/thread_pool.h"
 
@@ -51,8 +52,9 @@ class CpuNetwork final : public Network {
     const ThreadOverride threads(options_.threads);
     AlignedArray<char> arena = packed_->arenas.take([&](const auto& kept) { return kept.size() >= arena_bytes(); });
     if (!arena.data()) arena = AlignedArray<char>(arena_bytes());
+    expose(arena.data(), arena.bytes());
     if (poison_arenas) std::fill_n(arena.data(), arena.size(), static_cast<char>(0xff));  // NaN
-    execute(program_.memory.addresses(arena.data(), inputs, outputs).data(), hooks);
+    execute(program_.memory.addresses(arena.data(), inputs, outputs).data(), arena, hooks);
     packed_->arenas.give_back(std::move(arena));
   }
 
@@ -73,11 +75,21 @@ class CpuNetwork final : public Network {
     return Lowering(graph_, options_, *packed_).run();
   }
 
-  void execute(void* const* buffers, const RunHooks& hooks) const {
+  // During a step nothing of the arena may be touched but the buffers that are in use.
+  void fence(const AlignedArray<char>& arena, int step) const {
+    hide(arena.data(), arena.bytes());
+    const BufferPlan& memory = program_.memory;
+    for (std::size_t i = 0; i < memory.buffers.size(); ++i)
+      if (memory.buffers[i].kind == Buffer::Kind::arena && memory.in_use(static_cast<int>(i), step))
+        expose(arena.data() + memory.offsets[i], memory.buffers[i].bytes);
+  }
+
+  void execute(void* const* buffers, [[maybe_unused]] const AlignedArray<char>& arena, const RunHooks& hooks) const {
     constexpr auto kInterval = std::chrono::milliseconds(50);
     if (hooks.seconds) hooks.seconds->resize(program_.steps.size());
     Clock::time_point asked = Clock::now(), before = asked;
     for (std::size_t i = 0; i < program_.steps.size(); ++i) {
+      if constexpr (kFences) fence(arena, static_cast<int>(i));
       program_.steps[i](buffers);
       const Clock::time_point now = Clock::now();
       if (hooks.seconds) (*hooks.seconds)[i] = std::chrono::duration<double>(now - before).count();

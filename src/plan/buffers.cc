@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "plan/memory_plan.h"
+#include "core/fence.h"
 
 namespace fastconv {
 
@@ -30,9 +30,12 @@ void Buffers::need_until(ValueId value, ValueId node) { last_use_[value] = std::
 
 BufferPlan Buffers::plan() && {
   std::vector<Lifetime> lifetimes;
-  for (std::size_t i = 0; i < buffers_.size(); ++i) lifetimes.push_back({buffers_[i].bytes, uses_[i].first, uses_[i].last});
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    const std::size_t bytes = buffers_[i].bytes;
+    lifetimes.push_back({bytes ? bytes + kFenceBytes : 0, uses_[i].first, uses_[i].last});
+  }
   MemoryPlan plan = plan_memory(lifetimes);
-  return {std::move(buffers_), std::move(plan.offsets), plan.bytes};
+  return {std::move(buffers_), std::move(lifetimes), std::move(plan.offsets), plan.bytes};
 }
 
 std::vector<void*> BufferPlan::addresses(void* arena, const std::vector<const void*>& inputs,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fastconv/graph.h"
+#include "plan/memory_plan.h"
 
 namespace fastconv {
 
@@ -21,8 +22,11 @@ struct Buffer {
 // All buffers of a program.
 struct BufferPlan {
   std::vector<Buffer> buffers;
+  std::vector<Lifetime> lifetimes;   // parallel to `buffers`
   std::vector<std::size_t> offsets;  // of those in the arena, bytes; parallel to `buffers`
   std::size_t arena_bytes = 0;
+
+  bool in_use(int buffer, int step) const { return lifetimes[buffer].first <= step && step <= lifetimes[buffer].last; }
 
   // Where each buffer is in a call.
   std::vector<void*> addresses(void* arena, const std::vector<const void*>& inputs = {},

@@ -3,6 +3,7 @@
 #include <set>
 #include <thread>
 
+#include "core/fence.h"
 #include "fastconv/cpu.h"
 #include "fastconv/memory.h"
 #include "fastconv/tensor.h"
@@ -88,6 +89,27 @@ TEST(arrays_in_an_arena_lie_apart) {
   CHECK(arena.allocate(0) == nullptr);
   CHECK_THROWS(arena.allocate(~std::size_t{0}), std::bad_alloc);
 }
+
+#ifdef FASTCONV_SANITIZE
+TEST(a_byte_beyond_what_was_asked_for_is_a_fault) {
+  const auto ends_with = [](const void* memory, std::size_t bytes) {
+    return !__asan_region_is_poisoned(const_cast<void*>(memory), bytes) &&
+           __asan_address_is_poisoned(static_cast<const char*>(memory) + bytes);
+  };
+  Arena arena;
+  for (const std::size_t bytes : {1, 60, 64, 100, 4096, 5 << 20}) {
+    CHECK(ends_with(AlignedArray<char>(bytes).data(), bytes));
+    CHECK(ends_with(AlignedArray<char>(bytes, &arena).data(), bytes));
+    const char* leased = nullptr;
+    for (int repeat = 0; repeat < 2; ++repeat) {  // also of a buffer that was leased before
+      const Scratch scratch(bytes);
+      leased = scratch.as<char>();
+      CHECK(ends_with(leased, bytes));
+    }
+    CHECK(__asan_address_is_poisoned(leased));  // the lease is over
+  }
+}
+#endif
 
 TEST(flush_denormals_restores_the_mode) {
   volatile float tiny = 1e-40f;

@@ -1,4 +1,5 @@
 // What both back ends decide of memory.
+#include "core/fence.h"
 #include "cpu/layouts.h"
 #include "fastconv/memory.h"
 #include "plan/concat_homes.h"
@@ -143,8 +144,8 @@ TEST(arenas_are_shared_by_buffers_that_are_in_use_at_different_steps) {
   const auto data = std::make_shared<const int>(1);
   const int constant = buffers.add_constant(data);
   const BufferPlan plan = std::move(buffers).plan();
-  CHECK(plan.arena_bytes == 128 && plan.offsets[chain[0]] != plan.offsets[chain[1]]);
-  char arena[128];
+  CHECK(plan.arena_bytes == 2 * (64 + kFenceBytes) && plan.offsets[chain[0]] != plan.offsets[chain[1]]);
+  char arena[2 * (64 + kFenceBytes)];
   float x = 0, y = 0;
   const std::vector<void*> at = plan.addresses(arena, {&x}, {&y});
   CHECK(at[input] == &x && at[output] == &y && at[constant] == data.get());

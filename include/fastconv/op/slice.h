@@ -29,13 +29,13 @@ struct Slice {
     for (std::size_t i = 0; i < rank; ++i) {
       const index_t first = start[i], end = stop[i], by = step[i], size = in.x()[i];
       if (by == 0) fail(in.name, ": step must not be zero");
+      const index_t low = by > 0 ? 0 : -1, high = size + low;  // -1 is what lies before the first element
+      if (first < low || first > high || end < low || end > high)
+        fail(in.name, ": ", first, ":", end, ":", by, " leaves axis ", i, " of shape ", to_string(in.x()));
       if (by > 0 ? end <= first : end >= first) {
         y.push_back(0);
         continue;
       }
-      // -1 is what lies before the first element.
-      if (first < 0 || first >= size || end < -1 || end > size)
-        fail(in.name, ": ", first, ":", end, ":", by, " leaves axis ", i, " of shape ", to_string(in.x()));
       y.push_back(by > 0 ? (end - first - 1) / by + 1 : (end - first + 1) / by + 1);
     }
     return y;

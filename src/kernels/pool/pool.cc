@@ -33,7 +33,7 @@ void average_pool(const T* x, index_t x_row, T* y, index_t y_row, const PoolWind
         for (index_t c = columns[j].begin; c < columns[j].end; ++c) row += load(x + r * x_row + c * L);
         total.add(row);
       }
-      store(y + j * L, total.value() / T(rows[i].count * columns[j].count));
+      store(y + j * L, total.value() / T(double(rows[i].count) * double(columns[j].count)));
     }
 }
 

@@ -1,0 +1,387 @@
+"""Random calls of every public operator, alone and in networks, with sizes around vector widths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import fastconv.ops as F
+import numpy as np
+from fastconv import nn
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Made = tuple[Callable[..., Any], dict[str, Array], dict[str, Any]]
+"""What is called, its arrays and its other arguments."""
+
+SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 47, 48, 65)
+ACTIVATIONS = (None, "relu", "relu6", "gelu", "silu", "hardswish", "sigmoid", "tanh")
+SETTINGS = ("alone", "in a network", "between convolutions")
+DTYPES = (np.float32, np.float64)
+
+
+class Draw:
+    """The random choices of one call."""
+
+    def __init__(self, number: int, dtype: Any) -> None:
+        self.rng = np.random.default_rng(number)
+        self.dtype = dtype
+
+    def pick(self, *values: Any) -> Any:
+        return values[self.rng.integers(len(values))]
+
+    def size(self, most: int = 65) -> int:
+        return int(self.pick(*(n for n in SIZES if n <= most)))
+
+    def between(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def array(self, *shape: int) -> Array:
+        """Return random numbers, whose axes lie in any order in memory."""
+        order = self.pick(np.arange(len(shape)), self.rng.permutation(len(shape)))
+        values = self.rng.standard_normal([shape[i] for i in order]).astype(self.dtype)
+        return values.transpose(np.argsort(order))
+
+    def image(self, channels: int | None = None, least: int = 1) -> Array:
+        c = self.size() if channels is None else channels
+        h, w = (max(least, self.size(33)) for _ in range(2))
+        return self.array(self.pick(1, 1, 2), c, h, w)
+
+
+# ---- Operators -----------------------------------------------------------------------------------
+
+
+def conv2d(d: Draw, _: str) -> Made:
+    kind = d.pick("3x3", "1x1", "any", "depthwise", "grouped")
+    kernel = {"3x3": (3, 3), "1x1": (1, 1)}.get(kind, (d.between(1, 5), d.between(1, 7)))
+    groups = d.size(33) if kind == "depthwise" else d.between(2, 5) if kind == "grouped" else 1
+    c = 1 if kind == "depthwise" else d.size(17) if kind == "grouped" else d.size()
+    o = d.pick(1, 1, 2) if kind == "depthwise" else d.size(33)
+    if kind == "1x1" and d.pick(True, False):  # Strassen's
+        c, o = 32 * d.between(1, 2), 32
+    stride = 1 if kind == "3x3" and d.pick(True, False) else d.between(1, 3)
+    padding = d.between(0, 3)
+    x = d.image(c * groups, max(kernel))
+    arrays = {"x": x, "weight": d.array(o * groups, c, *kernel)}
+    geometry = {"stride": stride, "padding": padding, "groups": groups}
+    if d.pick(True, False):
+        arrays["bias"] = d.array(o * groups)
+    if d.pick(True, False):
+        sizes = [
+            (n + 2 * padding - k) // stride + 1 for n, k in zip(x.shape[2:], kernel, strict=True)
+        ]
+        arrays["residual"] = d.array(x.shape[0], o * groups, *sizes)
+    accuracy = d.pick("fast", "exact", "fastest")
+    dtype = np.dtype(d.dtype).name
+    candidates = F.algorithms(
+        x.shape, arrays["weight"].shape, **geometry, dtype=dtype, accuracy=accuracy
+    )
+    options = {
+        "activation": d.pick(*ACTIVATIONS),
+        "algorithm": d.pick("auto", *(each.name for each in candidates)),
+        "accuracy": accuracy,
+    }
+    return F.conv2d, arrays, geometry | options
+
+
+def conv1d(d: Draw, _: str) -> Made:
+    groups, kernel, c = d.pick(1, 1, 2, 3), d.between(1, 5), d.size(33)
+    arrays = {
+        "x": d.array(d.pick(1, 2), c * groups, max(kernel, d.size())),
+        "weight": d.array(d.size(17) * groups, c, kernel),
+    }
+    options = {"stride": d.between(1, 3), "padding": d.between(0, 2), "groups": groups}
+    return F.conv1d, arrays, options | {"activation": d.pick(*ACTIVATIONS)}
+
+
+def prepare_conv2d(d: Draw, _: str) -> Made:
+    _, arrays, options = conv2d(d, "conv2d")
+
+    def call(x: Array, weight: Array, out: Any = None, **more: Any) -> Any:
+        residual = more.pop("residual", None)
+        bias = more.pop("bias", None)
+        made = F.prepare_conv2d(weight, bias, input_shape=x.shape, **more)
+        return made(x, residual=residual, out=out)
+
+    return call, arrays, options
+
+
+def conv_transpose2d(d: Draw, _: str) -> Made:
+    groups = d.pick(1, 1, 2, 3)
+    c, o, kernel = d.size(33), d.size(17), (d.between(1, 4), d.between(1, 4))
+    arrays = {"x": d.image(c * groups), "weight": d.array(c * groups, o, *kernel)}
+    if d.pick(True, False):
+        arrays["bias"] = d.array(o * groups)
+    options = {"stride": d.between(1, 3), "groups": groups, "activation": d.pick(*ACTIVATIONS)}
+    return F.conv_transpose2d, arrays, options
+
+
+def depthwise_separable_conv2d(d: Draw, _: str) -> Made:
+    c, o, kernel = d.size(), d.size(33), d.pick(3, 3, 5)
+    arrays = {
+        "x": d.image(c, kernel),
+        "depthwise_weight": d.array(c, 1, kernel, kernel),
+        "pointwise_weight": d.array(o, c, 1, 1),
+        "depthwise_bias": d.array(c),
+        "pointwise_bias": d.array(o),
+    }
+    options = {name: d.pick(*ACTIVATIONS) for name in ("activation", "depthwise_activation")}
+    options |= {"stride": d.between(1, 2), "padding": d.between(0, 2)}
+    return F.depthwise_separable_conv2d, arrays, options
+
+
+def linear(d: Draw, _: str) -> Made:
+    c, o = d.between(1, 300), d.between(1, 70)
+    arrays = {"x": d.array(d.size(33), c), "weight": d.array(o, c), "bias": d.array(o)}
+    if d.pick(True, False):
+        arrays["residual"] = d.array(len(arrays["x"]), o)
+    return F.linear, arrays, {"activation": d.pick(*ACTIVATIONS)}
+
+
+def batch_norm(d: Draw, _: str) -> Made:
+    x = d.pick(d.image(), d.array(d.size(), d.size()))
+    arrays = {"x": x, "running_mean": d.array(x.shape[1]), "running_var": d.array(x.shape[1]) ** 2}
+    return F.batch_norm, arrays, {"eps": 0.1, "activation": d.pick(*ACTIVATIONS)}
+
+
+def layer_norm(d: Draw, _: str) -> Made:
+    x = d.pick(d.array(d.size(), d.between(1, 100)), d.image())
+    shape = x.shape[d.between(1, x.ndim - 1) :]
+    arrays = {"x": x, "weight": d.array(*shape), "bias": d.array(*shape)}
+    return F.layer_norm, arrays, {"normalized_shape": shape}
+
+
+def local_response_norm(d: Draw, _: str) -> Made:
+    return F.local_response_norm, {"x": d.image()}, {"size": d.between(1, 7)}
+
+
+def pointwise(d: Draw, name: str) -> Made:
+    return getattr(F, name), {"x": d.pick(d.array(d.between(1, 300)), d.image())}, {}
+
+
+def binary(d: Draw, name: str) -> Made:
+    a = d.pick(d.image(), d.array(d.size(), d.between(1, 100)))
+    shape = tuple(d.pick(n, n, 1) for n in a.shape)[d.between(0, 1) :]
+
+    def call(x: Any, other: Any, **out: Any) -> Any:
+        return getattr(F, name)(x, other, **out)
+
+    return call, {"x": a, "other": d.array(*shape)}, {}
+
+
+def pool(d: Draw, name: str) -> Made:
+    options = {
+        "kernel_size": (d.between(2, 3), d.between(2, 3)),
+        "stride": d.between(1, 3),
+        "padding": d.between(0, 1),
+        "ceil_mode": d.pick(True, False),
+    }
+    return getattr(F, name), {"x": d.image(least=3)}, options
+
+
+def adaptive_pool(d: Draw, name: str) -> Made:
+    return getattr(F, name), {"x": d.image()}, {"output_size": (d.between(1, 9), d.between(1, 9))}
+
+
+def reduction(d: Draw, name: str) -> Made:
+    ndim = d.between(1, 4)
+    x = d.array(*(d.size(33 if ndim < 4 else 17) for _ in range(ndim)))
+    return getattr(F, name), {"x": x}, {"axis": d.between(0, ndim - 1)}
+
+
+def interpolate(d: Draw, _: str) -> Made:
+    mode = d.pick({"mode": "nearest"}, {"mode": "bilinear", "align_corners": d.pick(True, False)})
+    return F.interpolate, {"x": d.image()}, {"size": (d.between(1, 40), d.between(1, 40)), **mode}
+
+
+def pad(d: Draw, _: str) -> Made:
+    sizes = [d.between(0, 2) for _ in range(4)]
+    mode = d.pick("constant", "reflect", "replicate")
+    return F.pad, {"x": d.image(least=3)}, {"pad": sizes, "mode": mode}
+
+
+def permute(d: Draw, _: str) -> Made:
+    return F.permute, {"x": d.image()}, {"dims": tuple(map(int, d.rng.permutation(4)))}
+
+
+def channel_shuffle(d: Draw, _: str) -> Made:
+    groups = d.between(1, 5)
+    return F.channel_shuffle, {"x": d.image(groups * d.size(16))}, {"groups": groups}
+
+
+def pixel_shuffle(d: Draw, _: str) -> Made:
+    r = d.between(1, 3)
+    return F.pixel_shuffle, {"x": d.image(r * r * d.size(9))}, {"upscale_factor": r}
+
+
+def concat(d: Draw, name: str) -> Made:
+    x = d.image()
+
+    def call(x: Any, other: Any, **out: Any) -> Any:
+        return getattr(F, name)([x, other], 1, **out)
+
+    return call, {"x": x, "other": d.array(x.shape[0], d.size(), *x.shape[2:])}, {}
+
+
+def split(d: Draw, _: str) -> Made:
+    x = d.image(channels=2 + d.size(48))
+    first = d.between(1, x.shape[1] - 1)
+    return F.split, {"x": x}, {"split_size_or_sections": [first, x.shape[1] - first], "axis": 1}
+
+
+def flatten(d: Draw, _: str) -> Made:
+    return F.flatten, {"x": d.image()}, {"start_dim": d.between(0, 2)}
+
+
+def reshape(d: Draw, _: str) -> Made:
+    x = d.image()
+    return F.reshape, {"x": x}, {"shape": (x.shape[0], -1, x.shape[3])}
+
+
+class Small(nn.Module):
+    """A network with values in channel blocks, whose channels fill none."""
+
+    def __init__(self, d: Draw, channels: int) -> None:
+        c, o = d.size(33), d.size(33)
+        self.first = nn.Conv2d(channels, c, 3, padding=1, stride=d.between(1, 2))
+        self.norm = nn.BatchNorm2d(c)
+        self.second = d.pick(
+            nn.Conv2d(c, c, 3, padding=1, groups=c),
+            nn.Conv2d(c, c, 3, padding=1),
+            nn.Conv2d(c, c, 1),
+        )
+        self.third = nn.ConvTranspose2d(c, o, 2, stride=2)
+        self.pool = d.pick(nn.MaxPool2d(2, 1, 1), nn.AvgPool2d(3, 1, 1), nn.AdaptiveAvgPool2d(3))
+        self.fc = nn.Linear(o, d.size())
+        self.activation = d.pick(nn.ReLU(), nn.SiLU(), nn.GELU())
+
+    def forward(self, x: Any) -> Any:
+        x = self.activation(self.norm(self.first(x)))
+        x = self.pool(self.third(self.second(x) + x))
+        return self.fc(F.concat([x, x], 2).mean((2, 3)))
+
+
+def network(d: Draw, _: str) -> Made:
+    x = d.image(least=2)
+    model = Small(d, x.shape[1]).astype(d.dtype)
+
+    def call(x: Array, out: Any = None, **parameters: Array) -> Any:
+        model.load_state_dict({name.replace("/", "."): p for name, p in parameters.items()})
+        return model.compile(x.shape)(x, out=out)
+
+    state = {key.replace(".", "/"): np.array(value) for key, value in model.state_dict().items()}
+    state.pop("norm/num_batches_tracked", None)
+    return call, {"x": x, **state}, {}
+
+
+POINTWISE = (
+    *("relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid"),
+    "tanh",
+)
+MAKERS: dict[str, Callable[[Draw, str], Made]] = {
+    **{
+        made.__name__: made
+        for made in (
+            *(conv2d, conv1d, prepare_conv2d, conv_transpose2d, depthwise_separable_conv2d),
+            *(linear, batch_norm, layer_norm, local_response_norm, interpolate, pad, permute),
+            *(channel_shuffle, pixel_shuffle, concat, split, flatten, reshape, network),
+        )
+    },
+    **dict.fromkeys(POINTWISE, pointwise),
+    **dict.fromkeys(("add", "multiply"), binary),
+    **dict.fromkeys(("max_pool2d", "avg_pool2d"), pool),
+    **dict.fromkeys(("adaptive_max_pool2d", "adaptive_avg_pool2d"), adaptive_pool),
+    **dict.fromkeys(("mean", "softmax", "log_softmax"), reduction),
+    "global_avg_pool2d": lambda d, _: (F.global_avg_pool2d, {"x": d.image()}, {}),
+    "cat": concat,
+}
+"""By public name: what makes a call of it. `network` is `Small`."""
+
+NAMES = (*MAKERS, *("conv2d", "prepare_conv2d") * 3)  # those with most kernels more often
+NEVER_RECORDED = ("prepare_conv2d", "network")
+
+
+# ---- Calls ---------------------------------------------------------------------------------------
+
+
+class Apply(nn.Module):
+    """A function of x as a network, whose other arrays are constants."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def forward(self, x: Any) -> Any:
+        return self._function(x)
+
+
+def recorded(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """Return what calls this function in a network: a module of that name can be recorded."""
+    accuracy = options.pop("accuracy", "fast")
+    options.pop("algorithm", None)  # a network chooses
+
+    def call(x: Array, out: Any = None, **arguments: Any) -> Any:
+        precision = f"fp{8 * x.itemsize}"
+        network = module(**arguments).compile(x.shape, precision=precision, accuracy=accuracy)
+        return network(x, out=out)
+
+    def module(**arguments: Any) -> Apply:
+        return Apply(lambda x: function(x, **arguments))
+
+    call.module = module  # type: ignore[attr-defined]
+    return call
+
+
+def around(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return this function with a convolution before it and, of an image, one after it."""
+
+    def call(x: Any, before: Array, after: Array | None = None, **arguments: Any) -> Any:
+        y = function(F.conv2d(x, before), **arguments)
+        return F.conv2d(y, after) if after is not None else y
+
+    return call
+
+
+class Call(NamedTuple):
+    """A call, and which end of its arrays matters."""
+
+    name: str
+    function: Callable[..., Any]
+    arrays: dict[str, Array]
+    options: dict[str, Any]
+    setting: str
+    at_end: bool
+
+    def __str__(self) -> str:
+        shapes = ", ".join(
+            f"{key}={a.shape} {a.dtype} {a.strides}"
+            for key, a in self.arrays.items()
+            if "/" not in key
+        )
+        options = ", ".join(f"{key}={value!r}" for key, value in self.options.items())
+        return f"{self.name}({shapes}, {options}) {self.setting}"
+
+
+def make(number: int) -> Call:
+    """Return the call of this number. All names have all settings, dtypes and ends in turn."""
+    round_, name = number // len(NAMES), NAMES[number % len(NAMES)]
+    at_end, round_ = round_ % 2 == 0, round_ // 2
+    setting, round_ = SETTINGS[round_ % 3], round_ // 3
+    d = Draw(number, DTYPES[round_ % 2])
+    function, arrays, options = MAKERS[name](d, name)
+    if name in NEVER_RECORDED:
+        setting = "alone"
+    if setting == "between convolutions" and arrays["x"].ndim != 4:
+        setting = "in a network"
+    if setting == "between convolutions":
+        y = function(**arrays, **options)
+        c = arrays["x"].shape[1]
+        arrays["before"] = d.array(c, d.size(33), 1, 1)
+        arrays["x"] = d.array(
+            arrays["x"].shape[0], arrays["before"].shape[1], *arrays["x"].shape[2:]
+        )
+        if isinstance(y, np.ndarray) and y.ndim == 4:
+            arrays["after"] = d.array(d.size(33), y.shape[1], 1, 1)
+        function = around(function)
+    if setting != "alone":
+        function = recorded(function, options)
+    return Call(name, function, arrays, options, setting, at_end)
