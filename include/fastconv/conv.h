@@ -126,7 +126,11 @@ template <class T>
 void conv_transpose2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias,
                       const TensorView<const T>& x, const TensorView<T>& out);
 
-// The same with weights that are packed once: a dense convolution for each phase of the stride (src/conv/transpose.h).
+template <class T>
+class TransposeWinograd;
+
+// The same with weights that are packed once: a dense convolution for each phase of the stride (src/conv/transpose.h), or all
+// phases together by Winograd (src/conv/transpose_winograd.h).
 template <class T>
 class ConvTranspose2d {
  public:
@@ -138,6 +142,7 @@ class ConvTranspose2d {
 
   const ConvGeometry& geometry() const { return geometry_; }
   std::string algorithms() const;  // of the phases, each once
+  std::string reason() const;
   std::size_t packed_bytes() const;
   std::size_t workspace_bytes() const;
 
@@ -150,6 +155,8 @@ class ConvTranspose2d {
   explicit ConvTranspose2d(const ConvGeometry& geometry) : geometry_(geometry) {}
 
   ConvGeometry geometry_;
+  bool planned_winograd_ = false;                          // what the rule says
+  std::shared_ptr<const TransposeWinograd<T>> winograd_;  // or null: then phases_ compute
   std::vector<Phase> phases_;
 };
 

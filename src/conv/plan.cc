@@ -4,6 +4,7 @@
 #include <new>
 
 #include "conv/engine.h"
+#include "conv/probe.h"
 #include "fastconv/error.h"
 #include "kernels/pack/pack.h"
 #ifdef FASTCONV_TEST_SLOWDOWN
@@ -45,9 +46,6 @@ struct Conv2d<T>::Impl {
 };
 
 namespace {
-
-// Units of roundoff: what is promised on Gaussian data (docs/accuracy.md).
-constexpr double kProbeLimit = 2e-6 / 0x1p-24;
 
 using Choice = RuleChoice;
 

@@ -6,7 +6,9 @@
 #include <numeric>
 #include <vector>
 
+#include "conv/probe.h"
 #include "conv/transpose.h"
+#include "conv/transpose_winograd.h"
 #include "fastconv/error.h"
 
 namespace fastconv {
@@ -154,9 +156,10 @@ void check(const ConvGeometry& g, const TensorView<const T>& x, const TensorView
          to_string({out.n, out.c, out.h, out.w}));
 }
 
-// The pixels of `out` that a phase computes.
+}  // namespace
+
 template <class T>
-TensorView<T> pixels_of(const ConvGeometry& g, const ConvGeometry& dense, index_t row, index_t column, const TensorView<T>& out) {
+TensorView<T> phase_pixels(const ConvGeometry& g, const ConvGeometry& dense, index_t row, index_t column, const TensorView<T>& out) {
   TensorView<T> pixels = out;
   pixels.data += row * out.sh + column * out.sw;
   pixels.h = dense.out_h;
@@ -165,8 +168,8 @@ TensorView<T> pixels_of(const ConvGeometry& g, const ConvGeometry& dense, index_
   pixels.sw *= g.stride_w;
   return pixels;
 }
-
-}  // namespace
+template TensorView<float> phase_pixels(const ConvGeometry&, const ConvGeometry&, index_t, index_t, const TensorView<float>&);
+template TensorView<double> phase_pixels(const ConvGeometry&, const ConvGeometry&, index_t, index_t, const TensorView<double>&);
 
 template <class T>
 void conv_transpose2d(const ConvGeometry& g, const ConvOptions& options, const T* weight, const T* bias,
@@ -174,14 +177,21 @@ void conv_transpose2d(const ConvGeometry& g, const ConvOptions& options, const T
   check(g, x, out);
   for (const TransposePhase& phase : transpose_phases(g)) {
     const std::vector<T> turned = phase_weight(g, phase, weight);
-    Conv2d<T>(phase.dense, options, turned.data(), bias).run(x, nullptr, pixels_of(g, phase.dense, phase.row, phase.column, out));
+    Conv2d<T>(phase.dense, options, turned.data(), bias).run(x, nullptr, phase_pixels(g, phase.dense, phase.row, phase.column, out));
   }
 }
 
 template <class T>
 ConvTranspose2d<T>::ConvTranspose2d(const ConvGeometry& geometry, const ConvOptions& options, const T* weight, const T* bias)
     : geometry_(geometry) {
-  for (const TransposePhase& phase : transpose_phases(geometry))
+  const std::vector<TransposePhase> phases = transpose_phases(geometry);
+  planned_winograd_ = TransposeWinograd<T>::pays(phases, options.accuracy);
+  if (planned_winograd_) {
+    winograd_ = std::make_shared<const TransposeWinograd<T>>(geometry, options, weight, bias);
+    if (options.borrow_weights || winograd_->probe(weight) <= kProbeLimit) return;
+    winograd_ = nullptr;
+  }
+  for (const TransposePhase& phase : phases)
     phases_.push_back({phase.row, phase.column, conv_rule(phase.dense, dtype_of<T>, options).algorithm,
                        Conv2d<T>(phase.dense, options, phase_weight(geometry, phase, weight).data(), bias)});
 }
@@ -189,8 +199,14 @@ ConvTranspose2d<T>::ConvTranspose2d(const ConvGeometry& geometry, const ConvOpti
 template <class T>
 std::shared_ptr<const ConvTranspose2d<T>> ConvTranspose2d<T>::resized(const ConvGeometry& geometry, const ConvOptions& options) const {
   const std::vector<TransposePhase> phases = transpose_phases(geometry);
-  if (phases.size() != phases_.size()) return nullptr;
+  if (TransposeWinograd<T>::pays(phases, options.accuracy) != planned_winograd_) return nullptr;
   std::shared_ptr<ConvTranspose2d> result(new ConvTranspose2d(geometry));
+  result->planned_winograd_ = planned_winograd_;
+  if (winograd_) {
+    result->winograd_ = winograd_->resized(geometry);
+    return result;
+  }
+  if (phases.size() != phases_.size()) return nullptr;
   for (std::size_t i = 0; i < phases.size(); ++i) {
     const Phase& from = phases_[i];
     const TransposePhase& to = phases[i];
@@ -205,12 +221,15 @@ std::shared_ptr<const ConvTranspose2d<T>> ConvTranspose2d<T>::resized(const Conv
 template <class T>
 void ConvTranspose2d<T>::run(const TensorView<const T>& x, const TensorView<T>& out) const {
   check(geometry_, x, out);
+  if (x.n == 0) return;
+  if (winograd_) return winograd_->run(x, out);
   for (const Phase& phase : phases_)
-    phase.conv.run(x, nullptr, pixels_of(geometry_, phase.conv.geometry(), phase.row, phase.column, out));
+    phase.conv.run(x, nullptr, phase_pixels(geometry_, phase.conv.geometry(), phase.row, phase.column, out));
 }
 
 template <class T>
 std::string ConvTranspose2d<T>::algorithms() const {
+  if (winograd_) return "winograd3";
   std::string names;
   for (const Phase& phase : phases_) {
     const std::string name = algorithm_name(phase.conv.algorithm());
@@ -220,15 +239,22 @@ std::string ConvTranspose2d<T>::algorithms() const {
 }
 
 template <class T>
+std::string ConvTranspose2d<T>::reason() const {
+  if (winograd_) return "all phases of the stride together, with fewer products: at most 2x2 taps each, 32 channels or more";
+  if (planned_winograd_) return "a dense convolution for each phase of the stride: with these weights the rounding error of winograd3 would be too large";
+  return "a dense convolution for each phase of the stride";
+}
+
+template <class T>
 std::size_t ConvTranspose2d<T>::packed_bytes() const {
-  std::size_t sum = 0;
+  std::size_t sum = winograd_ ? winograd_->packed_bytes() : 0;
   for (const Phase& phase : phases_) sum += phase.conv.packed_bytes();
   return sum;
 }
 
 template <class T>
 std::size_t ConvTranspose2d<T>::workspace_bytes() const {
-  std::size_t most = 0;
+  std::size_t most = winograd_ ? winograd_->workspace_bytes() : 0;
   for (const Phase& phase : phases_) most = std::max(most, phase.conv.workspace_bytes());
   return most;
 }

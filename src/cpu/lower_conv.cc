@@ -258,7 +258,7 @@ void Lowering<T>::lower(ValueId id, const op::ConvTranspose2d& o) {
   StepInfo& info = emit(id, {x, y}, [=](T* const* b) { conv->run(x.at(b), y.at(b)); });
   info.op += activation_suffix(o.activation);
   info.algorithm = conv->algorithms();
-  info.reason = "a dense convolution for each phase of the stride";
+  info.reason = conv->reason();
   info.macs = conv->geometry().macs() * x.view.n;
   info.bytes += conv->packed_bytes();
   info.workspace = conv->workspace_bytes();
