@@ -151,10 +151,14 @@ class ConvTranspose2d {
     index_t row, column;  // its first output pixel
     Algorithm planned;    // what the rule says
     Conv2d<T> conv;
+    std::vector<Conv2d<T>> bands;  // the same for rows_ rows of x, and for what is left at its end; or none
   };
   explicit ConvTranspose2d(const ConvGeometry& geometry) : geometry_(geometry) {}
+  void divide_rows();
+  void run_bands(const TensorView<const T>& x, const TensorView<T>& out) const;
 
   ConvGeometry geometry_;
+  index_t rows_ = 0;  // of x, in a band
   bool planned_winograd_ = false;                          // what the rule says
   std::shared_ptr<const TransposeWinograd<T>> winograd_;  // or null: then phases_ compute
   std::vector<Phase> phases_;

@@ -9,7 +9,9 @@
 #include "conv/probe.h"
 #include "conv/transpose.h"
 #include "conv/transpose_winograd.h"
+#include "fastconv/cpu.h"
 #include "fastconv/error.h"
+#include "fastconv/thread_pool.h"
 
 namespace fastconv {
 namespace {
@@ -193,7 +195,48 @@ ConvTranspose2d<T>::ConvTranspose2d(const ConvGeometry& geometry, const ConvOpti
   }
   for (const TransposePhase& phase : phases)
     phases_.push_back({phase.row, phase.column, conv_rule(phase.dense, dtype_of<T>, options).algorithm,
-                       Conv2d<T>(phase.dense, options, phase_weight(geometry, phase, weight).data(), bias)});
+                       Conv2d<T>(phase.dense, options, phase_weight(geometry, phase, weight).data(), bias), {}});
+  divide_rows();
+}
+
+// Where windows do not overlap, all phases of a band of rows are computed one after the other: x is read from the cache by all but
+// the first, and what they write lies together.
+template <class T>
+void ConvTranspose2d<T>::divide_rows() {
+  constexpr index_t kPixels = 196;  // of a band: fewer would not repay the reading of the weights
+  for (const Phase& phase : phases_) {
+    const ConvGeometry& g = phase.conv.geometry();
+    if (g.taps() != 1 || g.pad_top != 0 || g.pad_bottom != 0 || g.pad_left != 0 || g.pad_right != 0) return;
+  }
+  const index_t row_bytes = geometry_.out_channels * geometry_.out_w * static_cast<index_t>(sizeof(T));
+  rows_ = std::max(static_cast<index_t>(cache_sizes().l2 / 4) / row_bytes, ceil_div(kPixels, geometry_.out_w));
+  rows_ = ceil_div(geometry_.out_h, ceil_div(geometry_.out_h, rows_));
+  for (Phase& phase : phases_)
+    for (const index_t rows : {rows_, geometry_.out_h % rows_}) {
+      ConvGeometry band = phase.conv.geometry();
+      band.in_h = band.out_h = rows;
+      if (rows > 0) phase.bands.emplace_back(phase.conv, band);
+    }
+}
+
+template <class T>
+void ConvTranspose2d<T>::run_bands(const TensorView<const T>& x, const TensorView<T>& out) const {
+  const auto phases = static_cast<index_t>(phases_.size());
+  const index_t bands = ceil_div(x.h, rows_);
+  parallel_for(x.n * bands * phases, [&](index_t task) {
+    const index_t n = task / phases / bands, row = task / phases % bands * rows_;
+    const Phase& phase = phases_[static_cast<std::size_t>(task % phases)];
+    const Conv2d<T>& conv = row + rows_ > x.h ? phase.bands[1] : phase.bands[0];
+    const auto part = [&](auto view) {
+      view.data += n * view.sn + row * view.sh;
+      view.n = 1;
+      view.h = conv.geometry().out_h;
+      return view;
+    };
+    const int before = set_thread_override(1);
+    conv.run(part(x), nullptr, part(phase_pixels(geometry_, conv.geometry(), phase.row, phase.column, out)));
+    set_thread_override(before);
+  });
 }
 
 template <class T>
@@ -213,8 +256,9 @@ std::shared_ptr<const ConvTranspose2d<T>> ConvTranspose2d<T>::resized(const Conv
     const bool alike = from.row == to.row && from.column == to.column && from.conv.geometry().taps() == to.dense.taps() &&
                        from.planned == conv_rule(to.dense, dtype_of<T>, options).algorithm;
     if (!alike) return nullptr;
-    result->phases_.push_back({to.row, to.column, from.planned, Conv2d<T>(from.conv, to.dense)});
+    result->phases_.push_back({to.row, to.column, from.planned, Conv2d<T>(from.conv, to.dense), {}});
   }
+  result->divide_rows();
   return result;
 }
 
@@ -223,6 +267,8 @@ void ConvTranspose2d<T>::run(const TensorView<const T>& x, const TensorView<T>& 
   check(geometry_, x, out);
   if (x.n == 0) return;
   if (winograd_) return winograd_->run(x, out);
+  const index_t tasks = rows_ == 0 ? 0 : x.n * ceil_div(x.h, rows_) * static_cast<index_t>(phases_.size());
+  if (tasks >= 2 * num_threads()) return run_bands(x, out);
   for (const Phase& phase : phases_)
     phase.conv.run(x, nullptr, phase_pixels(geometry_, phase.conv.geometry(), phase.row, phase.column, out));
 }
