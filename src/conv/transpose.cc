@@ -203,13 +203,15 @@ ConvTranspose2d<T>::ConvTranspose2d(const ConvGeometry& geometry, const ConvOpti
 // the first, and what they write lies together.
 template <class T>
 void ConvTranspose2d<T>::divide_rows() {
-  constexpr index_t kPixels = 196;  // of a band: fewer would not repay the reading of the weights
+  constexpr index_t kPixels = 98;  // of a band: fewer would not repay the reading of the weights
+  constexpr index_t kBands = 4;    // rather than fewer, for the threads
   for (const Phase& phase : phases_) {
     const ConvGeometry& g = phase.conv.geometry();
     if (g.taps() != 1 || g.pad_top != 0 || g.pad_bottom != 0 || g.pad_left != 0 || g.pad_right != 0) return;
   }
   const index_t row_bytes = geometry_.out_channels * geometry_.out_w * static_cast<index_t>(sizeof(T));
-  rows_ = std::max(static_cast<index_t>(cache_sizes().l2 / 4) / row_bytes, ceil_div(kPixels, geometry_.out_w));
+  rows_ = std::min(static_cast<index_t>(cache_sizes().l2 / 4) / row_bytes, ceil_div(geometry_.out_h, kBands));
+  rows_ = std::max(rows_, ceil_div(kPixels, geometry_.out_w));
   rows_ = ceil_div(geometry_.out_h, ceil_div(geometry_.out_h, rows_));
   for (Phase& phase : phases_)
     for (const index_t rows : {rows_, geometry_.out_h % rows_}) {
