@@ -39,7 +39,7 @@ POINTWISE = (
 class Fence:
     """A piece of memory between two pages that may not be touched."""
 
-    BYTES = 1 << 22
+    BYTES = 1 << 23
 
     def __init__(self) -> None:
         page = mmap.PAGESIZE
@@ -280,9 +280,29 @@ def network(d: Draw) -> Call:
     return "network", call, {"x": x, **state}, {}
 
 
+def transposed_network(d: Draw) -> Call:
+    """Large enough for all algorithms."""
+    c, o = d.pick(32, 33, 64), d.pick(32, 40, 47)
+    kernel, stride = d.pick((4, 2), (3, 2), (2, 2), (5, 3))
+    padding = d.between(0, kernel - stride)
+    arrays = {
+        "x": d.array(d.pick(1, 2), c, d.between(14, 18), d.between(14, 18)),
+        "weight": d.array(c, o, kernel, kernel),
+        "bias": d.array(o),
+    }
+    activation = d.pick(nn.ReLU(), nn.SiLU(), nn.Identity())
+
+    def call(x: Array, weight: Array, bias: Array, out: Any = None) -> Any:
+        layer = nn.ConvTranspose2d(c, o, kernel, stride, padding).astype(x.dtype)
+        layer.weight, layer.bias = weight, bias
+        return nn.Sequential(layer, activation).compile(x.shape)(x, out=out)
+
+    return "transposed network", call, arrays, {}
+
+
 KINDS = (
     *(conv2d, conv2d, conv2d, prepared, conv_transpose2d, linear, norm, pointwise, binary, pool),
-    *(reduction, resize, move, network),
+    *(reduction, resize, move, network, transposed_network),
 )
 
 

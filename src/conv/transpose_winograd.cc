@@ -60,8 +60,8 @@ TransposeWindows transpose_windows(const std::vector<TransposePhase>& phases) {
 
 template <class T>
 bool TransposeWinograd<T>::pays(const std::vector<TransposePhase>& phases, Accuracy accuracy) {
-  constexpr index_t kChannels = 32, kTiles = 25;
-  constexpr double kSaved = 1.3;
+  constexpr index_t kChannels = 32;
+  constexpr index_t kTiles = 25;  // with fewer the weights, which are larger than those of the convolution, take longer to read than they save
   const ConvGeometry& any = phases[0].dense;
   if (accuracy == Accuracy::exact || any.groups != 1 || any.in_channels < kChannels || any.out_channels < kChannels) return false;
   index_t macs = 0, products = 0;
@@ -74,7 +74,9 @@ bool TransposeWinograd<T>::pays(const std::vector<TransposePhase>& phases, Accur
   const TransposeWindows windows = transpose_windows(phases);
   for (const TransposeWindows::Phase& phase : windows.phases) products += static_cast<index_t>(phase.positions.size());
   const index_t tiles = ceil_div(windows.dense.out_h, kTile) * ceil_div(windows.dense.out_w, kTile);
-  return tiles >= kTiles && double(macs) >= kSaved * double(tiles) * double(products);
+  // Transforms take a constant number of additions for each channel and pixel.
+  const double least = 1.3 + 8.0 / double(std::min(any.in_channels, any.out_channels));
+  return tiles >= kTiles && double(macs) >= least * double(tiles) * double(products);
 }
 
 template <class T>
