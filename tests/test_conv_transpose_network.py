@@ -28,7 +28,7 @@ KINDS = {
     "5x5/2": ((5, 5), (2, 2), (2, 2), (1, 1), None),
     "4x4/2x1": ((4, 4), (2, 1), (1, 1), (1, 0), None),
 }
-SHAPES = ((1, 64, 32, 24, 30), (2, 50, 70, 29, 17))  # of n, channels, out_channels, height, width
+SHAPES = ((1, 64, 64, 26, 29), (2, 50, 70, 29, 17))  # of n, channels, out_channels, height, width
 
 
 def layer(kind: str, channels: int, out_channels: int, dtype: Any = np.float32) -> Any:
@@ -90,13 +90,21 @@ def test_exact(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["4x4/2", "3x3/2", "2x2/2", "5x6/3x4"])
-def test_bits_depend_on_neither_threads_nor_batch(kind: str) -> None:
-    conv = layer(kind, 64, 80)
-    x = np.random.default_rng(0).standard_normal((3, 64, 30, 28)).astype(np.float32)
-    expected = conv.compile(x.shape, threads=1)(x)
-    for threads in (2, 3, 5):
-        np.testing.assert_array_equal(conv.compile(x.shape, threads=threads)(x), expected)
-    one = conv.compile((1, *x.shape[1:]))
+@pytest.mark.parametrize("accuracy", ["fast", "fastest"])
+@pytest.mark.parametrize("size", [(31, 28), (15, 13), (197, 1)])
+@pytest.mark.parametrize("blocked", [False, True])
+def test_bits_depend_on_neither_threads_nor_batch(
+    kind: str, accuracy: Any, size: tuple[int, int], blocked: bool
+) -> None:
+    model = nn.Sequential(layer(kind, 192, 192))
+    if blocked:
+        model = nn.Sequential(nn.Conv2d(192, 192, 1), *model, nn.Conv2d(192, 192, 1))
+    x = np.random.default_rng(0).standard_normal((3, 192, *size)).astype(np.float32)
+    expected = model.compile(x.shape, threads=1, accuracy=accuracy)(x)
+    for threads in (2, 3, 5, 40):
+        network = model.compile(x.shape, threads=threads, accuracy=accuracy)
+        np.testing.assert_array_equal(network(x), expected)
+    one = model.compile((1, *x.shape[1:]), accuracy=accuracy)
     for i in range(3):
         np.testing.assert_array_equal(one(x[i : i + 1]), expected[i : i + 1])
 
@@ -141,7 +149,7 @@ def test_weights_that_would_round_badly() -> None:
 def test_transformed_weights_are_not_flushed(small: float, large: float) -> None:
     rng = np.random.default_rng(0)
     conv = layer("3x3/2", 64, 48)
-    x = (rng.standard_normal((1, 64, 16, 16)) * large).astype(np.float32)
+    x = (rng.standard_normal((1, 64, 20, 20)) * large).astype(np.float32)
     weight = (rng.uniform(0.5, 1, (64, 48, 3, 3)) * small).astype(np.float32)
     conv.weight, conv.bias = weight, np.zeros(48, np.float32)
     network = conv.compile(x.shape)

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "conv/band.h"
 #include "conv/probe.h"
 #include "conv/transpose.h"
 #include "conv/transpose_winograd.h"
@@ -200,15 +201,17 @@ ConvTranspose2d<T>::ConvTranspose2d(const ConvGeometry& geometry, const ConvOpti
 }
 
 // Where windows do not overlap, all phases of a band of rows are computed one after the other: x is read from the cache by all but
-// the first, and what they write lies together.
+// the first, and what they write lies together. Only by direct convolution, whose sums do not depend on what else is computed.
 template <class T>
 void ConvTranspose2d<T>::divide_rows() {
   constexpr index_t kPixels = 98;  // of a band: fewer would not repay the reading of the weights
   constexpr index_t kBands = 4;    // rather than fewer, for the threads
   for (const Phase& phase : phases_) {
     const ConvGeometry& g = phase.conv.geometry();
-    if (g.taps() != 1 || g.pad_top != 0 || g.pad_bottom != 0 || g.pad_left != 0 || g.pad_right != 0) return;
+    if (phase.conv.algorithm() != Algorithm::direct || g.taps() != 1 || g.pad_top != 0 || g.pad_bottom != 0 || g.pad_left != 0 || g.pad_right != 0) return;
   }
+  // Where images are small and weights large, threads rather divide the output channels, and the weights with them.
+  if (geometry_.out_w < kWide && packed_bytes() > cache_sizes().l2) return;
   const index_t row_bytes = geometry_.out_channels * geometry_.out_w * static_cast<index_t>(sizeof(T));
   rows_ = std::min(static_cast<index_t>(cache_sizes().l2 / 4) / row_bytes, ceil_div(geometry_.out_h, kBands));
   rows_ = std::max(rows_, ceil_div(kPixels, geometry_.out_w));
@@ -220,6 +223,16 @@ void ConvTranspose2d<T>::divide_rows() {
       if (rows > 0) phase.bands.emplace_back(phase.conv, band);
     }
 }
+
+namespace {
+
+// While it lives, this thread's work is divided as for one thread.
+struct Alone {
+  const int before = set_thread_override(1);
+  ~Alone() { set_thread_override(before); }
+};
+
+}  // namespace
 
 template <class T>
 void ConvTranspose2d<T>::run_bands(const TensorView<const T>& x, const TensorView<T>& out) const {
@@ -235,9 +248,8 @@ void ConvTranspose2d<T>::run_bands(const TensorView<const T>& x, const TensorVie
       view.h = conv.geometry().out_h;
       return view;
     };
-    const int before = set_thread_override(1);
+    const Alone alone;
     conv.run(part(x), nullptr, part(phase_pixels(geometry_, conv.geometry(), phase.row, phase.column, out)));
-    set_thread_override(before);
   });
 }
 
