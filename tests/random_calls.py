@@ -107,13 +107,20 @@ def prepare_conv2d(d: Draw, _: str) -> Made:
 
 
 def conv_transpose2d(d: Draw, _: str) -> Made:
-    groups = d.pick(1, 1, 2, 3)
-    c, o, kernel = d.size(33), d.size(17), (d.between(1, 4), d.between(1, 4))
-    arrays = {"x": d.image(c * groups), "weight": d.array(c * groups, o, *kernel)}
+    if d.pick(True, False, False):  # large enough for all algorithms
+        groups, c, o = 1, d.pick(32, 33, 64), d.pick(32, 40, 47)
+        side, stride = d.pick((4, 2), (3, 2), (2, 2), (5, 3))
+        kernel, padding = (side, side), d.between(0, side - stride)
+        x = d.array(d.pick(1, 2), c, d.between(14, 18), d.between(14, 18))
+    else:
+        groups, stride, padding = d.pick(1, 1, 2, 3), d.between(1, 3), 0
+        c, o, kernel = d.size(33), d.size(17), (d.between(1, 4), d.between(1, 4))
+        x = d.image(c * groups)
+    arrays = {"x": x, "weight": d.array(c * groups, o, *kernel)}
     if d.pick(True, False):
         arrays["bias"] = d.array(o * groups)
-    options = {"stride": d.between(1, 3), "groups": groups, "activation": d.pick(*ACTIVATIONS)}
-    return F.conv_transpose2d, arrays, options
+    options = {"stride": stride, "padding": padding, "groups": groups}
+    return F.conv_transpose2d, arrays, options | {"activation": d.pick(*ACTIVATIONS)}
 
 
 def depthwise_separable_conv2d(d: Draw, _: str) -> Made:

@@ -75,6 +75,7 @@ struct ConvPlan {
 // What the rule chooses, or the plan for another algorithm. Throws std::invalid_argument that says why where that cannot serve.
 ConvPlan plan_conv(const ConvTask& task, Algorithm algorithm = Algorithm::automatic);
 // Whether weights that were packed for one serve the other: both differ in the sizes of images alone.
+bool packs_alike(const ConvTask& a, const ConvTask& b);
 bool packs_alike(const ConvPlan& a, const ConvPlan& b);
 // "64x56x56 -> 128x56x56, 3x3, stride 1,1, ...": sizes as channels x height x width.
 std::string describe(const ConvGeometry& geometry);
@@ -139,27 +140,32 @@ ConvGeometry conv_transpose_geometry(const Shape& x, const Shape& weight, std::a
                                      std::array<index_t, 2> padding, std::array<index_t, 2> output_padding,
                                      std::array<index_t, 2> dilation, index_t groups);
 
-// A transposed convolution as a dense convolution for each phase of its stride: output pixels (row, column),
-// (row + stride_h, column), ... are a convolution of the input.
+// All that is decided about a transposed convolution: a dense convolution for each phase of the stride (src/conv/transpose.h), or all
+// phases together by Winograd's algorithm (src/conv/transpose_winograd.h).
 struct ConvTransposePlan {
+  // Output pixels (row, column), (row + stride_h, column), ... are a convolution of the input.
   struct Phase {
-    index_t row = 0, column = 0;  // its first output pixel
+    index_t row = 0, column = 0;
     // Which taps (kernel row * kernel_w + column) of the transposed convolution are the dense one's, in its order. None: no tap
     // reaches these pixels, and the dense one has one tap, of weight zero, beside the image.
     std::vector<index_t> taps;
     ConvPlan dense;
     bool operator==(const Phase&) const = default;
   };
-  ConvTask task;  // its geometry as conv_transpose_geometry gives it
-  std::vector<Phase> phases;
+  ConvTask task;              // its geometry as conv_transpose_geometry gives it
+  std::vector<Phase> phases;  // none: Winograd
+  std::string reason;
+  std::size_t packed_bytes = 0, workspace_bytes = 0;
   bool operator==(const ConvTransposePlan&) const = default;
 
+  bool is_winograd() const { return phases.empty(); }
   std::string algorithms() const;  // of the phases, each once
-  std::size_t packed_bytes() const;
-  std::size_t workspace_bytes() const;
 };
 ConvTransposePlan plan_conv_transpose(const ConvTask& task);
 bool packs_alike(const ConvTransposePlan& a, const ConvTransposePlan& b);
+
+template <class T>
+class TransposeWinograd;
 
 // A plan with packed weights, as Conv2d.
 template <class T>
@@ -167,7 +173,7 @@ class ConvTranspose2d {
  public:
   // `weight` is contiguous (in, out / groups, kernel_h, kernel_w); neither it nor the bias is kept.
   ConvTranspose2d(ConvTransposePlan plan, const T* weight, const T* bias, const Packing& packing = {});
-  // The same for another plan that packs_alike(), with the packed weights of `other`.
+  // The same for another plan, with the packed weights of `other`: see Conv2d.
   ConvTranspose2d(const ConvTranspose2d& other, ConvTransposePlan plan);
   // Views as those of Conv2d::run.
   void run(const TensorView<const T>& x, const TensorView<T>& out) const;
@@ -175,8 +181,17 @@ class ConvTranspose2d {
   const ConvTransposePlan& plan() const { return plan_; }
 
  private:
+  struct PackedPhase {
+    Conv2d<T> conv;
+    std::vector<Conv2d<T>> bands;  // the same for rows_ rows of x, and for what is left at its end; or none
+  };
+  void divide_rows();
+  void run_bands(const TensorView<const T>& x, const TensorView<T>& out) const;
+
   ConvTransposePlan plan_;
-  std::vector<Conv2d<T>> convs_;  // of the phases
+  std::shared_ptr<const TransposeWinograd<T>> winograd_;  // or null: then phases_ compute
+  std::vector<PackedPhase> phases_;
+  index_t rows_ = 0;  // of x, in a band
 };
 
 // Channels in a block of the blocked layout under the active ISA.

@@ -1,18 +1,12 @@
 // Convolutions with weights: a plan, its packed weights and what runs them.
 #include "conv/engine.h"
+#include "conv/probe.h"
 #include "fastconv/error.h"
 #ifdef FASTCONV_TEST_SLOWDOWN
 #include "conv/slowdown.h"
 #endif
 
 namespace fastconv {
-namespace {
-
-// Units of roundoff: what is promised on Gaussian data (docs/accuracy.md).
-constexpr double kProbeLimit = 2e-6 / 0x1p-24;
-
-}  // namespace
-
 template <class T>
 Conv2d<T>::Conv2d(ConvPlan plan, const T* weight, const T* bias, const Packing& packing)
     : plan_(std::move(plan)), engine_(make_engine<T>(plan_.task, plan_.algorithm)) {

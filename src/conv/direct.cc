@@ -24,6 +24,16 @@ struct Source {
 // A part with more products than this is summed in several calls of a register tile, each of whole runs.
 constexpr index_t kLongestPart = 160;
 
+// Fetches a cache line that will be written, and takes it from other cores at once: __builtin_prefetch(p, 1) does so only where the
+// compiler may suppose the instruction, which CPUs without it ignore.
+inline void fetch_to_write(const void* p) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(p)));
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
+
 // The runs of a part of the reduction: so many of `run` products, then so many of `tail_run`.
 struct Runs {
   const index_t* offsets;
@@ -274,6 +284,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     int vectors;
     index_t rows, columns, a_row_stride, c_row_stride;
     bool in_place;  // in the result itself
+    bool fetch;     // what the sums will overwrite
   };
 
   // The pairs [begin, end) over a band.
@@ -346,6 +357,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       tile.bias = this->bias_.data() + oc;
       tile.low = clamp_of<T>(activation).low;
       tile.high = clamp_of<T>(activation).high;
+      // Pixels that lie apart, as those of a phase of a transposed convolution do: the hardware does not foresee where the next ones go.
+      p.fetch = out.sw > lanes_;
     } else {
       tile.c = sums;
       tile.c_stride = lanes_;
@@ -439,6 +452,9 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       for (index_t i = 0; i < tiles; ++i) {
         const index_t begin = i * columns / tiles, end = (i + 1) * columns / tiles;
         at(row, begin);
+        if (p.fetch)
+          for (int v = 0; v < p.vectors; ++v)
+            for (index_t j = 0; j < end - begin; ++j) fetch_to_write(tile.c + v * tile.c_vector_stride + j * tile.c_stride);
         tile.prefetch = next ? next + (row * tiles + i) * size / (rows * tiles) + (rows * tiles == 1 ? size : 0) : tile.b;
         kernels.tile[0][end - begin - 1][p.vectors - 1](tile);
       }

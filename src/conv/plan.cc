@@ -119,14 +119,16 @@ ConvPlan plan(const ConvTask& task, Choice choice) {
 
 ConvPlan plan_conv(const ConvTask& task, Algorithm algorithm) { return plan(task, choose(task, algorithm)); }
 
-bool packs_alike(const ConvPlan& a, const ConvPlan& b) {
+bool packs_alike(const ConvTask& a, const ConvTask& b) {
   const auto without_sizes = [](ConvTask task) {
     ConvGeometry& g = task.geometry;
     g.in_h = g.in_w = g.out_h = g.out_w = g.pad_top = g.pad_bottom = g.pad_left = g.pad_right = 0;
     return task;
   };
-  return a.algorithm == b.algorithm && without_sizes(a.task) == without_sizes(b.task);
+  return without_sizes(a) == without_sizes(b);
 }
+
+bool packs_alike(const ConvPlan& a, const ConvPlan& b) { return a.algorithm == b.algorithm && packs_alike(a.task, b.task); }
 
 std::vector<AlgorithmInfo> conv_algorithms(const ConvTask& task) {
   const Choice best = rule(task);

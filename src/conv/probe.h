@@ -7,6 +7,9 @@
 
 namespace fastconv {
 
+// Units of roundoff: what is promised on Gaussian data (docs/accuracy.md).
+inline constexpr double kProbeLimit = 2e-6 / 0x1p-24;
+
 // The largest error on a few pixels of hard data, in units of the roundoff and of the convolution of absolute values.
 // Infinite where outputs are not finite, or weights.
 // `run` computes the convolution, without bias and activation, for the geometry that it is given: that of `g` with an output

@@ -6,8 +6,13 @@
 #include <numeric>
 #include <vector>
 
+#include "conv/band.h"
+#include "conv/probe.h"
 #include "conv/transpose.h"
+#include "conv/transpose_winograd.h"
+#include "fastconv/cpu.h"
 #include "fastconv/error.h"
+#include "fastconv/thread_pool.h"
 
 namespace fastconv {
 namespace {
@@ -155,9 +160,10 @@ void check(const ConvGeometry& g, const TensorView<const T>& x, const TensorView
          to_string({out.n, out.c, out.h, out.w}));
 }
 
-// The pixels of `out` that a phase computes.
+}  // namespace
+
 template <class T>
-TensorView<T> pixels_of(const ConvGeometry& g, const ConvGeometry& dense, index_t row, index_t column, const TensorView<T>& out) {
+TensorView<T> phase_pixels(const ConvGeometry& g, const ConvGeometry& dense, index_t row, index_t column, const TensorView<T>& out) {
   TensorView<T> pixels = out;
   pixels.data += row * out.sh + column * out.sw;
   pixels.h = dense.out_h;
@@ -166,26 +172,55 @@ TensorView<T> pixels_of(const ConvGeometry& g, const ConvGeometry& dense, index_
   pixels.sw *= g.stride_w;
   return pixels;
 }
+template TensorView<float> phase_pixels(const ConvGeometry&, const ConvGeometry&, index_t, index_t, const TensorView<float>&);
+template TensorView<double> phase_pixels(const ConvGeometry&, const ConvGeometry&, index_t, index_t, const TensorView<double>&);
 
-}  // namespace
+namespace {
 
-ConvTransposePlan plan_conv_transpose(const ConvTask& task) {
-  ConvTransposePlan plan{task, {}};
-  for (TransposePhase& phase : transpose_phases(task.geometry)) {
+ConvTransposePlan plan_phases(const ConvTask& task, const std::vector<TransposePhase>& phases) {
+  ConvTransposePlan plan{task, {}, "a dense convolution for each phase of the stride"};
+  for (const TransposePhase& phase : phases) {
     ConvTask dense = task;
     dense.geometry = phase.dense;
-    plan.phases.push_back({phase.row, phase.column, std::move(phase.taps), plan_conv(dense)});
+    plan.phases.push_back({phase.row, phase.column, phase.taps, plan_conv(dense)});
   }
   return plan;
 }
 
+// With the sums over its phases.
+ConvTransposePlan summed(ConvTransposePlan plan) {
+  plan.packed_bytes = plan.workspace_bytes = 0;
+  for (const ConvTransposePlan::Phase& phase : plan.phases) {
+    plan.packed_bytes += phase.dense.packed_bytes;
+    plan.workspace_bytes = std::max(plan.workspace_bytes, phase.dense.workspace_bytes);
+  }
+  return plan;
+}
+
+template <class T>
+ConvTransposePlan plan(const ConvTask& task) {
+  const std::vector<TransposePhase> phases = transpose_phases(task.geometry);
+  if (!TransposeWinograd<T>::pays(phases, task.accuracy)) return summed(plan_phases(task, phases));
+  const TransposeWinograd<T> winograd(task);
+  return {task, {}, "all phases of the stride together, with fewer products: at most 2x2 taps each, 32 channels or more",
+          winograd.packed_bytes(), winograd.workspace_bytes()};
+}
+
+}  // namespace
+
+ConvTransposePlan plan_conv_transpose(const ConvTask& task) {
+  return task.dtype == DType::f32 ? plan<float>(task) : plan<double>(task);
+}
+
 bool packs_alike(const ConvTransposePlan& a, const ConvTransposePlan& b) {
-  return std::equal(a.phases.begin(), a.phases.end(), b.phases.begin(), b.phases.end(), [](const auto& p, const auto& q) {
-    return p.row == q.row && p.column == q.column && p.taps == q.taps && packs_alike(p.dense, q.dense);
-  });
+  return packs_alike(a.task, b.task) &&
+         std::equal(a.phases.begin(), a.phases.end(), b.phases.begin(), b.phases.end(), [](const auto& p, const auto& q) {
+           return p.row == q.row && p.column == q.column && p.taps == q.taps && packs_alike(p.dense, q.dense);
+         });
 }
 
 std::string ConvTransposePlan::algorithms() const {
+  if (is_winograd()) return "winograd3";
   std::string names;
   for (const Phase& phase : phases) {
     const std::string name = algorithm_name(phase.dense.algorithm);
@@ -194,43 +229,111 @@ std::string ConvTransposePlan::algorithms() const {
   return names;
 }
 
-std::size_t ConvTransposePlan::packed_bytes() const {
-  std::size_t sum = 0;
-  for (const Phase& phase : phases) sum += phase.dense.packed_bytes;
-  return sum;
-}
-
-std::size_t ConvTransposePlan::workspace_bytes() const {
-  std::size_t most = 0;
-  for (const Phase& phase : phases) most = std::max(most, phase.dense.workspace_bytes);
-  return most;
-}
-
 template <class T>
 ConvTranspose2d<T>::ConvTranspose2d(ConvTransposePlan plan, const T* weight, const T* bias, const Packing& packing)
     : plan_(std::move(plan)) {
+  if (plan_.is_winograd()) {
+    const auto winograd = std::make_shared<TransposeWinograd<T>>(plan_.task);
+    if (weight) winograd->pack(weight, bias, packing.arena.get());
+    if (!weight || !packing.fall_back || plan_.task.one_call || winograd->probe(weight) <= kProbeLimit) {
+      winograd_ = winograd;
+      return;
+    }
+    plan_ = plan_phases(plan_.task, transpose_phases(plan_.task.geometry));
+    plan_.reason += ": with these weights the rounding error of winograd3 would be too large";
+  }
   for (ConvTransposePlan::Phase& phase : plan_.phases) {
     const std::vector<T> turned = weight ? phase_weight(plan_.task.geometry, phase.taps, weight) : std::vector<T>();
-    convs_.emplace_back(phase.dense, weight ? turned.data() : nullptr, bias, packing);
-    phase.dense = convs_.back().plan();
+    phases_.push_back({Conv2d<T>(phase.dense, weight ? turned.data() : nullptr, bias, packing), {}});
+    phase.dense = phases_.back().conv.plan();
   }
+  plan_ = summed(std::move(plan_));
+  divide_rows();
 }
 
 template <class T>
 ConvTranspose2d<T>::ConvTranspose2d(const ConvTranspose2d& other, ConvTransposePlan plan) : plan_(std::move(plan)) {
-  for (std::size_t i = 0; i < plan_.phases.size(); ++i) {
-    convs_.emplace_back(other.convs_[i], plan_.phases[i].dense);
-    plan_.phases[i].dense = convs_.back().plan();
+  if (other.winograd_) {
+    winograd_ = other.winograd_->resized(plan_.task);
+    return;
   }
+  if (plan_.is_winograd()) plan_ = plan_phases(plan_.task, transpose_phases(plan_.task.geometry));
+  plan_.reason = other.plan_.reason;
+  for (std::size_t i = 0; i < plan_.phases.size(); ++i) {
+    phases_.push_back({Conv2d<T>(other.phases_[i].conv, plan_.phases[i].dense), {}});
+    plan_.phases[i].dense = phases_.back().conv.plan();
+  }
+  plan_ = summed(std::move(plan_));
+  divide_rows();
+}
+
+// Where windows do not overlap, all phases of a band of rows are computed one after the other: x is read from the cache by all but
+// the first, and what they write lies together. Only by direct convolution, whose sums do not depend on what else is computed.
+template <class T>
+void ConvTranspose2d<T>::divide_rows() {
+  constexpr index_t kPixels = 98;  // of a band: fewer would not repay the reading of the weights
+  constexpr index_t kBands = 4;    // rather than fewer, for the threads
+  for (const PackedPhase& phase : phases_) {
+    const ConvGeometry& g = phase.conv.geometry();
+    if (phase.conv.plan().algorithm != Algorithm::direct || g.taps() != 1 || g.pad_top != 0 || g.pad_bottom != 0 || g.pad_left != 0 || g.pad_right != 0) return;
+  }
+  const ConvGeometry& g = plan_.task.geometry;
+  // Where images are small and weights large, threads rather divide the output channels, and the weights with them.
+  if (g.out_w < kWide && plan_.packed_bytes > cache_sizes().l2) return;
+  const index_t row_bytes = g.out_channels * g.out_w * static_cast<index_t>(sizeof(T));
+  rows_ = std::min(static_cast<index_t>(cache_sizes().l2 / 4) / row_bytes, ceil_div(g.out_h, kBands));
+  rows_ = std::max(rows_, ceil_div(kPixels, g.out_w));
+  rows_ = ceil_div(g.out_h, ceil_div(g.out_h, rows_));
+  for (PackedPhase& phase : phases_)
+    for (const index_t rows : {rows_, g.out_h % rows_}) {
+      ConvTask band = phase.conv.plan().task;
+      band.geometry.in_h = band.geometry.out_h = rows;
+      if (rows > 0) phase.bands.emplace_back(phase.conv, plan_conv(band, Algorithm::direct));
+    }
+}
+
+namespace {
+
+// While it lives, this thread's work is divided as for one thread.
+struct Alone {
+  const int before = set_thread_override(1);
+  ~Alone() { set_thread_override(before); }
+};
+
+}  // namespace
+
+template <class T>
+void ConvTranspose2d<T>::run_bands(const TensorView<const T>& x, const TensorView<T>& out) const {
+  const auto phases = static_cast<index_t>(phases_.size());
+  const index_t bands = ceil_div(x.h, rows_);
+  parallel_for(x.n * bands * phases, [&](index_t task) {
+    const index_t n = task / phases / bands, row = task / phases % bands * rows_;
+    const auto index = static_cast<std::size_t>(task % phases);
+    const ConvTransposePlan::Phase& phase = plan_.phases[index];
+    const std::vector<Conv2d<T>>& of_phase = phases_[index].bands;
+    const Conv2d<T>& conv = of_phase[row + rows_ > x.h ? 1 : 0];
+    const auto part = [&](auto view) {
+      view.data += n * view.sn + row * view.sh;
+      view.n = 1;
+      view.h = conv.geometry().out_h;
+      return view;
+    };
+    const Alone alone;
+    conv.run(part(x), nullptr, part(phase_pixels(plan_.task.geometry, conv.geometry(), phase.row, phase.column, out)));
+  });
 }
 
 template <class T>
 void ConvTranspose2d<T>::run(const TensorView<const T>& x, const TensorView<T>& out) const {
   const ConvGeometry& g = plan_.task.geometry;
   check(g, x, out);
-  for (std::size_t i = 0; i < convs_.size(); ++i) {
+  if (x.n == 0) return;
+  if (winograd_) return winograd_->run(x, out);
+  const index_t tasks = rows_ == 0 ? 0 : x.n * ceil_div(x.h, rows_) * static_cast<index_t>(phases_.size());
+  if (tasks >= 2 * num_threads()) return run_bands(x, out);
+  for (std::size_t i = 0; i < phases_.size(); ++i) {
     const ConvTransposePlan::Phase& phase = plan_.phases[i];
-    convs_[i].run(x, nullptr, pixels_of(g, phase.dense.task.geometry, phase.row, phase.column, out));
+    phases_[i].conv.run(x, nullptr, phase_pixels(g, phase.dense.task.geometry, phase.row, phase.column, out));
   }
 }
 

@@ -22,4 +22,8 @@ std::vector<TransposePhase> transpose_phases(const ConvGeometry& geometry);
 template <class T>
 std::vector<T> phase_weight(const ConvGeometry& geometry, const std::vector<index_t>& taps, const T* weight);
 
+// The pixels of `out` that a phase computes, from (row, column) on.
+template <class T>
+TensorView<T> phase_pixels(const ConvGeometry& geometry, const ConvGeometry& dense, index_t row, index_t column, const TensorView<T>& out);
+
 }  // namespace fastconv

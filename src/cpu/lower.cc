@@ -41,7 +41,7 @@ std::size_t PackedConvs<T>::bytes() const {
   for (const auto& [id, all] : convs)
     for (const auto& packed : all) sum += packed.conv->plan().packed_bytes;
   for (const auto& [id, all] : transposed)
-    for (const auto& packed : all) sum += packed.conv->plan().packed_bytes();
+    for (const auto& packed : all) sum += packed.conv->plan().packed_bytes;
   return sum;
 }
 

@@ -239,10 +239,10 @@ void Lowering::conv_transpose2d(ValueId id) {
   StepInfo& info = emit(id, {x, y}, [=](void* const* b) { conv->run(x.at<const T>(b), y.at<T>(b)); });
   info.op += activation_suffix(o.activation);
   info.algorithm = conv->plan().algorithms();
-  info.reason = "a dense convolution for each phase of the stride";
+  info.reason = conv->plan().reason;
   info.macs = plan.task.geometry.macs() * x.view.n;
-  info.bytes += conv->plan().packed_bytes();
-  info.workspace = conv->plan().workspace_bytes();
+  info.bytes += conv->plan().packed_bytes;
+  info.workspace = conv->plan().workspace_bytes;
 }
 
 void Lowering::lower(ValueId id, const op::Conv2d&) {

@@ -108,7 +108,7 @@ TEST(conv_transpose_plan_is_data) {
   CHECK(plan == plan_of(12, 4));
   CHECK(plan.phases.size() == 4);
   for (const auto& phase : plan.phases) CHECK(phase.taps.size() == 4);
-  CHECK(plan.packed_bytes() >= 32 * 16 * 16 * sizeof(float));
+  CHECK(plan.packed_bytes >= 32 * 16 * 16 * sizeof(float));
   CHECK(plan != plan_of(14, 4));
   CHECK(packs_alike(plan, plan_of(14, 4)));
   CHECK(!packs_alike(plan, plan_of(12, 3)));

@@ -114,19 +114,19 @@ TEST(matrix_vector_equals_plain_loops) {
 
 namespace {
 
-template <int M>
+template <int M, int R>
 void check_winograd_identity(Random& random) {
-  constexpr WinogradMatrices<M> w = winograd_matrices<M>();
-  constexpr int N = M + 2;
-  double d[N][N], g[3][3], u[N][N] = {}, v[N][N] = {};
+  constexpr WinogradMatrices<M, R> w = winograd_matrices<M, R>();
+  constexpr int N = M + R - 1;
+  double d[N][N], g[R][R], u[N][N] = {}, v[N][N] = {};
   for (auto& row : d)
     for (double& value : row) value = double(random.between(-100, 100)) / 16;
   for (auto& row : g)
     for (double& value : row) value = double(random.between(-100, 100)) / 16;
   for (int i = 0; i < N; ++i)
     for (int j = 0; j < N; ++j) {
-      for (int a = 0; a < 3; ++a)
-        for (int b = 0; b < 3; ++b) u[i][j] += w.g[i][a] * g[a][b] * w.g[j][b];
+      for (int a = 0; a < R; ++a)
+        for (int b = 0; b < R; ++b) u[i][j] += w.g[i][a] * g[a][b] * w.g[j][b];
       for (int a = 0; a < N; ++a)
         for (int b = 0; b < N; ++b) v[i][j] += w.bt[i][a] * d[a][b] * w.bt[j][b];
     }
@@ -135,24 +135,24 @@ void check_winograd_identity(Random& random) {
       double y = 0, exact = 0;
       for (int a = 0; a < N; ++a)
         for (int b = 0; b < N; ++b) y += w.at[i][a] * u[a][b] * v[a][b] * w.at[j][b];
-      for (int a = 0; a < 3; ++a)
-        for (int b = 0; b < 3; ++b) exact += d[i + a][j + b] * g[a][b];
+      for (int a = 0; a < R; ++a)
+        for (int b = 0; b < R; ++b) exact += d[i + a][j + b] * g[a][b];
       CHECK(std::abs(y - exact) < 1e-10);
     }
 }
 
-template <int M, class T>
+template <int M, int R, class T>
 void check_winograd_kernels(const Kernels<T>& kernels, Random& random) {
-  constexpr WinogradMatrices<M> w = winograd_matrices<M>();
-  constexpr int N = M + 2;
-  const index_t L = kernels.lanes, tiles = random.between(1, 5), columns = M * tiles + 2;
+  constexpr WinogradMatrices<M, R> w = winograd_matrices<M, R>();
+  constexpr int N = M + R - 1, kernel = R == 2 ? WinogradKernels<T>::k2x2 : M / 2 - 1;
+  const index_t L = kernels.lanes, tiles = random.between(1, 5), columns = M * tiles + R - 1;
   const double tolerance = 2000 * std::numeric_limits<T>::epsilon();
   {
     const auto x = random.integers<T>(N * columns * L);
     std::vector<T> strip(static_cast<std::size_t>(N * columns * L));
     const index_t xi_stride = tiles * L + L;
     std::vector<T> v(static_cast<std::size_t>(N * N * xi_stride));
-    kernels.winograd.input[M / 2 - 1]({x.data(), columns * L, tiles, strip.data(), v.data(), xi_stride, L});
+    kernels.winograd.input[kernel]({x.data(), columns * L, tiles, strip.data(), v.data(), xi_stride, L});
     for (index_t t = 0; t < tiles; ++t)
       for (int i = 0; i < N; ++i)
         for (int j = 0; j < N; ++j)
@@ -167,7 +167,7 @@ void check_winograd_kernels(const Kernels<T>& kernels, Random& random) {
     const index_t xi_stride = tiles * 2 * L + 3;
     const auto m = random.integers<T>(N * N * xi_stride);
     std::vector<T> y(static_cast<std::size_t>(M * M * tiles * L));
-    kernels.winograd.output[M / 2 - 1]({m.data(), xi_stride, 2 * L, tiles, y.data(), M * tiles * L});
+    kernels.winograd.output[kernel]({m.data(), xi_stride, 2 * L, tiles, y.data(), M * tiles * L});
     for (index_t t = 0; t < tiles; ++t)
       for (int i = 0; i < M; ++i)
         for (int j = 0; j < M; ++j)
@@ -184,16 +184,16 @@ void check_winograd_kernels(const Kernels<T>& kernels, Random& random) {
           }
   }
   {
-    const auto weight = random.integers<T>(9 * L);
+    const auto weight = random.integers<T>(R * R * L);
     const index_t xi_stride = 2 * L;
     std::vector<T> u(static_cast<std::size_t>(N * N * xi_stride));
-    kernels.winograd.weight[M / 2 - 1]({weight.data(), u.data(), xi_stride});
+    kernels.winograd.weight[kernel]({weight.data(), u.data(), xi_stride});
     for (int i = 0; i < N; ++i)
       for (int j = 0; j < N; ++j)
         for (index_t lane = 0; lane < L; ++lane) {
           double exact = 0;
-          for (int a = 0; a < 3; ++a)
-            for (int b = 0; b < 3; ++b) exact += w.g[i][a] * w.g[j][b] * double(weight[(a * 3 + b) * L + lane]);
+          for (int a = 0; a < R; ++a)
+            for (int b = 0; b < R; ++b) exact += w.g[i][a] * w.g[j][b] * double(weight[(a * R + b) * L + lane]);
           CHECK(std::abs(double(u[(i * N + j) * xi_stride + lane]) - exact) <= std::numeric_limits<T>::epsilon() * 100);
         }
   }
@@ -204,9 +204,10 @@ void check_winograd_kernels(const Kernels<T>& kernels, Random& random) {
 TEST(winograd_matrices_compute_the_correlation) {
   Random random(4);
   for (int repeat = 0; repeat < 50; ++repeat) {
-    check_winograd_identity<2>(random);
-    check_winograd_identity<4>(random);
-    check_winograd_identity<6>(random);
+    check_winograd_identity<2, 3>(random);
+    check_winograd_identity<4, 3>(random);
+    check_winograd_identity<6, 3>(random);
+    check_winograd_identity<3, 2>(random);
   }
 }
 
@@ -214,9 +215,10 @@ TEST(winograd_kernels_apply_the_matrices) {
   Random random(5);
   for_each_isa([&](const auto& kernels) {
     for (int repeat = 0; repeat < 5; ++repeat) {
-      check_winograd_kernels<2>(kernels, random);
-      check_winograd_kernels<4>(kernels, random);
-      check_winograd_kernels<6>(kernels, random);
+      check_winograd_kernels<2, 3>(kernels, random);
+      check_winograd_kernels<4, 3>(kernels, random);
+      check_winograd_kernels<6, 3>(kernels, random);
+      check_winograd_kernels<3, 2>(kernels, random);
     }
   });
 }

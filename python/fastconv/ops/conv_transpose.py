@@ -64,7 +64,8 @@ def conv_transpose2d(
     -----
     Computed as one dense convolution for each phase of the stride (Shi et al. 2016, "Is the
     deconvolution layer the same as a convolutional layer?"), so that no multiplication by an
-    inserted zero takes place.
+    inserted zero takes place. Networks, which pack weights once, compute large ones whose kernel
+    is larger than the stride, and at most twice as large, by Winograd's algorithm.
 
     Examples
     --------

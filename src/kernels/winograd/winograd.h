@@ -11,7 +11,7 @@ struct WinogradInput {
   const T* x;  // haloed; pixels are `lanes` apart, tiles M pixels
   index_t x_row_stride;
   index_t tiles;
-  T* strip;  // scratch: N * (M * tiles + 2) vectors
+  T* strip;  // scratch: N * (M * tiles + N - M) vectors
   T* v;
   index_t v_xi_stride, v_tile_stride;
 };
@@ -29,17 +29,18 @@ struct WinogradOutput {
 // u[xi][lanes] = G g G^T for `lanes` output channels of one input channel, computed in double.
 template <class T>
 struct WinogradWeight {
-  const T* weight;  // [9][lanes]
+  const T* weight;  // [taps][lanes]
   T* u;
   index_t u_xi_stride;
 };
 
 template <class T>
 struct WinogradKernels {
-  // [M / 2 - 1] for M = 2, 4, 6
-  void (*input[3])(const WinogradInput<T>&);
-  void (*output[3])(const WinogradOutput<T>&);
-  void (*weight[3])(const WinogradWeight<T>&);
+  // [M / 2 - 1] for M = 2, 4, 6 and kernels of 3x3; [k2x2] for M = 3 and kernels of 2x2.
+  static constexpr int k2x2 = 3;
+  void (*input[4])(const WinogradInput<T>&);
+  void (*output[4])(const WinogradOutput<T>&);
+  void (*weight[4])(const WinogradWeight<T>&);
 };
 
 FASTCONV_DECLARE_KERNELS(WinogradKernels, winograd_kernels)

@@ -18,6 +18,7 @@ _MARKERS = {
 _COLOURS = {
     "strassen": "tab:pink",
     "winograd2": "tab:cyan",
+    "winograd3": "navy",
     "winograd4": "tab:blue",
     "winograd6": "tab:purple",
     "direct": "tab:orange",
