@@ -1,5 +1,6 @@
 // A network as a graph: operators in execution order, each with one result. Values have a logical shape and a dtype;
-// layouts, algorithms and memory are chosen when the graph is lowered (src/cpu/). The passes that simplify a graph are in src/graph/.
+// layouts, algorithms and memory are chosen when the graph is lowered (src/cpu/). The passes that simplify a graph are in
+// src/graph/.
 #pragma once
 
 #include <memory>

@@ -64,8 +64,8 @@ py::tuple node_tuple(const Graph& graph, ValueId id) {
   for (const ValueId input : node.inputs) inputs.append(input == kNone ? py::object(py::none()) : py::object(py::int_(input)));
   py::dict attributes;
   for (const auto& [name, value] : attributes_of(node.op)) attributes[py::str(name)] = to_python(value);
-  return py::make_tuple(operator_name(node.op), py::tuple(inputs), attributes, py::tuple(py::cast(node.shape)), numpy_dtype(node.dtype),
-                        node.name);
+  return py::make_tuple(operator_name(node.op), py::tuple(inputs), attributes, py::tuple(py::cast(node.shape)),
+                        numpy_dtype(node.dtype), node.name);
 }
 
 // The values of a constant, which cannot be written to; null once they are packed and gone.
@@ -116,7 +116,8 @@ bool overlaps_constants(const Network& network, const py::array& array) {
   for (ValueId id = 0; id < graph.size(); ++id) {
     if (!graph.is_constant(id)) continue;
     const auto* data = static_cast<const char*>(graph[id].as<op::Constant>()->data.get());
-    if (data && data < end && first < data + checked_size(graph.shape(id)) * static_cast<index_t>(item_size(graph.dtype(id)))) return true;
+    const std::size_t bytes = static_cast<std::size_t>(checked_size(graph.shape(id))) * item_size(graph.dtype(id));
+    if (data && data < end && first < data + bytes) return true;
   }
   return false;
 }

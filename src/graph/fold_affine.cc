@@ -131,7 +131,8 @@ ValueId merge(Graph& out, const Node before, Affine affine, const std::string& n
     affine.scale[c] *= scale[c];
   }
   const Shape shape{static_cast<index_t>(scale.size())};
-  const ValueId merged_scale = write(out, shape, before.dtype, affine.scale), merged_shift = write(out, shape, before.dtype, affine.shift);
+  const ValueId merged_scale = write(out, shape, before.dtype, affine.scale);
+  const ValueId merged_shift = write(out, shape, before.dtype, affine.shift);
   return out.add(op::ScaleShift{affine.axis, affine.activation}, {before.inputs[0], merged_scale, merged_shift}, name);
 }
 

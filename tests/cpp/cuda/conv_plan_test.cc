@@ -168,7 +168,7 @@ TEST(conv_plan) {
   CHECK_THROWS(plan(huge), std::invalid_argument);
 
   // 256 channels at 14x14: too few blocks without split-K.
-  const ConvPlan small = plan(square(256, 256, 14, 3), Precision::tf32);
+  const cuda::ConvPlan small = plan(square(256, 256, 14, 3), Precision::tf32);
   CHECK(small.split_k > 1 && small.workspace_bytes == std::size_t(small.split_k) * 14 * 14 * 256 * 4);
   CHECK(plan(square(256, 256, 14, 3), Precision::tf32, 64).split_k == 1);
 
@@ -176,7 +176,7 @@ TEST(conv_plan) {
     for (const ConvGeometry& g : {square(3, 64, 56, 7, 2), square(64, 64, 56, 3), square(128, 160, 28, 3), square(32, 32, 9, 3, 1, 8),
                                   square(24, 24, 9, 3, 1, 24), square(17, 5, 9, 1)}) {
       const auto infos = conv_algorithms(g, 1, precision, limits);
-      const ConvPlan one = plan(g, precision), many = plan(g, precision, 37);
+      const cuda::ConvPlan one = plan(g, precision), many = plan(g, precision, 37);
       CHECK(infos.size() == std::size(kConvAlgorithms) && infos[0].available && infos[0].algorithm == one.algorithm && !one.reason.empty());
       CHECK(infos[0].error_class == one.error_class && infos[0].workspace_bytes == one.workspace_bytes);
       CHECK(std::is_sorted(infos.begin(), infos.end(), [](const auto& a, const auto& b) { return a.available > b.available; }));
@@ -191,7 +191,7 @@ TEST(conv_plan) {
       CHECK(pack_weights(one, weight.data(), scale.data()) == pack_weights(one, doubled.data(), nullptr));
     }
   CHECK(!parse_algorithm("im2col"));
-  const ConvPlan empty = plan(square(8, 8, 9, 3), Precision::fp16, 0);
+  const cuda::ConvPlan empty = plan(square(8, 8, 9, 3), Precision::fp16, 0);
   CHECK(empty.split_k == 1 && empty.workspace_bytes == 0);
 }
 
@@ -211,7 +211,7 @@ TEST(conv_plan_wgmma) {
   const ConvGeometry layer = square(64, 64, 56, 3);
   for (const Precision precision : {Precision::tf32, Precision::fp16, Precision::bf16}) {
     CHECK(chosen(layer, precision, 32) && !chosen(layer, precision, 1));
-    const ConvPlan large = plan_conv(layer, 32, precision, limits), small = plan_conv(layer, 1, precision, limits);
+    const cuda::ConvPlan large = plan_conv(layer, 32, precision, limits), small = plan_conv(layer, 1, precision, limits);
     CHECK(large.split_k == 1 && large.workspace_bytes == 0 && kWgmmaTiles[large.tile].n == 64);
     // One set of weights serves both, and devices without wgmma.
     Random random(4);

@@ -151,7 +151,7 @@ void definition(const ConvGeometry& g, Images<T>& x, const std::vector<float>& w
 template <class T>
 void check(const Case& test, Random& random) {
   const ConvGeometry& g = test.geometry;
-  ConvPlan plan = plan_conv(g, test.n, test.precision, test.limits, test.algorithm);
+  cuda::ConvPlan plan = plan_conv(g, test.n, test.precision, test.limits, test.algorithm);
   if (test.ffma) plan.split_tf32 = false;
   if (test.tile >= 0) plan.tile = test.tile;
   if (test.split_k) {
@@ -430,7 +430,7 @@ namespace {
 template <class T>
 void check_transpose(const ConvGeometry& g, Precision precision, index_t n, bool extras, Random& random) {
   const index_t in = g.out_channels, out = g.in_channels, group_in = g.group_out(), group_out = g.group_in();
-  const ConvTransposePlan plan = plan_conv_transpose(g, n, precision, Limits{});
+  const cuda::ConvTransposePlan plan = plan_conv_transpose(g, n, precision, Limits{});
   Images<T> x(n, g.out_h, g.out_w, in, 0, 0), y(n, g.in_h, g.in_w, out, extras ? 2 : 0, extras ? 3 : 0), residual = y;
   residual.view.data = residual.memory.data() + residual.before;
   x.each([&](auto... at) { x.at(at...) = to_storage<T>(small(random, false)); });
