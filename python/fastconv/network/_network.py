@@ -15,13 +15,13 @@ from fastconv import _cache, cuda
 from fastconv._cache import Bounded
 from fastconv.config import get_num_threads
 from fastconv.graph._inputs import InputShape, parse
-from fastconv.graph._recording import Recording
 from fastconv.network._arguments import Arguments
 from fastconv.network._steps import Steps, explained, rates
 from fastconv.ops._args import Operands, as_int, device_index, is_sequence, share_memory
 
 if TYPE_CHECKING:
     from fastconv.graph._module import Recordable
+    from fastconv.graph._recording import Recording
     from fastconv.network._tuning import Times, Tuner
 
 Array = NDArray[Any]
@@ -70,6 +70,8 @@ class Network:
         options: dict[str, Any],
         measured: Mapping[str, Times] | None = None,
     ) -> None:
+        from fastconv.graph._recording import Recording  # here, as import fastconv must stay fast
+
         inputs, names = parse(module, input_shape)
         self.input_shape = inputs.given
         self._several = len(names) > 1
