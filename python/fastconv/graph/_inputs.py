@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,6 +101,8 @@ def argument_names(
             return _bound_names(method, False, places, keywords)
         return _names_of_method(function, True, places, keywords)
     except TypeError as error:
+        import inspect
+
         count = places + len(keywords)
         raise TypeError(
             f"{type(module).__name__}.forward takes {inspect.signature(method)}, got {count} "
@@ -112,6 +113,8 @@ def argument_names(
 def _bound_names(
     function: Callable[..., Any], is_method: bool, places: int, keywords: tuple[str, ...]
 ) -> tuple[str, ...]:
+    import inspect  # here, as import fastconv must stay fast
+
     signature = inspect.signature(function)
     bound = signature.bind(*range(is_method + places), **dict.fromkeys(keywords)).arguments
     names: list[str] = []

@@ -17,13 +17,13 @@ from fastconv._cache import Bounded
 from fastconv.config import get_num_threads
 from fastconv.cuda._devices import device_index
 from fastconv.graph._inputs import InputShape, parse
-from fastconv.graph._recording import Recording
 from fastconv.network._arguments import Arguments
 from fastconv.network._steps import Steps, explained, rates
 from fastconv.ops._operands import Operands, share_memory
 
 if TYPE_CHECKING:
     from fastconv.graph._module import Recordable
+    from fastconv.graph._recording import Recording
     from fastconv.network._tuning import Times, Tuner
 
 Array = NDArray[Any]
@@ -72,6 +72,8 @@ class Network:
         options: dict[str, Any],
         measured: Mapping[str, Times] | None = None,
     ) -> None:
+        from fastconv.graph._recording import Recording  # here, as import fastconv must stay fast
+
         inputs, names = parse(module, input_shape)
         self.input_shape = inputs.given
         self._several = len(names) > 1

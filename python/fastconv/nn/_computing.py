@@ -14,7 +14,6 @@ from fastconv._arguments import as_array
 from fastconv.cuda._array import is_on_device
 from fastconv.graph import Graph
 from fastconv.graph._inputs import Inputs, InputShape, argument_names
-from fastconv.graph._recording import record
 from fastconv.graph._returned import check, map_values
 from fastconv.graph._symbols import Recorder, Symbol
 from fastconv.network import Network, compile_module
@@ -171,6 +170,8 @@ class Computing(Attributes):
         >>> [node.op for node in graph if not node.is_constant][:4]
         ['input', 'conv2d', 'activation', 'avg_pool2d']
         """
+        from fastconv.graph._recording import record  # here, as import fastconv must stay fast
+
         return record(self, input_shape).graph()
 
     def _batched(
