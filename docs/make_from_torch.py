@@ -106,7 +106,7 @@ Layers that are missing:
 def functions() -> str:
     """Return the table of the ops that torch has, too."""
     lines = ["| fastconv | as in torch |", "| --- | --- |"]
-    for name in fastconv.ops.__all__:
+    for name in sorted(fastconv.ops.__all__):
         function = getattr(fastconv, name)
         if not hasattr(function, "torch_signature"):
             continue

@@ -198,7 +198,7 @@ def test_unbatched_images():
     expected = small()(X[0])
     check(network(X[0]), expected)
     check(on_host(network(cuda.asarray(X[0]))), expected)
-    assert len(network.profile(X[0], 1)) == len(network.explain())
+    assert len(network.profile(X[0], repeats=1)) == len(network.explain())
 
 
 def test_a_model_called_on_device_arrays_stays_there():
@@ -300,7 +300,7 @@ def test_steps_say_what_runs():
     ]  # fmt: skip
     assert set(steps[3]["rejected"]) == {"implicit_gemm", "winograd4", "wgmma"}
     assert steps.total["macs"] == small().compile(X.shape).explain().total["macs"]
-    profile = network.profile(X, 2)
+    profile = network.profile(X, repeats=2)
     assert [step["op"] for step in profile] == [step["op"] for step in steps]
     assert profile.total["seconds"] > 0
     assert "of_peak" not in profile.total
