@@ -110,8 +110,13 @@ ValueId Rewriter::copy(ValueId id) {
     return copied;
   }
   std::vector<ValueId> inputs;
+  inputs.reserve(node.inputs.size());
   for (const ValueId input : node.inputs) inputs.push_back(mapped(input));
-  return out.add(node.op, std::move(inputs), node.name);
+  const auto is_like = [&](ValueId a, ValueId b) { return a == kNone || (in.shape(a) == out.shape(b) && in.dtype(a) == out.dtype(b)); };
+  if (!std::equal(node.inputs.begin(), node.inputs.end(), inputs.begin(), is_like))
+    return out.add(node.op, std::move(inputs), node.name);
+  out.nodes_.push_back({node.op, std::move(inputs), node.shape, node.dtype, node.name});  // nothing to infer
+  return out.size() - 1;
 }
 
 Graph optimize(const Graph& graph) {

@@ -22,14 +22,16 @@ class Rewriter {
   // `replace(id)` returns what node `id` becomes (a value of `out`), or kNone to have it copied.
   template <class F>
   Graph run(F&& replace) {
+    bool changed = false;
     for (ValueId id = 0; id < in.size(); ++id) {
       const ValueId made = replace(id);
       new_id[id] = made == kNone ? copy(id) : made;
+      changed |= made != kNone;
     }
     std::vector<ValueId> outputs;
     for (const ValueId id : in.outputs()) outputs.push_back(new_id[id]);
     out.set_outputs(std::move(outputs));
-    return remove_dead(out);
+    return changed ? remove_dead(out) : std::move(out);
   }
 
   ValueId copy(ValueId id);

@@ -152,6 +152,8 @@ def is_on_device(value: Any) -> bool:
         return False
     if isinstance(value, (list, tuple)):
         return any(is_on_device(item) for item in value)
+    if hasattr(type(value), "__fastconv_record__"):  # symbolic: it has no memory
+        return False
     device = getattr(value, "__dlpack_device__", None)
     if device is not None:
         try:

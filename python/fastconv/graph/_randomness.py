@@ -16,7 +16,7 @@ import contextlib
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,6 +26,8 @@ from fastconv.graph._symbols import Array, Recorder
 
 if TYPE_CHECKING:
     from fastconv.graph._module import Recordable
+
+    Modules = Sequence[tuple[str, Recordable]]
 
 _TRIES = 8  # how often a coin may fall on the same side
 _PLAIN = {type(None), bool, int, float, str, tuple, dict, frozenset, np.ndarray}  # no generators
@@ -103,9 +105,9 @@ class _Generators:
         The names of those that others may draw from, too.
     """
 
-    def __init__(self, module: Recordable) -> None:
+    def __init__(self, modules: Modules) -> None:
         found = _of_process()
-        children = [(path, child, vars(child)) for path, child in module.named_modules()]
+        children = [(path, child, vars(child)) for path, child in modules]
         held = [
             (f"{path}.{name}" if path else name, value)
             for path, _, attributes in children
@@ -130,9 +132,9 @@ class _Generators:
 class _Watch(Recorder):
     """A recording that notes whose `forward` draws random numbers. It computes nothing."""
 
-    def __init__(self, module: Recordable, first: Recorder) -> None:
+    def __init__(self, modules: Modules, first: Recorder) -> None:
         super().__init__(first.dtype, convert=first.convert)
-        self._generators = _Generators(module)
+        self._generators = _Generators(modules)
         self.drawn: tuple[Recordable, list[str]] | None = None
 
     def _constant(self, array: Array) -> int:
@@ -154,11 +156,17 @@ class _Watch(Recorder):
 
 
 class RandomnessCheck:
-    """Notes, before `module` is recorded, how far its random generators are."""
+    """Notes, before a module is recorded, how far its random generators are.
 
-    def __init__(self, module: Recordable) -> None:
-        self._module = module
-        self._generators = _Generators(module)
+    Parameters
+    ----------
+    modules : sequence of (str, Recordable)
+        The module itself and all below it, with their paths.
+    """
+
+    def __init__(self, modules: Modules) -> None:
+        self._modules = modules
+        self._generators = _Generators(modules)
 
     def refuse_random(self, first: Recorder, again: Callable[[Recorder], Any]) -> None:
         """Raise a `TypeError` if what was recorded depends on random numbers.
@@ -176,7 +184,7 @@ class RandomnessCheck:
         others = threading.active_count() > 1  # they may be what has moved a global generator
         drawn = None
         for _ in range(_TRIES if moved and others else 1):
-            graph = _Watch(self._module, first)
+            graph = _Watch(self._modules, first)
             again(graph)
             for (module, a), (_, b) in zip(first.recorded, graph.recorded, strict=False):
                 if not _equal(a, b):
@@ -189,17 +197,24 @@ class RandomnessCheck:
             self._refuse(*drawn)
 
     def _has_foreign_constants(self, graph: Recorder) -> bool:
+        foreign = {
+            id(value)
+            for _, value in graph.recorded
+            if isinstance(value, np.ndarray) and id(value) not in graph.keys
+        }
+        if not foreign:
+            return False
         held = {
             id(value)
-            for _, module in self._module.named_modules()
+            for _, module in self._modules
             for value in vars(module).values()
             if isinstance(value, np.ndarray)
         }
-        return any(isinstance(v, np.ndarray) and id(v) not in held for _, v in graph.recorded)
+        return not foreign <= held
 
     def _refuse(self, module: Recordable | None, names: list[str]) -> NoReturn:
-        module = module or self._module
-        path = dict((id(m), path) for path, m in self._module.named_modules()).get(id(module))
+        module = module or self._modules[0][1]
+        path = dict((id(m), path) for path, m in self._modules).get(id(module))
         where = f"{type(module).__name__}.forward" + (f" ({path!r})" if path else "")
         raise TypeError(
             f"{where} draws random numbers"

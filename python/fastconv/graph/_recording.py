@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
+def keys_of(module: Recordable) -> dict[int, str]:
+    """Return the keys of the state dict by the ``id`` of their arrays."""
+    return {id(array): key for key, array in module.state_dict().items()}
+
+
 class Recording:
     """The graph of a module's forward, and what it returned.
 
@@ -47,11 +52,13 @@ class Recording:
         dtype: np.dtype[Any],
         *,
         convert: bool = False,
+        keys: dict[int, str] | None = None,
     ) -> None:
-        paths = {id(child): path for path, child in module.named_modules()}
-        keys = {id(array): key for key, array in module.state_dict().items()}
+        modules = list(module.named_modules())
+        paths = {id(child): path for path, child in modules}
+        keys = keys_of(module) if keys is None else keys
         graph = Recorder(dtype, convert=convert, paths=paths, keys=keys)
-        check = RandomnessCheck(module)
+        check = RandomnessCheck(modules)
 
         def run(recorder: Recorder) -> Any:
             return inputs.call(module, [recorder.input(shape) for shape in inputs.shapes])

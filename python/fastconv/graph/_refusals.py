@@ -29,6 +29,8 @@ class Refusals:
     __slots__ = ()
 
     def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # protocols that others ask for, often
+            raise _MissingAttribute(f"a symbolic value has no attribute {name!r}")
         raise _MissingAttribute(
             f"a symbolic value has no attribute {name!r}: use {_substitute(name)}"
         )

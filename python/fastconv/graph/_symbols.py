@@ -54,7 +54,7 @@ class Recorder:
     recorded : list of (Recordable or None, object)
         The constants, and the operators with their inputs and attributes, in order; each with the
         module whose `forward` it is from.
-    convert : bool
+    convert, keys
         As passed.
     """
 
@@ -72,8 +72,8 @@ class Recorder:
         self.calls: list[Recordable] = []
         self.recorded: list[tuple[Recordable | None, Any]] = []
         self.convert = convert
-        self._paths = dict(paths or {})
-        self._keys = dict(keys or {})
+        self.keys = keys or {}
+        self._paths = paths or {}
         self._constants: dict[int, tuple[int, Any]] = {}  # keeps the key's object alive
 
     def input(self, shape: Sequence[int]) -> Symbol:
@@ -123,7 +123,8 @@ class Recorder:
             return int(value.id)
         if (known := self._constants.get(id(value))) is not None:
             return known[0]
-        array = numpy_array(f"an input of {op}", value)
+        key = self.keys.get(id(value))
+        array = value if key else numpy_array(f"an input of {op}", value)
         if array.dtype != self.dtype and not (self.convert and array.dtype.kind == "f"):
             raise TypeError(
                 f"{op}: an array has dtype {array.dtype}, but the network computes in "
@@ -131,7 +132,7 @@ class Recorder:
             )
         self._note(value if isinstance(value, np.ndarray) else array)
         constant = self._constant(array)
-        if key := self._keys.get(id(value)):
+        if key:
             self.native.set_name(constant, key)
         self._constants[id(value)] = (constant, value)
         return constant
