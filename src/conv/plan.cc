@@ -59,7 +59,7 @@ std::string obstacle(const ConvGeometry& g, Algorithm algorithm, Accuracy accura
 // or at least their way from memory.
 Algorithm winograd_tile(const ConvTask& task) {
   const ConvGeometry& g = task.geometry;
-  return std::min(g.out_h, g.out_w) > (task.one_call ? 14 : 7) ? Algorithm::winograd4 : Algorithm::winograd2;
+  return std::min(g.out_h, g.out_w) > (task.one_call ? 14 : 8) ? Algorithm::winograd4 : Algorithm::winograd2;
 }
 
 // Strassen's rounding errors are relative to all channels. Its additions grow with the sum of input and output channels, what
