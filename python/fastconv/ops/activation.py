@@ -25,18 +25,7 @@ __all__ = [
     "tanh",
 ]
 
-ACTIVATIONS = (
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-    "hardswish",
-    "hardsigmoid",
-    "sigmoid",
-    "tanh",
-)
+ACTIVATIONS = tuple(name for name in _core.activations if name != "none")
 """Words for activations, as arguments of other operators take them."""
 
 

@@ -62,9 +62,9 @@ def conv2d(
     groups : int
         Output channels in group i see only the input channels in group i; ``groups == C`` is a
         depthwise convolution.
-    activation : {"relu", "relu6", "leaky_relu", "gelu", "gelu_tanh", "silu", "hardswish", \
-"hardsigmoid", "sigmoid", "tanh"}, optional
-        Applied last.
+    activation : str, optional
+        Applied last: the name of a function of `fastconv.ops.activation`, such as ``"relu"``, or
+        ``"gelu_tanh"`` for `gelu` with ``approximate="tanh"``.
     residual : array_like, shape of the result, optional
         Added before the activation.
     algorithm : str
