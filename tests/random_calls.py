@@ -283,7 +283,7 @@ def network(d: Draw, _: str) -> Made:
 
 POINTWISE = (
     *("relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid"),
-    "tanh",
+    *("tanh", "mish"),
 )
 MAKERS: dict[str, Callable[[Draw, str], Made]] = {
     **{

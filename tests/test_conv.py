@@ -168,7 +168,7 @@ def test_forms_of_padding_agree() -> None:
     "activation",
     [
         "relu", "relu6", "leaky_relu", "gelu", "gelu_tanh", "silu", "hardswish", "hardsigmoid",
-        "sigmoid", "tanh",
+        "sigmoid", "tanh", "mish",
     ],
 )  # fmt: skip
 def test_activation_comes_last(activation: str) -> None:

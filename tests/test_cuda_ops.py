@@ -21,7 +21,7 @@ IMAGES = (2, 6, 9, 7)
 # A function of arrays of these shapes.
 CALLS = [
     *((getattr(fastconv, name), [IMAGES]) for name in ("relu", "relu6", "silu", "hardswish")),
-    *((getattr(fastconv, name), [(3, 50)]) for name in ("hardsigmoid", "sigmoid", "tanh")),
+    *((getattr(fastconv, name), [(3, 50)]) for name in ("hardsigmoid", "sigmoid", "tanh", "mish")),
     (lambda x: fastconv.leaky_relu(x, 0.2), [(1000,)]),
     (lambda x: fastconv.gelu(x), [IMAGES]),
     (lambda x: fastconv.gelu(x, "tanh"), [()]),

@@ -19,6 +19,7 @@ REFERENCES: dict[str, Any] = {
     "hardsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "tanh": np.tanh,
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
 }
 
 
@@ -55,6 +56,7 @@ def test_special_values(dtype: Any) -> None:
         "gelu": [inf, nan, nan, 0, 0, dtype(1e30), 0],
         "silu": [inf, nan, nan, 0, 0, dtype(1e30), 0],
         "hardswish": [inf, nan, nan, 0, 0, dtype(1e30), 0],
+        "mish": [inf, nan, nan, 0, 0, dtype(1e30), 0],
         "hardsigmoid": [1, 0, nan, 0.5, 0.5, 1, 0],
         "sigmoid": [1, 0, nan, 0.5, 0.5, 1, 0],
         "tanh": [1, -1, nan, 0, 0, 1, -1],

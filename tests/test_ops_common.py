@@ -27,6 +27,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "silu": fastconv.silu,
     "hardswish": fastconv.hardswish,
     "hardsigmoid": fastconv.hardsigmoid,
+    "mish": fastconv.mish,
     "sigmoid": fastconv.sigmoid,
     "tanh": fastconv.tanh,
     "softmax": fastconv.softmax,
@@ -55,7 +56,7 @@ OPS: dict[str, Callable[..., Any]] = {
 }
 INPLACE = {
     *("relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid"),
-    *("tanh", "add", "multiply", "batch_norm", "layer_norm"),
+    *("tanh", "mish", "add", "multiply", "batch_norm", "layer_norm"),
 }
 
 each_op = pytest.mark.parametrize("name", sorted(OPS))

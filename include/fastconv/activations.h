@@ -16,7 +16,8 @@
   ROW(hardswish, x * clamp(x + T(3), T(0), T(6)) / T(6))                                             \
   ROW(hardsigmoid, clamp(x + T(3), T(0), T(6)) / T(6))                                               \
   ROW(sigmoid, T(1) / (T(1) + exp(-x)))                                                              \
-  ROW(tanh, tanh(x))
+  ROW(tanh, tanh(x))                                                                                 \
+  ROW(mish, x / (T(1) + T(2) / (exp(x) * (exp(x) + T(2)))))
 
 namespace fastconv {
 

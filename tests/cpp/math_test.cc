@@ -94,6 +94,8 @@ void check_activations(const Kernels& kernels) {
   CHECK(max_ulp(points, call(Activation::sigmoid), logistic) < 3);
   CHECK(max_ulp(points, call(Activation::silu), [&](long double x) { return x * logistic(x); }) < 3);
   CHECK(max_ulp(points, call(Activation::tanh), [](long double x) { return std::tanh(x); }) < 3.5);
+  const auto mish = [](long double x) { return x * std::tanh(std::log1p(std::exp(x))); };
+  CHECK(max_ulp(points, call(Activation::mish), mish) < 6);
   const auto gelu_tanh = [&](long double x) {
     return x * logistic(2 * std::sqrt(2 / std::acos(-1.0L)) * (x + 0.044715L * x * x * x));
   };
@@ -110,6 +112,7 @@ void check_activations(const Kernels& kernels) {
   CHECK(max_ulp(all, call(Activation::hardswish), [&](long double x) { return x * clamp6(x); }) < 2.5);
   CHECK(max_ulp(all, call(Activation::sigmoid), logistic, least) < 3);
   CHECK(max_ulp(all, call(Activation::silu), [&](long double x) { return x * logistic(x); }, least) < 3);
+  CHECK(max_ulp(all, call(Activation::mish), mish, least) < 6);
   CHECK(max_ulp(all, call(Activation::tanh), [](long double x) { return std::tanh(x); }) < 3.5);
   for (const std::vector<T>& some : {points, all})
     for (const T x : some) {
@@ -120,7 +123,7 @@ void check_activations(const Kernels& kernels) {
 
   const T infinity = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
   const T largest = std::numeric_limits<T>::max(), smallest = std::numeric_limits<T>::denorm_min();
-  for (const Activation a : {Activation::gelu, Activation::gelu_tanh, Activation::silu, Activation::hardswish}) {
+  for (const Activation a : {Activation::gelu, Activation::gelu_tanh, Activation::silu, Activation::hardswish, Activation::mish}) {
     CHECK(call(a)(infinity) == infinity && std::isnan(call(a)(-infinity)) && std::isnan(call(a)(nan)));
     CHECK(call(a)(largest) == largest && call(a)(-largest) == 0 && call(a)(0) == 0);
     CHECK(std::fabs(call(a)(smallest)) <= smallest && std::fabs(call(a)(-smallest)) <= smallest);

@@ -29,6 +29,7 @@ ACTIVATIONS = {
     "hardsigmoid": F.hardsigmoid,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "mish": F.mish,
 }
 EXACT_ALGORITHMS = ("reference", "im2col", "direct", "depthwise")
 ALGORITHMS = (

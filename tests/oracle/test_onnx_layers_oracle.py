@@ -79,7 +79,7 @@ def cases():
     for layer in (
         *(nn.LeakyReLU(slope) for slope in (0, 1, 2, 0.3, -0.5)),
         *(nn.ReLU(), nn.ReLU6(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Hardswish()),
-        *(nn.Hardsigmoid(), nn.Sigmoid(), nn.Tanh(), nn.Identity(), nn.Dropout()),
+        *(nn.Hardsigmoid(), nn.Mish(), nn.Sigmoid(), nn.Tanh(), nn.Identity(), nn.Dropout()),
         *(nn.Dropout2d(), nn.StochasticDepth(0.1)),
     ):
         for shape in (IMAGES, ROW):

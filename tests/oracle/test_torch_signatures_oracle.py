@@ -96,7 +96,7 @@ CONV2D = {
     "groups": [1],
 }
 FUNCTIONS: dict[str, dict[str, list[Any]]] = {
-    **dict.fromkeys(("relu", "relu6", "silu", "hardswish", "hardsigmoid"), INPLACE),
+    **dict.fromkeys(("relu", "relu6", "silu", "hardswish", "hardsigmoid", "mish"), INPLACE),
     "leaky_relu": {**INPLACE, "negative_slope": [0.2, 0.01]},
     "gelu": {"input": [X], "approximate": ["tanh", "none"]},
     "sigmoid": {"input": [X]},
@@ -396,7 +396,7 @@ POOL = {
 DIM = {"dim": [1, -1, Refused(None, "dim must be an integer")]}
 
 LAYERS: dict[str, dict[str, list[Any]]] = {
-    **dict.fromkeys(("ReLU", "ReLU6", "SiLU", "Hardswish", "Hardsigmoid"), ONLY_INPLACE),
+    **dict.fromkeys(("ReLU", "ReLU6", "SiLU", "Hardswish", "Hardsigmoid", "Mish"), ONLY_INPLACE),
     **{key: {"p": [0.3, 1.0], **ONLY_INPLACE} for key in ("Dropout", "Dropout2d")},
     **{key: {} for key in ("Sigmoid", "Tanh")},
     "LeakyReLU": {"negative_slope": [0.2], **ONLY_INPLACE},

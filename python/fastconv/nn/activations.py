@@ -21,6 +21,7 @@ __all__ = [
     "Identity",
     "LeakyReLU",
     "LogSoftmax",
+    "Mish",
     "ReLU",
     "ReLU6",
     "SiLU",
@@ -108,6 +109,14 @@ class Hardsigmoid(_Activation):
     def forward(self, x: Value) -> Value:
         """Apply the activation."""
         return F.hardsigmoid(x)
+
+
+class Mish(_Activation):
+    """``x * tanh(log(1 + exp(x)))``."""
+
+    def forward(self, x: Value) -> Value:
+        """Apply the activation."""
+        return F.mish(x)
 
 
 class Sigmoid(Module):

@@ -167,6 +167,8 @@ def _activate(graph: Graph, x: str, kind: str | None, slope: float = 0.01) -> st
         return graph.node("HardSigmoid", x, alpha=1 / 6, beta=0.5)
     if kind == "silu":
         return graph.node("Mul", x, graph.node("Sigmoid", x))
+    if kind == "mish":  # the operator Mish came with opset 18
+        return graph.node("Mul", x, graph.node("Tanh", graph.node("Softplus", x)))
     if kind == "gelu":  # the operator Gelu came with opset 20
         scaled = graph.node("Div", x, graph.constant(math.sqrt(2)))
         share = graph.node("Add", graph.node("Erf", scaled), graph.constant(1))

@@ -18,6 +18,7 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "leaky_relu",
+    "mish",
     "relu",
     "relu6",
     "sigmoid",
@@ -338,3 +339,38 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     array([-0.7616,  0.    ,  0.7616])
     """
     return _activate("tanh", x, out)
+
+
+@torch_arguments("input=x inplace")
+@takes_device_arrays("x")
+def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Mish: ``x * tanh(log(1 + exp(x)))``, a smooth function that lets small negative values pass.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array or `out` does not fit.
+
+    References
+    ----------
+    D. Misra, "Mish: a self regularized non-monotonic activation function", 2019, arXiv:1908.08681.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.mish([-1.0, 0.0, 30.0]).round(3)
+    array([-0.303,  0.   , 30.   ])
+    """
+    return _activate("mish", x, out)

@@ -27,6 +27,12 @@ Vec<T> activated(Vec<T> x, [[maybe_unused]] T slope) {
   if constexpr (a == hardsigmoid) return zero_to_six<T>(x + T(3)) * T(1.0 / 6);
   if constexpr (a == sigmoid) return FASTCONV_ISA::sigmoid<T>(x);
   if constexpr (a == tanh) return FASTCONV_ISA::tanh<T>(x);
+  // x tanh(log(1 + e)) = x e (e + 2) / (e (e + 2) + 2) with e = exp(x), which is h h: x h is far from underflow where e is not.
+  if constexpr (a == mish) {
+    constexpr T kLinear = 20;  // from here on the factor of x rounds to 1
+    const Vec<T> h = exp_normal<T>(at_most(x, broadcast(kLinear)) * T(0.5)), e = h * h;
+    return x > kLinear ? x : x * h * (h * ((e + T(2)) / (e * (e + T(2)) + T(2))));
+  }
 }
 
 // The last vector overlaps the one before it; it is computed first, for y may be x.

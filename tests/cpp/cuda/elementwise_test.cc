@@ -117,6 +117,7 @@ TEST(activations_are_their_formulas) {
           case Activation::hardsigmoid: wanted = std::isnan(v) ? v : clamp(v + 3) / 6; break;
           case Activation::sigmoid: wanted = 1 / (1 + std::exp(-v)); break;
           case Activation::tanh: wanted = std::tanh(v); break;
+          case Activation::mish: wanted = v * std::tanh(std::log1p(std::exp(v))); break;
         }
         CHECK(close(result[i], wanted, 16 * 0x1p-24 + kRounding<T>));
       }
