@@ -151,7 +151,7 @@ void mean_arrays(const py::array& x, py::array out) {
 }  // namespace
 
 void bind_ops(py::module_& m) {
-  m.attr("activations") = py::tuple(py::cast(Words<Activation>::names));
+  m.def("activations", [] { return py::tuple(py::cast(Words<Activation>::names)); });
   m.def("activate", &activate_arrays);
   m.def("binary", &binary_arrays);
   m.def("pool_output_size", &pool_output_size);

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+import fastconv._core as _core
 from fastconv._arguments import Array, as_array
 
 _TooHardError = np.exceptions.TooHardError
@@ -178,6 +179,28 @@ class Operands:
             target = np.empty(shape, self.compute_dtype)
         call(target)
         return self.finish(target, out)
+
+    def compute(
+        self,
+        op: str,
+        weights: Sequence[Array | None],
+        attributes: Mapping[str, Any],
+        out: Array | None = None,
+        *,
+        inplace: Sequence[str] = (),
+    ) -> Array:
+        """Compute an operator of graphs on `x`, as `run`: for those that have no call of their own.
+
+        `op` and `attributes` are as docs/operators.md has them, `weights` its other inputs.
+        """
+        x, graph = self.contiguous("x"), _core.Graph()
+        inputs = [None if array is None else graph.constant(array) for array in weights]
+        y = graph.add(op, [graph.input(x.shape, x.dtype), *inputs], dict(attributes))
+
+        def call(target: Array) -> None:
+            _core.Network(graph, [y], "fast", None, 0).run([x], [target])
+
+        return self.run(call, graph.shape(y), out, inplace=inplace, contiguous=True)
 
     def run_images(
         self,

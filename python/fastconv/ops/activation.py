@@ -26,7 +26,7 @@ __all__ = [
     "tanh",
 ]
 
-ACTIVATIONS = tuple(name for name in _core.activations if name != "none")
+ACTIVATIONS = tuple(name for name in _core.activations() if name != "none")
 """Words for activations, as arguments of other operators take them."""
 
 
