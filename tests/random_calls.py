@@ -158,6 +158,13 @@ def layer_norm(d: Draw, _: str) -> Made:
     return F.layer_norm, arrays, {"normalized_shape": shape}
 
 
+def group_norm(d: Draw, _: str) -> Made:
+    groups = d.size(17)
+    c = groups * d.between(1, 5)
+    x = d.pick(d.image(c), d.array(d.size(5), c), d.array(2, c, d.size()))
+    return F.group_norm, {"x": x, "weight": d.array(c), "bias": d.array(c)}, {"num_groups": groups}
+
+
 def local_response_norm(d: Draw, _: str) -> Made:
     return F.local_response_norm, {"x": d.image()}, {"size": d.between(1, 7)}
 
@@ -290,7 +297,8 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
         made.__name__: made
         for made in (
             *(conv2d, conv1d, prepare_conv2d, conv_transpose2d, depthwise_separable_conv2d),
-            *(linear, batch_norm, layer_norm, local_response_norm, interpolate, pad, permute),
+            *(linear, batch_norm, layer_norm, group_norm, local_response_norm),
+            *(interpolate, pad, permute),
             *(channel_shuffle, pixel_shuffle, concat, split, flatten, reshape, network),
         )
     },

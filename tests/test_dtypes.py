@@ -117,6 +117,7 @@ COMPUTE = {
     "scale_shift": ([(1, 4, 5, 5), (4,), (4,)], {}),
     "layer_norm": ([(1, 4), (4,)], {"begin": 1, "end": 2}),
     "local_response_norm": ([(1, 4, 5, 5)], {"size": 3}),
+    "group_norm": ([(1, 4, 5, 5)], {"num_groups": 2}),
     "activation": ([(1, 4)], {"kind": "relu"}),
     "add": ([(1, 4), (4,)], {}),
     "multiply": ([(1, 4, 5, 5), (4, 1, 1)], {}),

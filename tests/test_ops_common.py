@@ -42,6 +42,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "bilinear": lambda x, out=None: fastconv.interpolate(x, (17, 40), mode="bilinear", out=out),
     "batch_norm": lambda x, out=None: fastconv.batch_norm(x, *parameters(x.dtype), out=out),
     "layer_norm": lambda x, out=None: fastconv.layer_norm(x, x.shape[-1], out=out),
+    "group_norm": lambda x, out=None: fastconv.group_norm(x, 4, out=out),
     "local_response_norm": lambda x, out=None: fastconv.local_response_norm(x, 5, out=out),
     "add": lambda x, out=None: fastconv.add(x, 1.5, out=out),
     "multiply": lambda x, out=None: fastconv.multiply(1.5, x, out=out),
@@ -57,6 +58,7 @@ OPS: dict[str, Callable[..., Any]] = {
 INPLACE = {
     *("relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid"),
     *("tanh", "mish", "add", "multiply", "batch_norm", "layer_norm"),
+    "group_norm",
 }
 
 each_op = pytest.mark.parametrize("name", sorted(OPS))

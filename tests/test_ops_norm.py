@@ -7,6 +7,7 @@ from typing import Any
 import fastconv
 import numpy as np
 import pytest
+from fastconv import nn
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,48 @@ def test_layer_norm(
     )
     y = fastconv.layer_norm(x, normalized, weight, bias, 1e-6)
     np.testing.assert_allclose(y, expected * weight + bias, rtol=16 * eps, atol=32 * eps)
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups"),
+    [
+        ((2, 6, 5, 7), 3),
+        ((1, 32, 56, 56), 32),
+        ((1, 64, 60, 40), 1),
+        ((3, 8), 4),
+        ((2, 12, 9), 12),
+        ((1, 3, 1, 1, 5), 1),
+    ],
+)
+def test_group_norm(
+    shape: tuple[int, ...], groups: int, dtype: Any, rng: np.random.Generator
+) -> None:
+    x = (3 * rng.normal(size=shape) + 1).astype(dtype)
+    weight, bias = (rng.normal(size=shape[1]).astype(dtype) for _ in range(2))
+    v = x.astype(np.float64).reshape(shape[0], groups, -1)
+    deviation = np.sqrt(v.var(2, keepdims=True) + 1e-3)
+    normalised = ((v - v.mean(2, keepdims=True)) / deviation).reshape(shape)
+    column = (-1,) + (1,) * (len(shape) - 2)
+    atol = 40 * np.finfo(dtype).eps
+    for w, b in ((None, None), (weight, bias), (None, bias), (weight, None)):
+        expected = normalised
+        expected = expected if w is None else expected * w.reshape(column)
+        expected = expected if b is None else expected + b.reshape(column)
+        y = fastconv.group_norm(x, groups, w, b, 1e-3)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=atol)
+
+        class Norm(nn.Module):
+            def forward(self, x: Any) -> Any:
+                return fastconv.group_norm(x, groups, w, b, 1e-3)  # noqa: B023 - called here
+
+        np.testing.assert_array_equal(Norm()(x), y)
+    assert fastconv.group_norm(x, groups, eps=1e-3, out=x) is x
+    np.testing.assert_allclose(x, normalised, rtol=0, atol=atol)
+
+
+def test_group_norm_of_empty_arrays(dtype: Any) -> None:
+    for shape in ((0, 4, 3), (2, 4, 0), (2, 0, 3)):
+        assert fastconv.group_norm(np.zeros(shape, dtype), 2).shape == shape
 
 
 def test_layer_norm_keeps_accuracy_far_from_zero(rng: np.random.Generator) -> None:
@@ -119,6 +162,17 @@ def test_bad_arguments() -> None:
         fastconv.layer_norm(x, ())
     with pytest.raises(ValueError, match=r"bias must have shape \(4,\)"):
         fastconv.layer_norm(x, 4, None, np.ones(3))
+    for groups in (0, 2, -3):
+        with pytest.raises(ValueError, match=f"num_groups must divide the 3 channels .* {groups}"):
+            fastconv.group_norm(x, groups)
+    with pytest.raises(ValueError, match=r"x must have shape \(N, C, ...\), got \(3,\)"):
+        fastconv.group_norm(c, 1)
+    with pytest.raises(ValueError, match=r"weight must have shape \(3,\)"):
+        fastconv.group_norm(x, 3, np.ones(4))
+    with pytest.raises(TypeError, match="bias is float32 but x is float64"):
+        fastconv.group_norm(x, 3, None, np.ones(3, np.float32))
+    with pytest.raises(TypeError, match="num_groups must be an integer"):
+        fastconv.group_norm(x, 1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="size must be at least 1"):
         fastconv.local_response_norm(x, 0)
     with pytest.raises(ValueError, match="x must have shape"):

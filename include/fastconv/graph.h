@@ -14,6 +14,7 @@
 #include "fastconv/op/concat.h"
 #include "fastconv/op/conv2d.h"
 #include "fastconv/op/conv_transpose2d.h"
+#include "fastconv/op/group_norm.h"
 #include "fastconv/op/interpolate.h"
 #include "fastconv/op/layer_norm.h"
 #include "fastconv/op/linear.h"
@@ -37,8 +38,8 @@ inline constexpr ValueId kNone = -1;  // an optional input that is absent
 
 using Operator =
     std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::BatchNorm, op::ScaleShift,
-                 op::LayerNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pool, op::AdaptivePool, op::Mean,
-                 op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax, op::Interpolate,
+                 op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pool, op::AdaptivePool,
+                 op::Mean, op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax, op::Interpolate,
                  op::ChannelShuffle, op::PixelShuffle>;
 
 // What all operators have, by their homes (fastconv/op/): see docs/architecture.md.

@@ -89,6 +89,11 @@ void local_response_norm(const TensorView<const T>& x, const TensorView<T>& y, i
 template <class T>
 void layer_norm(const T* x, T* y, index_t rows, index_t count, const T* weight, const T* bias, double eps);
 
+// Of x with shape (n, groups * channels, pixels), over the channels and pixels of each group; weight and bias have an element
+// for each channel, or are null. y may be x.
+template <class T>
+void group_norm(const T* x, T* y, index_t n, index_t groups, index_t channels, index_t pixels, const T* weight, const T* bias, double eps);
+
 // Of x with shape (outer, count, inner), over the middle axis: mean gives (outer, inner), softmax x's shape.
 template <class T>
 void mean(const T* x, T* y, index_t outer, index_t count, index_t inner);

@@ -126,6 +126,7 @@ class Lowering {
   void lower(ValueId id, const op::ConvTranspose2d& o);
   void lower(ValueId id, const op::ScaleShift& o);
   void lower(ValueId id, const op::LayerNorm& o);
+  void lower(ValueId id, const op::GroupNorm& o);
   void lower(ValueId id, const op::LocalResponseNorm& o);
   void lower(ValueId id, const op::Activate& o);
   void lower(ValueId id, const op::Binary& o);

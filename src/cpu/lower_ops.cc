@@ -51,6 +51,22 @@ void Lowering::lower(ValueId id, const op::LayerNorm& o) {
   });
 }
 
+void Lowering::lower(ValueId id, const op::GroupNorm& o) {
+  const Node& node = graph_[id];
+  const ValueId x = node.inputs[0];
+  const Place from = as(x, false);
+  define_in_place(id, x);
+  const Operand a = flat(from, x), y = flat(places_[id], id);
+  const Shape& s = node.shape;
+  const index_t pixels = checked_size(Shape(s.begin() + 2, s.end()));
+  floats(id, [&]<class T>() {
+    const auto weight = constant_data<T>(node.input(1)), bias = constant_data<T>(node.input(2));
+    emit(id, {a, y}, [=, n = s[0], channels = s[1] / o.num_groups](void* const* b) {
+      group_norm<T>(a.data<T>(b), y.data<T>(b), n, o.num_groups, channels, pixels, weight.get(), bias.get(), o.eps);
+    });
+  });
+}
+
 void Lowering::lower(ValueId id, const op::LocalResponseNorm& o) {
   const Operand x = image(graph_[id].inputs[0]);
   define(id);

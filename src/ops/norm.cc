@@ -120,12 +120,29 @@ void layer_norm(const T* x, T* y, index_t rows, index_t count, const T* weight, 
   });
 }
 
+template <class T>
+void group_norm(const T* x, T* y, index_t n, index_t groups, index_t channels, index_t pixels, const T* weight, const T* bias, double eps) {
+  const NormKernels<T>& kernels = norm_kernels<T>();
+  const index_t count = channels * pixels;
+  if (count == 0) return;
+  parallel_ranges(n * groups, grain_of(count), [&](index_t begin, index_t end) {
+    for (index_t row = begin; row < end; ++row) {
+      T* to = y + row * count;
+      kernels.layer_norm(x + row * count, to, 1, count, nullptr, nullptr, eps);
+      if (!weight && !bias) continue;
+      for (index_t i = 0, c = row % groups * channels; i < channels; ++i, ++c, to += pixels)
+        kernels.affine(to, to, pixels, T(0), weight ? weight[c] : T(1), bias ? bias[c] : T(0));
+    }
+  });
+}
+
 #define FASTCONV_INSTANTIATE(T)                                                                                       \
   template void affine<T>(const TensorView<const T>&, const TensorView<T>&, const T*, const T*, const T*, Activation); \
   template void layer_norm_channels<T>(const TensorView<const T>&, const TensorView<T>&, const T*, const T*, double); \
   template void local_response_norm<T>(const TensorView<const T>&, const TensorView<T>&, index_t, double, double,     \
                                        double);                                                                       \
-  template void layer_norm<T>(const T*, T*, index_t, index_t, const T*, const T*, double);
+  template void layer_norm<T>(const T*, T*, index_t, index_t, const T*, const T*, double);                            \
+  template void group_norm<T>(const T*, T*, index_t, index_t, index_t, index_t, const T*, const T*, double);
 FASTCONV_INSTANTIATE(float)
 FASTCONV_INSTANTIATE(double)
 #undef FASTCONV_INSTANTIATE

@@ -273,6 +273,11 @@ RANKED: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
         lambda x: F.layer_norm(x, (SIDE,)),
         (),
     ),
+    "group_norm": (
+        lambda x: fastconv.group_norm(x, 2),
+        lambda x: F.group_norm(x, 2),
+        (),
+    ),
     "local_response_norm": (
         lambda x: fastconv.local_response_norm(x, 3, 0.5),
         lambda x: F.local_response_norm(x, 3, 0.5),

@@ -141,6 +141,13 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "momentum": [0.1, 0.5],
         "eps": [1e-3, 1e-5],
     },
+    "group_norm": {
+        "input": [X],
+        "num_groups": [2, 4],
+        "weight": [RNG.standard_normal(4), None],
+        "bias": [RNG.standard_normal(4), None],
+        "eps": [1e-3],
+    },
     "layer_norm": {
         "input": [X],
         "normalized_shape": [(6, 5), [5]],

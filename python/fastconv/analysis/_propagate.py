@@ -135,6 +135,7 @@ MIXES: dict[str, _Mixes] = {
     "pixel_shuffle": _pixel_shuffle,
     "channel_shuffle": lambda node, x: {1: None},
     "local_response_norm": lambda node, x: {1: None},
+    "group_norm": lambda node, x: {1: None},
     "slice": _slice,
     "pad": _pad,
     "batch_norm": lambda node, x: {},
@@ -149,6 +150,7 @@ MIXES: dict[str, _Mixes] = {
 
 _NORMALISED: dict[str, Callable[[Node, Shape], Sequence[int]]] = {
     "layer_norm": lambda node, x: range(node.fields["begin"], node.fields["end"]),
+    "group_norm": lambda node, x: range(1, len(x)),
     "softmax": lambda node, x: [node.fields["axis"]],
     "log_softmax": lambda node, x: [node.fields["axis"]],
 }

@@ -16,7 +16,7 @@ from fastconv.ops._symbols import is_symbolic, record, record_images, recordable
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.activation import activation_name
 
-__all__ = ["batch_norm", "layer_norm", "local_response_norm"]
+__all__ = ["batch_norm", "group_norm", "layer_norm", "local_response_norm"]
 
 
 @torch_arguments("input=x running_mean running_var weight bias training momentum eps")
@@ -190,6 +190,70 @@ def layer_norm(
         inplace=("x",),
         contiguous=True,
     )
+
+
+@torch_arguments("input=x num_groups weight bias eps")
+@takes_device_arrays("x")
+def group_norm(
+    x: ArrayLike,
+    num_groups: int,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Group normalisation: each group of channels of a sample to zero mean and unit variance.
+
+    Parameters
+    ----------
+    x : array_like of float, shape (N, C, ...)
+    num_groups : int
+        A divisor of C. With 1 all channels are one group; with C each is alone, which is instance
+        normalisation.
+    weight, bias : array_like, shape (C,), optional
+        A factor and a summand for each channel.
+    eps : float
+        Keeps the denominator from zero.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, dtype or shape, or `num_groups` does not divide C.
+
+    References
+    ----------
+    Y. Wu and K. He, "Group normalization", 2018, arXiv:1803.08494.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.group_norm(np.array([[[1.0], [3.0], [7.0], [5.0]]]), 2, eps=0.0).ravel()
+    array([-1.,  1.,  1., -1.])
+    """
+    num_groups, eps = as_int("num_groups", num_groups), as_eps(eps)
+    operands = None if is_symbolic(x) else Operands(x=x, weight=weight, bias=bias)
+    values: Any = x if operands is None else operands.contiguous("x")
+    if values.ndim < 2:
+        raise ValueError(f"x must have shape (N, C, ...), got {values.shape}")
+    c = values.shape[1]
+    if num_groups < 1 or c % num_groups:
+        raise ValueError(f"num_groups must divide the {c} channels of x, got {num_groups}")
+    attributes = {"num_groups": num_groups, "eps": eps}
+    if operands is None:
+        inputs = recordable(("weight", "bias"), x=x, weight=weight, bias=bias)
+        return record("group_norm", tuple(inputs.values()), attributes, out)
+    scale, shift = (
+        operands.vector(name, c, "x has so many channels") for name in ("weight", "bias")
+    )
+    return operands.compute("group_norm", (scale, shift), attributes, out, inplace=("x",))
 
 
 @torch_arguments("input=x size alpha beta k")
