@@ -123,7 +123,7 @@ py::array conv_transpose(const py::array& x, const py::array& weight, const std:
     py::array result = out ? *out : new_array<T>({xv.n, g.in_channels, g.in_h, g.in_w});
     const TensorView<T> yv = mutable_view4<T>(result, "out");
     const py::gil_scoped_release release;
-    ConvTranspose2d<T>(plan_conv_transpose(task_of<T>(g, activation, "fast", false)), w, b).run(xv, yv);
+    ConvTranspose2d<T>(plan_conv_transpose(task_of<T>(g, activation, "fast", true)), w, b).run(xv, yv);
     return result;
   });
 }

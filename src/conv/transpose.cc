@@ -182,6 +182,7 @@ ConvTransposePlan plan_phases(const ConvTask& task, const std::vector<TransposeP
   for (const TransposePhase& phase : phases) {
     ConvTask dense = task;
     dense.geometry = phase.dense;
+    dense.one_call = false;  // its weights are a copy, which does not outlive the packing
     plan.phases.push_back({phase.row, phase.column, phase.taps, plan_conv(dense)});
   }
   return plan;
@@ -200,7 +201,8 @@ ConvTransposePlan summed(ConvTransposePlan plan) {
 template <class T>
 ConvTransposePlan plan(const ConvTask& task) {
   const std::vector<TransposePhase> phases = transpose_phases(task.geometry);
-  if (!TransposeWinograd<T>::pays(phases, task.accuracy)) return summed(plan_phases(task, phases));
+  // For one call, transforming the weights would cost more than it saves.
+  if (task.one_call || !TransposeWinograd<T>::pays(phases, task.accuracy)) return summed(plan_phases(task, phases));
   const TransposeWinograd<T> winograd(task);
   return {task, {}, "all phases of the stride together, with fewer products: at most 2x2 taps each, 32 channels or more",
           winograd.packed_bytes(), winograd.workspace_bytes()};
@@ -235,7 +237,7 @@ ConvTranspose2d<T>::ConvTranspose2d(ConvTransposePlan plan, const T* weight, con
   if (plan_.is_winograd()) {
     const auto winograd = std::make_shared<TransposeWinograd<T>>(plan_.task);
     if (weight) winograd->pack(weight, bias, packing.arena.get());
-    if (!weight || !packing.fall_back || plan_.task.one_call || winograd->probe(weight) <= kProbeLimit) {
+    if (!weight || !packing.fall_back || winograd->probe(weight) <= kProbeLimit) {
       winograd_ = winograd;
       return;
     }

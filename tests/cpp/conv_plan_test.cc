@@ -113,3 +113,12 @@ TEST(conv_transpose_plan_is_data) {
   CHECK(packs_alike(plan, plan_of(14, 4)));
   CHECK(!packs_alike(plan, plan_of(12, 3)));
 }
+
+TEST(conv_transpose_for_one_call_transforms_no_weights) {
+  ConvTask task{conv_transpose_geometry({1, 64, 28, 28}, {64, 64, 4, 4}, {2, 2}, {1, 1}, {0, 0}, {1, 1}, 1)};
+  CHECK(plan_conv_transpose(task).is_winograd());
+  task.one_call = true;
+  const ConvTransposePlan plan = plan_conv_transpose(task);
+  CHECK(plan.phases.size() == 4);
+  for (const auto& phase : plan.phases) CHECK(!phase.dense.task.one_call);
+}
