@@ -372,7 +372,6 @@ def test_values_that_a_graph_lacks(value: int) -> None:
     graph.input(SHAPE, np.float32)
     for call in (
         lambda: graph.shape(value),
-        lambda: graph.set_name(value, "x"),
         lambda: graph.set_outputs([value]),
         lambda: graph.add("add", [0, value], {}),
     ):

@@ -117,6 +117,6 @@ bool is_identity(const Graph& graph, const Node& node);
 ConvGeometry geometry_of(const Graph& graph, const Node& node);
 
 // All passes in their order: what is lowered.
-Graph optimize(const Graph& graph);
+Graph optimize(Graph graph);
 
 }  // namespace fastconv

@@ -143,6 +143,8 @@ def as_size(name: str, value: Any) -> int:
 
 def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
     """Whether `value` is a tuple, a list or an array with at least one dimension; not a string."""
+    if isinstance(value, (tuple, list)):
+        return True
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
@@ -159,7 +161,7 @@ def as_ints(name: str, value: Any, length: int) -> tuple[int, ...]:
     """An integer, or a sequence of 1 or `length` integers, as a tuple of `length` integers."""
     if type(value) is int or not is_sequence(value):
         return (as_int(name, value),) * length
-    values = tuple(as_int(name, v) for v in value)
+    values = tuple([as_int(name, v) for v in value])
     if len(values) == 1:
         values *= length
     if len(values) != length:

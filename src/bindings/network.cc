@@ -159,25 +159,26 @@ void bind_network(py::module_& m) {
       .def("input", [](Graph& g, const Shape& shape, const py::object& dtype) {
         return g.add_input(shape, dtype_from(py::dtype::from_args(dtype)));
       })
-      .def("constant", [](Graph& g, const py::array& a) {
+      .def("constant", [](Graph& g, const py::array& a, const std::string& name) {
         const DType dtype = dtype_of_array(a);
         contiguous_data(a, "constant", dtype);
-        return g.add_constant(shape_of(a), dtype, share(a));
-      })
+        const ValueId id = g.add_constant(shape_of(a), dtype, share(a));
+        g.set_name(id, name);
+        return id;
+      }, py::arg("array"), py::arg("name") = "")
       .def("add", &add, py::arg("op"), py::arg("inputs"), py::arg("attributes"), py::arg("name") = "")
       .def("shape", [](const Graph& g, ValueId id) { return py::tuple(py::cast(g.shape(checked(g, id)))); })
       .def("__len__", &Graph::size)
       .def("node", [](const Graph& g, ValueId id) { return node_tuple(g, checked(g, id)); })
       .def("constant_array", [](const Graph& g, ValueId id) { return constant_array(g, checked(g, id)); })
       .def_property_readonly("inputs", &Graph::inputs)
-      .def("set_name", [](Graph& g, ValueId id, const std::string& name) { g.set_name(checked(g, id), name); })
       .def("set_outputs", &Graph::set_outputs)
       .def_property_readonly("outputs", &Graph::outputs)
       .def("optimized", [](const Graph& recorded, std::vector<ValueId> outputs) {
         Graph graph = recorded;
         graph.set_outputs(std::move(outputs));
         const py::gil_scoped_release release;
-        return optimize(graph);
+        return optimize(std::move(graph));
       })
       .def("same_but_sizes", &Graph::same_but_sizes, py::call_guard<py::gil_scoped_release>());
 

@@ -51,9 +51,9 @@ class CpuNetwork final : public Network {
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, const RunHooks& hooks) const override {
     const ThreadOverride threads(options_.threads);
     AlignedArray<char> arena = packed_->arenas.take([&](const auto& kept) { return kept.size() >= arena_bytes(); });
-    if (!arena.data()) arena = AlignedArray<char>(arena_bytes());
+    if (!arena.data()) arena = AlignedArray<char>(arena_bytes() + room_to_grow());
     expose(arena.data(), arena.bytes());
-    if (poison_arenas) std::fill_n(arena.data(), arena.size(), static_cast<char>(0xff));  // NaN
+    if (poison_arenas) std::fill_n(arena.data(), arena_bytes(), static_cast<char>(0xff));  // NaN
     execute(program_.memory.addresses(arena.data(), inputs, outputs).data(), arena, hooks);
     packed_->arenas.give_back(std::move(arena));
   }
@@ -69,6 +69,10 @@ class CpuNetwork final : public Network {
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  // Addresses behind an arena, for the networks of larger images: without them these would need a new one, and the first touch
+  // of its pages costs as much as some layers. Addresses that nobody touches cost no memory.
+  std::size_t room_to_grow() const { return 3 * std::min(arena_bytes(), std::size_t{32} << 20); }
 
   Program lowered() {
     const std::lock_guard lock(packed_->mutex);

@@ -138,7 +138,7 @@ ValueId merge(Graph& out, const Node before, Affine affine, const std::string& n
 
 }  // namespace
 
-Graph fold_affine(const Graph& graph) {
+Graph fold_affine(Graph graph) {
   Rewriter r(graph);
   return r.run([&](ValueId id) {
     const Node& node = graph[id];

@@ -16,7 +16,8 @@ bool pads_zeros(const Node& node) {
 
 }  // namespace
 
-Graph fold_padding(const Graph& graph) {
+Graph fold_padding(Graph graph) {
+  if (!any_node(graph, pads_zeros)) return graph;
   Rewriter r(graph);
   return r.run([&](ValueId id) {
     const auto* conv = graph[id].as<op::Conv2d>();

@@ -53,7 +53,7 @@ ValueId fuse_residual(Rewriter& r, const Node& node) {
 
 }  // namespace
 
-Graph fuse_epilogues(const Graph& graph) {
+Graph fuse_epilogues(Graph graph) {
   Rewriter r(graph);
   return r.run([&](ValueId id) {
     const Node& node = graph[id];

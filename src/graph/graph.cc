@@ -119,10 +119,10 @@ ValueId Rewriter::copy(ValueId id) {
   return out.size() - 1;
 }
 
-Graph optimize(const Graph& graph) {
-  Graph g = remove_identities(remove_dead(graph));
-  g = fold_padding(remove_identities(sink_permutes(g)));
-  return fuse_epilogues(pool_first(fold_affine(g)));
+Graph optimize(Graph graph) {
+  graph = remove_identities(remove_dead(std::move(graph)));
+  graph = fold_padding(remove_identities(sink_permutes(std::move(graph))));
+  return fuse_epilogues(pool_first(fold_affine(std::move(graph))));
 }
 
 }  // namespace fastconv

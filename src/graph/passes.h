@@ -1,23 +1,31 @@
-// The passes: each takes a graph and returns a simpler one with the same outputs. None decides by the batch size, so that
-// a network has the same nodes at each.
+// The passes: each takes a graph and returns a simpler one with the same outputs, or the graph itself where it has nothing to
+// do. None decides by the batch size, so that a network has the same nodes at each.
 #pragma once
 
 #include "fastconv/graph.h"
 
 namespace fastconv {
 
-Graph remove_dead(const Graph& graph);          // nodes that no output needs
-Graph remove_identities(const Graph& graph);    // reshapes to the same shape, pads by nothing, ...
-Graph sink_permutes(const Graph& graph);        // channels-last sections compute on the NCHW value instead
-Graph fold_padding(const Graph& graph);         // zero padding before a convolution becomes its own
-Graph fold_affine(const Graph& graph);          // batch norms, products and sums with constants go into weights
-Graph pool_first(const Graph& graph);           // averages of 1x1 convolutions become 1x1 convolutions of averages
-Graph fuse_epilogues(const Graph& graph);       // activations and residual sums go into the operator before them
+Graph remove_dead(Graph graph);          // nodes that no output needs
+Graph remove_identities(Graph graph);    // reshapes to the same shape, pads by nothing, ...
+Graph sink_permutes(Graph graph);        // channels-last sections compute on the NCHW value instead
+Graph fold_padding(Graph graph);         // zero padding before a convolution becomes its own
+Graph fold_affine(Graph graph);          // batch norms, products and sums with constants go into weights
+Graph pool_first(Graph graph);           // averages of 1x1 convolutions become 1x1 convolutions of averages
+Graph fuse_epilogues(Graph graph);       // activations and residual sums go into the operator before them
+
+// Whether some node satisfies `wanted(node)`.
+template <class F>
+bool any_node(const Graph& graph, F&& wanted) {
+  for (ValueId id = 0; id < graph.size(); ++id)
+    if (wanted(graph[id])) return true;
+  return false;
+}
 
 // Copies a graph node by node in order; a pass emits something else for some of them.
 class Rewriter {
  public:
-  explicit Rewriter(const Graph& in) : in(in), uses(in.use_counts()), new_id(in.size(), kNone) {}
+  explicit Rewriter(const Graph& in) : in(in), uses(in.use_counts()), new_id(in.size(), kNone) { out.nodes_.reserve(in.size()); }
 
   // `replace(id)` returns what node `id` becomes (a value of `out`), or kNone to have it copied.
   template <class F>
@@ -31,7 +39,7 @@ class Rewriter {
     std::vector<ValueId> outputs;
     for (const ValueId id : in.outputs()) outputs.push_back(new_id[id]);
     out.set_outputs(std::move(outputs));
-    return changed ? remove_dead(out) : std::move(out);
+    return changed ? remove_dead(std::move(out)) : std::move(out);
   }
 
   ValueId copy(ValueId id);

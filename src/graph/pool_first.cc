@@ -18,7 +18,8 @@ bool mixes_channels_only(const Node& node) {
 
 }  // namespace
 
-Graph pool_first(const Graph& graph) {
+Graph pool_first(Graph graph) {
+  if (!any_node(graph, averages)) return graph;
   Rewriter r(graph);
   return r.run([&](ValueId id) {
     const Node& pool = graph[id];

@@ -1,8 +1,10 @@
+#include <algorithm>
+
 #include "graph/passes.h"
 
 namespace fastconv {
 
-Graph remove_dead(const Graph& graph) {
+Graph remove_dead(Graph graph) {
   std::vector<bool> needed(graph.size());
   for (const ValueId id : graph.outputs()) needed[id] = true;
   for (ValueId id = graph.size() - 1; id >= 0; --id) {
@@ -11,6 +13,7 @@ Graph remove_dead(const Graph& graph) {
     for (const ValueId input : graph[id].inputs)
       if (input != kNone) needed[input] = true;
   }
+  if (std::find(needed.begin(), needed.end(), false) == needed.end()) return graph;
   Rewriter r(graph);
   for (ValueId id = 0; id < graph.size(); ++id)
     if (needed[id]) r.new_id[id] = r.copy(id);

@@ -2,7 +2,9 @@
 
 namespace fastconv {
 
-Graph remove_identities(const Graph& graph) {
+Graph remove_identities(Graph graph) {
+  const auto may_go = [&](const Node& node) { return node.as<op::Reshape>() || is_identity(graph, node); };
+  if (!any_node(graph, may_go)) return graph;
   Rewriter r(graph);
   return r.run([&](ValueId id) {
     const Node& node = graph[id];

@@ -26,7 +26,7 @@ class Sink {
       outputs.push_back(r_.new_id[id]);
     }
     r_.out.set_outputs(std::move(outputs));
-    return remove_dead(r_.out);
+    return remove_dead(std::move(r_.out));
   }
 
  private:
@@ -118,6 +118,9 @@ class Sink {
 
 }  // namespace
 
-Graph sink_permutes(const Graph& graph) { return Sink(graph).run(); }
+Graph sink_permutes(Graph graph) {
+  if (!any_node(graph, [](const Node& node) { return node.as<op::Permute>() != nullptr; })) return graph;
+  return Sink(graph).run();
+}
 
 }  // namespace fastconv

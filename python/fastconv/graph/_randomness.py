@@ -107,15 +107,16 @@ class _Generators:
 
     def __init__(self, modules: Modules) -> None:
         found = _of_process()
-        children = [(path, child, vars(child)) for path, child in modules]
+        classes = {type(child) for _, child in modules}
+        known = _PLAIN | classes
         held = [
             (f"{path}.{name}" if path else name, value)
-            for path, _, attributes in children
-            for name, value in attributes.items()
-            if type(value) not in _PLAIN
+            for path, child in modules
+            for name, value in vars(child).items()
+            if type(value) not in known
         ]
         seen: set[Any] = set()
-        forwards = {getattr(child.forward, "__func__", None) for _, child, _ in children}
+        forwards = [each.forward for each in classes]
         for function in (*forwards, *(value for _, value in held)):
             found += _variables(function, seen)
         self.shared = {name for name, _ in found} | {"numpy.random", "torch"}
@@ -137,8 +138,9 @@ class _Watch(Recorder):
         self._generators = _Generators(modules)
         self.drawn: tuple[Recordable, list[str]] | None = None
 
-    def _constant(self, array: Array) -> int:
-        constant: int = self.native.constant(np.empty(array.shape, self.dtype))  # nobody reads it
+    def _constant(self, array: Array, name: str) -> int:
+        unread = np.empty(array.shape, self.dtype)
+        constant: int = self.native.constant(unread, name)
         return constant
 
     def enter_module(self, module: Recordable) -> None:
@@ -148,11 +150,10 @@ class _Watch(Recorder):
     def mark_module(self, module: Recordable, y: Any) -> None:
         self._look()
         super().mark_module(module, y)
-        self.taps.clear()  # which refer to this graph: in a cycle it would stay
 
     def _look(self) -> None:
         if self.drawn is None and self.calls and (names := self._generators.moved()):
-            self.drawn = self.calls[-1], names
+            self.drawn = self.calls[-1][0], names
 
 
 class RandomnessCheck:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,26 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def keys_of(module: Recordable) -> dict[int, str]:
-    """Return the keys of the state dict by the ``id`` of their arrays."""
-    return {id(array): key for key, array in module.state_dict().items()}
+class Tree:
+    """What recordings of a module share, as long as it and all below it stay as they are.
+
+    Attributes
+    ----------
+    paths : dict of int to str
+        The paths of the module and all below it by their ``id``.
+    keys : dict of int to str
+        The keys of the state dict by the ``id`` of their arrays.
+    """
+
+    def __init__(self, module: Recordable) -> None:
+        modules = list(module.named_modules())
+        self._modules = [(path, weakref.ref(child)) for path, child in modules]  # they hold this
+        self.paths = {id(child): path for path, child in modules}
+        self.keys = {id(array): key for key, array in module.state_dict().items()}
+
+    def modules(self) -> list[tuple[str, Recordable]]:
+        """Return the module and all below it, with their paths."""
+        return [(path, child) for path, ref in self._modules if (child := ref()) is not None]
 
 
 class Recording:
@@ -52,13 +70,11 @@ class Recording:
         dtype: np.dtype[Any],
         *,
         convert: bool = False,
-        keys: dict[int, str] | None = None,
+        tree: Tree | None = None,
     ) -> None:
-        modules = list(module.named_modules())
-        paths = {id(child): path for path, child in modules}
-        keys = keys_of(module) if keys is None else keys
-        graph = Recorder(dtype, convert=convert, paths=paths, keys=keys)
-        check = RandomnessCheck(modules)
+        tree = tree or Tree(module)
+        graph = Recorder(dtype, convert=convert, paths=tree.paths, keys=tree.keys)
+        check = RandomnessCheck(tree.modules())
 
         def run(recorder: Recorder) -> Any:
             return inputs.call(module, [recorder.input(shape) for shape in inputs.shapes])
@@ -71,13 +87,9 @@ class Recording:
         self.native = graph.native
         self.outputs = [value.id for value in values]
         self.shapes = [value.shape for value in values]
-        self.taps = {
-            paths[key]: value.id if isinstance(value, Symbol) else None
-            for key, value in graph.taps.items()
-            if key in paths
-        }
-        graph.taps.clear()  # they refer to the graph, and it to all weights: a cycle keeps them
-        self.paths = set(paths.values())
+        paths = tree.paths
+        self.taps = {paths[key]: value for key, value in graph.taps.items() if key in paths}
+        self.paths = paths.values()
         self.native.set_outputs(self.outputs)
 
     def tap_values(self, names: Sequence[str]) -> list[int]:

@@ -47,10 +47,12 @@ class Recorder:
     native
         The recorded graph.
     dtype : numpy.dtype
-    taps : dict of int to Symbol
-        The last output of each module that was called, as it was then, by the module's ``id``.
-    calls : list of Recordable
-        Those that are being called, the innermost last.
+    taps : dict of int to int or None
+        The number of the value that each called module returned last, by the module's ``id``;
+        `None` where it was not one value.
+    calls : list of (Recordable, str)
+        The modules that are being called, the innermost last; each with its path, or with that of
+        the one around it that has one.
     recorded : list of (Recordable or None, object)
         The constants, and the operators with their inputs and attributes, in order; each with the
         module whose `forward` it is from.
@@ -68,8 +70,8 @@ class Recorder:
     ) -> None:
         self.native = _core.Graph()
         self.dtype = dtype
-        self.taps: dict[int, Any] = {}
-        self.calls: list[Recordable] = []
+        self.taps: dict[int, int | None] = {}
+        self.calls: list[tuple[Recordable, str]] = []
         self.recorded: list[tuple[Recordable | None, Any]] = []
         self.convert = convert
         self.keys = keys or {}
@@ -91,25 +93,20 @@ class Recorder:
         """Add an operator; `inputs` and `attributes` as docs/operators.md has them."""
         ids = [self._id(op, value) for value in inputs]
         given = dict(attributes or {})
-        self._note((op, ids, given))
-        return self._symbol(self.native.add(op, ids, given, self._path()))
-
-    def _path(self) -> str:
-        """Return the path of the innermost module that is being called and has one."""
-        return next((path for m in reversed(self.calls) if (path := self._paths.get(id(m)))), "")
-
-    def _note(self, what: Any) -> None:
-        self.recorded.append((self.calls[-1] if self.calls else None, what))
+        module, path = self.calls[-1] if self.calls else (None, "")
+        self.recorded.append((module, (op, ids, given)))
+        return self._symbol(self.native.add(op, ids, given, path))
 
     def enter_module(self, module: Recordable) -> None:
         """Note that a call of `module` begins."""
-        self.calls.append(module)
+        path = self._paths.get(id(module)) or (self.calls[-1][1] if self.calls else "")
+        self.calls.append((module, path))
 
     def mark_module(self, module: Recordable, y: Any) -> None:
         """Note that a call of `module` has returned `y`, for taps."""
-        while self.calls.pop() is not module:  # others have raised
+        while self.calls.pop()[0] is not module:  # others have raised
             pass
-        self.taps[id(module)] = y.copy() if isinstance(y, Symbol) else y
+        self.taps[id(module)] = y.id if isinstance(y, Symbol) else None
 
     def _symbol(self, value: int) -> Symbol:
         return Symbol(self, value, tuple(self.native.shape(value)))
@@ -130,16 +127,15 @@ class Recorder:
                 f"{op}: an array has dtype {array.dtype}, but the network computes in "
                 f"{self.dtype}: convert it with .astype(np.{self.dtype})"
             )
-        self._note(value if isinstance(value, np.ndarray) else array)
-        constant = self._constant(array)
-        if key:
-            self.native.set_name(constant, key)
+        module = self.calls[-1][0] if self.calls else None
+        self.recorded.append((module, value if isinstance(value, np.ndarray) else array))
+        constant = self._constant(array, key or "")
         self._constants[id(value)] = (constant, value)
         return constant
 
-    def _constant(self, array: Array) -> int:
+    def _constant(self, array: Array, name: str) -> int:
         """Add a constant: a copy, unless nobody can write to the array."""
-        constant: int = self.native.constant(read_only(array, self.dtype))
+        constant: int = self.native.constant(read_only(array, self.dtype), name)
         return constant
 
 

@@ -11,7 +11,7 @@ import fastconv._core as _core
 from fastconv import cuda
 from fastconv._cache import Bounded
 from fastconv.graph._inputs import Inputs
-from fastconv.graph._recording import Recording, keys_of
+from fastconv.graph._recording import Recording, Tree
 from fastconv.graph._returned import map_values
 from fastconv.network._network import run_on_device
 
@@ -29,7 +29,7 @@ class Compiled:
     def __init__(self) -> None:
         self._networks: Bounded[tuple[Recording, Any]] = Bounded(32)
         self._packed: list[tuple[Any, Any]] = []  # graphs and networks whose weights were packed
-        self._keys: dict[int, str] | None = None  # as `keys_of` gives them
+        self._tree: Tree | None = None
 
     def __call__(self, module: Recordable, arrays: Sequence[Any], keywords: tuple[str, ...]) -> Any:
         """Compute ``module.forward``.
@@ -79,9 +79,9 @@ class Compiled:
     def _compile(
         self, module: Recordable, inputs: Inputs, dtype: np.dtype[Any], device: int | None
     ) -> tuple[Recording, Any]:
-        if self._keys is None:
-            self._keys = keys_of(module)
-        recording = Recording(module, inputs, dtype, keys=self._keys)
+        if self._tree is None:
+            self._tree = Tree(module)
+        recording = Recording(module, inputs, dtype, tree=self._tree)
         graph = recording.native.optimized(recording.outputs)
         recording.native = None
         for other, native in self._packed:

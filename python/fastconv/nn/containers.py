@@ -17,7 +17,7 @@ class _Numbered(Module):
         return len(self._named())
 
     def __iter__(self) -> Iterator[Module]:
-        return iter([module for _, module in self._named()])
+        return iter([module for _, module in self.named_children()])
 
     def __setitem__(self, index: int, module: Module) -> None:
         if isinstance(index, slice):

@@ -98,12 +98,14 @@ class Module(TorchMethods, Computing):
         ['', '0', '1', '1.0']
         """
         memo = set() if memo is None else memo
-        if id(self) in memo:
-            return
-        memo.add(id(self))
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child.named_modules(memo, _join(prefix, name))
+        waiting: list[tuple[str, Module]] = [(prefix, self)]  # a generator in each module is slow
+        while waiting:
+            path, module = waiting.pop()
+            if id(module) not in memo:
+                memo.add(id(module))
+                yield path, module
+                children = [(_join(path, name), child) for name, child in module.named_children()]
+                waiting += children[::-1]
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and all below it, each once."""

@@ -53,12 +53,10 @@ def recordable(optional: Sequence[str] = (), /, **values: Any) -> dict[str, Any]
     TypeError
         If one is nothing of these, nor can become a float array.
     """
-    return {
-        name: value
-        if is_symbolic(value) or (value is None and name in optional)
-        else as_array(name, value)
-        for name, value in values.items()
-    }
+    for name, value in values.items():
+        if not (is_symbolic(value) or (value is None and name in optional)):
+            values[name] = as_array(name, value)
+    return values
 
 
 def record_images(
@@ -70,8 +68,9 @@ def record_images(
     ``None``.
     """
     values = recordable(("bias", "residual"), **inputs)
-    unbatched = values["x"].ndim == 3
-    for name in ("x", "residual") if unbatched else ():
+    if values["x"].ndim != 3:
+        return record(op, tuple(values.values()), attributes, out)
+    for name in ("x", "residual"):
         if (value := values.get(name)) is not None:
             if value.ndim != 3:
                 raise ValueError(
@@ -81,4 +80,4 @@ def record_images(
             batch = {"shape": (1, *value.shape)}
             values[name] = record("reshape", (value,), batch) if is_symbolic(value) else value[None]
     y = record(op, tuple(values.values()), attributes, out)
-    return record("reshape", (y,), {"shape": y.shape[1:]}) if unbatched else y
+    return record("reshape", (y,), {"shape": y.shape[1:]})
