@@ -174,12 +174,10 @@ void TransposeWinograd<T>::multiply(const Block& block, std::size_t phase, index
   const int vectors = pair_vectors(pair);
   const auto count = static_cast<index_t>(windows.positions.size());
   const T* weights = packed_.data() + first_weight_[phase] + 2 * pair * lanes_ * channels * count;
-  index_t next = 0;
-  for (index_t xi = 0; xi < tiles_.positions(); ++xi)
-    if (next < count && windows.positions[next] == xi)
-      tiles_.multiply(block, xi, weights + next++ * channels * vectors * lanes_, vectors, b);
-    else
-      tiles_.clear(block, xi, vectors, b);
+  tiles_.multiply(block, windows.positions, weights, vectors, b);
+  for (index_t xi = 0, next = 0; xi < tiles_.positions(); ++xi)
+    if (next < count && windows.positions[next] == xi) ++next;
+    else tiles_.clear(block, xi, vectors, b);
   // Windows from the shift on are the phase's outputs.
   const index_t top = block.row * kTile - windows.shift_h, left = block.column * kTile - windows.shift_w;
   const index_t row = std::max<index_t>(0, top), column = std::max<index_t>(0, left);

@@ -1,4 +1,7 @@
 // Winograd convolution F(m x m, 3 x 3).
+#include <numeric>
+#include <vector>
+
 #include "conv/engine.h"
 #include "conv/probe.h"
 #include "conv/winograd_tiles.h"
@@ -12,9 +15,11 @@ class Winograd final : public ConvEngine<T> {
   Winograd(const ConvTask& task, int tile)
       : ConvEngine<T>(task),
         tiles_(tile, 3, task.geometry.group_in()),
+        positions_(static_cast<std::size_t>(tiles_.positions())),
         lanes_(pack_kernels<T>().lanes),
         out_blocks_(ceil_div(task.geometry.group_out(), lanes_)),
         transformed_size_(task.geometry.groups * tiles_.positions() * task.geometry.group_in() * out_blocks_ * lanes_) {
+    std::iota(positions_.begin(), positions_.end(), index_t{0});
     fit_image();
   }
 
@@ -68,8 +73,7 @@ class Winograd final : public ConvEngine<T> {
     const index_t channels = g.group_in(), m = tiles_.side();
     const int vectors = pair_vectors(pair);
     const T* weights = all_weights + (block.group * out_blocks_ + 2 * pair) * lanes_ * channels * tiles_.positions();
-    for (index_t xi = 0; xi < tiles_.positions(); ++xi)
-      tiles_.multiply(block, xi, weights + xi * channels * vectors * lanes_, vectors, b);
+    tiles_.multiply(block, positions_, weights, vectors, b);
     for (int v = 0; v < vectors; ++v) {
       const index_t oc = (2 * pair + v) * lanes_, row = block.row * m, column = block.column * m;
       BandSums<T> band = tiles_.transform_output(block, v, vectors, all_weights + transformed_size_ + block.group * out_blocks_ * lanes_ + oc, b);
@@ -84,6 +88,7 @@ class Winograd final : public ConvEngine<T> {
   }
 
   WinogradTiles<T> tiles_;
+  std::vector<index_t> positions_;  // all of a tile
   const index_t lanes_, out_blocks_;
   const index_t transformed_size_;  // of the weights
 };

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -116,38 +117,41 @@ class WinogradTiles {
     });
   }
 
-  // m = v * weights at position xi: `weights` are [channel][vectors].
-  void multiply(const Block& block, index_t xi, const T* weights, int vectors, const Buffers& b) const {
+  // m = v * weights at these positions: `weights` are [position][channel][vectors].
+  void multiply(const Block& block, std::span<const index_t> positions, const T* weights, int vectors, const Buffers& b) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const index_t tiles = block.tiles();
-    index_t offsets[kWinogradChannelsAPart];
+    std::vector<index_t> offsets(static_cast<std::size_t>(in_blocks_));
+    for (index_t cb = 0; cb < in_blocks_; ++cb) offsets[cb] = cb * tiles * lanes_;
     const index_t parts = ceil_div(in_blocks_, kWinogradChannelsAPart / lanes_), tail = channels_ - (in_blocks_ - 1) * lanes_;
     const index_t row_tiles = ceil_div(tiles, index_t(vectors == 1 ? kernels.max_single_rows : kernels.max_rows));
     GemmTile<T> tile{};
-    tile.offsets = offsets;
     tile.a_stride = lanes_;
     tile.b_stride = tile.c_stride = vectors * lanes_;
     tile.c_vector_stride = lanes_;
-    for (index_t part = 0; part < parts; ++part) {
-      const index_t cb = part * in_blocks_ / parts, end = (part + 1) * in_blocks_ / parts;
-      const bool has_tail = end == in_blocks_ && tail < lanes_;
-      for (index_t i = cb; i < end; ++i) offsets[i - cb] = i * tiles * lanes_;
-      tile.runs = end - cb - has_tail;
-      tile.run = lanes_;
-      tile.tail_runs = has_tail;
-      tile.tail_run = tail;
-      tile.b = weights + cb * lanes_ * vectors * lanes_;
-      const index_t size = (tile.runs * lanes_ + tile.tail_runs * tail) * vectors * lanes_;
-      // The weights of the next part follow; fetched ahead they must leave room in L1 for these and the tiles.
-      const bool ahead = 4 * size * static_cast<index_t>(sizeof(T)) <= static_cast<index_t>(cache_sizes().l1d);
-      tile.accumulate = part > 0;
-      for (index_t i = 0; i < row_tiles; ++i) {
-        const index_t begin = i * tiles / row_tiles, stop = (i + 1) * tiles / row_tiles;
-        tile.a = b.v + xi * v_stride(tiles) + begin * lanes_;
-        tile.prefetch = tile.b + (ahead ? size + i * size / row_tiles : 0);
-        tile.c = b.m + xi * m_stride(tiles) + begin * vectors * lanes_;
-        kernels.tile[0][stop - begin - 1][vectors - 1](tile);
+    for (const index_t xi : positions) {
+      for (index_t part = 0; part < parts; ++part) {
+        const index_t cb = part * in_blocks_ / parts, end = (part + 1) * in_blocks_ / parts;
+        const bool has_tail = end == in_blocks_ && tail < lanes_;
+        tile.offsets = offsets.data() + cb;
+        tile.runs = end - cb - has_tail;
+        tile.run = lanes_;
+        tile.tail_runs = has_tail;
+        tile.tail_run = tail;
+        tile.b = weights + cb * lanes_ * vectors * lanes_;
+        const index_t size = (tile.runs * lanes_ + tile.tail_runs * tail) * vectors * lanes_;
+        // The weights of the next part follow; fetched ahead they must leave room in L1 for these and the tiles.
+        const bool ahead = 4 * size * static_cast<index_t>(sizeof(T)) <= static_cast<index_t>(cache_sizes().l1d);
+        tile.accumulate = part > 0;
+        for (index_t i = 0; i < row_tiles; ++i) {
+          const index_t begin = i * tiles / row_tiles, stop = (i + 1) * tiles / row_tiles;
+          tile.a = b.v + xi * v_stride(tiles) + begin * lanes_;
+          tile.prefetch = tile.b + (ahead ? size + i * size / row_tiles : 0);
+          tile.c = b.m + xi * m_stride(tiles) + begin * vectors * lanes_;
+          kernels.tile[0][stop - begin - 1][vectors - 1](tile);
+        }
       }
+      weights += channels_ * vectors * lanes_;
     }
   }
 
