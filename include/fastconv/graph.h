@@ -22,6 +22,7 @@
 #include "fastconv/op/mean.h"
 #include "fastconv/op/pad.h"
 #include "fastconv/op/permute.h"
+#include "fastconv/op/pointwise.h"
 #include "fastconv/op/pool.h"
 #include "fastconv/op/reshape.h"
 #include "fastconv/op/scale_shift.h"
@@ -38,7 +39,7 @@ inline constexpr ValueId kNone = -1;  // an optional input that is absent
 
 using Operator =
     std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::BatchNorm, op::ScaleShift,
-                 op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pool, op::AdaptivePool,
+                 op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pointwise, op::Pool, op::AdaptivePool,
                  op::Mean, op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax, op::Interpolate,
                  op::ChannelShuffle, op::PixelShuffle>;
 

@@ -6,8 +6,10 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <vector>
 
+#include "fastconv/pointwise.h"
 #include "fastconv/tensor.h"
 
 namespace fastconv {
@@ -29,6 +31,16 @@ void activate(Activation activation, const T* x, T* y, index_t count, T negative
 template <class T>
 void binary(BinaryKind kind, const Shape& shape, const T* a, const Shape& a_strides, const T* b, const Shape& b_strides,
             T* out, const Shape& out_strides);
+
+// An array of the shape that a pointwise program is computed on: floats, or bytes for true and false. Its strides count elements; zero
+// repeats.
+struct PointwiseArray {
+  void* data;
+  Shape strides;
+};
+// Computes a program of the inputs, which come first, into the last array. That may be exactly one of the inputs.
+template <class T>
+void pointwise(const PointwiseProgram& program, const Shape& shape, std::span<const PointwiseArray> arrays);
 
 // y = activation((x - mean) * scale + shift), a number of each for every channel. NCHW views need contiguous rows; both views
 // have the same block, which may be any (x of shape (N, C) is a view with block = C, w = N). y may be x.

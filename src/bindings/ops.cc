@@ -8,6 +8,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/options.h"
+#include "fastconv/error.h"
 
 namespace fastconv::bindings {
 namespace {
@@ -58,6 +59,39 @@ void binary_arrays(const std::string& name, const py::array& a, const py::array&
     const py::gil_scoped_release release;
     binary(kind, shape, p, a_strides, q, b_strides, y, strides);
   });
+}
+
+// Computes a program of `arrays`, which have the shape of `out`: floats of one dtype, and bools where it takes masks.
+void pointwise_arrays(const std::string& text, const std::vector<py::array>& arrays, py::array out) {
+  const PointwiseProgram program = PointwiseProgram::from_text(text);
+  if (static_cast<int>(arrays.size()) != program.inputs)
+    fail("program takes ", program.inputs, " arrays, got ", arrays.size());
+  const Shape shape = shape_of(out);
+  DType dtype = DType::f32;  // of masks alone
+  for (std::size_t i = arrays.size(); i-- > 0;)
+    if (!program.input_is_mask(static_cast<int>(i))) dtype = dtype_of_array(arrays[i]);
+  std::vector<PointwiseArray> all;
+  const auto take = [&](const py::array& array, bool is_mask, void* data, const char* name) {
+    check_shape(array, shape, name);
+    const DType expected = is_mask ? DType::boolean : dtype;
+    check_array(array, name, expected);
+    Shape strides(shape.size());
+    for (int axis = 0; axis < array.ndim(); ++axis)
+      strides[axis] = array.shape(axis) > 1 ? array.strides(axis) / static_cast<index_t>(item_size(expected)) : 0;
+    all.push_back({data, std::move(strides)});
+  };
+  for (std::size_t i = 0; i < arrays.size(); ++i)
+    take(arrays[i], program.input_is_mask(static_cast<int>(i)), const_cast<void*>(arrays[i].data()), "an array");
+  take(out, program.result_is_mask(), out.mutable_data(), "out");
+  const auto compute = [&]<class T>(T) {
+    const py::gil_scoped_release release;
+    pointwise<T>(program, shape, all);
+  };
+  switch (dtype) {
+    case DType::f32: return compute(float{});
+    case DType::f64: return compute(double{});
+    default: throw py::type_error("expected arrays of float32 or float64");
+  }
 }
 
 // Calls run(view of x, view of out) once out's shape is that of the geometry.
@@ -154,6 +188,16 @@ void bind_ops(py::module_& m) {
   m.def("activations", [] { return py::tuple(py::cast(Words<Activation>::names)); });
   m.def("activate", &activate_arrays);
   m.def("binary", &binary_arrays);
+  // (name, operands, result), "f" being floats and "m" masks.
+  m.def("instructions", [] {
+    py::list all;
+    for (int i = 0; i < kInstructions; ++i) {
+      const InstructionInfo& info = info_of(static_cast<Instruction>(i));
+      all.append(py::make_tuple(info.name, info.operands, std::string(1, info.result)));
+    }
+    return all;
+  });
+  m.def("pointwise", &pointwise_arrays);
   m.def("pool_output_size", &pool_output_size);
   m.def("max_pool2d", [](const py::array& x, py::array out, Pair kernel_size, Pair stride, Pair padding, Pair dilation,
                          bool ceil_mode) {

@@ -149,6 +149,31 @@ Operand Lowering::planes(const Place& place, const Shape& sizes) const {
   return {place.buffer, place.offset, place.dtype, nchw_view<void>(nullptr, s[0], s[1], s[2], s[3])};
 }
 
+Shape Lowering::broadcast_sizes(ValueId id) const {
+  const Shape& shape = graph_.shape(id);
+  if (!blocked_[id]) return shape;
+  const index_t block = channel_block(graph_.dtype(id));
+  return {shape[0], ceil_div(shape[1], block), shape[2], shape[3], block};
+}
+
+Shape Lowering::broadcast_strides(ValueId value, const Place& place, ValueId id) const {
+  const Shape& shape = graph_.shape(id);
+  Shape own = graph_.shape(value), strides;
+  if (place.blocked) {
+    own = four_sizes(own);
+    const Operand a = image(place, own);
+    strides = {a.view.sn, a.view.sb, a.view.sh, a.view.sw, own[1] == 1 && shape[1] != 1 ? 0 : 1};
+    own = {own[0], own[1] == 1 ? 1 : 2, own[2], own[3], 2};  // 1 marks what repeats
+  } else {
+    strides = contiguous_strides(own);
+    strides.insert(strides.begin(), shape.size() - own.size(), 0);
+    own.insert(own.begin(), shape.size() - own.size(), 1);
+  }
+  for (std::size_t i = 0; i < own.size(); ++i)
+    if (own[i] == 1) strides[i] = 0;
+  return strides;
+}
+
 Shape Lowering::around(ValueId id, int begin, int end) const {
   const Shape& shape = graph_.shape(id);
   Shape sizes{1, 1, 1, 1};  // outer, channels, 1, inner

@@ -1,6 +1,7 @@
 // From an optimised graph to steps: where each value lies, which function computes it, with what. All decisions end here.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
@@ -72,6 +73,9 @@ struct Operand {
   T* data(void* const* buffers) const {
     return static_cast<T*>(buffers[buffer]) + offset;
   }
+  void* data(void* const* buffers) const {
+    return static_cast<std::byte*>(buffers[buffer]) + offset * static_cast<index_t>(item_size(dtype));
+  }
 };
 
 struct Program {
@@ -130,6 +134,7 @@ class Lowering {
   void lower(ValueId id, const op::LocalResponseNorm& o);
   void lower(ValueId id, const op::Activate& o);
   void lower(ValueId id, const op::Binary& o);
+  void lower(ValueId id, const op::Pointwise& o);
   void lower(ValueId id, const op::Pool& o);
   void lower(ValueId id, const op::AdaptivePool& o);
   void lower(ValueId id, const op::Mean& o);
@@ -171,12 +176,15 @@ class Lowering {
   Operand image(ValueId id) { return image(place(id), graph_.shape(id)); }
   Operand planes(const Place& place, const Shape& sizes) const;
   Operand flat(const Place& place, ValueId id) const;
+  // As an array that broadcasts to the value of `id`: sizes that both layouts have, and the strides of a value in them.
+  Shape broadcast_sizes(ValueId id) const;
+  Shape broadcast_strides(ValueId value, const Place& place, ValueId id) const;
   // (outer, channels, 1, inner) of a value around axes [begin, end): how means and softmax see it.
   Shape around(ValueId id, int begin, int end) const;
 
   void copy(const Operand& from, const Operand& to, ValueId id, const char* why);
   // Adds a step that reads and writes these operands: run(buffers), or run<T>(buffers) for the type of the value.
-  using Operands = std::initializer_list<Operand>;
+  using Operands = const std::vector<Operand>&;
   StepInfo& emit(ValueId id, Operands operands, Program::Run run);
   template <class Run>  // throws where the value is of another dtype than kernels compute in
   StepInfo& emit_float(ValueId id, Operands operands, const Run& run) {

@@ -100,7 +100,6 @@ void Lowering::lower(ValueId id, const op::Activate& o) {
 }
 
 void Lowering::lower(ValueId id, const op::Binary& o) {
-  const Shape& shape = graph_.shape(id);
   const bool blocked = blocked_[id];
   const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
   const Place places[2] = {as(inputs[0], blocked), as(inputs[1], blocked)};
@@ -109,33 +108,46 @@ void Lowering::lower(ValueId id, const op::Binary& o) {
   };
   if (!(can_take(0) && reuse(id, inputs[0])) && !(can_take(1) && reuse(id, inputs[1]))) define(id);
 
-  // Blocked values are arrays (n, blocks, h, w, block).
-  Shape sizes = shape;
-  if (blocked) {
-    const index_t block = channel_block(graph_.dtype(id));
-    sizes = {shape[0], ceil_div(shape[1], block), shape[2], shape[3], block};
-  }
-  const auto strides_of = [&](ValueId value, const Place& place) {
-    Shape own = graph_.shape(value), strides;
-    if (blocked) {
-      own.insert(own.begin(), 4 - own.size(), 1);
-      const Operand a = image(place, own);
-      strides = {a.view.sn, a.view.sb, a.view.sh, a.view.sw, own[1] == 1 && shape[1] != 1 ? 0 : 1};
-      own = {own[0], own[1] == 1 ? 1 : 2, own[2], own[3], 2};  // 1 marks what repeats
-    } else {
-      strides = contiguous_strides(own);
-      strides.insert(strides.begin(), sizes.size() - own.size(), 0);
-      own.insert(own.begin(), sizes.size() - own.size(), 1);
-    }
-    for (std::size_t i = 0; i < own.size(); ++i)
-      if (own[i] == 1) strides[i] = 0;
-    return strides;
-  };
-  const Shape sa = strides_of(inputs[0], places[0]), sb = strides_of(inputs[1], places[1]);
-  const Shape sy = strides_of(id, places_[id]);
+  const Shape sizes = broadcast_sizes(id), sy = broadcast_strides(id, places_[id], id);
+  const Shape sa = broadcast_strides(inputs[0], places[0], id), sb = broadcast_strides(inputs[1], places[1], id);
   const Operand a = flat(places[0], inputs[0]), b = flat(places[1], inputs[1]), y = flat(places_[id], id);
   emit_float(id, {a, b, y}, [=, kind = o.kind]<class T>(void* const* at) {
     fastconv::binary<T>(kind, sizes, a.data<T>(at), sa, b.data<T>(at), sb, y.data<T>(at), sy);
+  });
+}
+
+void Lowering::lower(ValueId id, const op::Pointwise& o) {
+  const std::vector<ValueId>& inputs = graph_[id].inputs;
+  DType computed = DType::f32;  // of masks alone
+  for (std::size_t i = inputs.size(); i-- > 0;)
+    if (!o.takes_mask(i)) computed = graph_.dtype(inputs[i]);
+  std::vector<Place> places;
+  for (const ValueId input : inputs) places.push_back(as(input, blocked_[id]));
+  const auto can_take = [&](std::size_t i) {  // the place of this input, in which no other may lie otherwise
+    if (graph_.is_constant(inputs[i]) || graph_.shape(inputs[i]) != graph_.shape(id) || graph_.dtype(inputs[i]) != graph_.dtype(id)) return false;
+    for (std::size_t k = 0; k < inputs.size(); ++k)
+      if (inputs[k] != inputs[i] && places[k].buffer == places[i].buffer) return false;
+    return true;
+  };
+  bool placed = false;
+  for (std::size_t i = 0; i < inputs.size() && !placed; ++i) placed = can_take(i) && reuse(id, inputs[i]);
+  if (!placed) define(id);
+
+  const Shape sizes = broadcast_sizes(id);
+  std::vector<Operand> operands;
+  std::vector<Shape> strides;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    operands.push_back(flat(places[i], inputs[i]));
+    strides.push_back(broadcast_strides(inputs[i], places[i], id));
+  }
+  operands.push_back(flat(places_[id], id));
+  strides.push_back(broadcast_strides(id, places_[id], id));
+  with_float(computed, operator_name(graph_[id].op), [&]<class T>() {
+    emit(id, operands, [=, program = o.program](void* const* b) {
+      std::vector<PointwiseArray> arrays;
+      for (std::size_t i = 0; i < operands.size(); ++i) arrays.push_back({operands[i].data(b), strides[i]});
+      pointwise<T>(program, sizes, arrays);
+    });
   });
 }
 

@@ -12,15 +12,36 @@ namespace fastconv {
 
 namespace {
 
-// That of all inputs.
-DType common_dtype(const Graph& graph, const Operator& op, const std::vector<ValueId>& inputs) {
-  const auto first = std::find_if(inputs.begin(), inputs.end(), [](ValueId id) { return id != kNone; });
-  if (first == inputs.end()) fail(operator_name(op), ": an input is missing");
-  for (std::size_t i = 0; i < inputs.size(); ++i)
-    if (inputs[i] != kNone && graph.dtype(inputs[i]) != graph.dtype(*first))
-      fail(operator_name(op), ": the inputs must have one dtype, but ", input_name(op, first - inputs.begin()), " is ",
-           word(graph.dtype(*first)), " and ", input_name(op, i), " is ", word(graph.dtype(inputs[i])));
-  return graph.dtype(*first);
+bool takes_mask(const Operator& op, std::size_t input) {
+  return std::visit([&](const auto& o) {
+    if constexpr (requires { o.takes_mask(input); }) return o.takes_mask(input);
+    return false;
+  }, op);
+}
+
+// That of the result, which follows from the one that all inputs have; but masks are bool.
+DType result_dtype(const Graph& graph, const Operator& op, const std::vector<ValueId>& inputs) {
+  const char* name = operator_name(op);
+  std::size_t first = inputs.size();
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i] == kNone) continue;
+    const DType dtype = graph.dtype(inputs[i]);
+    if (takes_mask(op, i)) {
+      if (dtype != DType::boolean) fail(name, ": ", input_name(op, i), " must be bool, got ", word(dtype));
+      continue;
+    }
+    if (first == inputs.size()) first = i;
+    if (dtype != graph.dtype(inputs[first]))
+      fail(name, ": the inputs must have one dtype, but ", input_name(op, first), " is ", word(graph.dtype(inputs[first])), " and ",
+           input_name(op, i), " is ", word(dtype));
+  }
+  const bool only_masks = first == inputs.size();
+  if (only_masks && std::none_of(inputs.begin(), inputs.end(), [](ValueId id) { return id != kNone; })) fail(name, ": an input is missing");
+  const DType common = only_masks ? DType::boolean : graph.dtype(inputs[first]);
+  return std::visit([&](const auto& o) {
+    if constexpr (requires { o.result(common); }) return o.result(common);
+    return common;
+  }, op);
 }
 
 }  // namespace
@@ -43,7 +64,7 @@ ValueId Graph::add(Operator op, std::vector<ValueId> inputs, std::string name) {
     if (id < kNone || id >= size()) fail("graph: there is no input value ", id);
   Shape shape = std::visit([&](const auto& o) { return o.infer(inputs_of(*this, operator_name(op), inputs)); }, op);
   checked_size(shape, sizeof(double));
-  const DType dtype = common_dtype(*this, op, inputs);
+  const DType dtype = result_dtype(*this, op, inputs);
   nodes_.push_back({std::move(op), std::move(inputs), std::move(shape), dtype, std::move(name)});
   return size() - 1;
 }
@@ -122,7 +143,7 @@ ValueId Rewriter::copy(ValueId id) {
 Graph optimize(Graph graph) {
   graph = remove_identities(remove_dead(std::move(graph)));
   graph = fold_padding(remove_identities(sink_permutes(std::move(graph))));
-  return fuse_epilogues(pool_first(fold_affine(std::move(graph))));
+  return fuse_pointwise(fuse_epilogues(pool_first(fold_affine(std::move(graph)))));
 }
 
 }  // namespace fastconv

@@ -103,14 +103,16 @@ ConvGeometry geometry_of(const Graph& graph, const Node& node) {
 std::vector<OperatorInfo> all_operators() {
   std::vector<OperatorInfo> all;
   for_each_operator([&]<class Op>(Op op) {
-    std::vector<OperatorInfo::AttributeInfo> attributes;
-    Op::fields(op, [&](const char* name, auto& member, auto... required) {
-      using V = std::remove_reference_t<decltype(member)>;
-      std::string kind = op::kind_of<V>();
-      if constexpr (std::is_enum_v<V>) kind = "one of " + all_words<V>();
-      attributes.push_back({name, kind, op::to_attribute(member), sizeof...(required) > 0});
-    });
-    for (const char* name : Op::kNames) all.push_back({name, Op::kInputs, attributes});
+    for (std::size_t i = 0; i < Op::kNames.size(); ++i) {
+      if constexpr (requires { op.set_which(i); }) op.set_which(i);
+      OperatorInfo& info = all.emplace_back(OperatorInfo{Op::kNames[i], Op::kInputs, {}});
+      Op::fields(op, [&](const char* name, auto& member, auto... required) {
+        using V = std::remove_reference_t<decltype(member)>;
+        std::string kind = op::kind_of<V>();
+        if constexpr (std::is_enum_v<V>) kind = "one of " + all_words<V>();
+        info.attributes.push_back({name, kind, op::to_attribute(member), sizeof...(required) > 0});
+      });
+    }
   });
   return all;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -32,6 +33,13 @@ inline constexpr Required kRequired;
 template <class V, class T>
 concept ArrayOf = requires { std::tuple_size<V>::value; } && std::is_same_v<typename V::value_type, T>;
 
+// What is written as text.
+template <class V>
+concept Text = requires(const V& value, const std::string& text) {
+  { value.text() } -> std::same_as<std::string>;
+  { V::from_text(text) } -> std::same_as<V>;
+};
+
 // The kind of thing that a member is, in words for messages and documents.
 template <class V>
 constexpr const char* kind_of() {
@@ -42,6 +50,7 @@ constexpr const char* kind_of() {
   else if constexpr (ArrayOf<V, double>) return "two floats";
   else if constexpr (ArrayOf<V, index_t>) return "two ints";
   else if constexpr (std::is_same_v<V, Padding>) return "four ints (top, bottom, left, right), 'same' or 'valid'";
+  else if constexpr (Text<V>) return "a program";
   else return "ints";
 }
 
@@ -52,6 +61,7 @@ Attribute to_attribute(const V& value) {
   else if constexpr (std::is_integral_v<V>) return index_t{value};
   else if constexpr (std::is_floating_point_v<V>) return double{value};
   else if constexpr (ArrayOf<V, double>) return std::vector<double>(value.begin(), value.end());
+  else if constexpr (Text<V>) return value.text();
   else if constexpr (std::is_same_v<V, Padding>) return std::vector<index_t>{value.top, value.bottom, value.left, value.right};
   else return std::vector<index_t>(value.begin(), value.end());
 }
@@ -62,7 +72,10 @@ bool from_attribute(const Attribute& given, V& to) {
   const auto* word = std::get_if<std::string>(&given);
   const auto* whole = std::get_if<index_t>(&given);
   const auto* ints = std::get_if<std::vector<index_t>>(&given);
-  if constexpr (std::is_same_v<V, bool>) {
+  if constexpr (Text<V>) {
+    if (word) to = V::from_text(*word);
+    return word != nullptr;
+  } else if constexpr (std::is_same_v<V, bool>) {
     const auto* truth = std::get_if<bool>(&given);
     if (truth) to = *truth;
     return truth != nullptr;

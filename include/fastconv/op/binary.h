@@ -17,16 +17,7 @@ struct Binary {
   template <class Self, class F>
   static void fields(Self&, F&&) {}
 
-  Shape infer(const Inputs& in) const {
-    const Shape &a = in.x(0), &b = in.x(1);
-    Shape y(std::max(a.size(), b.size()));
-    for (std::size_t i = 0; i < y.size(); ++i) {  // from the last axis
-      const index_t m = i < a.size() ? a[a.size() - 1 - i] : 1, n = i < b.size() ? b[b.size() - 1 - i] : 1;
-      if (m != n && m != 1 && n != 1) fail(in.name, ": shapes ", to_string(a), " and ", to_string(b), " do not broadcast");
-      y[y.size() - 1 - i] = m == 1 ? n : m;
-    }
-    return y;
-  }
+  Shape infer(const Inputs& in) const { return broadcast(in.name, in.x(0), in.x(1)); }
 };
 
 }  // namespace fastconv::op

@@ -1,6 +1,7 @@
 // What an operator sees of its inputs while it checks them and says what its result's shape is.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "fastconv/error.h"
@@ -62,5 +63,16 @@ class Inputs {
  private:
   const std::vector<Value> values_;
 };
+
+// The shape that two arrays have together by NumPy's broadcasting.
+inline Shape broadcast(const char* name, const Shape& a, const Shape& b) {
+  Shape y(std::max(a.size(), b.size()));
+  for (std::size_t i = 0; i < y.size(); ++i) {  // from the last axis
+    const index_t m = i < a.size() ? a[a.size() - 1 - i] : 1, n = i < b.size() ? b[b.size() - 1 - i] : 1;
+    if (m != n && m != 1 && n != 1) fail(name, ": shapes ", to_string(a), " and ", to_string(b), " do not broadcast");
+    y[y.size() - 1 - i] = m == 1 ? n : m;
+  }
+  return y;
+}
 
 }  // namespace fastconv::op

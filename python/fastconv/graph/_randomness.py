@@ -138,8 +138,8 @@ class _Watch(Recorder):
         self._generators = _Generators(modules)
         self.drawn: tuple[Recordable, list[str]] | None = None
 
-    def _constant(self, array: Array, name: str) -> int:
-        unread = np.empty(array.shape, self.dtype)
+    def _constant(self, array: Array, dtype: np.dtype[Any], name: str) -> int:
+        unread = np.empty(array.shape, dtype)
         constant: int = self.native.constant(unread, name)
         return constant
 

@@ -67,34 +67,20 @@ class Refusals:
     def __contains__(self, item: Any) -> NoReturn:
         unsupported("the operator in")
 
-    def __sub__(self, other: Any) -> NoReturn:
-        unsupported("-", "subtract")
+    def __floordiv__(self, other: Any) -> NoReturn:
+        unsupported("//", "floor_divide")
 
-    __rsub__ = __sub__
+    __rfloordiv__ = __floordiv__
 
-    def __neg__(self) -> NoReturn:
-        unsupported("-", "negative")
+    def __mod__(self, other: Any) -> NoReturn:
+        unsupported("%", "mod")
 
-    def __truediv__(self, other: Any) -> NoReturn:
-        unsupported("/", "divide")
-
-    __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __truediv__
+    __rmod__ = __mod__
 
     def __matmul__(self, other: Any) -> NoReturn:
         unsupported("@", "matmul")
 
     __rmatmul__ = __matmul__
-
-    def __pow__(self, other: Any) -> NoReturn:
-        unsupported("**", "power")
-
-    __rpow__ = __pow__
-
-    def __eq__(self, other: object) -> NoReturn:
-        unsupported("comparison")
-
-    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__
-    __hash__ = object.__hash__
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise TypeError("symbolic values are not written to: use fastconv.concat(arrays, axis)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastconv import ops
 
-GENERAL = "the functions of fastconv.ops, +, * and basic slicing"
+GENERAL = "the functions of fastconv.ops, arithmetic, comparisons and basic slicing"
 
 _ITSELF = "x itself: results are contiguous, and only += and *= write into what there is"
 _DTYPE = "model.astype(dtype), which converts the whole network"
@@ -17,10 +17,6 @@ _RESHAPE = "x.reshape(shape)"
 _PERMUTE = "x.transpose(axes) of all axes, x.swapaxes(a, b) or fastconv.permute(x, dims)"
 _BROADCAST = "+ and *, which broadcast by themselves"
 _LINEAR = "fastconv.linear(x, weight.T) for x @ weight, a constant of two dimensions"
-_CLIP = (
-    "fastconv.relu6(x) for 0 to 6, else "
-    "high + (-1) * fastconv.relu(high - low + (-1) * fastconv.relu(x + (-low)))"
-)
 _ELEMENTS = (
     "fastconv.concat([x[:, i // n : i // n + 1] for i in range(n * x.shape[1])], 1) for each "
     "element n times along axis 1"
@@ -28,31 +24,31 @@ _ELEMENTS = (
 _VALUES = "network(x, taps=[...]) for the values inside a network"
 
 SUBSTITUTES = {
-    "subtract": "a + (-1) * b",
-    "sub": "a + (-1) * b",
-    "rsub": "b + (-1) * a",
-    "negative": "(-1) * x",
-    "neg": "(-1) * x",
-    "true_divide": "x * (1 / number)",
-    "divide": "x * (1 / number)",
-    "div": "x * (1 / number)",
+    "sub": "x - y",
+    "rsub": "y - x",
+    "neg": "-x",
+    **dict.fromkeys(("div", "true_divide"), "x / y"),
+    "floor_divide": "fastconv.floor(x / y)",
+    "mod": "x - y * fastconv.floor(x / y)",
+    "pow": "x ** y",
+    "clamp": "fastconv.clip(x, min, max)",
+    "hardtanh": "fastconv.clip(x, min, max)",
+    "clamp_min": "fastconv.maximum(x, min)",
+    "clamp_max": "fastconv.minimum(x, max)",
+    **dict.fromkeys(("gt", "greater"), "x > y"),
+    **dict.fromkeys(("ge", "greater_equal"), "x >= y"),
+    **dict.fromkeys(("lt", "less"), "x < y"),
+    **dict.fromkeys(("le", "less_equal"), "x <= y"),
+    "eq": "x == y",
+    "ne": "x != y",
+    "masked_fill": "fastconv.where(mask, value, x)",
+    "rint": "fastconv.round(x)",
     "add": "x + y",
     "mul": "x * y",
     "multiply": "x * y",
     **dict.fromkeys(("matmul", "mm", "dot"), _LINEAR),
     "bmm": "fastconv.mean(a[:, :, :, None] * b[:, None], 2) * a.shape[2]",
     "addmm": "fastconv.linear(x, weight.T, bias) for bias + x @ weight",
-    "maximum": "b + fastconv.relu(a + (-1) * b), fastconv.relu(x) for 0",
-    "minimum": "b + (-1) * fastconv.relu(b + (-1) * a)",
-    "clip": _CLIP,
-    "clamp": _CLIP,
-    "hardtanh": _CLIP,
-    "clamp_min": "b + fastconv.relu(a + (-1) * b), fastconv.relu(x) for 0",
-    "clamp_max": "b + (-1) * fastconv.relu(b + (-1) * a)",
-    "exp": "fastconv.sigmoid, fastconv.silu or fastconv.softmax",
-    "square": "x * x",
-    "power": "x * x for the square",
-    "pow": "x * x for the square",
     "mean": "fastconv.mean(x, axis, keepdims), which takes torch's spelling, too",
     "average": "fastconv.mean(x, axis)",
     "sum": "fastconv.mean(x, axis) * count",

@@ -15,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastconv._core as _core
-from fastconv import ops
 from fastconv._arguments import as_axis, is_sequence, numpy_array
 from fastconv._read_only import read_only
+from fastconv.graph._arithmetic import Arithmetic
 from fastconv.graph._refusals import Refusals, unsupported
 from fastconv.ops._device import record_with
+from fastconv.ops._pointwise import INSTRUCTIONS
 
 if TYPE_CHECKING:
     from fastconv.graph._module import Recordable
 
 Array = NDArray[Any]
+
+_BOOL = np.dtype(np.bool_)
 
 
 class Recorder:
@@ -76,6 +79,7 @@ class Recorder:
         self.convert = convert
         self.keys = keys or {}
         self._paths = paths or {}
+        self._dtypes = {dtype.name: dtype, "bool": _BOOL}  # of values
         self._constants: dict[int, tuple[int, Any]] = {}  # keeps the key's object alive
 
     def input(self, shape: Sequence[int]) -> Symbol:
@@ -91,7 +95,8 @@ class Recorder:
         attributes: Mapping[str, Any] | None = None,
     ) -> Symbol:
         """Add an operator; `inputs` and `attributes` as docs/operators.md has them."""
-        ids = [self._id(op, value) for value in inputs]
+        kinds = INSTRUCTIONS[op][0] if op in INSTRUCTIONS else ""
+        ids = [self._id(op, value, kinds[i : i + 1]) for i, value in enumerate(inputs)]
         given = dict(attributes or {})
         module, path = self.calls[-1] if self.calls else (None, "")
         self.recorded.append((module, (op, ids, given)))
@@ -109,9 +114,10 @@ class Recorder:
         self.taps[id(module)] = y.id if isinstance(y, Symbol) else None
 
     def _symbol(self, value: int) -> Symbol:
-        return Symbol(self, value, tuple(self.native.shape(value)))
+        dtype = self._dtypes[self.native.dtype(value)]
+        return Symbol(self, value, tuple(self.native.shape(value)), dtype)
 
-    def _id(self, op: str, value: Any) -> int | None:
+    def _id(self, op: str, value: Any, kind: str) -> int | None:
         if value is None:
             return None
         if isinstance(value, Symbol):
@@ -122,31 +128,34 @@ class Recorder:
             return known[0]
         key = self.keys.get(id(value))
         array = value if key else numpy_array(f"an input of {op}", value)
-        if array.dtype != self.dtype and not (self.convert and array.dtype.kind == "f"):
+        dtype = _BOOL if kind == "m" else self.dtype
+        if array.dtype != dtype and not (self.convert and array.dtype.kind == dtype.kind == "f"):
             raise TypeError(
                 f"{op}: an array has dtype {array.dtype}, but the network computes in "
-                f"{self.dtype}: convert it with .astype(np.{self.dtype})"
+                f"{dtype}: convert it with .astype(np.{dtype})"
             )
         module = self.calls[-1][0] if self.calls else None
         self.recorded.append((module, value if isinstance(value, np.ndarray) else array))
-        constant = self._constant(array, key or "")
+        constant = self._constant(array, dtype, key or "")
         self._constants[id(value)] = (constant, value)
         return constant
 
-    def _constant(self, array: Array, name: str) -> int:
+    def _constant(self, array: Array, dtype: np.dtype[Any], name: str) -> int:
         """Add a constant: a copy, unless nobody can write to the array."""
-        constant: int = self.native.constant(read_only(array, self.dtype), name)
+        constant: int = self.native.constant(read_only(array, dtype), name)
         return constant
 
 
-class Symbol(Refusals):
+class Symbol(Arithmetic, Refusals):
     """The result of a recorded operator: a shape and a dtype, and no numbers yet.
 
-    It takes the functions of `fastconv.ops`, ``+``, ``*``, basic slicing, and those methods of
-    NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`,
-    `copy`. Whatever else is done to it raises a `TypeError` that names the substitute.
+    It takes the functions of `fastconv.ops`, NumPy's functions of the same names, arithmetic,
+    comparisons, basic slicing, and those methods of NumPy's arrays that are such functions:
+    `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `copy`. Whatever else is done to it
+    raises a `TypeError` that names the substitute.
 
-    ``+=`` and ``*=`` change this very symbol, as they change an array, for all who have it.
+    ``+=``, ``-=``, ``*=`` and ``/=`` change this very symbol, as they change an array, for all who
+    have it.
 
     Attributes
     ----------
@@ -155,28 +164,27 @@ class Symbol(Refusals):
     id : int
         Its number there.
     shape : tuple of int
+    dtype : numpy.dtype
     writeable : bool
         Whether ``+=`` and ``*=`` can be recorded: not on inputs, nor where NumPy would share memory
         with another array, which could not follow.
     """
 
-    __slots__ = ("graph", "id", "shape", "writeable")
+    __slots__ = ("dtype", "graph", "id", "shape", "writeable")
 
-    def __init__(self, graph: Recorder, value: int, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, graph: Recorder, value: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
         self.graph = graph
         self.id = value
         self.shape = shape
+        self.dtype = dtype
         self.writeable = shape != ()  # what has no dimensions may be a number in NumPy
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
         return len(self.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of all values of this recording."""
-        return self.graph.dtype
 
     def __repr__(self) -> str:
         return f"Symbol(shape={self.shape}, dtype={self.dtype})"
@@ -188,31 +196,8 @@ class Symbol(Refusals):
         attributes: Mapping[str, Any],
     ) -> Symbol:
         """Record an operator in the graph of this value (`fastconv.ops._symbols`)."""
-        return self.graph.record(op, inputs, attributes)
-
-    def __add__(self, other: Any) -> Symbol:
-        return self._binary("add", other)
-
-    __radd__ = __add__
-
-    def __mul__(self, other: Any) -> Symbol:
-        return self._binary("multiply", other)
-
-    __rmul__ = __mul__
-
-    def __iadd__(self, other: Any) -> Symbol:
-        return self._in_place("add", "+", other)
-
-    def __imul__(self, other: Any) -> Symbol:
-        return self._in_place("multiply", "*", other)
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Symbol:
-        """``ndarray + symbol`` and ``ndarray * symbol`` come by here."""
-        if method == "__call__" and not kwargs and ufunc in (np.add, np.multiply):
-            a, b = inputs
-            name = "add" if ufunc is np.add else "multiply"
-            return a._binary(name, b) if isinstance(a, Symbol) else self._binary(name, a)
-        unsupported(f"numpy.{ufunc.__name__}", ufunc.__name__)
+        y: Symbol = self.graph.record(op, inputs, attributes)
+        return y
 
     def _in_place(self, op: str, sign: str, other: Any) -> Symbol:
         if not self.writeable:
@@ -221,7 +206,7 @@ class Symbol(Refusals):
                 f"view of another value, which would change too, or has views (slices, reshape, "
                 f"transpose, swapaxes, squeeze): write x = x {sign} y"
             )
-        y = self._binary(op, other)
+        y: Symbol = self._binary(op, other)
         if y.shape != self.shape:
             raise ValueError(
                 f"x {sign}= y: x has shape {self.shape}, but the result {y.shape}: "
@@ -229,24 +214,6 @@ class Symbol(Refusals):
             )
         self.id = y.id
         return self
-
-    def _binary(self, op: str, other: Any) -> Symbol:
-        if not isinstance(other, Symbol):
-            if isinstance(other, (bool, complex, str)) or other is None:
-                raise TypeError(f"{op}: expected a number or an array, got {type(other).__name__}")
-            if isinstance(other, (np.integer, np.floating)):
-                self._refuse_promotion(op, other.dtype)
-            if isinstance(other, (int, float, np.integer, np.floating)):
-                other = np.asarray(other, self.dtype)
-        return self.graph.record(op, [self, other])
-
-    def _refuse_promotion(self, op: str, dtype: np.dtype[Any]) -> None:
-        """Refuse a scalar of NumPy with which an array would become one of another dtype."""
-        if not self.graph.convert and np.promote_types(dtype, self.dtype) != self.dtype:
-            raise TypeError(
-                f"{op}: a number has dtype {dtype}, but the network computes in {self.dtype}: "
-                f"convert it with float(number)"
-            )
 
     def _view(self, y: Symbol) -> Symbol:
         """Return `y`, which in NumPy is a view of this value."""
@@ -296,7 +263,7 @@ class Symbol(Refusals):
 
     def copy(self, order: str = "C") -> Symbol:
         """Return a value of its own, as `numpy.ndarray.copy`."""
-        return Symbol(self.graph, self.id, self.shape)
+        return Symbol(self.graph, self.id, self.shape, self.dtype)
 
     def reshape(self, *shape: Any, **other: Any) -> Symbol:
         """Give it another shape, as `numpy.ndarray.reshape`."""
@@ -339,10 +306,7 @@ class Symbol(Refusals):
         """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""
         if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
             unsupported("mean with torch's arguments", "mean")
-        return self._op("mean", axis, keepdims)
-
-    def _op(self, name: str, *args: Any) -> Symbol:
-        y: Symbol = getattr(ops, name)(self, *args)
+        y: Symbol = self._op("mean", axis, keepdims)
         return y
 
     @staticmethod

@@ -8,10 +8,12 @@ and else refused with what to do instead (docs/from-torch.md).
 
 from fastconv.ops import (
     activation,
+    arithmetic,
     conv,
     conv_plan,
     conv_transpose,
     dense,
+    elementary,
     elementwise,
     interpolation,
     norm,
@@ -22,10 +24,12 @@ from fastconv.ops import (
     shuffle,
 )
 from fastconv.ops.activation import *
+from fastconv.ops.arithmetic import *
 from fastconv.ops.conv import *
 from fastconv.ops.conv_plan import *
 from fastconv.ops.conv_transpose import *
 from fastconv.ops.dense import *
+from fastconv.ops.elementary import *
 from fastconv.ops.elementwise import *
 from fastconv.ops.interpolation import *
 from fastconv.ops.norm import *
@@ -37,10 +41,12 @@ from fastconv.ops.shuffle import *
 
 __all__ = [
     *activation.__all__,
+    *arithmetic.__all__,
     *conv.__all__,
     *conv_plan.__all__,
     *conv_transpose.__all__,
     *dense.__all__,
+    *elementary.__all__,
     *elementwise.__all__,
     *interpolation.__all__,
     *norm.__all__,

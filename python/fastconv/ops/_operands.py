@@ -49,8 +49,8 @@ class Operands:
             for name, value in arrays.items()
             if value is not None or name == first
         }
-        self.dtype = given[first].dtype
-        self.compute_dtype = _FLOAT64 if self.dtype.itemsize == 8 else _FLOAT32
+        self.dtype: np.dtype[Any] = given[first].dtype
+        self.compute_dtype: np.dtype[Any] = _FLOAT64 if self.dtype.itemsize == 8 else _FLOAT32
         for name, array in given.items():
             if array.dtype != self.dtype:
                 raise TypeError(
