@@ -183,6 +183,46 @@ def binary(d: Draw, name: str) -> Made:
     return call, {"x": a, "other": d.array(*shape)}, {}
 
 
+def where(d: Draw, name: str) -> Made:
+    _, arrays, _ = binary(d, name)
+
+    def call(x: Any, other: Any, **out: Any) -> Any:
+        return F.where(F.less(x, other), x, other, **out)
+
+    return call, arrays, {}
+
+
+def clip(d: Draw, _: str) -> Made:
+    _, arrays, _ = binary(d, "minimum")
+
+    def call(x: Any, other: Any, **out: Any) -> Any:
+        return F.clip(x, other, F.add(other, 1), **out)
+
+    return call, arrays, {}
+
+
+def logic(d: Draw, name: str) -> Made:
+    """Of masks that comparisons make."""
+    _, arrays, _ = binary(d, name)
+
+    def call(x: Any, other: Any, **out: Any) -> Any:
+        masks = [x > 0] if name == "logical_not" else [x > 0, other <= x]
+        return getattr(F, name)(*masks, **out)
+
+    return call, arrays, {}
+
+
+def chain(d: Draw, _: str) -> Made:
+    """Several operators that become one program."""
+    _, arrays, _ = binary(d, "multiply")
+
+    def call(x: Any, other: Any, **out: Any) -> Any:
+        y = F.clip(F.abs(x * other - 0.5) + other, -1, 2)
+        return F.multiply(F.where(y > x, np.exp(-y), y / 3), other, **out)
+
+    return call, arrays, {}
+
+
 def pool(d: Draw, name: str) -> Made:
     options = {
         "kernel_size": (d.between(2, 3), d.between(2, 3)),
@@ -290,7 +330,12 @@ def network(d: Draw, _: str) -> Made:
 
 POINTWISE = (
     *("relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid"),
-    *("tanh", "mish"),
+    *("tanh", "mish", "negative", "abs", "sign", "reciprocal", "square", "sqrt", "rsqrt", "exp"),
+    *("expm1", "log", "log1p", "erf", "sin", "cos", "floor", "ceil", "round"),
+)
+BINARY = (
+    *("subtract", "divide", "power", "minimum", "maximum", "equal", "not_equal"),
+    *("less", "less_equal", "greater", "greater_equal"),
 )
 MAKERS: dict[str, Callable[[Draw, str], Made]] = {
     **{
@@ -303,14 +348,16 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
         )
     },
     **dict.fromkeys(POINTWISE, pointwise),
-    **dict.fromkeys(("add", "multiply"), binary),
+    **dict.fromkeys(("add", "multiply", *BINARY), binary),
+    **dict.fromkeys(("logical_and", "logical_or", "logical_xor", "logical_not"), logic),
+    **{"where": where, "clip": clip, "chain": chain},
     **dict.fromkeys(("max_pool2d", "avg_pool2d"), pool),
     **dict.fromkeys(("adaptive_max_pool2d", "adaptive_avg_pool2d"), adaptive_pool),
     **dict.fromkeys(("mean", "softmax", "log_softmax"), reduction),
     "global_avg_pool2d": lambda d, _: (F.global_avg_pool2d, {"x": d.image()}, {}),
     "cat": concat,
 }
-"""By public name: what makes a call of it. `network` is `Small`."""
+"""By public name: what makes a call of it. `network` is `Small`, `chain` is several."""
 
 NAMES = (*MAKERS, *("conv2d", "prepare_conv2d") * 3)  # those with most kernels more often
 NEVER_RECORDED = ("prepare_conv2d", "network")
@@ -394,7 +441,7 @@ def make(number: int) -> Call:
         arrays["x"] = d.array(
             arrays["x"].shape[0], arrays["before"].shape[1], *arrays["x"].shape[2:]
         )
-        if isinstance(y, np.ndarray) and y.ndim == 4:
+        if isinstance(y, np.ndarray) and y.ndim == 4 and y.dtype != np.bool_:
             arrays["after"] = d.array(d.size(33), y.shape[1], 1, 1)
         function = around(function)
     if setting != "alone":

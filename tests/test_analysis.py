@@ -27,7 +27,7 @@ from fastconv.analysis import (
     separable_conv_parameters,
     summary,
 )
-from fastconv.analysis._propagate import MIXES
+from fastconv.analysis._propagate import MIXES, POINTWISE
 from fastconv.models import blocks
 
 # ---- Formulas ------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ CONV = nn.Conv2d(2, 2, 3, padding=1)
 def test_every_operator_is_known():
     made_by_passes = {"input", "constant", "scale_shift"}
     operators = {name for name, _, _ in _core.operators()} - made_by_passes
-    assert operators == {*MIXES, "add", "multiply", "concat"}
+    assert operators == {*MIXES, *POINTWISE, "concat"}
 
 
 def test_gates_are_global_context_and_no_window():

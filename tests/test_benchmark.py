@@ -90,7 +90,7 @@ def test_worker_answers():
 
 
 def test_memory_is_not_that_of_the_parent():
-    ballast = np.ones(2**24)  # 128 MB
+    ballast = np.ones(2**25)  # 256 MB
     with worker("Fake") as fake:
         assert fake.memory() < ballast.nbytes
 

@@ -129,7 +129,14 @@ COMPUTE = {
     "softmax": ([(1, 4)], {"axis": 1}),
     "log_softmax": ([(1, 4)], {"axis": 1}),
     "interpolate": ([(1, 4, 5, 5)], {"size": (7, 7)}),
+    **{
+        name: ([(1, 4, 5, 5), (4, 1, 1), (5,)][: len(operands)], {})
+        for name, operands, _ in _core.instructions()
+        if "m" not in operands
+    },
+    "pointwise": ([(1, 4), (4,)], {"program": "t0 = add(x0, x1); exp(t0)"}),
 }
+MASKS = {name for name, operands, _ in _core.instructions() if "m" in operands}
 MOVES = {
     *("input", "constant", "reshape", "permute", "slice", "concat", "pad"),
     *("channel_shuffle", "pixel_shuffle"),
@@ -137,7 +144,7 @@ MOVES = {
 
 
 def test_all_operators_are_here():
-    assert {name for name, _, _ in _core.operators()} == COMPUTE.keys() | MOVES
+    assert {name for name, _, _ in _core.operators()} == COMPUTE.keys() | MOVES | MASKS
 
 
 @pytest.mark.parametrize("dtype", NOT_COMPUTED.values(), ids=NOT_COMPUTED)
@@ -147,7 +154,8 @@ def test_what_has_no_kernel_says_so(op, dtype):
     graph = _core.Graph()
     x = graph.input(shape, dtype)
     y = graph.add(op, [x, *(graph.constant(array(dtype, other)) for other in others)], attributes)
-    assert graph.node(y)[4] == dtype
+    result = {name: result for name, _, result in _core.instructions()}.get(op)
+    assert graph.node(y)[4] == (np.bool_ if result == "m" else dtype)
     name = "bfloat16" if dtype == BFLOAT16 else dtype.name
     message = f"^{op} has no kernel for {name} on the CPU$"
     with pytest.raises(ValueError, match=message):
@@ -165,6 +173,20 @@ def test_cuda_computes_in_floats(dtype):
     y = graph.add("reshape", [graph.input((2, 3), dtype)], {"shape": (6,)})
     with pytest.raises(ValueError, match=r"input has no kernel for \w+ on device='cuda'"):
         _cuda.Network(graph, [y])
+
+
+@pytest.mark.parametrize("op", sorted(MASKS))
+def test_masks_are_bool(op):
+    graph = _core.Graph()
+    x, mask = graph.input((2, 3), np.float32), graph.input((3,), np.bool_)
+    operands = {name: operands for name, operands, _ in _core.instructions()}[op]
+    y = graph.add(op, [mask if kind == "m" else x for kind in operands], {})
+    assert graph.node(y)[4] == (np.float32 if op == "where" else np.bool_)
+    with pytest.raises(ValueError, match=rf"^{op}: inputs\[0\] must be bool, got float32$"):
+        graph.add(op, [x] * len(operands), {})
+    if op == "where":
+        with pytest.raises(ValueError, match=r"^where: the inputs must have one dtype"):
+            graph.add(op, [mask, x, graph.input((3,), np.float64)], {})
 
 
 @pytest.mark.parametrize("other", ["float64", "int8"])
@@ -312,6 +334,8 @@ def test_operators_compute_with_constants_as_with_inputs(op, dtype):
         graph = _core.Graph()
         inputs = [add(graph), *map(graph.constant, weights)]
         y = graph.add(op, inputs, attributes)
+        if graph.dtype(y) == "bool":
+            return network(graph, y, graph.add("logical_not", [y], {})).run(arrays)
         return network(graph, y, graph.add("activation", [y], {"kind": "silu"})).run(arrays)
 
     given = result(lambda graph: graph.input(shape, dtype), [x])

@@ -91,7 +91,7 @@ SUBSTITUTES = {
     "add_": (lambda x: x.add_(x), r"x \+ y, and assign the result"),
     "mul": (lambda x: x.mul(2), r"x \* y"),
     "mul_": (lambda x: x.mul_(2), r"x \* y, and assign"),
-    "clamp_": (lambda x: x.clamp_(0, 6), r"fastconv\.relu6\(x\) for 0 to 6.*, and assign"),
+    "clamp_": (lambda x: x.clamp_(0, 6), r"fastconv\.clip\(x, min, max\), and assign"),
     "expand": (lambda x: x.expand(2, 4, 6, 5), "broadcast"),
     "expand_as": (lambda x: x.expand_as(x), "broadcast"),
     "repeat": (lambda x: x.repeat(1, 2, 1, 1), r"fastconv\.concat\(\[x\] \* times"),
@@ -120,7 +120,16 @@ def test_methods_that_only_torch_has_name_what_works_on_both(kind):
 WEIGHT = np.arange(30, dtype=np.float32).reshape(5, 6)
 BIAS = np.arange(6, dtype=np.float32)
 WORDS = {"fastconv": fastconv, "math": math, "weight": WEIGHT, "bias": BIAS}
-WORDS |= {"min": 0.25, "max": 1.5, "value": 7, "axis": 1, "count": 4, "n": 3, "times": 2, "chunks": 3}
+WORDS |= {
+    "min": 0.25,
+    "max": 1.5,
+    "value": 7,
+    "axis": 1,
+    "count": 4,
+    "n": 3,
+    "times": 2,
+    "chunks": 3,
+}
 WORDS |= {"start": 1, "length": 2, "index": 2, "size": 3}
 _ELEMENTS = "fastconv.concat([x[:, i // n : i // n + 1] for i in range(n * x.shape[1])], 1)"
 # Names, a formula that their substitute has, and what that replaces; a and x are the same array.

@@ -68,6 +68,15 @@ void check_functions() {
   for (const T range : {T(1e-6), T(0.5), T(30)})
     CHECK(max_ulp(random_points<T>(-range, range), scalar<T>([](Vec<T> x) { return test_isa::tanh<T>(x); }),
                   [](long double x) { return std::tanh(x); }) < 3.5);
+  for (const T range : {T(1e-6), T(0.5), T(3), T(80)}) {
+    const std::vector<T> points = random_points<T>(-range, range);
+    CHECK(max_ulp(points, scalar<T>([](Vec<T> x) { return test_isa::expm1<T>(x); }), [](long double x) { return std::expm1(x); }) < 2.5);
+    CHECK(max_ulp(points, scalar<T>([](Vec<T> x) { return test_isa::erf<T>(x); }), [](long double x) { return std::erf(x); }) < 4);
+    const auto log1p_of = scalar<T>([](Vec<T> x) { return test_isa::log1p<T>(x); });
+    CHECK(max_ulp(random_points<T>(std::max(-range, T(-0.999)), range), log1p_of, [](long double x) { return std::log1p(x); }) < 3);
+  }
+  CHECK(max_ulp(positive_points<T>(), scalar<T>([](Vec<T> x) { return test_isa::log1p<T>(x); }),
+                [](long double x) { return std::log1p(x); }) < 3);
   const auto cdf = scalar<T>([](Vec<T> x) { return normal_cdf<T>(x); });
   const auto exact_cdf = [](long double x) { return std::erfc(-x / std::sqrt(2.0L)) / 2; };
   if (sizeof(T) == 8) CHECK(max_ulp(random_points<T>(T(-12), T(12)), cdf, exact_cdf) < 6);

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastconv.analysis._window import WHOLE, Taps, Window, union
 from fastconv.graph import Node
+from fastconv.ops._pointwise import INSTRUCTIONS
 
 Shape = tuple[int, ...]
 
@@ -261,6 +262,9 @@ def _unary(node: Node, x: Field, shape: Shape) -> Field:
     return Field(tuple(_moved(node, _mixed(w, mixes), shape) for w in x.windows), context)
 
 
+POINTWISE = {*INSTRUCTIONS, "pointwise"}
+
+
 def propagate(node: Node, fields: Mapping[int, Field]) -> Field | None:
     """Return the field of an operator's result, `None` if it does not depend on the image."""
     operands = [(fields.get(value.id), value.shape) for value in node.inputs if value is not None]
@@ -269,8 +273,8 @@ def propagate(node: Node, fields: Mapping[int, Field]) -> Field | None:
         return None
     if node.op == "concat":
         return _concat(operands, node.fields["axis"])
-    if node.op in ("add", "multiply"):
-        return _broadcast(known, node.shape, gates=node.op == "multiply")
+    if node.op in POINTWISE:
+        return _broadcast(known, node.shape, gates=node.op in ("multiply", "divide"))
     x, shape = operands[0]
     if x is None:
         return known[0][0]  # the residual alone

@@ -182,11 +182,6 @@ def _activate(graph: Graph, x: str, kind: str | None, slope: float = 0.01) -> st
     raise ValueError(f"there is no operator of ONNX for the activation {kind}")
 
 
-@operator("add", "multiply")
-def _binary(graph: Graph, call: Call, inputs: list[str | None]) -> str:
-    return graph.node("Add" if call.node.op == "add" else "Mul", *inputs)
-
-
 @operator("mean")
 def _mean(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     axes = [int(axis) for axis in call.attributes["axis"]]
