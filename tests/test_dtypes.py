@@ -125,11 +125,14 @@ COMPUTE = {
     "avg_pool2d": ([(1, 4, 5, 5)], {"kernel_size": (2, 2), "stride": (2, 2)}),
     "adaptive_max_pool2d": ([(1, 4, 5, 5)], {"output_size": (2, 2)}),
     "adaptive_avg_pool2d": ([(1, 4, 5, 5)], {"output_size": (1, 1)}),
-    "mean": ([(1, 4)], {"axis": (1,)}),
+    **dict.fromkeys(("mean", "sum", "prod", "max", "min", "norm"), ([(1, 4)], {"axis": (1,)})),
+    **dict.fromkeys(("argmax", "argmin"), ([(1, 4)], {"axis": (1,)})),
+    "cumsum": ([(1, 4)], {"axis": 1}),
     "softmax": ([(1, 4)], {"axis": 1}),
     "log_softmax": ([(1, 4)], {"axis": 1}),
     "interpolate": ([(1, 4, 5, 5)], {"size": (7, 7)}),
 }
+INDICES = ("argmax", "argmin")
 MOVES = {
     *("input", "constant", "reshape", "permute", "slice", "concat", "pad"),
     *("channel_shuffle", "pixel_shuffle"),
@@ -147,7 +150,7 @@ def test_what_has_no_kernel_says_so(op, dtype):
     graph = _core.Graph()
     x = graph.input(shape, dtype)
     y = graph.add(op, [x, *(graph.constant(array(dtype, other)) for other in others)], attributes)
-    assert graph.node(y)[4] == dtype
+    assert graph.dtype(y) == graph.node(y)[4] == (np.int64 if op in INDICES else dtype)
     name = "bfloat16" if dtype == BFLOAT16 else dtype.name
     message = f"^{op} has no kernel for {name} on the CPU$"
     with pytest.raises(ValueError, match=message):

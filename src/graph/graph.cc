@@ -23,6 +23,14 @@ DType common_dtype(const Graph& graph, const Operator& op, const std::vector<Val
   return graph.dtype(*first);
 }
 
+// That of the result: the inputs' one, unless the operator says otherwise.
+DType result_dtype(const Operator& op, DType in) {
+  return std::visit([&](const auto& o) {
+    if constexpr (requires { o.result(in); }) return o.result(in);
+    return in;
+  }, op);
+}
+
 }  // namespace
 
 ValueId Graph::add_input(const Shape& shape, DType dtype) {
@@ -43,7 +51,7 @@ ValueId Graph::add(Operator op, std::vector<ValueId> inputs, std::string name) {
     if (id < kNone || id >= size()) fail("graph: there is no input value ", id);
   Shape shape = std::visit([&](const auto& o) { return o.infer(inputs_of(*this, operator_name(op), inputs)); }, op);
   checked_size(shape, sizeof(double));
-  const DType dtype = common_dtype(*this, op, inputs);
+  const DType dtype = result_dtype(op, common_dtype(*this, op, inputs));
   nodes_.push_back({std::move(op), std::move(inputs), std::move(shape), dtype, std::move(name)});
   return size() - 1;
 }

@@ -144,7 +144,7 @@ class Symbol(Refusals):
 
     It takes the functions of `fastconv.ops`, ``+``, ``*``, basic slicing, and those methods of
     NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`,
-    `copy`. Whatever else is done to it raises a `TypeError` that names the substitute.
+    `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`, `copy`. Whatever else is done to it raises a `TypeError` that names the substitute.
 
     ``+=`` and ``*=`` change this very symbol, as they change an array, for all who have it.
 
@@ -175,8 +175,8 @@ class Symbol(Refusals):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of all values of this recording."""
-        return self.graph.dtype
+        """What its elements are: the dtype of the recording, but int64 of indices."""
+        return self.graph.native.dtype(self.id)
 
     def __repr__(self) -> str:
         return f"Symbol(shape={self.shape}, dtype={self.dtype})"
@@ -337,9 +337,42 @@ class Symbol(Refusals):
 
     def mean(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
         """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""
+        return self._reduced("mean", axis, args, keepdims, other)
+
+    def sum(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Sum over axes, given as an int or a tuple, as `numpy.ndarray.sum`."""
+        return self._reduced("sum", axis, args, keepdims, other)
+
+    def prod(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Multiply over axes, given as an int or a tuple, as `numpy.ndarray.prod`."""
+        return self._reduced("prod", axis, args, keepdims, other)
+
+    def max(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Return the greatest along axes, given as an int or a tuple, as `numpy.ndarray.max`."""
+        return self._reduced("max", axis, args, keepdims, other)
+
+    def min(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Return the least along axes, given as an int or a tuple, as `numpy.ndarray.min`."""
+        return self._reduced("min", axis, args, keepdims, other)
+
+    def argmax(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Return the index of the greatest along an axis, as `numpy.ndarray.argmax`."""
+        return self._reduced("argmax", axis, args, keepdims, other)
+
+    def argmin(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Return the index of the least along an axis, as `numpy.ndarray.argmin`."""
+        return self._reduced("argmin", axis, args, keepdims, other)
+
+    def cumsum(self, axis: Any = None, *args: Any, **other: Any) -> Symbol:
+        """Sum up to each element along an axis, as `numpy.ndarray.cumsum`."""
+        if args or other:
+            unsupported("cumsum with other arguments than axis", "cumsum")
+        return self._op("cumsum", axis)
+
+    def _reduced(self, name: str, axis: Any, args: Any, keepdims: bool, other: Any) -> Symbol:
         if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
-            unsupported("mean with torch's arguments", "mean")
-        return self._op("mean", axis, keepdims)
+            unsupported(f"{name} with torch's arguments", name)
+        return self._op(name, axis, keepdims)
 
     def _op(self, name: str, *args: Any) -> Symbol:
         y: Symbol = getattr(ops, name)(self, *args)

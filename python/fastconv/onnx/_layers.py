@@ -187,16 +187,6 @@ def _binary(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     return graph.node("Add" if call.node.op == "add" else "Mul", *inputs)
 
 
-@operator("mean")
-def _mean(graph: Graph, call: Call, inputs: list[str | None]) -> str:
-    axes = [int(axis) for axis in call.attributes["axis"]]
-    if not axes:  # which would stand for all in ONNX
-        assert inputs[0] is not None
-        return inputs[0]
-    keepdims = int(call.attributes["keepdims"])
-    return graph.node("ReduceMean", inputs[0], axes=axes, keepdims=keepdims)
-
-
 @operator("softmax", "log_softmax")
 def _softmax(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     kind = "Softmax" if call.node.op == "softmax" else "LogSoftmax"

@@ -14,10 +14,11 @@ from fastconv.ops import (
     dense,
     elementwise,
     interpolation,
-    norm,
+    normalization,
     padding,
     pool,
     probability,
+    reduction,
     shape,
     shuffle,
 )
@@ -28,10 +29,11 @@ from fastconv.ops.conv_transpose import *
 from fastconv.ops.dense import *
 from fastconv.ops.elementwise import *
 from fastconv.ops.interpolation import *
-from fastconv.ops.norm import *
+from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
 from fastconv.ops.pool import *
 from fastconv.ops.probability import *
+from fastconv.ops.reduction import *
 from fastconv.ops.shape import *
 from fastconv.ops.shuffle import *
 
@@ -43,10 +45,11 @@ __all__ = [
     *dense.__all__,
     *elementwise.__all__,
     *interpolation.__all__,
-    *norm.__all__,
+    *normalization.__all__,
     *padding.__all__,
     *pool.__all__,
     *probability.__all__,
+    *reduction.__all__,
     *shape.__all__,
     *shuffle.__all__,
 ]

@@ -1,0 +1,540 @@
+"""Means, sums, extremes and norms along axes, and cumulative sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastconv import _core
+from fastconv._arguments import Array, as_axis, as_bool, as_float
+from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._operands import Operands
+from fastconv.ops._symbols import is_symbolic, record
+from fastconv.ops._torch import torch_arguments
+from fastconv.ops.shape import flatten
+
+__all__ = ["argmax", "argmin", "cumsum", "max", "mean", "min", "norm", "prod", "sum"]
+
+
+def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Axes as an ascending tuple; ``None`` stands for all."""
+    if axis is None:
+        return tuple(range(ndim))
+    values = axis if hasattr(axis, "__len__") else (axis,)
+    axes = tuple(sorted(as_axis("axis", value, ndim) for value in values))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"axis names a dimension twice: {axis!r}")
+    return axes if ndim else ()
+
+
+def _cube(x: Array, axes: tuple[int, ...]) -> Array:
+    """`x` as contiguous (outer, count, inner), whose middle axis is `axes` as one."""
+    # In place where they are neighbours, else moved to the end.
+    if axes and axes[-1] - axes[0] == len(axes) - 1:
+        before, after = x.shape[: axes[0]], x.shape[axes[-1] + 1 :]
+    else:
+        kept = [i for i in range(x.ndim) if i not in axes]
+        x = x.transpose(*kept, *axes)
+        before, after = x.shape[: len(kept)], ()
+    outer, inner = math.prod(before), math.prod(after)
+    count = math.prod(x.shape[len(before) : x.ndim - len(after)])
+    return np.asarray(x, order="C").reshape(outer, count, inner)
+
+
+def _reduce(
+    op: str,
+    call: Callable[[Array, Array], None],
+    x: ArrayLike,
+    axis: Any,
+    keepdims: bool,
+    out: Array | None,
+    *,
+    needs_elements: bool = False,
+    dtype: Any = None,
+    **attributes: Any,
+) -> Array:
+    """Reduce `x`, or record that: ``call(x, y)`` does it for `_cube` and y (outer, inner).
+
+    `dtype` is the result's, if it is not that of `x`; what `needs_elements` has no value of none.
+    """
+    keepdims = as_bool("keepdims", keepdims)
+    if is_symbolic(x):
+        axes = _axes(axis, x.ndim)
+        return record(op, (x,), {"axis": axes, "keepdims": keepdims, **attributes}, out)
+    operands = Operands(x=x)
+    values = operands["x"]
+    axes = _axes(axis, values.ndim)
+    shape = tuple(
+        1 if i in axes else n for i, n in enumerate(values.shape) if keepdims or i not in axes
+    )
+    if needs_elements and (dtype or math.prod(shape)):
+        for i in axes:
+            if values.shape[i] == 0:
+                raise ValueError(
+                    f"{op}: axis {i} of x has no elements, and there is no {op} of none: "
+                    f"shape {values.shape}"
+                )
+    cube = _cube(values, axes)
+    outer, _, inner = cube.shape
+    return operands.run(
+        lambda y: call(cube, y.reshape(outer, inner)), shape, out, contiguous=True, dtype=dtype
+    )
+
+
+def _plain(
+    op: str, x: ArrayLike, axis: Any, keepdims: bool, out: Array | None, **options: Any
+) -> Array:
+    return _reduce(op, lambda a, y: _core.reduce(op, a, y), x, axis, keepdims, out, **options)
+
+
+def _index(op: str, x: ArrayLike, axis: Any, keepdims: bool, out: Array | None) -> Array:
+    if axis is not None and hasattr(axis, "__len__"):
+        raise TypeError(
+            f"axis must be an integer, or None for the index in x.ravel(), got {axis!r}: "
+            f"reshape x so that these axes are one"
+        )
+
+    def call(a: Array, y: Array) -> None:
+        _core.argmax(a, y, op == "argmin")
+
+    return _reduce(op, call, x, axis, keepdims, out, needs_elements=True, dtype=np.dtype(np.int64))
+
+
+@torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
+@takes_device_arrays("x")
+def mean(
+    x: ArrayLike,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Mean along axes.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int or sequence of int, optional
+        The axes to average over. Default: all.
+    keepdims : bool
+        Whether these axes stay, with size 1.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        Rounding errors do not grow with the number of elements. The mean of none is NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.mean([[1.0, 2.0], [3.0, 6.0]], axis=0)
+    array([2., 4.])
+    """
+    return _plain("mean", x, axis, keepdims, out)
+
+
+@torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
+@takes_device_arrays("x")
+def sum(
+    x: ArrayLike,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Sum along axes.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int or sequence of int, optional
+        The axes to sum over. Default: all.
+    keepdims : bool
+        Whether these axes stay, with size 1.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        In the dtype of `x`. Rounding errors do not grow with the number of elements. The sum of
+        none is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.sum([[1.0, 2.0], [3.0, 6.0]], axis=0)
+    array([4., 8.])
+    """
+    return _plain("sum", x, axis, keepdims, out)
+
+
+@torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
+@takes_device_arrays("x")
+def prod(
+    x: ArrayLike,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Product along axes.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int or sequence of int, optional
+        The axes to multiply over. Default: all.
+    keepdims : bool
+        Whether these axes stay, with size 1.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        In the dtype of `x`. The product of none is 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.prod([[1.0, 2.0], [3.0, 6.0]], axis=1)
+    array([ 2., 18.])
+    """
+    return _plain("prod", x, axis, keepdims, out)
+
+
+@torch_arguments("input=x dim keepdim")
+@takes_device_arrays("x")
+def max(
+    x: ArrayLike,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Greatest element along axes.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int or sequence of int, optional
+        The axes to look along. Default: all.
+    keepdims : bool
+        Whether these axes stay, with size 1.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        NaN where there is one, as in NumPy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit,
+        or if there is no element: there is no max of none. For torch's ``dim``, which gives a
+        pair there, a `TypeError`: `axis` gives the values, `argmax` the indices.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.max([[1.0, 2.0], [3.0, 6.0]], axis=0)
+    array([3., 6.])
+    """
+    return _plain("max", x, axis, keepdims, out, needs_elements=True)
+
+
+@torch_arguments("input=x dim keepdim")
+@takes_device_arrays("x")
+def min(
+    x: ArrayLike,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Least element along axes.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int or sequence of int, optional
+        The axes to look along. Default: all.
+    keepdims : bool
+        Whether these axes stay, with size 1.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        NaN where there is one, as in NumPy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit,
+        or if there is no element: there is no min of none. For torch's ``dim``, which gives a
+        pair there, a `TypeError`: `axis` gives the values, `argmin` the indices.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.min([[1.0, 2.0], [3.0, 6.0]], axis=1)
+    array([1., 3.])
+    """
+    return _plain("min", x, axis, keepdims, out, needs_elements=True)
+
+
+@torch_arguments("input=x dim=axis keepdim=keepdims")
+@takes_device_arrays("x")
+def argmax(
+    x: ArrayLike,
+    axis: int | None = None,
+    keepdims: bool = False,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Index of the greatest element along an axis.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int, optional
+        The axis to look along. Default: the index in ``x.ravel()``.
+    keepdims : bool
+        Whether this axis, or all of them, stay, with size 1.
+    out : ndarray, optional
+        Where the result goes: int64.
+
+    Returns
+    -------
+    ndarray of int64
+        Of several equal ones the first; of NaN, if there are any, the first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit,
+        or if there is no element.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.argmax([[1.0, 2.0], [6.0, 3.0]], axis=1)
+    array([1, 0])
+    """
+    return _index("argmax", x, axis, keepdims, out)
+
+
+@torch_arguments("input=x dim=axis keepdim=keepdims")
+@takes_device_arrays("x")
+def argmin(
+    x: ArrayLike,
+    axis: int | None = None,
+    keepdims: bool = False,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Index of the least element along an axis.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int, optional
+        The axis to look along. Default: the index in ``x.ravel()``.
+    keepdims : bool
+        Whether this axis, or all of them, stay, with size 1.
+    out : ndarray, optional
+        Where the result goes: int64.
+
+    Returns
+    -------
+    ndarray of int64
+        Of several equal ones the first; of NaN, if there are any, the first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit,
+        or if there is no element.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.argmin([[1.0, 2.0], [6.0, 3.0]])
+    array(0)
+    """
+    return _index("argmin", x, axis, keepdims, out)
+
+
+@torch_arguments("input=x p=ord dim=axis keepdim=keepdims out dtype")
+@takes_device_arrays("x")
+def norm(
+    x: ArrayLike,
+    ord: float | None = None,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """Vector norm along axes: ``sum(abs(x) ** ord) ** (1 / ord)``.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    ord : float, optional
+        2 by default. ``inf`` and ``-inf`` give the greatest and the least ``abs(x)``, 0 the number
+        of elements other than 0.
+    axis : int or sequence of int, optional
+        The axes to take the norm over, of all their elements as one vector. Default: all.
+    keepdims : bool
+        Whether these axes stay, with size 1.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        In the dtype of `x`. No intermediate result overflows. The norm of no elements is 0, for
+        negative `ord` infinity, and for ``-inf`` an error.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit,
+        or `ord` is no number. Matrix norms (``"fro"``, ``"nuc"``) are not computed.
+
+    Notes
+    -----
+    This is `numpy.linalg.vector_norm`, over two axes as well, for which `numpy.linalg.norm` with an
+    `ord` computes a matrix norm.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.norm([[3.0, 4.0], [6.0, 8.0]], axis=1)
+    array([ 5., 10.])
+    >>> fastconv.norm([[3.0, -4.0]], 1)
+    array(7.)
+    """
+    p = 2.0 if ord is None else _ord(ord)
+    if axis is not None and hasattr(axis, "__len__") and len(axis) == 0:
+        raise ValueError("axis must name at least one axis, got none: pass None for all of them")
+    return _reduce(
+        "norm",
+        lambda a, y: _core.norm(a, y, p),
+        x,
+        axis,
+        keepdims,
+        out,
+        needs_elements=p == -math.inf,
+        ord=p,
+    )
+
+
+def _ord(value: Any) -> float:
+    if isinstance(value, str):
+        raise ValueError(
+            f"ord must be a number, got {value!r}: matrix norms are not computed; ord=2 over two "
+            f"axes is the Frobenius norm"
+        )
+    number = as_float("ord", value)
+    if math.isnan(number):
+        raise ValueError("ord must be a number, got nan")
+    return number
+
+
+@torch_arguments("input=x dim=axis * dtype")
+@takes_device_arrays("x")
+def cumsum(
+    x: ArrayLike,
+    axis: int | None = None,
+    *,
+    exclusive: bool = False,
+    reverse: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """Cumulative sum along an axis: of all elements up to each one.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int, optional
+        The axis to sum along. Default: that of ``x.ravel()``.
+    exclusive : bool
+        Whether an element itself is left out, so that the first result is 0.
+    reverse : bool
+        Whether to begin with the last element.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+        The shape of `x`, or without `axis` one dimension. Rounding errors do not grow along the
+        axis.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.cumsum([1.0, 2.0, 4.0], 0)
+    array([1., 3., 7.])
+    >>> fastconv.cumsum([1.0, 2.0, 4.0], 0, exclusive=True, reverse=True)
+    array([6., 4., 0.])
+    """
+    exclusive, reverse = as_bool("exclusive", exclusive), as_bool("reverse", reverse)
+    if is_symbolic(x):
+        if axis is None or x.ndim == 0:
+            x, axis = flatten(x), as_axis("axis", axis or 0, 1)
+        attributes = {"axis": as_axis("axis", axis, x.ndim)}
+        return record("cumsum", (x,), {**attributes, "exclusive": exclusive, "reverse": reverse}, out)
+    operands = Operands(x=x)
+    values = operands["x"]
+    if axis is None or values.ndim == 0:
+        values, axis = values.reshape(-1), as_axis("axis", axis or 0, 1)
+    axes = (as_axis("axis", axis, values.ndim),)
+    cube = _cube(values, axes)
+    return operands.run(
+        lambda y: _core.cumsum(cube, y.reshape(cube.shape), exclusive, reverse),
+        values.shape,
+        out,
+        contiguous=True,
+    )
