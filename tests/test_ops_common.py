@@ -47,7 +47,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "add": lambda x, out=None: fastconv.add(x, 1.5, out=out),
     "multiply": lambda x, out=None: fastconv.multiply(1.5, x, out=out),
     "mean": lambda x, out=None: fastconv.mean(x, (1, 3), out=out),
-    "sum": lambda x, out=None: fastconv.sum(x, (0, 2), out=out),
+    "sum": lambda x, out=None: fastconv.sum(x, (1, 3), out=out),
     "prod": lambda x, out=None: fastconv.prod(x, 1, out=out),
     "max": lambda x, out=None: fastconv.max(x, (1, 2), True, out=out),
     "min": lambda x, out=None: fastconv.min(x, -1, out=out),

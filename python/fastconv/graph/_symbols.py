@@ -144,7 +144,8 @@ class Symbol(Refusals):
 
     It takes the functions of `fastconv.ops`, ``+``, ``*``, basic slicing, and those methods of
     NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`,
-    `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`, `copy`. Whatever else is done to it raises a `TypeError` that names the substitute.
+    `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`, `copy`. Whatever else is done to it
+    raises a `TypeError` that names the substitute.
 
     ``+=`` and ``*=`` change this very symbol, as they change an array, for all who have it.
 

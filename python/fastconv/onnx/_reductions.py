@@ -56,9 +56,7 @@ def _norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     if math.isinf(p):
         return _reduce(graph, "Max" if p > 0 else "Min", magnitudes, axes, keepdims)
     powers = graph.node("Pow", magnitudes, graph.constant(p))
-    return graph.node(
-        "Pow", _reduce(graph, "Sum", powers, axes, keepdims), graph.constant(1 / p)
-    )
+    return graph.node("Pow", _reduce(graph, "Sum", powers, axes, keepdims), graph.constant(1 / p))
 
 
 @operator("cumsum")

@@ -13,6 +13,7 @@ from fastconv.ops import (
     conv_transpose,
     dense,
     elementwise,
+    extremes,
     interpolation,
     normalization,
     padding,
@@ -28,6 +29,7 @@ from fastconv.ops.conv_plan import *
 from fastconv.ops.conv_transpose import *
 from fastconv.ops.dense import *
 from fastconv.ops.elementwise import *
+from fastconv.ops.extremes import *
 from fastconv.ops.interpolation import *
 from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
@@ -44,6 +46,7 @@ __all__ = [
     *conv_transpose.__all__,
     *dense.__all__,
     *elementwise.__all__,
+    *extremes.__all__,
     *interpolation.__all__,
     *normalization.__all__,
     *padding.__all__,

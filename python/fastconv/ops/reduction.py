@@ -1,107 +1,23 @@
-"""Means, sums, extremes and norms along axes, and cumulative sums."""
+"""Means, sums, products and norms along axes, and cumulative sums."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
 from fastconv._arguments import Array, as_axis, as_bool, as_float
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
+from fastconv.ops._reduce import cube_of, reduce, reduce_by_name
 from fastconv.ops._symbols import is_symbolic, record
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.shape import flatten
 
-__all__ = ["argmax", "argmin", "cumsum", "max", "mean", "min", "norm", "prod", "sum"]
-
-
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    """Axes as an ascending tuple; ``None`` stands for all."""
-    if axis is None:
-        return tuple(range(ndim))
-    values = axis if hasattr(axis, "__len__") else (axis,)
-    axes = tuple(sorted(as_axis("axis", value, ndim) for value in values))
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"axis names a dimension twice: {axis!r}")
-    return axes if ndim else ()
-
-
-def _cube(x: Array, axes: tuple[int, ...]) -> Array:
-    """`x` as contiguous (outer, count, inner), whose middle axis is `axes` as one."""
-    # In place where they are neighbours, else moved to the end.
-    if axes and axes[-1] - axes[0] == len(axes) - 1:
-        before, after = x.shape[: axes[0]], x.shape[axes[-1] + 1 :]
-    else:
-        kept = [i for i in range(x.ndim) if i not in axes]
-        x = x.transpose(*kept, *axes)
-        before, after = x.shape[: len(kept)], ()
-    outer, inner = math.prod(before), math.prod(after)
-    count = math.prod(x.shape[len(before) : x.ndim - len(after)])
-    return np.asarray(x, order="C").reshape(outer, count, inner)
-
-
-def _reduce(
-    op: str,
-    call: Callable[[Array, Array], None],
-    x: ArrayLike,
-    axis: Any,
-    keepdims: bool,
-    out: Array | None,
-    *,
-    needs_elements: bool = False,
-    dtype: Any = None,
-    **attributes: Any,
-) -> Array:
-    """Reduce `x`, or record that: ``call(x, y)`` does it for `_cube` and y (outer, inner).
-
-    `dtype` is the result's, if it is not that of `x`; what `needs_elements` has no value of none.
-    """
-    keepdims = as_bool("keepdims", keepdims)
-    if is_symbolic(x):
-        axes = _axes(axis, x.ndim)
-        return record(op, (x,), {"axis": axes, "keepdims": keepdims, **attributes}, out)
-    operands = Operands(x=x)
-    values = operands["x"]
-    axes = _axes(axis, values.ndim)
-    shape = tuple(
-        1 if i in axes else n for i, n in enumerate(values.shape) if keepdims or i not in axes
-    )
-    if needs_elements and (dtype or math.prod(shape)):
-        for i in axes:
-            if values.shape[i] == 0:
-                raise ValueError(
-                    f"{op}: axis {i} of x has no elements, and there is no {op} of none: "
-                    f"shape {values.shape}"
-                )
-    cube = _cube(values, axes)
-    outer, _, inner = cube.shape
-    return operands.run(
-        lambda y: call(cube, y.reshape(outer, inner)), shape, out, contiguous=True, dtype=dtype
-    )
-
-
-def _plain(
-    op: str, x: ArrayLike, axis: Any, keepdims: bool, out: Array | None, **options: Any
-) -> Array:
-    return _reduce(op, lambda a, y: _core.reduce(op, a, y), x, axis, keepdims, out, **options)
-
-
-def _index(op: str, x: ArrayLike, axis: Any, keepdims: bool, out: Array | None) -> Array:
-    if axis is not None and hasattr(axis, "__len__"):
-        raise TypeError(
-            f"axis must be an integer, or None for the index in x.ravel(), got {axis!r}: "
-            f"reshape x so that these axes are one"
-        )
-
-    def call(a: Array, y: Array) -> None:
-        _core.argmax(a, y, op == "argmin")
-
-    return _reduce(op, call, x, axis, keepdims, out, needs_elements=True, dtype=np.dtype(np.int64))
+__all__ = ["cumsum", "mean", "norm", "prod", "sum"]
 
 
 @torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
@@ -142,7 +58,7 @@ def mean(
     >>> fastconv.mean([[1.0, 2.0], [3.0, 6.0]], axis=0)
     array([2., 4.])
     """
-    return _plain("mean", x, axis, keepdims, out)
+    return reduce_by_name("mean", x, axis, keepdims, out)
 
 
 @torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
@@ -184,7 +100,7 @@ def sum(
     >>> fastconv.sum([[1.0, 2.0], [3.0, 6.0]], axis=0)
     array([4., 8.])
     """
-    return _plain("sum", x, axis, keepdims, out)
+    return reduce_by_name("sum", x, axis, keepdims, out)
 
 
 @torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
@@ -225,177 +141,19 @@ def prod(
     >>> fastconv.prod([[1.0, 2.0], [3.0, 6.0]], axis=1)
     array([ 2., 18.])
     """
-    return _plain("prod", x, axis, keepdims, out)
+    return reduce_by_name("prod", x, axis, keepdims, out)
 
 
-@torch_arguments("input=x dim keepdim")
-@takes_device_arrays("x")
-def max(
-    x: ArrayLike,
-    axis: int | Sequence[int] | None = None,
-    keepdims: bool = False,
-    *,
-    out: Array | None = None,
-) -> Array:
-    """Greatest element along axes.
-
-    Parameters
-    ----------
-    x : array_like of float
-        Any shape.
-    axis : int or sequence of int, optional
-        The axes to look along. Default: all.
-    keepdims : bool
-        Whether these axes stay, with size 1.
-    out : ndarray, optional
-        Where the result goes.
-
-    Returns
-    -------
-    ndarray
-        NaN where there is one, as in NumPy.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit,
-        or if there is no element: there is no max of none. For torch's ``dim``, which gives a
-        pair there, a `TypeError`: `axis` gives the values, `argmax` the indices.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> fastconv.max([[1.0, 2.0], [3.0, 6.0]], axis=0)
-    array([3., 6.])
-    """
-    return _plain("max", x, axis, keepdims, out, needs_elements=True)
-
-
-@torch_arguments("input=x dim keepdim")
-@takes_device_arrays("x")
-def min(
-    x: ArrayLike,
-    axis: int | Sequence[int] | None = None,
-    keepdims: bool = False,
-    *,
-    out: Array | None = None,
-) -> Array:
-    """Least element along axes.
-
-    Parameters
-    ----------
-    x : array_like of float
-        Any shape.
-    axis : int or sequence of int, optional
-        The axes to look along. Default: all.
-    keepdims : bool
-        Whether these axes stay, with size 1.
-    out : ndarray, optional
-        Where the result goes.
-
-    Returns
-    -------
-    ndarray
-        NaN where there is one, as in NumPy.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit,
-        or if there is no element: there is no min of none. For torch's ``dim``, which gives a
-        pair there, a `TypeError`: `axis` gives the values, `argmin` the indices.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> fastconv.min([[1.0, 2.0], [3.0, 6.0]], axis=1)
-    array([1., 3.])
-    """
-    return _plain("min", x, axis, keepdims, out, needs_elements=True)
-
-
-@torch_arguments("input=x dim=axis keepdim=keepdims")
-@takes_device_arrays("x")
-def argmax(
-    x: ArrayLike,
-    axis: int | None = None,
-    keepdims: bool = False,
-    *,
-    out: Array | None = None,
-) -> Array:
-    """Index of the greatest element along an axis.
-
-    Parameters
-    ----------
-    x : array_like of float
-        Any shape.
-    axis : int, optional
-        The axis to look along. Default: the index in ``x.ravel()``.
-    keepdims : bool
-        Whether this axis, or all of them, stay, with size 1.
-    out : ndarray, optional
-        Where the result goes: int64.
-
-    Returns
-    -------
-    ndarray of int64
-        Of several equal ones the first; of NaN, if there are any, the first.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit,
-        or if there is no element.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> fastconv.argmax([[1.0, 2.0], [6.0, 3.0]], axis=1)
-    array([1, 0])
-    """
-    return _index("argmax", x, axis, keepdims, out)
-
-
-@torch_arguments("input=x dim=axis keepdim=keepdims")
-@takes_device_arrays("x")
-def argmin(
-    x: ArrayLike,
-    axis: int | None = None,
-    keepdims: bool = False,
-    *,
-    out: Array | None = None,
-) -> Array:
-    """Index of the least element along an axis.
-
-    Parameters
-    ----------
-    x : array_like of float
-        Any shape.
-    axis : int, optional
-        The axis to look along. Default: the index in ``x.ravel()``.
-    keepdims : bool
-        Whether this axis, or all of them, stay, with size 1.
-    out : ndarray, optional
-        Where the result goes: int64.
-
-    Returns
-    -------
-    ndarray of int64
-        Of several equal ones the first; of NaN, if there are any, the first.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit,
-        or if there is no element.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> fastconv.argmin([[1.0, 2.0], [6.0, 3.0]])
-    array(0)
-    """
-    return _index("argmin", x, axis, keepdims, out)
+def _ord(value: Any) -> float:
+    if isinstance(value, str):
+        raise ValueError(
+            f"ord must be a number, got {value!r}: matrix norms are not computed; ord=2 over two "
+            f"axes is the Frobenius norm"
+        )
+    number = as_float("ord", value)
+    if math.isnan(number):
+        raise ValueError("ord must be a number, got nan")
+    return number
 
 
 @torch_arguments("input=x p=ord dim=axis keepdim=keepdims out dtype")
@@ -452,7 +210,7 @@ def norm(
     p = 2.0 if ord is None else _ord(ord)
     if axis is not None and hasattr(axis, "__len__") and len(axis) == 0:
         raise ValueError("axis must name at least one axis, got none: pass None for all of them")
-    return _reduce(
+    return reduce(
         "norm",
         lambda a, y: _core.norm(a, y, p),
         x,
@@ -462,18 +220,6 @@ def norm(
         needs_elements=p == -math.inf,
         ord=p,
     )
-
-
-def _ord(value: Any) -> float:
-    if isinstance(value, str):
-        raise ValueError(
-            f"ord must be a number, got {value!r}: matrix norms are not computed; ord=2 over two "
-            f"axes is the Frobenius norm"
-        )
-    number = as_float("ord", value)
-    if math.isnan(number):
-        raise ValueError("ord must be a number, got nan")
-    return number
 
 
 @torch_arguments("input=x dim=axis * dtype")
@@ -525,13 +271,15 @@ def cumsum(
         if axis is None or x.ndim == 0:
             x, axis = flatten(x), as_axis("axis", axis or 0, 1)
         attributes = {"axis": as_axis("axis", axis, x.ndim)}
-        return record("cumsum", (x,), {**attributes, "exclusive": exclusive, "reverse": reverse}, out)
+        return record(
+            "cumsum", (x,), {**attributes, "exclusive": exclusive, "reverse": reverse}, out
+        )
     operands = Operands(x=x)
     values = operands["x"]
     if axis is None or values.ndim == 0:
         values, axis = values.reshape(-1), as_axis("axis", axis or 0, 1)
     axes = (as_axis("axis", axis, values.ndim),)
-    cube = _cube(values, axes)
+    cube = cube_of(values, axes)
     return operands.run(
         lambda y: _core.cumsum(cube, y.reshape(cube.shape), exclusive, reverse),
         values.shape,
