@@ -36,8 +36,8 @@ NEUTRAL: Mapping[str, Neutral] = {
         ("dim", "keepdim"),
         Neutral(
             (),
-            "torch returns a pair then; pass axis and keepdims for the values, and call "
-            "fastconv.argmax or fastconv.argmin for their indices",
+            "torch's max and min return a pair then: pass axis and keepdims for the values, and "
+            "call fastconv.argmax or fastconv.argmin for the indices",
         ),
     ),
     "training": Neutral(

@@ -47,9 +47,9 @@ def max(
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit,
-        or if there is no element: there is no max of none. For torch's ``dim``, which gives a
-        pair there, a `TypeError`: `axis` gives the values, `argmax` the indices.
+        If `x` is no float array, `axis` is out of range, `out` does not fit, or there is no
+        element. Also for ``dim``, with which torch returns a pair: `axis` gives the values,
+        `argmax` the indices.
 
     Examples
     --------
@@ -90,9 +90,9 @@ def min(
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit,
-        or if there is no element: there is no min of none. For torch's ``dim``, which gives a
-        pair there, a `TypeError`: `axis` gives the values, `argmin` the indices.
+        If `x` is no float array, `axis` is out of range, `out` does not fit, or there is no
+        element. Also for ``dim``, with which torch returns a pair: `axis` gives the values,
+        `argmin` the indices.
 
     Examples
     --------
@@ -146,8 +146,8 @@ def argmax(
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit,
-        or if there is no element.
+        If `x` is no float array, `axis` is out of range, `out` does not fit, or there is no
+        element.
 
     Examples
     --------
@@ -188,8 +188,8 @@ def argmin(
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit,
-        or if there is no element.
+        If `x` is no float array, `axis` is out of range, `out` does not fit, or there is no
+        element.
 
     Examples
     --------

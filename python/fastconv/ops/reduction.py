@@ -191,8 +191,8 @@ def norm(
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit,
-        or `ord` is no number. Matrix norms (``"fro"``, ``"nuc"``) are not computed.
+        If `x` is no float array, `axis` is out of range, `out` does not fit, or `ord` is no
+        number. Matrix norms (``"fro"``, ``"nuc"``) are not computed.
 
     Notes
     -----
