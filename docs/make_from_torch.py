@@ -38,7 +38,7 @@ Where NumPy and torch mean different things by one name, NumPy's meaning counts:
 | `x.transpose(...)` | takes all axes; `x.swapaxes(1, 2)` exchanges two | exchanges two |
 | `x.squeeze(1)` | an error unless that axis has size 1 | leaves another size alone |
 | `x.mean(axis)`, `x.sum(axis)` | an int or a tuple, and `keepdims` | also a list, and `keepdim` |
-| `max(x, axis)`, `min(x, axis)` | the values; `argmax(x, axis)` gives the indices | a pair of both |
+| `max(x, axis)`, `min(x, axis)` | the values; `argmax` gives the indices | a pair of both |
 | `x.size` | a number: not in `forward`, write `x.shape` | a function that returns the shape |
 | `softmax(x)` | along the last axis | by the number of dimensions, with a warning |
 
