@@ -37,7 +37,8 @@ Where NumPy and torch mean different things by one name, NumPy's meaning counts:
 | --- | --- | --- |
 | `x.transpose(...)` | takes all axes; `x.swapaxes(1, 2)` exchanges two | exchanges two |
 | `x.squeeze(1)` | an error unless that axis has size 1 | leaves another size alone |
-| `x.mean(axis)` | an int or a tuple, and `keepdims` | also a list, and `keepdim` |
+| `x.mean(axis)`, `x.sum(axis)` | an int or a tuple, and `keepdims` | also a list, and `keepdim` |
+| `max(x, axis)`, `min(x, axis)` | the values; `argmax` gives the indices | a pair of both |
 | `x.size` | a number: not in `forward`, write `x.shape` | a function that returns the shape |
 | `softmax(x)` | along the last axis | by the number of dimensions, with a warning |
 
@@ -65,7 +66,8 @@ FORWARD = """
 
 `forward` runs in two ways, on arrays (`model.eager(x)`) and on symbolic values, which stand for
 arrays while a network is recorded. So these have what NumPy's arrays have too: `shape`, `ndim`,
-`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `copy`, `+`, `*` and basic slicing.
+`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `sum`, `prod`, `max`, `min`,
+`argmax`, `argmin`, `cumsum`, `copy`, `+`, `*` and basic slicing.
 Torch's methods are errors that name what works on both; names that end in `_`, as `relu_`, are as
 well. So are numbers and arrays of another dtype with which NumPy would go on in float64, such as
 `x * numpy.sqrt(2)` for float32: write `float(...)`.
@@ -116,6 +118,7 @@ def functions() -> str:
         spelled = [word.partition("=")[::2] for word in words if "=" in word]
         other = [f"`{theirs}` for `{ours}`" for theirs, ours in spelled]
         own_names = {p.name for p in own} | {theirs for theirs, _ in spelled}
+        own_names |= {name for name, (values, _) in NEUTRAL.items() if not values}  # refused
         other += [f"`{word}`" for word in words if word.partition("=")[0] not in own_names]
         lines.append(f"| `{name}({', '.join(places)})` | {', '.join(other)} |")
     return "\n".join(lines) + "\n"
@@ -125,7 +128,9 @@ def neutral() -> Iterable[str]:
     """Yield a line for each argument that changes nothing."""
     for name, (values, substitute) in NEUTRAL.items():
         distinct = dict.fromkeys(values)  # 1 and 1.0 are one
-        shown = ", ".join(f"`{v.__name__ if isinstance(v, type) else v}`" for v in distinct)
+        shown = (
+            ", ".join(f"`{v.__name__ if isinstance(v, type) else v}`" for v in distinct) or "none"
+        )
         yield f"| `{name}` | {shown} | {substitute} |\n"
 
 

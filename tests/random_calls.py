@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -243,6 +244,11 @@ def reduction(d: Draw, name: str) -> Made:
     return getattr(F, name), {"x": x}, {"axis": d.between(0, ndim - 1)}
 
 
+def norm(d: Draw, name: str) -> Made:
+    call, arrays, options = reduction(d, name)
+    return call, arrays, {**options, "ord": d.pick(0, 1, 2, 2.5, -1, math.inf, -math.inf)}
+
+
 def interpolate(d: Draw, _: str) -> Made:
     mode = d.pick({"mode": "nearest"}, {"mode": "bilinear", "align_corners": d.pick(True, False)})
     return F.interpolate, {"x": d.image()}, {"size": (d.between(1, 40), d.between(1, 40)), **mode}
@@ -353,7 +359,9 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
     **{"where": where, "clip": clip, "chain": chain},
     **dict.fromkeys(("max_pool2d", "avg_pool2d"), pool),
     **dict.fromkeys(("adaptive_max_pool2d", "adaptive_avg_pool2d"), adaptive_pool),
-    **dict.fromkeys(("mean", "softmax", "log_softmax"), reduction),
+    **dict.fromkeys(("mean", "sum", "prod", "max", "min", "argmax", "argmin"), reduction),
+    **dict.fromkeys(("softmax", "log_softmax", "cumsum"), reduction),
+    "norm": norm,
     "global_avg_pool2d": lambda d, _: (F.global_avg_pool2d, {"x": d.image()}, {}),
     "cat": concat,
 }

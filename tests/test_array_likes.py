@@ -66,6 +66,8 @@ ENTRIES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "interpolate": ("x", lambda bad: fc.interpolate(bad, 2)),
     "add": ("b", lambda bad: fc.add(IMAGES, bad)),
     "mean": ("x", fc.mean),
+    "argmax": ("x", fc.argmax),
+    "cumsum": ("x", fc.cumsum),
     "concat": (r"arrays\[1\]", lambda bad: fc.concat([IMAGES, bad])),
     "pad": ("x", lambda bad: fc.pad(bad, (1, 1))),
     "reshape": ("x", lambda bad: fc.reshape(bad, -1)),

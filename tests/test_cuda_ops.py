@@ -309,3 +309,14 @@ def test_without_cuda_a_device_is_an_error_that_says_what_is_missing():
         fastconv.conv2d(draw(*IMAGES), W, device="cuda")
     with pytest.raises(cuda.CudaUnavailable, match="device='cuda:1' needs"):
         fastconv.algorithms(IMAGES, W.shape, device="cuda:1")
+
+
+@ON_DEVICE
+@pytest.mark.parametrize(
+    "name", ["sum", "prod", "max", "min", "argmax", "argmin", "norm", "cumsum"]
+)
+def test_reductions_without_a_kernel_are_named(name):
+    op = getattr(fastconv, name)
+    message = rf"{name} (does not run|has no kernel for int64) on device='cuda'"
+    with pytest.raises(ValueError, match=message):
+        op(cuda.asarray(draw(3, 4)), axis=1)

@@ -125,7 +125,9 @@ COMPUTE = {
     "avg_pool2d": ([(1, 4, 5, 5)], {"kernel_size": (2, 2), "stride": (2, 2)}),
     "adaptive_max_pool2d": ([(1, 4, 5, 5)], {"output_size": (2, 2)}),
     "adaptive_avg_pool2d": ([(1, 4, 5, 5)], {"output_size": (1, 1)}),
-    "mean": ([(1, 4)], {"axis": (1,)}),
+    **dict.fromkeys(("mean", "sum", "prod", "max", "min", "norm"), ([(1, 4)], {"axis": (1,)})),
+    **dict.fromkeys(("argmax", "argmin"), ([(1, 4)], {"axis": (1,)})),
+    "cumsum": ([(1, 4)], {"axis": 1}),
     "softmax": ([(1, 4)], {"axis": 1}),
     "log_softmax": ([(1, 4)], {"axis": 1}),
     "interpolate": ([(1, 4, 5, 5)], {"size": (7, 7)}),
@@ -137,6 +139,7 @@ COMPUTE = {
     "pointwise": ([(1, 4), (4,)], {"program": "t0 = add(x0, x1); exp(t0)"}),
 }
 MASKS = {name for name, operands, _ in _core.instructions() if "m" in operands}
+INDICES = ("argmax", "argmin")
 MOVES = {
     *("input", "constant", "reshape", "permute", "slice", "concat", "pad"),
     *("channel_shuffle", "pixel_shuffle"),
@@ -155,7 +158,8 @@ def test_what_has_no_kernel_says_so(op, dtype):
     x = graph.input(shape, dtype)
     y = graph.add(op, [x, *(graph.constant(array(dtype, other)) for other in others)], attributes)
     result = {name: result for name, _, result in _core.instructions()}.get(op)
-    assert graph.node(y)[4] == (np.bool_ if result == "m" else dtype)
+    expected = np.int64 if op in INDICES else np.bool_ if result == "m" else dtype
+    assert graph.dtype(y) == graph.node(y)[4] == expected
     name = "bfloat16" if dtype == BFLOAT16 else dtype.name
     message = f"^{op} has no kernel for {name} on the CPU$"
     with pytest.raises(ValueError, match=message):
@@ -333,10 +337,12 @@ def test_operators_compute_with_constants_as_with_inputs(op, dtype):
     def result(add, arrays):
         graph = _core.Graph()
         inputs = [add(graph), *map(graph.constant, weights)]
-        y = graph.add(op, inputs, attributes)
-        if graph.dtype(y) == "bool":
-            return network(graph, y, graph.add("logical_not", [y], {})).run(arrays)
-        return network(graph, y, graph.add("activation", [y], {"kind": "silu"})).run(arrays)
+        values = [graph.add(op, inputs, attributes)]
+        if graph.dtype(values[0]) == np.bool_:
+            values.append(graph.add("logical_not", values, {}))
+        elif op not in INDICES:  # with which nothing computes
+            values.append(graph.add("activation", values, {"kind": "silu"}))
+        return network(graph, *values).run(arrays)
 
     given = result(lambda graph: graph.input(shape, dtype), [x])
     known = result(lambda graph: graph.constant(x), [])

@@ -107,7 +107,12 @@ ARGUMENTS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]]]] = {
     "pixel_shuffle": (fc.pixel_shuffle, {"upscale_factor": INTEGER}),
     "softmax": (fc.softmax, {"axis": INTEGER}),
     "log_softmax": (fc.log_softmax, {"axis": INTEGER}),
-    "mean": (fc.mean, {"axis": SEQUENCE, "keepdims": INTEGER}),
+    **{
+        name: (getattr(fc, name), {"axis": SEQUENCE, "keepdims": INTEGER})
+        for name in ("mean", "sum", "prod", "max", "min", "argmax", "argmin")
+    },
+    "norm": (fc.norm, {"ord": NUMBERS, "axis": SEQUENCE, "keepdims": INTEGER}),
+    "cumsum": (fc.cumsum, {"axis": INTEGER, "exclusive": INTEGER, "reverse": INTEGER}),
     "flatten": (fc.flatten, {"start_dim": INTEGER, "end_dim": INTEGER}),
     "reshape": (fc.reshape, {"shape": SEQUENCE}),
     "permute": (fc.permute, {"dims": SEQUENCE}),
@@ -182,7 +187,12 @@ RECORDED: dict[str, tuple[list[Any], dict[str, tuple[Any, list[Any]]]]] = {
     ),
     "adaptive_avg_pool2d": (["x"], {"output_size": ((2, 2), PAIR)}),
     "adaptive_max_pool2d": (["x"], {"output_size": ((2, 2), PAIR)}),
-    "mean": (["x"], {"axis": ((1,), SEQUENCE), "keepdims": (False, INTEGER)}),
+    **dict.fromkeys(
+        ("mean", "sum", "prod", "max", "min", "argmax", "argmin"),
+        (["x"], {"axis": ((1,), SEQUENCE), "keepdims": (False, INTEGER)}),
+    ),
+    "norm": (["x"], {"ord": (2.0, NUMBERS), "axis": ((1,), SEQUENCE)}),
+    "cumsum": (["x"], {"axis": (1, INTEGER), "exclusive": (False, INTEGER)}),
     "reshape": (["x"], {"shape": ((-1,), SEQUENCE)}),
     "permute": (["x"], {"order": ((0, 2, 3, 1), SEQUENCE)}),
     "slice": (

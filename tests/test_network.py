@@ -154,6 +154,13 @@ class RandomNetwork(nn.Module):
         row = fastconv.mean(x, (1, 2), keepdims=True)
         return x * fastconv.sigmoid(plane) + row
 
+    def _reduce(self, x, values):
+        kinds = (fastconv.max, fastconv.min, fastconv.mean, fastconv.norm)
+        plane = kinds[self._rng.integers(4)](x, axis=1, keepdims=True)
+        pixel = kinds[self._rng.integers(3)](x, (2, 3), keepdims=True)
+        row = fastconv.cumsum(fastconv.sum(x, (0, 1, 2), keepdims=True), 3) * 1e-3
+        return x * fastconv.sigmoid(plane) + pixel + fastconv.sigmoid(row)
+
     def _pad(self, x, values):
         if min(x.shape[2:]) < 3:
             return None

@@ -42,6 +42,17 @@ METHODS = {
     "mean": lambda x: x.mean((2, 3), keepdims=True),
     "mean of an axis": lambda x: x.mean(axis=1),
     "mean of all": lambda x: x.mean(),
+    "sum": lambda x: x.sum((0, 2), keepdims=True),
+    "sum of all": lambda x: x.sum(),
+    "prod": lambda x: x.prod(axis=1),
+    "max": lambda x: x.max(-1),
+    "max of two": lambda x: x.max((2, 3), keepdims=True),
+    "min": lambda x: x.min(axis=(1, 3)),
+    "argmax": lambda x: x.argmax(axis=1),
+    "argmax of all": lambda x: x.argmax(),
+    "argmin": lambda x: x.argmin(2, keepdims=True),
+    "cumsum": lambda x: x.cumsum(1),
+    "cumsum of all": lambda x: x[:1, :1, 0, :2].cumsum(),
     "copy": lambda x: x.copy(),
     "sizes": lambda x: x.reshape(-1, x.shape[1] * x.shape[-1]),
 }
@@ -72,6 +83,14 @@ SUBSTITUTES = {
     "squeeze": (lambda x: x.squeeze(dim=1), r"x\.squeeze\(axis\)"),
     "mean": (lambda x: x.mean([2, 3]), r"fastconv\.mean\(x, axis, keepdims\)"),
     "mean(dim)": (lambda x: x.mean(dim=1, keepdim=True), r"fastconv\.mean\(x"),
+    "sum(dim)": (lambda x: x.sum(dim=1, keepdim=True), r"fastconv\.sum\(x, axis, keepdims\)"),
+    "max(dim)": (
+        lambda x: x.max(dim=1),
+        r"fastconv\.max\(x, axis, keepdims\), and fastconv\.argmax\(x, axis\)",
+    ),
+    "argmax(dim)": (lambda x: x.argmax(dim=1), r"fastconv\.argmax\(x, axis, keepdims\)"),
+    "cumsum(dim)": (lambda x: x.cumsum(dim=1), r"fastconv\.cumsum\(x, axis\)"),
+    "norm": (lambda x: x.norm(), r"fastconv\.norm\(x, ord, axis\)"),
     "chunk": (lambda x: x.chunk(2, 1), r"fastconv\.split\(x"),
     "split": (lambda x: x.split(2), r"fastconv\.split\(x, size, axis\)"),
     "contiguous": (lambda x: x.contiguous(), "x itself"),
@@ -162,7 +181,11 @@ FORMULAS = [
     ),
     ("addmm", "fastconv.linear(x, weight.T, bias)", lambda a, b: BIAS + a @ WEIGHT),
     ("average", "fastconv.mean(x, axis)", lambda a, b: np.average(a, 1)),
-    ("sum", "fastconv.mean(x, axis) * count", lambda a, b: np.sum(a, 1)),
+    ("amax", "fastconv.max(x, axis)", lambda a, b: np.max(a, 1)),
+    ("amin", "fastconv.min(x, axis)", lambda a, b: np.min(a, 1)),
+    ("cumsum", "fastconv.cumsum(x, axis)", lambda a, b: np.cumsum(a, 1)),
+    ("max", "fastconv.argmax(x, axis)", lambda a, b: np.argmax(a, 1)),
+    ("min", "fastconv.argmin(x, axis)", lambda a, b: np.argmin(a, 1)),
     ("var", "fastconv.mean(d * d, axis)", lambda a, b: np.var(a, 1)),
     ("ravel flatten", "fastconv.flatten(x)", lambda a, b: a.flatten()),
     ("flatten", "fastconv.flatten(x, 1)", lambda a, b: a.reshape(2, -1)),
@@ -193,10 +216,10 @@ FORMULAS = [
     ("clone", "x.copy()", lambda a, b: a),
 ]
 PROSE = """
-    mean max amax argmax topk size dim ndimension numel nelement view unflatten T transpose
-    permute movedim moveaxis swapaxes swapdims unbind index_select pad expand expand_as astype
-    float double half bfloat16 type type_as to cuda device is_cuda get_device contiguous detach
-    cpu data requires_grad grad is_contiguous item tolist numpy
+    mean sum prod argmax argmin norm topk size dim ndimension numel nelement view unflatten T
+    transpose permute movedim moveaxis swapaxes swapdims unbind index_select pad expand expand_as
+    astype float double half bfloat16 type type_as to cuda device is_cuda get_device contiguous
+    detach cpu data requires_grad grad is_contiguous item tolist numpy
 """
 
 
@@ -303,7 +326,6 @@ def test_circular_padding_goes_around_once():
     [
         ("tensor", "'tensor': use a NumPy array as it is"),
         ("no_grad", "nothing: there are no gradients"),
-        ("max", "numpy.max"),
         ("unsqueeze", r"x\[:, None\]"),
         ("nothing", "has no attribute 'nothing'$"),
     ],

@@ -19,11 +19,11 @@
 #include "fastconv/op/layer_norm.h"
 #include "fastconv/op/linear.h"
 #include "fastconv/op/local_response_norm.h"
-#include "fastconv/op/mean.h"
 #include "fastconv/op/pad.h"
 #include "fastconv/op/permute.h"
 #include "fastconv/op/pointwise.h"
 #include "fastconv/op/pool.h"
+#include "fastconv/op/reduce.h"
 #include "fastconv/op/reshape.h"
 #include "fastconv/op/scale_shift.h"
 #include "fastconv/op/shuffle.h"
@@ -40,8 +40,8 @@ inline constexpr ValueId kNone = -1;  // an optional input that is absent
 using Operator =
     std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::BatchNorm, op::ScaleShift,
                  op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pointwise, op::Pool, op::AdaptivePool,
-                 op::Mean, op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax, op::Interpolate,
-                 op::ChannelShuffle, op::PixelShuffle>;
+                 op::Reduce, op::ArgMax, op::Norm, op::CumSum, op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax,
+                 op::Interpolate, op::ChannelShuffle, op::PixelShuffle>;
 
 // What all operators have, by their homes (fastconv/op/): see docs/architecture.md.
 const char* operator_name(const Operator& op);     // "conv2d", "add", ...

@@ -106,9 +106,20 @@ void layer_norm(const T* x, T* y, index_t rows, index_t count, const T* weight, 
 template <class T>
 void group_norm(const T* x, T* y, index_t n, index_t groups, index_t channels, index_t pixels, const T* weight, const T* bias, double eps);
 
-// Of x with shape (outer, count, inner), over the middle axis: mean gives (outer, inner), softmax x's shape.
+// Of x with shape (outer, count, inner), over the middle axis: the first three give (outer, inner), the others x's shape.
+// Of no elements the mean is NaN, the sum 0, the product 1, the maximum -infinity and the minimum infinity.
 template <class T>
-void mean(const T* x, T* y, index_t outer, index_t count, index_t inner);
+void reduce(ReduceKind kind, const T* x, T* y, index_t outer, index_t count, index_t inner);
+// The index of the first greatest or least element, NaN before all others. There must be some.
+template <class T>
+void argmax(bool least, const T* x, std::int64_t* y, index_t outer, index_t count, index_t inner);
+// (sum |x|^ord)^(1 / ord), without overflow or underflow on the way; for 0 the number of elements other than 0, for infinities
+// the greatest and the least |x|.
+template <class T>
+void norm(double ord, const T* x, T* y, index_t outer, index_t count, index_t inner);
+// Sums up to each element; without itself, or from the end.
+template <class T>
+void cumsum(const T* x, T* y, index_t outer, index_t count, index_t inner, bool exclusive, bool reverse);
 template <class T>
 void softmax(const T* x, T* y, index_t outer, index_t count, index_t inner, bool logarithm);
 

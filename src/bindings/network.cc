@@ -168,7 +168,7 @@ void bind_network(py::module_& m) {
       }, py::arg("array"), py::arg("name") = "")
       .def("add", &add, py::arg("op"), py::arg("inputs"), py::arg("attributes"), py::arg("name") = "")
       .def("shape", [](const Graph& g, ValueId id) { return py::tuple(py::cast(g.shape(checked(g, id)))); })
-      .def("dtype", [](const Graph& g, ValueId id) { return word(g.dtype(checked(g, id))); })
+      .def("dtype", [](const Graph& g, ValueId id) { return numpy_dtype(g.dtype(checked(g, id))); })
       .def("__len__", &Graph::size)
       .def("node", [](const Graph& g, ValueId id) { return node_tuple(g, checked(g, id)); })
       .def("constant_array", [](const Graph& g, ValueId id) { return constant_array(g, checked(g, id)); })

@@ -1,4 +1,5 @@
 // Operators other than convolutions. All write into `out`, which Python has made or checked.
+#include "fastconv/op/reduce.h"
 #include "fastconv/ops.h"
 
 #include <pybind11/stl.h>
@@ -160,25 +161,17 @@ void layer_norm_arrays(const py::array& x, py::array out, const std::optional<py
   });
 }
 
-void softmax_arrays(const py::array& x, py::array out, bool logarithm) {
+// Calls run(x, out, outer, count, inner) for x of that shape.
+template <class Out = void, class Run>
+void over_middle(const py::array& x, py::array& out, bool reduced, Run&& run) {
   if (x.ndim() != 3) throw std::invalid_argument("x must have 3 dimensions, got shape " + to_string(shape_of(x)));
-  check_shape(out, shape_of(x), "out");
+  check_shape(out, reduced ? Shape{x.shape(0), x.shape(2)} : shape_of(x), "out");
   dispatch(x, [&]<class T>(T) {
+    using Element = std::conditional_t<std::is_void_v<Out>, T, Out>;
     const T* from = contiguous_data<T>(x, "x");
-    T* to = mutable_contiguous_data<T>(out, "out");
+    Element* to = mutable_contiguous_data<Element>(out, "out");
     const py::gil_scoped_release release;
-    softmax(from, to, x.shape(0), x.shape(1), x.shape(2), logarithm);
-  });
-}
-
-void mean_arrays(const py::array& x, py::array out) {
-  if (x.ndim() != 3) throw std::invalid_argument("x must have 3 dimensions, got shape " + to_string(shape_of(x)));
-  check_shape(out, {x.shape(0), x.shape(2)}, "out");
-  dispatch(x, [&]<class T>(T) {
-    const T* from = contiguous_data<T>(x, "x");
-    T* to = mutable_contiguous_data<T>(out, "out");
-    const py::gil_scoped_release release;
-    mean(from, to, x.shape(0), x.shape(1), x.shape(2));
+    run(from, to, x.shape(0), x.shape(1), x.shape(2));
   });
 }
 
@@ -231,8 +224,23 @@ void bind_ops(py::module_& m) {
   });
   m.def("batch_norm", &batch_norm_arrays);
   m.def("layer_norm", &layer_norm_arrays);
-  m.def("softmax", &softmax_arrays);
-  m.def("mean", &mean_arrays);
+  m.def("softmax", [](const py::array& x, py::array out, bool logarithm) {
+    over_middle(x, out, false, [&](auto... args) { softmax(args..., logarithm); });
+  });
+  m.def("reduce", [](const std::string& name, const py::array& x, py::array out) {
+    const auto kind = parse_word<ReduceKind>(name, "reduction", op::Reduce::kNames);
+    over_middle(x, out, true, [&](auto... args) { reduce(kind, args...); });
+  });
+  m.def("argmax", [](const py::array& x, py::array out, bool least) {
+    if (x.ndim() == 3 && x.shape(1) == 0) throw std::invalid_argument("x has no elements along the middle axis");
+    over_middle<std::int64_t>(x, out, true, [&](auto... args) { argmax(least, args...); });
+  });
+  m.def("norm", [](const py::array& x, py::array out, double ord) {
+    over_middle(x, out, true, [&](auto... args) { norm(ord, args...); });
+  });
+  m.def("cumsum", [](const py::array& x, py::array out, bool exclusive, bool reverse) {
+    over_middle(x, out, false, [&](auto... args) { cumsum(args..., exclusive, reverse); });
+  });
 }
 
 }  // namespace fastconv::bindings

@@ -137,7 +137,10 @@ class Lowering {
   void lower(ValueId id, const op::Pointwise& o);
   void lower(ValueId id, const op::Pool& o);
   void lower(ValueId id, const op::AdaptivePool& o);
-  void lower(ValueId id, const op::Mean& o);
+  void lower(ValueId id, const op::Reduce& o);
+  void lower(ValueId id, const op::ArgMax& o);
+  void lower(ValueId id, const op::Norm& o);
+  void lower(ValueId id, const op::CumSum& o);
   void lower(ValueId id, const op::Reshape&) { view(id); }
   void lower(ValueId id, const op::Permute& o);
   void lower(ValueId id, const op::Slice& o);
@@ -149,6 +152,8 @@ class Lowering {
   void lower(ValueId id, const op::PixelShuffle& o);
   void run_pool(ValueId id, op::Pool::Kind kind, std::shared_ptr<const PoolGeometry> geometry);
   void global_average(ValueId id);
+  template <class Emit>  // emit(x, y, {outer, count, inner}) for each run of neighbouring axes, from the last
+  void reduce(ValueId id, const std::vector<int>& axes, Emit&& emit);
   void move(ValueId id, const Operand& x, const Operand& y, const Shape& shape, const Shape& x_strides,
             const Shape& y_strides);
   void view(ValueId id);
@@ -183,7 +188,7 @@ class Lowering {
   Shape around(ValueId id, int begin, int end) const;
 
   void copy(const Operand& from, const Operand& to, ValueId id, const char* why);
-  // Adds a step that reads and writes these operands: run(buffers), or run<T>(buffers) for the type of the value.
+  // Adds a step that reads and writes these operands: run(buffers), or run<T>(buffers) for the type of what is read.
   using Operands = const std::vector<Operand>&;
   StepInfo& emit(ValueId id, Operands operands, Program::Run run);
   template <class Run>  // throws where the value is of another dtype than kernels compute in
@@ -200,7 +205,7 @@ class Lowering {
   }
   template <class F>
   decltype(auto) floats(ValueId id, F&& f) const {  // f<T>()
-    return with_float(graph_.dtype(id), operator_name(graph_[id].op), f);
+    return with_float(graph_.dtype(graph_[id].inputs[0]), operator_name(graph_[id].op), f);
   }
 
   // Convolutions (lower_conv.cc).

@@ -180,27 +180,63 @@ void Lowering::global_average(ValueId id) {
   emit_float(id, {x, y}, [=]<class T>(void* const* b) { global_avg_pool2d<T>(x.at<const T>(b), y.at<T>(b)); });
 }
 
-void Lowering::lower(ValueId id, const op::Mean& o) {
+template <class Emit>
+void Lowering::reduce(ValueId id, const std::vector<int>& axes, Emit&& emit) {
   const ValueId x = graph_[id].inputs[0];
   Shape shape = graph_.shape(x);
-  if (shape.size() == 4 && o.axes == std::vector<int>{2, 3}) return global_average(id);
   Place from = as(x, false);
-  // Neighbouring axes at once, from the last: the mean of means, for all have the same size.
-  for (std::size_t end = o.axes.size(); end > 0;) {
-    std::size_t begin = end - 1;
-    while (begin > 0 && o.axes[begin - 1] == o.axes[begin] - 1) --begin;
+  std::size_t end = axes.size();
+  do {
+    std::size_t begin = end > 0 ? end - 1 : 0;
+    while (begin > 0 && axes[begin - 1] == axes[begin] - 1) --begin;
     index_t outer = 1, count = 1, inner = 1;
     for (int axis = 0; axis < static_cast<int>(shape.size()); ++axis)
-      (axis < o.axes[begin] ? outer : axis <= o.axes[end - 1] ? count : inner) *= shape[axis];
-    for (std::size_t i = begin; i < end; ++i) shape[o.axes[i]] = 1;
+      (axis < axes[begin] ? outer : axis <= axes[end - 1] ? count : inner) *= shape[axis];
+    for (std::size_t i = begin; i < end; ++i) shape[axes[i]] = 1;
     if (begin == 0) define(id);
     const Place to = begin == 0 ? places_[id] : new_place(shape, from.dtype, false);
-    const Operand a = planes(from, {outer, count, 1, inner}), y = planes(to, {outer, 1, 1, inner});
-    emit_float(id, {a, y},
-               [=]<class T>(void* const* b) { fastconv::mean<T>(a.data<T>(b), y.data<T>(b), outer, count, inner); });
+    emit(planes(from, {outer, count, 1, inner}), planes(to, {outer, 1, 1, inner}), std::array{outer, count, inner});
     from = to;
     end = begin;
-  }
+  } while (end > 0);
+}
+
+void Lowering::lower(ValueId id, const op::Reduce& o) {
+  if (graph_.shape(graph_[id].inputs[0]).size() == 4 && o.is_global_average()) return global_average(id);
+  // The mean of means, for all have the same size; the sum of sums and so on.
+  reduce(id, o.axes, [&](const Operand& x, const Operand& y, const std::array<index_t, 3>& s) {
+    emit_float(id, {x, y}, [=, kind = o.kind]<class T>(void* const* b) {
+      fastconv::reduce<T>(kind, x.data<T>(b), y.data<T>(b), s[0], s[1], s[2]);
+    });
+  });
+}
+
+void Lowering::lower(ValueId id, const op::ArgMax& o) {
+  reduce(id, o.axes, [&](const Operand& x, const Operand& y, const std::array<index_t, 3>& s) {
+    emit_float(id, {x, y}, [=, least = o.kind == op::ArgMax::Kind::min]<class T>(void* const* b) {
+      argmax<T>(least, x.data<T>(b), y.data<std::int64_t>(b), s[0], s[1], s[2]);
+    });
+  });
+}
+
+void Lowering::lower(ValueId id, const op::Norm& o) {
+  double ord = o.ord;
+  reduce(id, o.axes, [&](const Operand& x, const Operand& y, const std::array<index_t, 3>& s) {
+    emit_float(id, {x, y}, [=]<class T>(void* const* b) {
+      fastconv::norm<T>(ord, x.data<T>(b), y.data<T>(b), s[0], s[1], s[2]);
+    });
+    if (ord == 0) ord = 1;  // the norm of norms, but the sum of counts
+  });
+}
+
+void Lowering::lower(ValueId id, const op::CumSum& o) {
+  const Shape s = around(id, o.axis, o.axis + 1);
+  const Operand x = planes(as(graph_[id].inputs[0], false), s);
+  define(id);
+  const Operand y = planes(places_[id], s);
+  emit_float(id, {x, y}, [=]<class T>(void* const* b) {
+    fastconv::cumsum<T>(x.data<T>(b), y.data<T>(b), s[0], s[1], s[3], o.exclusive, o.reverse);
+  });
 }
 
 void Lowering::lower(ValueId id, const op::Softmax& o) {

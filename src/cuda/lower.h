@@ -115,7 +115,7 @@ class Lowering {
   void lower(ValueId id, const op::Binary& o);
   void lower(ValueId id, const op::Pool& o);
   void lower(ValueId id, const op::AdaptivePool& o);
-  void lower(ValueId id, const op::Mean& o);
+  void lower(ValueId id, const op::Reduce& o);
   void lower(ValueId id, const op::Reshape&);
   void lower(ValueId id, const op::Permute& o);
   void lower(ValueId id, const op::Slice& o);

@@ -134,7 +134,7 @@ template <class T>
 void Lowering<T>::lower(ValueId id, const op::AdaptivePool& o) {
   const ValueId x = graph_[id].inputs[0];
   const bool maximum = o.kind == op::Pool::Kind::max;
-  if (!maximum && o.size == op::Pair{1, 1} && !places_.has_home(id)) return lower(id, op::Mean{{2, 3}, true});
+  if (!maximum && o.size == op::Pair{1, 1} && !places_.has_home(id)) return lower(id, op::Reduce{ReduceKind::mean, {2, 3}, true});
   const Images a = images(channels_last(x), graph_.shape(x));
   define(id, kChannelsLast);
   const Images y = images(id);
@@ -142,7 +142,8 @@ void Lowering<T>::lower(ValueId id, const op::AdaptivePool& o) {
 }
 
 template <class T>
-void Lowering<T>::lower(ValueId id, const op::Mean& o) {
+void Lowering<T>::lower(ValueId id, const op::Reduce& o) {
+  if (o.kind != ReduceKind::mean) fail(operator_name(o), " does not run on device='cuda'");
   const ValueId x = graph_[id].inputs[0];
   const Shape& shape = graph_.shape(x);
   if (checked_size(shape) == 0) {
@@ -216,7 +217,7 @@ void Lowering<T>::lower(ValueId id, const op::Interpolate& o) {
   template void Lowering<T>::lower(ValueId, const op::Binary&);                         \
   template void Lowering<T>::lower(ValueId, const op::Pool&);                             \
   template void Lowering<T>::lower(ValueId, const op::AdaptivePool&);            \
-  template void Lowering<T>::lower(ValueId, const op::Mean&);               \
+  template void Lowering<T>::lower(ValueId, const op::Reduce&);             \
   template void Lowering<T>::lower(ValueId, const op::Softmax&);                       \
   template void Lowering<T>::lower(ValueId, const op::Interpolate&);
 INSTANTIATE(float)

@@ -1,5 +1,8 @@
 #include "kernels/reduce/reduce.h"
 
+#include <cmath>
+#include <limits>
+
 #include "fastconv/ops.h"
 #include "ops/planes.h"
 
@@ -21,35 +24,88 @@ void over_columns(index_t outer, index_t count, index_t inner, F&& f) {
   });
 }
 
+// rows(begin, end) for ranges of rows of `count` neighbouring elements, or columns(o, column, columns) as over_columns calls it.
+template <class Rows, class Columns>
+void over_middle(index_t outer, index_t count, index_t inner, Rows&& rows, Columns&& columns) {
+  if (outer == 0 || inner == 0) return;
+  if (inner == 1)
+    parallel_ranges(outer, grain_of(count), rows);
+  else
+    over_columns(outer, count, inner, columns);
+}
+
+// The nearest exponent that T has and that is as this one: finite or not, zero or not.
+template <class T>
+T exponent(double ord) {
+  using Limits = std::numeric_limits<T>;
+  const double magnitude = std::abs(ord);
+  if (magnitude == 0 || std::isinf(ord)) return static_cast<T>(ord);
+  return static_cast<T>(std::copysign(std::clamp<double>(magnitude, Limits::min(), Limits::max()), ord));
+}
+
 }  // namespace
 
 template <class T>
-void mean(const T* x, T* y, index_t outer, index_t count, index_t inner) {
+void reduce(ReduceKind kind, const T* x, T* y, index_t outer, index_t count, index_t inner) {
   const ReduceKernels<T>& kernels = reduce_kernels<T>();
-  if (outer == 0 || inner == 0) return;
-  if (inner == 1)
-    parallel_ranges(outer, grain_of(count), [&](index_t begin, index_t end) {
-      kernels.mean_rows(x + begin * count, end - begin, count, y + begin);
-    });
-  else
-    over_columns(outer, count, inner, [&](index_t o, index_t column, index_t columns) {
-      kernels.mean_columns(x + o * count * inner + column, count, inner, columns, y + o * inner + column);
-    });
+  over_middle(
+      outer, count, inner,
+      [&](index_t begin, index_t end) { kernels.rows(kind, x + begin * count, end - begin, count, y + begin); },
+      [&](index_t o, index_t column, index_t columns) {
+        kernels.columns(kind, x + o * count * inner + column, count, inner, columns, y + o * inner + column);
+      });
+}
+
+template <class T>
+void argmax(bool least, const T* x, std::int64_t* y, index_t outer, index_t count, index_t inner) {
+  const ReduceKernels<T>& kernels = reduce_kernels<T>();
+  over_middle(
+      outer, count, inner,
+      [&](index_t begin, index_t end) { kernels.argmax_rows(least, x + begin * count, end - begin, count, y + begin); },
+      [&](index_t o, index_t column, index_t columns) {
+        kernels.argmax_columns(least, x + o * count * inner + column, count, inner, columns, y + o * inner + column);
+      });
+}
+
+template <class T>
+void norm(double ord, const T* x, T* y, index_t outer, index_t count, index_t inner) {
+  const ReduceKernels<T>& kernels = reduce_kernels<T>();
+  const T p = exponent<T>(ord);
+  over_middle(
+      outer, count, inner,
+      [&](index_t begin, index_t end) { kernels.norm_rows(p, x + begin * count, end - begin, count, y + begin); },
+      [&](index_t o, index_t column, index_t columns) {
+        kernels.norm_columns(p, x + o * count * inner + column, count, inner, columns, y + o * inner + column);
+      });
+}
+
+template <class T>
+void cumsum(const T* x, T* y, index_t outer, index_t count, index_t inner, bool exclusive, bool reverse) {
+  const ReduceKernels<T>& kernels = reduce_kernels<T>();
+  over_middle(
+      outer, count, inner,
+      [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) kernels.cumsum(x + r * count, y + r * count, count, 1, 1, exclusive, reverse);
+      },
+      [&](index_t o, index_t column, index_t columns) {
+        const index_t at = o * count * inner + column;
+        kernels.cumsum(x + at, y + at, count, inner, columns, exclusive, reverse);
+      });
 }
 
 template <class T>
 void softmax(const T* x, T* y, index_t outer, index_t count, index_t inner, bool logarithm) {
   const ReduceKernels<T>& kernels = reduce_kernels<T>();
-  if (outer == 0 || inner == 0 || count == 0) return;
-  if (inner == 1)
-    parallel_ranges(outer, grain_of(count), [&](index_t begin, index_t end) {
-      kernels.softmax_rows(x + begin * count, y + begin * count, end - begin, count, logarithm);
-    });
-  else
-    over_columns(outer, count, inner, [&](index_t o, index_t column, index_t columns) {
-      const index_t at = o * count * inner + column;
-      kernels.softmax_columns(x + at, y + at, count, inner, columns, logarithm);
-    });
+  if (count == 0) return;
+  over_middle(
+      outer, count, inner,
+      [&](index_t begin, index_t end) {
+        kernels.softmax_rows(x + begin * count, y + begin * count, end - begin, count, logarithm);
+      },
+      [&](index_t o, index_t column, index_t columns) {
+        const index_t at = o * count * inner + column;
+        kernels.softmax_columns(x + at, y + at, count, inner, columns, logarithm);
+      });
 }
 
 template <class T>
@@ -66,16 +122,19 @@ void global_avg_pool2d(const TensorView<const T>& x, const TensorView<T>& y) {
       const T* from = x.data + n * x.sn + group * x.sb;
       T means[64 / sizeof(T)];
       if (x.block == 1)
-        kernels.mean_rows(from, 1, pixels, means);
+        kernels.rows(ReduceKind::mean, from, 1, pixels, means);
       else
-        kernels.mean_columns(from, pixels, x.block, x.block, means);
+        kernels.columns(ReduceKind::mean, from, pixels, x.block, x.block, means);
       for (index_t c = first; c < std::min(x.c, first + x.block); ++c) *y.channel(n, c) = means[c - first];
     }
   });
 }
 
 #define FASTCONV_INSTANTIATE(T)                                                 \
-  template void mean<T>(const T*, T*, index_t, index_t, index_t);               \
+  template void reduce<T>(ReduceKind, const T*, T*, index_t, index_t, index_t); \
+  template void argmax<T>(bool, const T*, std::int64_t*, index_t, index_t, index_t); \
+  template void norm<T>(double, const T*, T*, index_t, index_t, index_t);       \
+  template void cumsum<T>(const T*, T*, index_t, index_t, index_t, bool, bool); \
   template void softmax<T>(const T*, T*, index_t, index_t, index_t, bool);      \
   template void global_avg_pool2d<T>(const TensorView<const T>&, const TensorView<T>&);
 FASTCONV_INSTANTIATE(float)

@@ -17,6 +17,10 @@ struct Sum {
     error += (total - (next - shift)) + (v - shift);
     total = next;
   }
+  FASTCONV_MEMBER void add(const Sum& other) {
+    add(other.total);
+    error += other.error;
+  }
   FASTCONV_MEMBER Vec<T> value() const { return error == error ? total + error : total; }  // infinities make it NaN
 };
 

@@ -118,6 +118,20 @@ def functions():
     for axis, keepdims in itertools.product((None, 0, 1, (1, 2), (0, 3), (), -1), (False, True)):
         layer = Function(lambda x, axis=axis, keepdims=keepdims: F.mean(x, axis, keepdims))
         yield f"mean {axis, keepdims}", layer, IMAGES
+        for name in ("sum", "prod", "max", "min"):
+            op = getattr(F, name)
+            layer = Function(lambda x, op=op, axis=axis, k=keepdims: op(x, axis, k))
+            yield f"{name} {axis, keepdims}", layer, IMAGES
+        for p in (None, 0, 1, 2.5, -1, np.inf, -np.inf) if axis != () else ():
+            layer = Function(lambda x, p=p, axis=axis, k=keepdims: F.norm(x, p, axis, k))
+            yield f"norm {p, axis, keepdims}", layer, IMAGES
+        for op in (F.argmax, F.argmin) if not isinstance(axis, tuple) else ():
+            layer = Function(lambda x, op=op, axis=axis, k=keepdims: op(x, axis, k))
+            yield f"{op.__name__} {axis, keepdims}", layer, IMAGES
+    for axis, exclusive, reverse in itertools.product((None, 0, 2, -1), *[(False, True)] * 2):
+        options = {"exclusive": exclusive, "reverse": reverse}
+        layer = Function(lambda x, axis=axis, o=options: F.cumsum(x, axis, **o))
+        yield f"cumsum {axis} {options}", layer, IMAGES
     for kind in ACTIVATIONS:
         layer = Function(lambda x, a=kind: F.conv2d(x, W, residual=x, activation=a))
         yield f"conv2d with {kind}", layer, IMAGES

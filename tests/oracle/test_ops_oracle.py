@@ -387,6 +387,46 @@ def test_softmax_and_mean(seed: int, dtype: Any) -> None:
             )
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_reductions(seed: int, dtype: Any) -> None:
+    """Against torch, which propagates NaN and takes the first of equal ones as NumPy does."""
+    rng = np.random.default_rng(seed)
+    for _ in range(100):
+        shape = tuple(int(n) for n in rng.integers(1, 40, rng.integers(1, 4)))
+        x = rng.normal(size=shape).astype(dtype)
+        if rng.random() < 0.5:
+            x = np.round(x)  # many equal ones
+        if rng.random() < 0.3:
+            x[rng.random(shape) < 0.1] = rng.choice([np.nan, np.inf, -np.inf])
+        x = x[tuple(slice(None, None, int(rng.choice([1, -1, 2]))) for _ in shape)]
+        t = to_torch(np.ascontiguousarray(x))
+        axis, keepdims = int(rng.integers(-len(shape), len(shape))), bool(rng.integers(2))
+        axes = tuple(int(i) for i in np.flatnonzero(rng.integers(0, 2, len(shape)))) or (axis,)
+        for name in ("argmax", "argmin"):
+            y = getattr(torch, name)(t, axis, keepdims).numpy()
+            np.testing.assert_array_equal(
+                getattr(fastconv, name)(x, axis, keepdims), y, strict=True
+            )
+        for name in ("max", "min"):
+            y = getattr(torch, f"a{name}")(t, axes, keepdims)
+            assert_near(getattr(fastconv, name)(x, axes, keepdims), y, ulps=0)
+        if not np.isfinite(x).all():
+            continue
+        # As tests/test_ops_reduction.py derives it, and torch's own errors in float64.
+        size, own = float(np.abs(x).sum()), x.size if dtype is np.float64 else 0
+        y = t.sum(axes, keepdims)
+        assert_near(fastconv.sum(x, axes, keepdims), y, ulps=4 + own, scale=size)
+        assert_near(fastconv.cumsum(x, axis), t.cumsum(axis), ulps=1 + own, scale=size)
+        y = t.prod(axis, keepdims)
+        assert_near(fastconv.prod(x, axis, keepdims), y, ulps=2 * x.shape[axis])
+        magnitudes = np.abs(x[x != 0], dtype=np.float64)
+        logs = np.log(magnitudes.max() / magnitudes.min()) if magnitudes.size else 0
+        for p in (0, 1, 2, 3, 0.5, np.inf, -np.inf):
+            y = torch.linalg.vector_norm(t, p, axes, keepdims)
+            ulps = 3 + 4 * logs + 12 / (p or 1) + own if np.isfinite(p) else 0
+            assert_near(fastconv.norm(x, p, axes, keepdims), y, ulps=ulps)
+
+
 def test_activations(dtype: Any) -> None:
     special = [0.0, -0.0, 3.0, -3.0, 6.0, 80.0, -80.0, 1e30, -1e30, np.inf, -np.inf, np.nan]
     x = np.concatenate([np.linspace(-12, 12, 4001), special]).astype(dtype)

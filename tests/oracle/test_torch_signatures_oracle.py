@@ -86,6 +86,13 @@ SOFTMAX = {
     "_stacklevel": [3, 5],
     "dtype": NO_DTYPE,
 }
+MEAN = {
+    "input": [X],
+    "dim": [1, (2, 3), [-1]],
+    "keepdim": [True, False],
+    "dtype": NO_DTYPE,
+}
+ARGMAX = {"input": [X], "dim": [1, -1, None], "keepdim": [True, False]}
 CONV2D = {
     "input": [X],
     "weight": [RNG.standard_normal((6, 4, 3, 2))],
@@ -125,12 +132,20 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "alpha": [1, Refused(2, r"alpha=2.*fastconv.multiply\(b, alpha\)")],
     },
     "multiply": {"input": [X], "other": [X + 1, 2.0]},
-    "mean": {
+    "mean": MEAN,
+    "sum": MEAN,
+    "prod": {"input": [X], "dim": [1, -1], "keepdim": [True, False], "dtype": NO_DTYPE},
+    "argmax": ARGMAX,
+    "argmin": ARGMAX,
+    "norm": {
         "input": [X],
-        "dim": [1, (2, 3), [-1]],
+        "p": [3, 2.0, 1, 0, float("inf"), Refused("fro", "matrix norms.*ord=2")],
+        "dim": [1, (2, 3), None],
         "keepdim": [True, False],
+        "out": [None],
         "dtype": NO_DTYPE,
     },
+    "cumsum": {"input": [X], "dim": [1, -1], "dtype": NO_DTYPE},
     "batch_norm": {
         "input": [X],
         "running_mean": [C[0]],
@@ -316,7 +331,9 @@ def check(ours: Callable[..., Any], theirs: Callable[..., Any], call: Call) -> N
     same(ours(*args, **kwargs), expected)
 
 
-COMMON = sorted(n for n in fastconv.ops.__all__ if torch_function(n) is not None)
+NUMPYS = {"max", "min"}
+"""What means another thing in torch."""
+COMMON = sorted({n for n in fastconv.ops.__all__ if torch_function(n) is not None} - NUMPYS)
 
 
 def test_every_common_function_is_in_the_table() -> None:
@@ -344,6 +361,18 @@ def test_signatures_beside_the_ops_are_torchs(name: str) -> None:
     told = getattr(fastconv, name).torch_signature.replace("*", "").split()
     names = [word.partition("=")[0] for word in told]
     assert [n for n in names if n != "out"] == [p.name for p in signature(name) if p.name != "out"]
+
+
+@pytest.mark.parametrize("name", sorted(NUMPYS))
+def test_what_means_another_thing_in_torch_takes_no_dim(name: str) -> None:
+    ours, theirs = getattr(fastconv, name), torch_function(name)
+    same(ours(X), theirs(to_torch(X)))
+    same(ours(input=X), theirs(input=to_torch(X)))
+    same(ours(X, 1, True), theirs(to_torch(X), 1, True).values)
+    same(getattr(fastconv, f"arg{name}")(X, 1), theirs(to_torch(X), 1).indices)
+    for option in ({"dim": 1}, {"dim": 1, "keepdim": True}):
+        with pytest.raises(TypeError, match=r"pair.*axis.*fastconv.argmax or fastconv.argmin"):
+            ours(X, **option)
 
 
 def test_an_argument_that_is_new_in_torch_is_noticed() -> None:

@@ -121,6 +121,7 @@ def _pad(node: Node, x: Shape) -> dict[int, Taps | None]:
     return {axis: Taps(1, ((-before,),)) for axis, before in enumerate(node.fields["before"])}
 
 
+_REDUCTIONS = ("mean", "sum", "prod", "max", "min", "argmax", "argmin", "norm")
 _Mixes = Callable[[Node, Shape], Mapping[int, Taps | None]]
 
 MIXES: dict[str, _Mixes] = {
@@ -131,7 +132,8 @@ MIXES: dict[str, _Mixes] = {
     "avg_pool2d": _pool,
     "adaptive_avg_pool2d": _adaptive_pool,
     "adaptive_max_pool2d": _adaptive_pool,
-    "mean": lambda node, x: dict.fromkeys(node.fields["axis"]),
+    **dict.fromkeys(_REDUCTIONS, lambda node, x: dict.fromkeys(node.fields["axis"])),
+    "cumsum": lambda node, x: {node.fields["axis"]: None},
     "interpolate": _interpolate,
     "pixel_shuffle": _pixel_shuffle,
     "channel_shuffle": lambda node, x: {1: None},
@@ -247,7 +249,7 @@ def _moved(node: Node, window: Window, old: Shape) -> Window:
         return window
     if node.op == "permute":
         return window.moved(tuple(node.fields["order"]).index(window.axis))
-    if node.op == "mean" and not node.fields["keepdims"]:
+    if node.op in _REDUCTIONS and not node.fields["keepdims"]:
         return window.moved(window.axis - sum(a < window.axis for a in node.fields["axis"]))
     return window
 

@@ -25,7 +25,9 @@ class Arithmetic:
 
     if TYPE_CHECKING:  # what `Symbol` has
         graph: Any
-        dtype: np.dtype[Any]
+
+        @property
+        def dtype(self) -> np.dtype[Any]: ...
 
         def copy(self) -> Any: ...
         def _in_place(self, op: str, sign: str, other: Any) -> Any: ...

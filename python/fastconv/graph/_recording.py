@@ -52,8 +52,8 @@ class Recording:
         The recorded graph; `None` once nobody needs it.
     outputs : list of int
         The numbers of the values that forward returned.
-    shapes : list of tuple of int
-        Their shapes.
+    shapes, dtypes : list
+        Their shapes and dtypes.
     returned : Returned
         What it returned them in.
     taps : dict of str to int or None
@@ -87,6 +87,7 @@ class Recording:
         self.native = graph.native
         self.outputs = [value.id for value in values]
         self.shapes = [value.shape for value in values]
+        self.dtypes = [value.dtype for value in values]
         paths = tree.paths
         self.taps = {paths[key]: value for key, value in graph.taps.items() if key in paths}
         self.paths = paths.values()

@@ -79,7 +79,6 @@ class Recorder:
         self.convert = convert
         self.keys = keys or {}
         self._paths = paths or {}
-        self._dtypes = {dtype.name: dtype, "bool": _BOOL}  # of values
         self._constants: dict[int, tuple[int, Any]] = {}  # keeps the key's object alive
 
     def input(self, shape: Sequence[int]) -> Symbol:
@@ -114,8 +113,7 @@ class Recorder:
         self.taps[id(module)] = y.id if isinstance(y, Symbol) else None
 
     def _symbol(self, value: int) -> Symbol:
-        dtype = self._dtypes[self.native.dtype(value)]
-        return Symbol(self, value, tuple(self.native.shape(value)), dtype)
+        return Symbol(self, value, tuple(self.native.shape(value)))
 
     def _id(self, op: str, value: Any, kind: str) -> int | None:
         if value is None:
@@ -151,7 +149,8 @@ class Symbol(Arithmetic, Refusals):
 
     It takes the functions of `fastconv.ops`, NumPy's functions of the same names, arithmetic,
     comparisons, basic slicing, and those methods of NumPy's arrays that are such functions:
-    `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `copy`. Whatever else is done to it
+    `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `sum`, `prod`, `max`, `min`, `argmax`,
+    `argmin`, `cumsum`, `copy`. Whatever else is done to it
     raises a `TypeError` that names the substitute.
 
     ``+=``, ``-=``, ``*=`` and ``/=`` change this very symbol, as they change an array, for all who
@@ -164,27 +163,29 @@ class Symbol(Arithmetic, Refusals):
     id : int
         Its number there.
     shape : tuple of int
-    dtype : numpy.dtype
     writeable : bool
         Whether ``+=`` and ``*=`` can be recorded: not on inputs, nor where NumPy would share memory
         with another array, which could not follow.
     """
 
-    __slots__ = ("dtype", "graph", "id", "shape", "writeable")
+    __slots__ = ("graph", "id", "shape", "writeable")
 
-    def __init__(
-        self, graph: Recorder, value: int, shape: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> None:
+    def __init__(self, graph: Recorder, value: int, shape: tuple[int, ...]) -> None:
         self.graph = graph
         self.id = value
         self.shape = shape
-        self.dtype = dtype
         self.writeable = shape != ()  # what has no dimensions may be a number in NumPy
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
         return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What its elements are: of the recording's dtype, but masks are bool and indices int64."""
+        dtype: np.dtype[Any] = self.graph.native.dtype(self.id)
+        return dtype
 
     def __repr__(self) -> str:
         return f"Symbol(shape={self.shape}, dtype={self.dtype})"
@@ -263,7 +264,7 @@ class Symbol(Arithmetic, Refusals):
 
     def copy(self, order: str = "C") -> Symbol:
         """Return a value of its own, as `numpy.ndarray.copy`."""
-        return Symbol(self.graph, self.id, self.shape, self.dtype)
+        return Symbol(self.graph, self.id, self.shape)
 
     def reshape(self, *shape: Any, **other: Any) -> Symbol:
         """Give it another shape, as `numpy.ndarray.reshape`."""
@@ -304,9 +305,43 @@ class Symbol(Arithmetic, Refusals):
 
     def mean(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
         """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""
+        return self._reduced("mean", axis, args, keepdims, other)
+
+    def sum(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Sum over axes, given as an int or a tuple, as `numpy.ndarray.sum`."""
+        return self._reduced("sum", axis, args, keepdims, other)
+
+    def prod(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Multiply over axes, given as an int or a tuple, as `numpy.ndarray.prod`."""
+        return self._reduced("prod", axis, args, keepdims, other)
+
+    def max(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Return the greatest along axes, given as an int or a tuple, as `numpy.ndarray.max`."""
+        return self._reduced("max", axis, args, keepdims, other)
+
+    def min(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Return the least along axes, given as an int or a tuple, as `numpy.ndarray.min`."""
+        return self._reduced("min", axis, args, keepdims, other)
+
+    def argmax(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Return the index of the greatest along an axis, as `numpy.ndarray.argmax`."""
+        return self._reduced("argmax", axis, args, keepdims, other)
+
+    def argmin(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
+        """Return the index of the least along an axis, as `numpy.ndarray.argmin`."""
+        return self._reduced("argmin", axis, args, keepdims, other)
+
+    def cumsum(self, axis: Any = None, *args: Any, **other: Any) -> Symbol:
+        """Sum up to each element along an axis, as `numpy.ndarray.cumsum`."""
+        if args or other:
+            unsupported("cumsum with other arguments than axis", "cumsum")
+        y: Symbol = self._op("cumsum", axis)
+        return y
+
+    def _reduced(self, name: str, axis: Any, args: Any, keepdims: bool, other: Any) -> Symbol:
         if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
-            unsupported("mean with torch's arguments", "mean")
-        y: Symbol = self._op("mean", axis, keepdims)
+            unsupported(f"{name} with torch's arguments", name)
+        y: Symbol = self._op(name, axis, keepdims)
         return y
 
     @staticmethod

@@ -61,7 +61,9 @@ class Compiled:
         arrays = [np.asarray(array, compute, order="C") for array in arrays]
         recording, native = self._network(module, arrays, keywords, None)
         y = recording.returned.pack(native.run(arrays))
-        return y if dtype == compute else map_values(lambda value: value.astype(dtype), y)
+        if dtype == compute:
+            return y
+        return map_values(lambda v: v.astype(dtype) if v.dtype == compute else v, y)
 
     def _network(
         self,

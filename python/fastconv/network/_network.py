@@ -92,7 +92,8 @@ class Network:
         self._inputs = inputs
         recording = Recording(module, inputs, self.dtype, convert=precision is not None)
         self._recording: Recording | None = recording
-        self._returned, self._out_shapes = recording.returned, recording.shapes
+        self._returned = recording.returned
+        self._outs = list(zip(recording.shapes, recording.dtypes, strict=True))
         self._weights = sum(array.nbytes for array in module.state_dict().values())
         self._taps: tuple[str, ...] = tuple(options["taps"])
         self._variants: Bounded[Any] = Bounded(4)
@@ -158,7 +159,7 @@ class Network:
             Modules whose outputs are wanted too, by their names in `Module.named_modules`. The
             first use of a new set compiles a variant. Default: those named when compiling.
         out : ndarray, or tuple or mapping of ndarray, optional
-            Where to put the output, of its shape and the network's dtype; for several outputs a
+            Where to put the output, of its shape and dtype; for several outputs a
             tuple of as many, or a mapping with the same keys. With any strides, but only into a
             C-contiguous one it is written without a copy. Not for arrays on a CUDA device.
 
@@ -228,10 +229,11 @@ class Network:
         """Return the arrays of `out` if the network can write to them while it reads `inputs`."""
         operands = Operands(**dict(zip(self._arguments.names, inputs, strict=True)))
         outs: dict[str, Array] = {}
-        for (name, array), shape in zip(self._returned.outs(out), self._out_shapes, strict=True):
+        for (name, array), (shape, dtype) in zip(self._returned.outs(out), self._outs, strict=True):
             if array is None:
                 raise TypeError(f"{name} must be a numpy.ndarray, got None")
-            operands.check_out(array, shape[self._unbatched :], argument=name)
+            other_dtype = None if dtype == self.dtype else dtype
+            operands.check_out(array, shape[self._unbatched :], argument=name, dtype=other_dtype)
             for other, earlier in outs.items():
                 if share_memory(array, earlier):
                     raise ValueError(f"{name} overlaps {other}: pass an array of its own")

@@ -12,7 +12,14 @@ from collections.abc import Mapping, Sequence
 from fastconv._files import replacing
 from fastconv.graph._recording import record
 from fastconv.nn import Module
-from fastconv.onnx import _elements, _layers, _moves, _pools, _resize  # noqa: F401 - they register operators
+from fastconv.onnx import (  # noqa: F401 - they register operators
+    _elements,
+    _layers,
+    _moves,
+    _pools,
+    _reductions,
+    _resize,
+)
 from fastconv.onnx._dynamic import DynamicAxes, Size, is_fixed, parse, record_calls
 from fastconv.onnx._graph import Graph
 

@@ -182,16 +182,6 @@ def _activate(graph: Graph, x: str, kind: str | None, slope: float = 0.01) -> st
     raise ValueError(f"there is no operator of ONNX for the activation {kind}")
 
 
-@operator("mean")
-def _mean(graph: Graph, call: Call, inputs: list[str | None]) -> str:
-    axes = [int(axis) for axis in call.attributes["axis"]]
-    if not axes:  # which would stand for all in ONNX
-        assert inputs[0] is not None
-        return inputs[0]
-    keepdims = int(call.attributes["keepdims"])
-    return graph.node("ReduceMean", inputs[0], axes=axes, keepdims=keepdims)
-
-
 @operator("softmax", "log_softmax")
 def _softmax(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     kind = "Softmax" if call.node.op == "softmax" else "LogSoftmax"

@@ -15,11 +15,13 @@ from fastconv.ops import (
     dense,
     elementary,
     elementwise,
+    extremes,
     interpolation,
-    norm,
+    normalization,
     padding,
     pool,
     probability,
+    reduction,
     shape,
     shuffle,
 )
@@ -31,11 +33,13 @@ from fastconv.ops.conv_transpose import *
 from fastconv.ops.dense import *
 from fastconv.ops.elementary import *
 from fastconv.ops.elementwise import *
+from fastconv.ops.extremes import *
 from fastconv.ops.interpolation import *
-from fastconv.ops.norm import *
+from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
 from fastconv.ops.pool import *
 from fastconv.ops.probability import *
+from fastconv.ops.reduction import *
 from fastconv.ops.shape import *
 from fastconv.ops.shuffle import *
 
@@ -48,11 +52,13 @@ __all__ = [
     *dense.__all__,
     *elementary.__all__,
     *elementwise.__all__,
+    *extremes.__all__,
     *interpolation.__all__,
-    *norm.__all__,
+    *normalization.__all__,
     *padding.__all__,
     *pool.__all__,
     *probability.__all__,
+    *reduction.__all__,
     *shape.__all__,
     *shuffle.__all__,
 ]

@@ -119,17 +119,20 @@ class Operands:
         *,
         inplace: Sequence[str] = (),
         argument: str = "out",
+        dtype: np.dtype[Any] | None = None,
     ) -> None:
         """Check `out=`: its shape, dtype and writability, and that it overlaps no operand.
 
-        `inplace` names the operands that `out` may be, exactly; `argument` is what errors call it.
+        `inplace` names the operands that `out` may be, exactly; `argument` is what errors call it;
+        `dtype` is the result's, if it is not that of the operands.
         """
         if out is None:
             return
         if not isinstance(out, np.ndarray):
             raise TypeError(f"{argument} must be a numpy.ndarray, got {type(out).__name__}")
-        if out.dtype != self.dtype:
-            raise TypeError(f"{argument} must be {self.dtype} as the other arrays, got {out.dtype}")
+        if out.dtype != (dtype or self.dtype):
+            expected = dtype or f"{self.dtype} as the other arrays"
+            raise TypeError(f"{argument} must be {expected}, got {out.dtype}")
         if out.shape != tuple(shape):
             raise ValueError(f"{argument} must have shape {tuple(shape)}, got {out.shape}")
         if not out.flags.writeable:
@@ -149,11 +152,14 @@ class Operands:
             if not (same and name in inplace):
                 raise ValueError(f"{argument} overlaps {name}: pass an array of its own")
 
-    def native_out(self, out: Array | None) -> Array | None:
-        """`out` if native code can write into it, else ``None``: then `finish` copies."""
+    def native_out(self, out: Array | None, dtype: np.dtype[Any] | None = None) -> Array | None:
+        """`out` if native code can write into it, else ``None``: then `finish` copies.
+
+        Native code writes `dtype`, by default what it computes in.
+        """
         if (
             out is not None
-            and out.dtype == self.compute_dtype
+            and out.dtype == (dtype or self.compute_dtype)
             and out.dtype.isnative
             and out.flags.aligned
         ):
@@ -168,17 +174,19 @@ class Operands:
         *,
         inplace: Sequence[str] = (),
         contiguous: bool = False,
+        dtype: np.dtype[Any] | None = None,
     ) -> Array:
         """Check `out`, let `call` write the result of this shape, and return it as `finish` does.
 
-        `contiguous` says that native code writes C-contiguous arrays only.
+        `contiguous` says that native code writes C-contiguous arrays only; `dtype` is the result's,
+        if it is not that of the operands.
         """
-        self.check_out(out, shape, inplace=inplace)
-        target = self.native_out(out)
+        self.check_out(out, shape, inplace=inplace, dtype=dtype)
+        target = self.native_out(out, dtype)
         if target is None or (contiguous and not target.flags.c_contiguous):
-            target = np.empty(shape, self.compute_dtype)
+            target = np.empty(shape, dtype or self.compute_dtype)
         call(target)
-        return self.finish(target, out)
+        return self.finish(target, out, dtype)
 
     def compute(
         self,
@@ -233,10 +241,12 @@ class Operands:
         out[...] = view
         return out
 
-    def finish(self, result: Array, out: Array | None = None) -> Array:
-        """The result in the caller's dtype, in `out` if that was given."""
+    def finish(
+        self, result: Array, out: Array | None = None, dtype: np.dtype[Any] | None = None
+    ) -> Array:
+        """The result in `dtype`, by default the caller's, and in `out` if that was given."""
         if out is None:
-            return result.astype(self.dtype, copy=False)
+            return result.astype(dtype or self.dtype, copy=False)
         if result is not out:
             out[...] = result
         return out

@@ -82,11 +82,12 @@ def compute(
         )
         raise ValueError(f"{names} must have shapes that broadcast, got {shapes}") from None
     inputs = [np.broadcast_to(array, shape) for array in arrays]
-    if result == "m":
-        checked.dtype = _BOOL
-        checked.compute_dtype = _BOOL
     return checked.run(
-        lambda y: _core.pointwise(program, inputs, y), shape, out, inplace=tuple(operands)
+        lambda y: _core.pointwise(program, inputs, y),
+        shape,
+        out,
+        inplace=tuple(operands),
+        dtype=_BOOL if result == "m" else None,
     )
 
 

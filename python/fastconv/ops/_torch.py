@@ -20,7 +20,7 @@ class Neutral(NamedTuple):
     """An argument of torch whose usual values change nothing at inference."""
 
     values: tuple[Any, ...]
-    """Those values: a class stands for all its instances."""
+    """Those values: a class stands for all its instances. Without any it is no argument here."""
     substitute: str
     """What to do instead of passing another value."""
 
@@ -32,6 +32,14 @@ NEUTRAL: Mapping[str, Neutral] = {
     ),
     "dtype": Neutral((None,), "convert the array itself, x.astype(dtype)"),
     "alpha": Neutral((1, 1.0), "multiply first, fastconv.add(a, fastconv.multiply(b, alpha))"),
+    **dict.fromkeys(
+        ("dim", "keepdim"),
+        Neutral(
+            (),
+            "torch's max and min return a pair then: pass axis and keepdims for the values, and "
+            "call fastconv.argmax or fastconv.argmin for the indices",
+        ),
+    ),
     "training": Neutral(
         (False,), "only inference is computed, with running_mean and running_var as they are"
     ),
@@ -60,13 +68,15 @@ def check_neutral(**arguments: Any) -> None:
 
     Raises
     ------
-    ValueError
-        If there is such a value. The message has the substitute.
+    ValueError, TypeError
+        If there is such a value; if no value is possible. The message has the substitute.
     """
     for name, value in arguments.items():
         values, substitute = NEUTRAL[name]
         plain = value.item() if isinstance(value, np.generic) else value
         kind = type(plain)
+        if not values:
+            raise TypeError(f"{name}={value!r} is not possible: {substitute}")
         if not any(kind is v or (kind is type(v) and plain == v) for v in values):
             raise ValueError(f"{name}={value!r} is not possible: {substitute}")
 

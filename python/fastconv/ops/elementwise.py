@@ -1,22 +1,18 @@
-"""Sums, products and means."""
+"""Sums and products."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv._arguments import Array, as_array, as_axis, as_bool, as_float, is_number
+from fastconv._arguments import Array, as_array, as_float, is_number
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record, recordable
 from fastconv.ops._torch import torch_arguments
 
-__all__ = ["add", "mean", "multiply"]
+__all__ = ["add", "multiply"]
 
 
 def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
@@ -102,77 +98,3 @@ def multiply(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     array([3., 6.])
     """
     return _binary("multiply", a, b, out)
-
-
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    """Axes as an ascending tuple; ``None`` stands for all."""
-    if axis is None:
-        return tuple(range(ndim))
-    values = axis if hasattr(axis, "__len__") else (axis,)
-    axes = tuple(sorted(as_axis("axis", value, ndim) for value in values))
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"axis names a dimension twice: {axis!r}")
-    return axes if ndim else ()
-
-
-@torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
-@takes_device_arrays("x")
-def mean(
-    x: ArrayLike,
-    axis: int | Sequence[int] | None = None,
-    keepdims: bool = False,
-    *,
-    out: Array | None = None,
-) -> Array:
-    """Mean along axes.
-
-    Parameters
-    ----------
-    x : array_like of float
-        Any shape.
-    axis : int or sequence of int, optional
-        The axes to average over. Default: all.
-    keepdims : bool
-        Whether these axes stay, with size 1.
-    out : ndarray, optional
-        Where the result goes.
-
-    Returns
-    -------
-    ndarray
-        Rounding errors do not grow with the number of elements. The mean of none is NaN.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is no float array, `axis` is out of range or `out` does not fit.
-
-    Examples
-    --------
-    >>> import fastconv
-    >>> fastconv.mean([[1.0, 2.0], [3.0, 6.0]], axis=0)
-    array([2., 4.])
-    """
-    keepdims = as_bool("keepdims", keepdims)
-    if is_symbolic(x):
-        axes = _axes(axis, x.ndim)
-        return record("mean", (x,), {"axis": axes, "keepdims": keepdims}, out)
-    operands = Operands(x=x)
-    values = operands["x"]
-    axes = _axes(axis, values.ndim)
-    kept = [i for i in range(values.ndim) if i not in axes]
-    shape = tuple(
-        1 if i in axes else n for i, n in enumerate(values.shape) if keepdims or i not in axes
-    )
-    # The axes are averaged over as one: in place where they are neighbours, else moved to the end.
-    if axes and axes[-1] - axes[0] == len(axes) - 1:
-        before, after = values.shape[: axes[0]], values.shape[axes[-1] + 1 :]
-    else:
-        values = values.transpose(*kept, *axes)
-        before, after = values.shape[: len(kept)], ()
-    outer, inner = (math.prod(sizes) for sizes in (before, after))
-    count = math.prod(operands["x"].shape[i] for i in axes)
-    cube = np.asarray(values, order="C").reshape(outer, count, inner)
-    return operands.run(
-        lambda y: _core.mean(cube, y.reshape(outer, inner)), shape, out, contiguous=True
-    )
