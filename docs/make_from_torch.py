@@ -38,6 +38,9 @@ Where NumPy and torch mean different things by one name, NumPy's meaning counts:
 | `x.transpose(...)` | takes all axes; `x.swapaxes(1, 2)` exchanges two | exchanges two |
 | `x.squeeze(1)` | an error unless that axis has size 1 | leaves another size alone |
 | `x.mean(axis)` | an int or a tuple, and `keepdims` | also a list, and `keepdim` |
+| `x.repeat(2, 1)` | each element of axis 1 twice | all of `x` twice along axis 0 |
+| `take(x, i, axis)` | along an axis, as `index_select` | of the flat array alone |
+| `scatter_add(x, i, u, axis)` | `numpy.add.at`, torch's `index_add` | an index for each element |
 | `x.size` | a number: not in `forward`, write `x.shape` | a function that returns the shape |
 | `softmax(x)` | along the last axis | by the number of dimensions, with a warning |
 
@@ -65,7 +68,9 @@ FORWARD = """
 
 `forward` runs in two ways, on arrays (`model.eager(x)`) and on symbolic values, which stand for
 arrays while a network is recorded. So these have what NumPy's arrays have too: `shape`, `ndim`,
-`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `copy`, `+`, `*` and basic slicing.
+`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`,
+`flatten`, `take`, `repeat`, `mean`, `copy`, `+`, `*`, basic slicing, and one constant array of
+integers as an index, `x[:, [2, 0]]`.
 Torch's methods are errors that name what works on both; names that end in `_`, as `relu_`, are as
 well. So are numbers and arrays of another dtype with which NumPy would go on in float64, such as
 `x * numpy.sqrt(2)` for float32: write `float(...)`.

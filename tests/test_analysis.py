@@ -394,7 +394,7 @@ CONV = nn.Conv2d(2, 2, 3, padding=1)
 def test_every_operator_is_known():
     made_by_passes = {"input", "constant", "scale_shift"}
     operators = {name for name, _, _ in _core.operators()} - made_by_passes
-    assert operators == {*MIXES, "add", "multiply", "concat"}
+    assert operators == {*MIXES, "add", "multiply", "concat", "scatter_add"}
 
 
 def test_gates_are_global_context_and_no_window():

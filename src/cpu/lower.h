@@ -142,6 +142,10 @@ class Lowering {
   void lower(ValueId id, const op::Interpolate& o);
   void lower(ValueId id, const op::ChannelShuffle& o);
   void lower(ValueId id, const op::PixelShuffle& o);
+  void lower(ValueId id, const op::PixelUnshuffle& o);
+  void lower(ValueId id, const op::Take& o);
+  void lower(ValueId id, const op::Tile& o);
+  void lower(ValueId id, const op::ScatterAdd& o);
   void run_pool(ValueId id, op::Pool::Kind kind, std::shared_ptr<const PoolGeometry> geometry);
   void global_average(ValueId id);
   void move(ValueId id, const Operand& x, const Operand& y, const Shape& shape, const Shape& x_strides,

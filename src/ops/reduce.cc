@@ -4,25 +4,6 @@
 #include "ops/planes.h"
 
 namespace fastconv {
-namespace {
-
-// Columns are divided in strips of a cache line at least, so that threads do not share lines.
-constexpr index_t kStrip = 64;
-
-// Calls f(outer, first column, columns).
-template <class F>
-void over_columns(index_t outer, index_t count, index_t inner, F&& f) {
-  const index_t width = std::min(inner, std::max(kStrip, grain_of(count))), strips = ceil_div(inner, width);
-  parallel_ranges(outer * strips, grain_of(width * count), [&](index_t begin, index_t end) {
-    for (index_t task = begin; task < end; ++task) {
-      const index_t column = task % strips * width;
-      f(task / strips, column, std::min(width, inner - column));
-    }
-  });
-}
-
-}  // namespace
-
 template <class T>
 void mean(const T* x, T* y, index_t outer, index_t count, index_t inner) {
   const ReduceKernels<T>& kernels = reduce_kernels<T>();

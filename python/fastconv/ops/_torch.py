@@ -32,6 +32,9 @@ NEUTRAL: Mapping[str, Neutral] = {
     ),
     "dtype": Neutral((None,), "convert the array itself, x.astype(dtype)"),
     "alpha": Neutral((1, 1.0), "multiply first, fastconv.add(a, fastconv.multiply(b, alpha))"),
+    "dim": Neutral(
+        (), "pass axis=, with NumPy's meaning: torch's function of this name does something else"
+    ),
     "training": Neutral(
         (False,), "only inference is computed, with running_mean and running_var as they are"
     ),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv._arguments import Array, as_array, as_axis, as_bool, as_float, is_number
+from fastconv._arguments import Array, as_array, as_axes, as_bool, as_float, is_number
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record, recordable
@@ -104,17 +103,6 @@ def multiply(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     return _binary("multiply", a, b, out)
 
 
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    """Axes as an ascending tuple; ``None`` stands for all."""
-    if axis is None:
-        return tuple(range(ndim))
-    values = axis if hasattr(axis, "__len__") else (axis,)
-    axes = tuple(sorted(as_axis("axis", value, ndim) for value in values))
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"axis names a dimension twice: {axis!r}")
-    return axes if ndim else ()
-
-
 @torch_arguments("input=x dim=axis keepdim=keepdims * dtype")
 @takes_device_arrays("x")
 def mean(
@@ -155,11 +143,11 @@ def mean(
     """
     keepdims = as_bool("keepdims", keepdims)
     if is_symbolic(x):
-        axes = _axes(axis, x.ndim)
+        axes = as_axes("axis", axis, x.ndim)
         return record("mean", (x,), {"axis": axes, "keepdims": keepdims}, out)
     operands = Operands(x=x)
     values = operands["x"]
-    axes = _axes(axis, values.ndim)
+    axes = as_axes("axis", axis, values.ndim)
     kept = [i for i in range(values.ndim) if i not in axes]
     shape = tuple(
         1 if i in axes else n for i, n in enumerate(values.shape) if keepdims or i not in axes
