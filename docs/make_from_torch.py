@@ -90,7 +90,7 @@ MODULES = """
 - No `super().__init__()` and no `nn.Parameter` is needed: an array that is assigned is a parameter,
   a tensor in host memory too. It must have the shape of the one in whose place it comes, and takes
   its dtype. What would be computed with but not saved is a `TypeError`: a list of modules (use
-  `nn.ModuleList`) or of arrays, integers, a tensor on a device.
+  `nn.ModuleList`) or of arrays (`nn.ParameterList`), integers, a tensor on a device.
 - `load_state_dict(torch_module.state_dict())` takes torch's tensors; `fastconv.weights.load(path)`
   reads torch's files without torch.
 - There is only inference: `eval()` returns the module, `train()` is an error.

@@ -313,7 +313,26 @@ LAYERS: dict[str, tuple[Callable[..., nn.Module], dict[str, list[Any]]]] = {
     "Upsample": (nn.Upsample, {"size": PAIR, "scale_factor": FACTORS}),
     "PixelShuffle": (nn.PixelShuffle, {"upscale_factor": INTEGER}),
     "ChannelShuffle": (nn.ChannelShuffle, {"groups": INTEGER}),
-    "ZeroPad2d": (nn.ZeroPad2d, {"padding": SEQUENCE}),
+    **{
+        name: (getattr(nn, name), {"padding": SEQUENCE})
+        for name in (
+            *("ZeroPad1d", "ZeroPad2d", "ReflectionPad1d", "ReflectionPad2d", "CircularPad1d"),
+            *("CircularPad2d", "ReplicationPad1d", "ReplicationPad2d"),
+        )
+    },
+    "ConstantPad1d": (
+        lambda padding=1, value=2.0: nn.ConstantPad1d(padding, value),
+        {"padding": SEQUENCE, "value": NUMBERS},
+    ),
+    "ConstantPad2d": (
+        lambda padding=1, value=2.0: nn.ConstantPad2d(padding, value),
+        {"padding": SEQUENCE, "value": NUMBERS},
+    ),
+    "PixelUnshuffle": (nn.PixelUnshuffle, {"downscale_factor": INTEGER}),
+    "Unflatten": (
+        lambda dim=2, unflattened_size=(2, 4): nn.Unflatten(dim, unflattened_size),
+        {"dim": INTEGER, "unflattened_size": SEQUENCE},
+    ),
     "Flatten": (nn.Flatten, {"start_dim": INTEGER}),
     "Permute": (nn.Permute, {"dims": SEQUENCE}),
     "LeakyReLU": (nn.LeakyReLU, {"negative_slope": NUMBERS}),

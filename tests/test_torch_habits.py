@@ -423,8 +423,7 @@ def test_numpy_scalars_are_plain_values():
     [
         ("Parameter", "use the array itself: self.weight = array"),
         ("functional", "import fastconv.ops as F"),
-        ("ModuleDict", "add_module"),
-        ("ReflectionPad2d", 'mode="reflect"'),
+        ("LazyLinear", "nn.Linear with its in_features"),
         ("Transformer", "use fastconv.ops in a Module of your own"),
     ],
 )
