@@ -513,7 +513,7 @@ def test_lists_and_dictionaries_of_parameters():
     assert net.shifts.pop("a").shape == (3, 1, 1)
     assert not list(net.shifts)
     with pytest.raises(TypeError, match="ParameterDict takes a mapping"):
-        nn.ParameterDict([np.ones(2)])
+        nn.ParameterDict([np.ones(3)])
 
 
 def test_unflatten():

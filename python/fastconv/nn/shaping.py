@@ -160,12 +160,7 @@ class Unflatten(Module):
     def forward(self, x: Value) -> Value:
         """Reshape."""
         axis = as_axis("dim", self.dim, x.ndim)
-        before, size, after = (
-            x.shape[:axis],
-            math.prod(x.shape[axis : axis + 1]),
-            x.shape[axis + 1 :],
-        )
-        given = self.unflattened_size
+        given, size = self.unflattened_size, math.prod(x.shape[axis : axis + 1])
         known = math.prod(n for n in given if n != -1)
         sizes = [size // known if n == -1 and known else n for n in given]
         if not given or min(sizes) < 0 or given.count(-1) > 1 or math.prod(sizes) != size:
@@ -173,7 +168,7 @@ class Unflatten(Module):
                 f"unflattened_size must multiply to the size {size} of axis {axis} of x, "
                 f"got {given}"
             )
-        return F.reshape(x, (*before, *sizes, *after))
+        return F.reshape(x, (*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
