@@ -125,9 +125,7 @@ def moves():
     yield "expand", Function(lambda x: F.expand(x[:, :, :1], (-1, 6, 4, -1))), IMAGES
     yield "squeeze", Function(lambda x: F.squeeze(x[:, :1], 1)), IMAGES
     token = np.random.default_rng(2).standard_normal((1, 1, 7), np.float32)
-    layer = Function(
-        lambda x: F.concat([F.expand(token + 0 * x[:1], (x.shape[0], 1, 7)), x[:, None]], 1)
-    )
+    layer = Function(lambda x: F.expand(x[:1] + token, (x.shape[0], 1, 7)) + x[:, None])
     yield "class token", layer, ROW
     yield "ConstantPad2d", nn.ConstantPad2d((1, 2, 0, 3), 1.5), IMAGES
     for pad in (nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.ZeroPad2d):
