@@ -104,7 +104,7 @@ void softmax(const T* x, T* y, index_t outer, index_t count, index_t inner, bool
 // the bits of any dtype.
 template <class T>
 void take(const T* x, T* y, index_t outer, index_t count, index_t inner, const std::vector<index_t>& indices);
-// y = x, and then y[o, indices[i]] += updates[o, i] for each i in turn. y is neither x nor updates.
+// y = x, and then y[o, indices[i]] += updates[o, i] for each i in turn. y may be x.
 template <class T>
 void scatter_add(const T* x, const T* updates, T* y, index_t outer, index_t count, index_t inner,
                  const std::vector<index_t>& indices);

@@ -23,7 +23,7 @@ void scatter_add(const T* x, const T* updates, T* y, index_t outer, index_t coun
   const auto added = static_cast<index_t>(indices.size());
   over_columns(outer, count + added, inner, [&](index_t o, index_t column, index_t columns) {
     const index_t first = o * count * inner + column;
-    for (index_t i = 0; i < count; ++i) std::copy_n(x + first + i * inner, columns, y + first + i * inner);
+    for (index_t i = 0; i < count && x != y; ++i) std::copy_n(x + first + i * inner, columns, y + first + i * inner);
     for (index_t i = 0; i < added; ++i) {
       const T* from = updates + (o * added + i) * inner + column;
       T* to = y + first + indices[i] * inner;

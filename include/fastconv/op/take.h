@@ -5,13 +5,16 @@
 
 namespace fastconv::op {
 
-// Indices along an axis of this size, those below 0 counted from its end.
-inline void count_from_start(Shape& indices, index_t size) {
+// Those that are counted from the end count from the start, then.
+inline void complete_indices(const Inputs& in, int& axis, Shape& indices) {
+  axis = in.counted_from_end(axis);
+  in.axis(axis);
   for (index_t& index : indices)
-    if (index < 0) index += size;
+    if (index < 0) index += in.x()[axis];
 }
 
-inline void check_indices(const Inputs& in, const Shape& indices, int axis) {
+inline void check_indices(const Inputs& in, int axis, const Shape& indices) {
+  in.axis(axis);
   const index_t size = in.x()[axis];
   for (const index_t index : indices)
     if (index < 0 || index >= size) fail(in.name, ": indices leave axis ", axis, " of shape ", to_string(in.x()));
@@ -31,19 +34,14 @@ struct Take {
     f("indices", o.indices, kRequired);
   }
 
-  void complete(const Inputs& in) {
-    axis = in.counted_from_end(axis);
-    in.axis(axis);
-    count_from_start(indices, in.x()[axis]);
-  }
+  void complete(const Inputs& in) { complete_indices(in, axis, indices); }
   bool is_identity(const Inputs& in, const Shape& y) const {
     for (std::size_t i = 0; i < indices.size(); ++i)
       if (indices[i] != static_cast<index_t>(i)) return false;
     return y == in.x();
   }
   Shape infer(const Inputs& in) const {
-    in.axis(axis);
-    check_indices(in, indices, axis);
+    check_indices(in, axis, indices);
     Shape y = in.x();
     y[axis] = static_cast<index_t>(indices.size());
     return y;
@@ -64,14 +62,9 @@ struct ScatterAdd {
     f("indices", o.indices, kRequired);
   }
 
-  void complete(const Inputs& in) {
-    axis = in.counted_from_end(axis);
-    in.axis(axis);
-    count_from_start(indices, in.x()[axis]);
-  }
+  void complete(const Inputs& in) { complete_indices(in, axis, indices); }
   Shape infer(const Inputs& in) const {
-    in.axis(axis);
-    check_indices(in, indices, axis);
+    check_indices(in, axis, indices);
     Shape updates = in.x();
     updates[axis] = static_cast<index_t>(indices.size());
     if (in.x(1) != updates)

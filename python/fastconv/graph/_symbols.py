@@ -307,7 +307,8 @@ class Symbol(Refusals):
             y = self.graph.record("slice", [self], attributes)
         if y.shape != tuple(shape):
             y = self.graph.record("reshape", [y], {"shape": shape})
-        for axis, indices in taken:
+        if taken:
+            ((axis, indices),) = taken
             return y.take(indices, axis)
         return self._view(y)
 
