@@ -68,12 +68,11 @@ FORWARD = """
 
 `forward` runs in two ways, on arrays (`model.eager(x)`) and on symbolic values, which stand for
 arrays while a network is recorded. So these have what NumPy's arrays have too: `shape`, `ndim`,
-`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`,
-`flatten`, `take`, `repeat`, `mean`, `copy`, `+`, `*`, basic slicing, and one constant array of
-integers as an index, `x[:, [2, 0]]`.
-Torch's methods are errors that name what works on both; names that end in `_`, as `relu_`, are as
-well. So are numbers and arrays of another dtype with which NumPy would go on in float64, such as
-`x * numpy.sqrt(2)` for float32: write `float(...)`.
+`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`, `flatten`, `take`, `repeat`,
+`mean`, `copy`, `+`, `*`, basic slicing, and one constant array of integers as an index,
+`x[:, [2, 0]]`. Torch's methods are errors that name what works on both; names that end in `_`, as
+`relu_`, are as well. So are numbers and arrays of another dtype with which NumPy would go on in
+float64, such as `x * numpy.sqrt(2)` for float32: write `float(...)`.
 
 Random numbers are an error, too: they would be drawn once, when the network is compiled. Pass them
 as an input. One kind goes unnoticed: numbers that are no array in the network (a slope, the side of
@@ -121,16 +120,18 @@ def functions() -> str:
         spelled = [word.partition("=")[::2] for word in words if "=" in word]
         other = [f"`{theirs}` for `{ours}`" for theirs, ours in spelled]
         own_names = {p.name for p in own} | {theirs for theirs, _ in spelled}
-        other += [f"`{word}`" for word in words if word.partition("=")[0] not in own_names]
+        for word in (word for word in words if word.partition("=")[0] not in own_names):
+            other.append(f"`{word}`" if NEUTRAL[word].values else f"no `{word}`")
         lines.append(f"| `{name}({', '.join(places)})` | {', '.join(other)} |")
     return "\n".join(lines) + "\n"
 
 
 def neutral() -> Iterable[str]:
-    """Yield a line for each argument that changes nothing."""
+    """Yield a line for each argument that may change nothing."""
     for name, (values, substitute) in NEUTRAL.items():
         distinct = dict.fromkeys(values)  # 1 and 1.0 are one
         shown = ", ".join(f"`{v.__name__ if isinstance(v, type) else v}`" for v in distinct)
+        shown = shown or "none"
         yield f"| `{name}` | {shown} | {substitute} |\n"
 
 

@@ -63,7 +63,6 @@ def squeeze(
     return reshape(x, [n for i, n in enumerate(shape) if i not in gone], out=out)
 
 
-@torch_arguments("x axis")
 @takes_device_arrays("x")
 def expand_dims(x: ArrayLike, axis: int | Sequence[int], *, out: Array | None = None) -> Array:
     """Add axes of size 1, as `numpy.expand_dims`.

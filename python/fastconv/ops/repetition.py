@@ -23,7 +23,6 @@ def _with_rank(x: Any, ndim: int) -> Any:
     return record("reshape", (x,), {"shape": (1,) * missing + x.shape}) if missing else x
 
 
-@torch_arguments("x shape")
 @takes_device_arrays("x")
 def expand(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = None) -> Array:
     """Repeat axes of size 1, as `numpy.broadcast_to` and torch's ``x.expand(shape)``.
