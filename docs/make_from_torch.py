@@ -39,6 +39,9 @@ Where NumPy and torch mean different things by one name, NumPy's meaning counts:
 | `x.squeeze(1)` | an error unless that axis has size 1 | leaves another size alone |
 | `x.mean(axis)`, `x.sum(axis)` | an int or a tuple, and `keepdims` | also a list, and `keepdim` |
 | `max(x, axis)`, `min(x, axis)` | the values; `argmax` gives the indices | a pair of both |
+| `x.repeat(2, 1)` | each element of axis 1 twice | all of `x` twice along axis 0 |
+| `take(x, i, axis)` | along an axis, as `index_select` | of the flat array alone |
+| `scatter_add(x, i, u, axis)` | `numpy.add.at`, torch's `index_add` | an index for each element |
 | `x.size` | a number: not in `forward`, write `x.shape` | a function that returns the shape |
 | `softmax(x)` | along the last axis | by the number of dimensions, with a warning |
 
@@ -66,11 +69,12 @@ FORWARD = """
 
 `forward` runs in two ways, on arrays (`model.eager(x)`) and on symbolic values, which stand for
 arrays while a network is recorded. So these have what NumPy's arrays have too: `shape`, `ndim`,
-`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `sum`, `prod`, `max`, `min`,
-`argmax`, `argmin`, `cumsum`, `copy`, `+`, `*` and basic slicing.
-Torch's methods are errors that name what works on both; names that end in `_`, as `relu_`, are as
-well. So are numbers and arrays of another dtype with which NumPy would go on in float64, such as
-`x * numpy.sqrt(2)` for float32: write `float(...)`.
+`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`, `flatten`, `take`, `repeat`,
+`mean`, `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`, `copy`, arithmetic, comparisons,
+NumPy's functions of single elements such as `numpy.exp`, basic slicing, and one constant array of
+integers as an index, `x[:, [2, 0]]`. Torch's methods are errors that name what works on both; names
+that end in `_`, as `relu_`, are as well. So are numbers and arrays of another dtype with which
+NumPy would go on in float64, such as `x * numpy.sqrt(2)` for float32: write `float(...)`.
 
 Random numbers are an error, too: they would be drawn once, when the network is compiled. Pass them
 as an input. One kind goes unnoticed: numbers that are no array in the network (a slope, the side of
@@ -87,7 +91,7 @@ MODULES = """
 - No `super().__init__()` and no `nn.Parameter` is needed: an array that is assigned is a parameter,
   a tensor in host memory too. It must have the shape of the one in whose place it comes, and takes
   its dtype. What would be computed with but not saved is a `TypeError`: a list of modules (use
-  `nn.ModuleList`) or of arrays, integers, a tensor on a device.
+  `nn.ModuleList`) or of arrays (`nn.ParameterList`), integers, a tensor on a device.
 - `load_state_dict(torch_module.state_dict())` takes torch's tensors; `fastconv.weights.load(path)`
   reads torch's files without torch.
 - There is only inference: `eval()` returns the module, `train()` is an error.
@@ -118,19 +122,18 @@ def functions() -> str:
         spelled = [word.partition("=")[::2] for word in words if "=" in word]
         other = [f"`{theirs}` for `{ours}`" for theirs, ours in spelled]
         own_names = {p.name for p in own} | {theirs for theirs, _ in spelled}
-        own_names |= {name for name, (values, _) in NEUTRAL.items() if not values}  # refused
-        other += [f"`{word}`" for word in words if word.partition("=")[0] not in own_names]
+        for word in (word for word in words if word.partition("=")[0] not in own_names):
+            other.append(f"`{word}`" if NEUTRAL[word].values else f"no `{word}`")
         lines.append(f"| `{name}({', '.join(places)})` | {', '.join(other)} |")
     return "\n".join(lines) + "\n"
 
 
 def neutral() -> Iterable[str]:
-    """Yield a line for each argument that changes nothing."""
+    """Yield a line for each argument that may change nothing."""
     for name, (values, substitute) in NEUTRAL.items():
         distinct = dict.fromkeys(values)  # 1 and 1.0 are one
-        shown = (
-            ", ".join(f"`{v.__name__ if isinstance(v, type) else v}`" for v in distinct) or "none"
-        )
+        shown = ", ".join(f"`{v.__name__ if isinstance(v, type) else v}`" for v in distinct)
+        shown = shown or "none"
         yield f"| `{name}` | {shown} | {substitute} |\n"
 
 

@@ -274,6 +274,77 @@ def pixel_shuffle(d: Draw, _: str) -> Made:
     return F.pixel_shuffle, {"x": d.image(r * r * d.size(9))}, {"upscale_factor": r}
 
 
+def pixel_unshuffle(d: Draw, _: str) -> Made:
+    r = d.between(1, 3)
+    x = d.array(d.pick(1, 2), d.size(17), r * d.size(9), r * d.size(9))
+    return F.pixel_unshuffle, {"x": x}, {"downscale_factor": r}
+
+
+def depth_to_space(d: Draw, _: str) -> Made:
+    r = d.between(1, 3)
+    x = d.image(r * r * d.size(9))
+    return F.depth_to_space, {"x": x}, {"block_size": r, "mode": d.pick("DCR", "CRD")}
+
+
+def space_to_depth(d: Draw, _: str) -> Made:
+    _, arrays, options = pixel_unshuffle(d, "")
+    r = options["downscale_factor"]
+    return F.space_to_depth, arrays, {"block_size": r, "mode": d.pick("DCR", "CRD")}
+
+
+def take(d: Draw, _: str) -> Made:
+    x = d.image()
+    axis = d.pick(None, 0, 1, 2, -1)
+    size = x.size if axis is None else x.shape[axis]
+    shape = d.pick((), (d.size(),), (d.between(0, 3), 2))
+    return F.take, {"x": x}, {"indices": d.rng.integers(-size, size, shape), "axis": axis}
+
+
+def scatter_add(d: Draw, _: str) -> Made:
+    x, axis = d.image(), d.between(0, 3)
+    count = d.size()
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    indices = d.rng.integers(-x.shape[axis], x.shape[axis], count)
+    return (
+        F.scatter_add,
+        {"x": x, "updates": d.array(*shape)},
+        {"indices": indices, "axis": axis},
+    )
+
+
+def expand(d: Draw, _: str) -> Made:
+    sizes = [d.pick(1, d.size(17)) for _ in range(4)]
+    shape = [d.size(9) if n == 1 else d.pick(n, -1) for n in sizes]
+    return F.expand, {"x": d.array(*sizes)}, {"shape": [*d.pick([], [2]), *shape]}
+
+
+def tile(d: Draw, _: str) -> Made:
+    return F.tile, {"x": d.image()}, {"reps": [d.between(1, 3) for _ in range(d.between(1, 5))]}
+
+
+def stack(d: Draw, _: str) -> Made:
+    x = d.image()
+
+    def call(x: Any, other: Any, **options: Any) -> Any:
+        return F.stack([x, other], **options)
+
+    return call, {"x": x, "other": d.array(*x.shape)}, {"axis": d.between(-5, 4)}
+
+
+def squeeze(d: Draw, _: str) -> Made:
+    axis = d.between(0, 3)
+    sizes = [1 if i == axis else d.size(17) for i in range(4)]
+    return F.squeeze, {"x": d.array(*sizes)}, {"axis": d.pick(axis, None)}
+
+
+def with_axis(d: Draw, name: str) -> Made:
+    return getattr(F, name), {"x": d.image()}, {"axis": d.between(-4, 3)}
+
+
+def roll(d: Draw, _: str) -> Made:
+    return F.roll, {"x": d.image()}, {"shift": d.between(-9, 9), "axis": d.pick(None, 1, (2, 3))}
+
+
 def concat(d: Draw, name: str) -> Made:
     x = d.image()
 
@@ -351,6 +422,8 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
             *(linear, batch_norm, layer_norm, group_norm, local_response_norm),
             *(interpolate, pad, permute),
             *(channel_shuffle, pixel_shuffle, concat, split, flatten, reshape, network),
+            *(pixel_unshuffle, depth_to_space, space_to_depth, take, scatter_add, expand, tile),
+            *(stack, squeeze, roll),
         )
     },
     **dict.fromkeys(POINTWISE, pointwise),
@@ -361,6 +434,7 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
     **dict.fromkeys(("adaptive_max_pool2d", "adaptive_avg_pool2d"), adaptive_pool),
     **dict.fromkeys(("mean", "sum", "prod", "max", "min", "argmax", "argmin"), reduction),
     **dict.fromkeys(("softmax", "log_softmax", "cumsum"), reduction),
+    **dict.fromkeys(("expand_dims", "unsqueeze", "flip"), with_axis),
     "norm": norm,
     "global_avg_pool2d": lambda d, _: (F.global_avg_pool2d, {"x": d.image()}, {}),
     "cat": concat,

@@ -307,6 +307,11 @@ def random_layer(rng, channels, depth):
         lambda: Apply(lambda x: F.channel_shuffle(x, channels)),
         lambda: Apply(halved),
         lambda: Apply(doubled),
+        lambda: nn.Sequential(
+            Apply(lambda x: x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]),
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(4 * channels, channels, 1),
+        ),
     ]
     if depth and rng.random() < 0.4:
         how = ["add", "multiply", "concat"][integer(0, 2)]
@@ -394,7 +399,7 @@ CONV = nn.Conv2d(2, 2, 3, padding=1)
 def test_every_operator_is_known():
     made_by_passes = {"input", "constant", "scale_shift"}
     operators = {name for name, _, _ in _core.operators()} - made_by_passes
-    assert operators == {*MIXES, *POINTWISE, "concat"}
+    assert operators == {*MIXES, *POINTWISE, "concat", "scatter_add"}
 
 
 def test_gates_are_global_context_and_no_window():
@@ -436,6 +441,10 @@ def test_sums_and_products_with_constants_change_nothing():
         lambda x: F.linear(F.flatten(x, 1), np.zeros((3, 288), np.float32)),
         lambda x: F.max_pool2d(x, 2) + x[:, :, :6, :6],  # the jumps differ
         lambda x: F.concat([x, CONV(x)], axis=2)[:, :, :, 3:4] + x[:, :, :1],
+        lambda x: F.take(CONV(x), [3, 0, 7], 2),
+        lambda x: F.tile(CONV(x), (1, 1, 2, 1)),
+        lambda x: F.scatter_add(x, [5, 2], CONV(x)[:, :, :2], 2),
+        lambda x: F.scatter_add(np.ones((1, 2, 12, 12), np.float32), [5, 2], x[:, :, :2], 2),
     ],
 )
 def test_whole_image(function):
@@ -459,6 +468,28 @@ def test_flattened_pixels_have_no_place():
         field.window(0, 0)
     with pytest.raises(ValueError, match="expected 2 indices, got 1"):
         field.window(0)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.take(CONV(x), [1, 0, 1], 1),
+        lambda x: F.tile(CONV(x), (1, 2, 1, 1)),
+        lambda x: F.expand(CONV(x), (1, 2, 12, 12)),
+        lambda x: F.squeeze(F.unsqueeze(CONV(x), 2), 2),
+        lambda x: F.stack([CONV(x), CONV(x)], 1)[:, 0],
+        lambda x: F.scatter_add(CONV(x), [5, 2], np.ones((1, 2, 2, 12), np.float32), 2),
+        lambda x: F.scatter_add(x, [1, 1], CONV(x), 1),
+    ],
+)
+def test_moves_along_other_axes_change_nothing(function):
+    assert field_of(function) == receptive_field(CONV)
+
+
+def test_a_row_that_is_repeated_is_as_one_that_broadcasts():
+    zeros = np.zeros((4, 1), np.float32)
+    field = field_of(lambda x: F.expand(CONV(x)[:, :, 5:6], (-1, -1, 4, -1)))
+    assert field == field_of(lambda x: CONV(x)[:, :, 5:6] + zeros)
 
 
 def test_transposed_image():

@@ -59,6 +59,14 @@ CALLS = [
     (lambda x: fastconv.interpolate(x, 12, mode="bilinear", align_corners=True), [IMAGES[1:]]),
     (lambda x: fastconv.channel_shuffle(x, 3), [IMAGES]),
     (lambda x: fastconv.pixel_shuffle(x, 2), [(2, 12, 3, 5)]),
+    (lambda x: fastconv.depth_to_space(x, 2), [(2, 12, 3, 5)]),
+    (lambda x: fastconv.pixel_unshuffle(x, 3), [(2, 5, 6, 9)]),
+    (lambda x: fastconv.space_to_depth(x, 3), [(2, 5, 6, 9)]),
+    (lambda x: fastconv.space_to_depth(x, 3, "CRD"), [(5, 6, 9)]),
+    (lambda x: fastconv.flip(x, (1, 3)), [IMAGES]),
+    (lambda x: fastconv.roll(x, (2, -3), (1, 2)), [IMAGES]),
+    (lambda x: fastconv.stack([x, x], 1), [IMAGES]),
+    (lambda x: fastconv.squeeze(fastconv.unsqueeze(x, 2)), [(3, 4, 5)]),
     (lambda x: fastconv.reshape(x, (3, -1)), [IMAGES]),
     (lambda x: fastconv.flatten(x, 1), [IMAGES]),
     (lambda x: fastconv.permute(x, (2, 0, 3, 1)), [IMAGES]),
@@ -178,6 +186,21 @@ def test_random_convolutions(seed):
             algorithm=algorithm,
         )
         assert (abs(actual.numpy() - y) <= bound).all(), algorithm
+
+
+@ON_DEVICE
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("take", lambda x: fastconv.take(x, [0, 2], 1)),
+        ("tile", lambda x: fastconv.tile(x, 2)),
+        ("tile", lambda x: fastconv.expand(x, (5, *x.shape))),
+        ("scatter_add", lambda x: fastconv.scatter_add(x, [0] * 6, x, 1)),
+    ],
+)
+def test_what_does_not_run_on_a_device_says_so(name, call):
+    with pytest.raises(ValueError, match=f"^{name} does not run on device='cuda'"):
+        call(cuda.asarray(draw(*IMAGES)))
 
 
 @ON_DEVICE

@@ -58,6 +58,24 @@ def test_moves_are_exact(dtype, poison):
         graph.add("pixel_shuffle", [i], {"upscale_factor": 2}): x.reshape(2, 1, 2, 2, 6, 3)
         .transpose(0, 1, 4, 2, 5, 3)
         .reshape(2, 1, 12, 6),
+        graph.add("pixel_shuffle", [i], {"upscale_factor": 2, "mode": "DCR"}): x.reshape(
+            2, 2, 2, 1, 6, 3
+        )
+        .transpose(0, 3, 4, 1, 5, 2)
+        .reshape(2, 1, 12, 6),
+        graph.add("pixel_unshuffle", [i], {"downscale_factor": 3}): x.reshape(2, 4, 2, 3, 1, 3)
+        .transpose(0, 1, 3, 5, 2, 4)
+        .reshape(2, 36, 2, 1),
+        graph.add("pixel_unshuffle", [i], {"downscale_factor": 3, "mode": "DCR"}): x.reshape(
+            2, 4, 2, 3, 1, 3
+        )
+        .transpose(0, 3, 5, 1, 2, 4)
+        .reshape(2, 36, 2, 1),
+        graph.add("take", [i], {"axis": -3, "indices": (3, -4, 3)}): x[:, [3, 0, 3]],
+        graph.add("take", [i], {"axis": 3, "indices": (2, 0)}): x[..., [2, 0]],
+        graph.add("take", [i], {"axis": 0, "indices": ()}): x[:0],
+        graph.add("tile", [i], {"repeats": (1, 2, 1, 3)}): np.tile(x, (1, 2, 1, 3)),
+        graph.add("tile", [i], {"repeats": (1, 0, 1, 3)}): np.tile(x, (1, 0, 1, 3)),
         slice_(graph, i, (0, 0, 0, 0), (0, 4, 6, 3), (1, 1, 1, 1)): x[:0],
     }
     # One after the other, through the arena.
@@ -128,6 +146,7 @@ COMPUTE = {
     **dict.fromkeys(("mean", "sum", "prod", "max", "min", "norm"), ([(1, 4)], {"axis": (1,)})),
     **dict.fromkeys(("argmax", "argmin"), ([(1, 4)], {"axis": (1,)})),
     "cumsum": ([(1, 4)], {"axis": 1}),
+    "scatter_add": ([(1, 4), (1, 3)], {"axis": 1, "indices": (3, 0, 3)}),
     "softmax": ([(1, 4)], {"axis": 1}),
     "log_softmax": ([(1, 4)], {"axis": 1}),
     "interpolate": ([(1, 4, 5, 5)], {"size": (7, 7)}),
@@ -142,7 +161,7 @@ MASKS = {name for name, operands, _ in _core.instructions() if "m" in operands}
 INDICES = ("argmax", "argmin")
 MOVES = {
     *("input", "constant", "reshape", "permute", "slice", "concat", "pad"),
-    *("channel_shuffle", "pixel_shuffle"),
+    *("channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "take", "tile"),
 }
 
 

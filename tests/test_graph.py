@@ -80,7 +80,7 @@ def test_arithmetic_broadcasts_and_reflects(x):
         (list, "split"),
         (len, r"x.shape\[0\]"),
         (lambda x: 1 in x, "operator in"),
-        (lambda x: x[[0, 1]], "slices"),
+        (lambda x: x[[0, 1], [0, 1]], "slices"),
         (lambda x: x[True], "boolean"),
         (lambda x: x + "a", "a number or an array"),
         (lambda x: x * np.ones(6), "astype"),

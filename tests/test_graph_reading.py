@@ -183,7 +183,7 @@ def test_operators_refuse_attributes_they_lack():
         ("softmax", {"axis": 1.5}, "softmax: axis must be int, got 1.5"),
         ("max_pool2d", {"stride": (1, 1)}, "max_pool2d: the attribute kernel_size is missing"),
         ("activation", {"kind": "cubic"}, "activation: kind must be one of none, relu, .*'cubic'"),
-        ("pixel_unshuffle", {}, "there is no operator 'pixel_unshuffle' in graphs"),
+        ("pixel_reshuffle", {}, "there is no operator 'pixel_reshuffle' in graphs"),
         ("softmax", {"axis": 2**40}, "softmax: axis must be int, got 1099511627776"),
     ]:
         with pytest.raises(ValueError, match=message):

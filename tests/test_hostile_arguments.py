@@ -18,7 +18,7 @@ import pytest
 from conftest import SANITIZED
 from fastconv import _core, nn
 
-REFUSALS = (TypeError, ValueError, MemoryError)
+REFUSALS = (TypeError, ValueError, MemoryError, IndexError)
 
 SHAPE = (2, 4, 8, 8)
 IMAGES = np.random.default_rng(5).normal(size=SHAPE).astype(np.float32)
@@ -105,6 +105,33 @@ ARGUMENTS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]]]] = {
     ),
     "channel_shuffle": (fc.channel_shuffle, {"groups": INTEGER}),
     "pixel_shuffle": (fc.pixel_shuffle, {"upscale_factor": INTEGER}),
+    "pixel_unshuffle": (fc.pixel_unshuffle, {"downscale_factor": INTEGER}),
+    "depth_to_space": (
+        lambda x, block_size=2, mode="DCR": fc.depth_to_space(x, block_size, mode),
+        {"block_size": INTEGER, "mode": NO_INTEGERS},
+    ),
+    "space_to_depth": (
+        lambda x, block_size=2, mode="DCR": fc.space_to_depth(x, block_size, mode),
+        {"block_size": INTEGER, "mode": NO_INTEGERS},
+    ),
+    "take": (
+        lambda x, indices=(1, 0), axis=1: fc.take(x, indices, axis),
+        {"indices": SEQUENCE, "axis": INTEGER},
+    ),
+    "scatter_add": (
+        lambda x, indices=(1, 0), axis=1: fc.scatter_add(x, indices, x[:, :2], axis),
+        {"indices": SEQUENCE, "axis": INTEGER},
+    ),
+    "expand": (fc.expand, {"shape": [*SEQUENCE, *((n, *SHAPE) for n in INTEGERS)]}),
+    "tile": (fc.tile, {"reps": SEQUENCE}),
+    "stack": (lambda x, axis: fc.stack([x, x], axis), {"axis": INTEGER}),
+    "squeeze": (lambda x, axis: fc.squeeze(x[:, :1], axis), {"axis": SEQUENCE}),
+    "expand_dims": (fc.expand_dims, {"axis": SEQUENCE}),
+    "flip": (fc.flip, {"axis": SEQUENCE}),
+    "roll": (
+        lambda x, shift=1, axis=(0, 1): fc.roll(x, shift, axis),
+        {"shift": SEQUENCE, "axis": SEQUENCE},
+    ),
     "softmax": (fc.softmax, {"axis": INTEGER}),
     "log_softmax": (fc.log_softmax, {"axis": INTEGER}),
     **{
@@ -222,7 +249,14 @@ RECORDED: dict[str, tuple[list[Any], dict[str, tuple[Any, list[Any]]]]] = {
         },
     ),
     "channel_shuffle": (["x"], {"groups": (2, INTEGER)}),
-    "pixel_shuffle": (["x"], {"upscale_factor": (2, INTEGER)}),
+    "pixel_shuffle": (["x"], {"upscale_factor": (2, INTEGER), "mode": ("DCR", NO_INTEGERS)}),
+    "pixel_unshuffle": (["x"], {"downscale_factor": (2, INTEGER), "mode": ("CRD", NO_INTEGERS)}),
+    "take": (["x"], {"axis": (1, INTEGER), "indices": ((1, -1), SEQUENCE)}),
+    "tile": (["x"], {"repeats": ((1, 2, 1, 3), SEQUENCE)}),
+    "scatter_add": (
+        ["x", IMAGES],
+        {"axis": (1, INTEGER), "indices": ((1, 0, 0, -1), SEQUENCE)},
+    ),
 }
 INPUTS: list[Any] = [[], [None], [0], [1], [99], [-1], [-5], [0] * 9, [1] * 9, [0, None], [2**31]]
 
@@ -289,7 +323,26 @@ LAYERS: dict[str, tuple[Callable[..., nn.Module], dict[str, list[Any]]]] = {
     "Upsample": (nn.Upsample, {"size": PAIR, "scale_factor": FACTORS}),
     "PixelShuffle": (nn.PixelShuffle, {"upscale_factor": INTEGER}),
     "ChannelShuffle": (nn.ChannelShuffle, {"groups": INTEGER}),
-    "ZeroPad2d": (nn.ZeroPad2d, {"padding": SEQUENCE}),
+    **{
+        name: (getattr(nn, name), {"padding": SEQUENCE})
+        for name in (
+            *("ZeroPad1d", "ZeroPad2d", "ReflectionPad1d", "ReflectionPad2d", "CircularPad1d"),
+            *("CircularPad2d", "ReplicationPad1d", "ReplicationPad2d"),
+        )
+    },
+    "ConstantPad1d": (
+        lambda padding=1, value=2.0: nn.ConstantPad1d(padding, value),
+        {"padding": SEQUENCE, "value": NUMBERS},
+    ),
+    "ConstantPad2d": (
+        lambda padding=1, value=2.0: nn.ConstantPad2d(padding, value),
+        {"padding": SEQUENCE, "value": NUMBERS},
+    ),
+    "PixelUnshuffle": (nn.PixelUnshuffle, {"downscale_factor": INTEGER}),
+    "Unflatten": (
+        lambda dim=2, unflattened_size=(2, 4): nn.Unflatten(dim, unflattened_size),
+        {"dim": INTEGER, "unflattened_size": SEQUENCE},
+    ),
     "Flatten": (nn.Flatten, {"start_dim": INTEGER}),
     "Permute": (nn.Permute, {"dims": SEQUENCE}),
     "LeakyReLU": (nn.LeakyReLU, {"negative_slope": NUMBERS}),

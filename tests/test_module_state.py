@@ -171,8 +171,8 @@ REFUSED = {
     "tuple of modules": ("blocks", (1, nn.ReLU()), TypeError, "no part of the state"),
     "dict of modules": ("blocks", {"a": nn.ReLU()}, TypeError, "in a dict would be no part"),
     "lists of lists": ("blocks", [[nn.ReLU()]], TypeError, "no part of the state"),
-    "list of arrays": ("scales", [np.zeros(2)], TypeError, "an attribute for each array"),
-    "list of tensors": ("scales", [Tensor(W)], TypeError, "an attribute for each array"),
+    "list of arrays": ("scales", [np.zeros(2)], TypeError, r"nn.ParameterList\(arrays"),
+    "list of tensors": ("scales", [Tensor(W)], TypeError, r"nn.ParameterList\(arrays"),
     "new integers": ("index2", Tensor(np.arange(3)), TypeError, r"register_buffer\('index2'"),
     "training": ("training", True, RuntimeError, "inference only"),
 }

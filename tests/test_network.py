@@ -63,6 +63,7 @@ class RandomNetwork(nn.Module):
         *("conv", "conv", "conv", "residual", "residual", "norm", "activation", "sum", "sum"),
         *("concat", "concat", "pool", "gate", "channels_last", "slice", "scale", "pad"),
         *("resize", "shuffle", "permute", "reshape", "lrn", "transposed", "broadcast"),
+        *("take", "tile", "scatter", "blocks"),
     )
 
     def _weight(self, *shape):
@@ -177,6 +178,30 @@ class RandomNetwork(nn.Module):
         if x.shape[1] % 4 == 0:
             return fastconv.channel_shuffle(x, 4)
         return None
+
+    def _take(self, x, values):
+        axis = int(self._rng.integers(1, 4))
+        n = x.shape[axis]
+        return fastconv.take(x, self._rng.integers(-n, n, min(n + 1, 20)), axis)
+
+    def _tile(self, x, values):
+        if self._rng.random() < 0.5:
+            return x + fastconv.expand(fastconv.mean(x, 1, keepdims=True), x.shape)
+        return fastconv.tile(x, (2, 1, 1)) if x.shape[1] < 40 else None
+
+    def _scatter(self, x, values):
+        axis, other = int(self._rng.integers(1, 4)), self._pick(values)
+        indices = self._rng.integers(-x.shape[axis], x.shape[axis], x.shape[axis])
+        return fastconv.scatter_add(x, indices, other if other.shape == x.shape else x, axis)
+
+    def _blocks(self, x, values):
+        mode = str(self._rng.choice(["DCR", "CRD"]))
+        if x.shape[1] % 4 == 0 and max(x.shape[2:]) < 12:
+            return fastconv.depth_to_space(x, 2, mode)
+        if min(x.shape[2:]) < 2:
+            return None
+        even = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+        return fastconv.space_to_depth(even, 2, mode) if x.shape[1] < 20 else None
 
     def _permute(self, x, values):
         y = fastconv.tanh(fastconv.permute(x, (0, 3, 1, 2)))

@@ -431,3 +431,103 @@ def test_skip_leaves_zeros_inside_only():
         assert not nn.Conv2d(3, 4, 3).weight.any()
         assert not nn.Linear(3, 4).bias.any()
     assert nn.Conv2d(3, 4, 3).weight.all()
+
+
+def test_module_dict():
+    heads = nn.ModuleDict({"a": nn.Linear(2, 2)})
+    heads["b"] = nn.ReLU()
+    heads.update([("c", nn.Linear(2, 3)), ("b", nn.Tanh())])
+    assert list(heads) == list(heads.keys()) == ["a", "b", "c"]
+    assert list(heads.state_dict()) == ["a.weight", "a.bias", "c.weight", "c.bias"]
+    assert isinstance(heads["b"], nn.Tanh)
+    assert dict(heads.items()) == dict(zip(heads, heads.values(), strict=True))
+    assert len(heads) == 3
+    assert "c" in heads
+    assert "d" not in heads
+    assert heads.get("d") is None
+    assert nn.ModuleDict(heads).pop("b") is heads["b"]
+    del heads["a"]
+    assert repr(nn.Sequential(nn.ModuleDict({"x": nn.ReLU()}))) == (
+        "Sequential(\n  (0): ModuleDict(\n    (x): ReLU()\n  )\n)"
+    )
+    heads.clear()
+    assert not heads.state_dict()
+    assert len(heads) == 0
+    for key in ("", "a.b", "_a", "keys", "forward"):
+        with pytest.raises(ValueError, match="name must be that of a new public attribute"):
+            heads[key] = nn.ReLU()
+    with pytest.raises(TypeError, match="name must be a string, got int"):
+        heads[0] = nn.ReLU()
+    with pytest.raises(TypeError, match="ModuleDict takes modules, got str"):
+        heads["a"] = "relu"
+    for wrong in ([nn.ReLU()], 5, nn.ReLU()):
+        with pytest.raises(TypeError, match="ModuleDict takes a mapping from names, or pairs"):
+            nn.ModuleDict(wrong)
+    with pytest.raises(KeyError):
+        heads["a"]
+    with pytest.raises(KeyError):
+        del heads["keys"]
+
+
+def test_lists_and_dictionaries_of_parameters():
+    class Net(nn.Module):
+        def __init__(self):
+            self.scales = nn.ParameterList(np.full((3, 1, 1), n) for n in (2.0, 3.0))
+            self.shifts = nn.ParameterDict({"a": np.ones((3, 1, 1))})
+
+        def forward(self, x):
+            for scale in self.scales:
+                x = x * scale
+            return x + self.shifts["a"]
+
+    net, x = Net().astype("float32"), np.ones((1, 3, 4, 4), np.float32)
+    assert list(net.state_dict()) == ["scales.0", "scales.1", "shifts.a"]
+    assert len(list(net.parameters())) == 3
+    for y in (net(x), net.eager(x)):
+        np.testing.assert_array_equal(y, 7 * x)
+    assert {node.name for node in net.graph(x.shape) if node.is_constant} == set(net.state_dict())
+    net.scales[-1] = np.zeros((3, 1, 1))  # in the dtype of the others; what was compiled is not
+    assert net.scales[1].dtype == np.float32
+    np.testing.assert_array_equal(net(x), x)
+    net.load_state_dict({**net.state_dict(), "shifts.a": np.full((3, 1, 1), 5.0)})
+    np.testing.assert_array_equal(net(x), 5 * x)
+    copied = pickle.loads(pickle.dumps(net.scales))
+    assert [p.tolist() for p in copied] == [p.tolist() for p in net.scales]
+
+    scales = net.scales
+    scales += [np.ones(2)]
+    assert scales.append(np.ones(1)) is net.scales
+    assert [p.shape for p in scales] == [(3, 1, 1), (3, 1, 1), (2,), (1,)]
+    assert [p.shape for p in scales[1:3]] == [(3, 1, 1), (2,)]
+    assert len(scales) == 4
+    assert repr(scales[2:]) == "ParameterList((0): float32 (2,), (1): float32 (1,))"
+    with pytest.raises(IndexError):
+        scales[4] = np.ones(1)
+    with pytest.raises(TypeError, match="ParameterList takes arrays, got float"):
+        scales.append(1.0)
+    for wrong in (np.ones(2), 5):
+        with pytest.raises(TypeError, match=r"ParameterList takes several arrays.*pass \[array\]"):
+            nn.ParameterList(wrong)
+    with pytest.raises(TypeError, match="ParameterDict takes arrays, got ReLU"):
+        net.shifts["b"] = nn.ReLU()
+    assert net.shifts.pop("a").shape == (3, 1, 1)
+    assert not list(net.shifts)
+    with pytest.raises(TypeError, match="ParameterDict takes a mapping"):
+        nn.ParameterDict([np.ones(3)])
+
+
+def test_unflatten():
+    x = np.arange(24.0, dtype=np.float32).reshape(2, 12)
+    for sizes in ((3, 4), (-1, 4), (2, 3, -1), (12,), [12, 1]):
+        layer = nn.Unflatten(-1, sizes)
+        expected = x.reshape(2, *sizes)
+        for y in (layer(x), layer.eager(x)):
+            np.testing.assert_array_equal(y, expected)
+        assert layer(x[:0]).shape == (0, *expected.shape[1:])
+    for sizes in ((5, 2), (-1, 5), (-1, -1), (-2, -6), (), (0, -1)):
+        with pytest.raises(ValueError, match="unflattened_size must multiply to the size 12"):
+            nn.Unflatten(1, sizes)(x)
+    with pytest.raises(ValueError, match="dim = 2 is out of range"):
+        nn.Unflatten(2, (2, 2))(x)
+    with pytest.raises(TypeError, match="unflattened_size must be a sequence of integers"):
+        nn.Unflatten(1, 12)

@@ -36,6 +36,23 @@ OPS: dict[str, Callable[[Any], Any]] = {
     "local_response_norm": lambda x: fc.local_response_norm(x, 3, alpha=0.5),
     "channel_shuffle": lambda x: fc.channel_shuffle(x, 2),
     "pixel_shuffle": lambda x: fc.pixel_shuffle(x, 2),
+    "pixel_unshuffle": lambda x: fc.pixel_unshuffle(x, 2),
+    "depth_to_space": lambda x: fc.depth_to_space(x, 2),
+    "space_to_depth": lambda x: fc.space_to_depth(x, 2),
+    "take": lambda x: fc.take(x, [[0, 3], [3, -1]], 1),
+    "take flat": lambda x: fc.take(x, [0, -1]),
+    "scatter_add": lambda x: fc.scatter_add(x, [3, 0, 3, -1], x),
+    "scatter_add 1": lambda x: fc.scatter_add(x, [3, 0, 3, -1], x, 1),
+    "expand": lambda x: fc.expand(x, (2, -1, 4)),
+    "tile": lambda x: fc.tile(x, (2, 3)),
+    "tile nothing": lambda x: fc.tile(x, ()),
+    "stack": lambda x: fc.stack([x, x], 1),
+    "squeeze": fc.squeeze,
+    "unsqueeze": lambda x: fc.unsqueeze(x, 1),
+    "flip": lambda x: fc.flip(x, 1),
+    "flip all": fc.flip,
+    "roll": lambda x: fc.roll(x, 3, 0),
+    "roll all": lambda x: fc.roll(x, 3),
     "softmax": lambda x: fc.softmax(x, 0),
     "mean": lambda x: fc.mean(x, 0),
     "mean of all": fc.mean,
@@ -67,6 +84,7 @@ UNBATCHED = {
     *("conv2d", "conv2d residual", "conv_transpose2d", "depthwise_separable", "max_pool2d"),
     *("avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "empty adaptive pool"),
     *("global_avg_pool2d", "interpolate", "interpolate bilinear", "local_response_norm"),
+    *("pixel_unshuffle", "depth_to_space", "space_to_depth"),
     *("channel_shuffle", "pixel_shuffle", "BatchNorm2d", "LocalResponseNorm", "ChannelShuffle"),
     *("Conv2d", "MaxPool2d"),
 }
@@ -89,7 +107,7 @@ def draw(rank: int) -> np.ndarray:
 def outcome(call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError) as error:
         return error
 
 

@@ -54,6 +54,23 @@ METHODS = {
     "cumsum": lambda x: x.cumsum(1),
     "cumsum of all": lambda x: x[:1, :1, 0, :2].cumsum(),
     "copy": lambda x: x.copy(),
+    "ravel": lambda x: x.ravel(),
+    "flatten": lambda x: x.flatten(),
+    "take": lambda x: x.take([3, -1, 0, 0], 1),
+    "take of a matrix": lambda x: x.take(np.array([[5, 0, -1], [1, 1, 2]]), axis=-2),
+    "take of one": lambda x: x.take(2, 3),
+    "take of all": lambda x: x.take([7, -7]),
+    "repeat": lambda x: x.repeat(3, axis=1),
+    "repeat of all": lambda x: x.repeat(2),
+    "repeat, each its own": lambda x: x.repeat([2, 0, 1, 3], 1),
+    "index": lambda x: x[:, [2, 0, -1]],
+    "index of the first axis": lambda x: x[[1, 0, -1]],
+    "index of the last": lambda x: x[..., np.array([4, 0, 0, 2])],
+    "index of a matrix": lambda x: x[:, :, [[0, 1], [5, -6]]],
+    "index beside slices": lambda x: x[::-1, [3, 1], 1:-1:2, ::-2],
+    "index beside new axes": lambda x: x[None, :, [3, 1], None, ...],
+    "index of none": lambda x: x[:, np.zeros(0, np.intp)],
+    "index of unsigned": lambda x: x[:, np.array([3, 1], np.uint8)],
     "sizes": lambda x: x.reshape(-1, x.shape[1] * x.shape[-1]),
 }
 
@@ -79,7 +96,7 @@ SUBSTITUTES = {
     "permute": (lambda x: x.permute(0, 2, 3, 1), r"x\.transpose\(axes\).*fastconv\.permute"),
     "transpose": (lambda x: x.transpose(1, 2), r"x\.swapaxes\(a, b\)"),
     "reshape": (lambda x: x.reshape(shape=(2, -1)), r"x\.reshape\(shape\)"),
-    "unsqueeze": (lambda x: x.unsqueeze(1), r"x\[:, None\]"),
+    "unsqueeze": (lambda x: x.unsqueeze(1), r"fastconv\.unsqueeze\(x, axis\)"),
     "squeeze": (lambda x: x.squeeze(dim=1), r"x\.squeeze\(axis\)"),
     "mean": (lambda x: x.mean([2, 3]), r"fastconv\.mean\(x, axis, keepdims\)"),
     "mean(dim)": (lambda x: x.mean(dim=1, keepdim=True), r"fastconv\.mean\(x"),
@@ -113,8 +130,13 @@ SUBSTITUTES = {
     "clamp_": (lambda x: x.clamp_(0, 6), r"fastconv\.clip\(x, min, max\), and assign"),
     "expand": (lambda x: x.expand(2, 4, 6, 5), "broadcast"),
     "expand_as": (lambda x: x.expand_as(x), "broadcast"),
-    "repeat": (lambda x: x.repeat(1, 2, 1, 1), r"fastconv\.concat\(\[x\] \* times"),
+    "repeat": (lambda x: x.repeat(1, 2, 1, 1), r"fastconv\.tile\(x, \(1, times, 1\)\)"),
     "item": (lambda x: x.item(), r"taps="),
+    "take(dim)": (lambda x: x.take([0], dim=1), r"x\.take\(indices, axis\)"),
+    "flatten(start_dim)": (lambda x: x.flatten(1), r"fastconv\.flatten\(x, 1\)"),
+    "index_select": (lambda x: x.index_select(1, [0]), r"x\.take\(indices, axis\)"),
+    "index_add": (lambda x: x.index_add(1, [0], x), r"fastconv\.scatter_add\("),
+    "tile": (lambda x: x.tile(1, 2, 1, 1), r"fastconv\.tile\("),
     "device": (lambda x: x.get_device(), "compile"),
     "unknown": (lambda x: x.cholesky(), "the functions of fastconv.ops"),
     "torch's own": (
@@ -139,18 +161,9 @@ def test_methods_that_only_torch_has_name_what_works_on_both(kind):
 WEIGHT = np.arange(30, dtype=np.float32).reshape(5, 6)
 BIAS = np.arange(6, dtype=np.float32)
 WORDS = {"fastconv": fastconv, "math": math, "weight": WEIGHT, "bias": BIAS}
-WORDS |= {
-    "min": 0.25,
-    "max": 1.5,
-    "value": 7,
-    "axis": 1,
-    "count": 4,
-    "n": 3,
-    "times": 2,
-    "chunks": 3,
-}
-WORDS |= {"start": 1, "length": 2, "index": 2, "size": 3}
-_ELEMENTS = "fastconv.concat([x[:, i // n : i // n + 1] for i in range(n * x.shape[1])], 1)"
+WORDS |= {"min": 0.25, "max": 1.5, "value": 7, "axis": 1, "count": 4, "n": 3, "times": 2}
+WORDS |= {"chunks": 3, "start": 1, "length": 2, "index": 2, "size": 3, "shift": 3}
+WORDS |= {"indices": [2, 0, 2], "shape": (2, 2, 4, 5)}
 # Names, a formula that their substitute has, and what that replaces; a and x are the same array.
 FORMULAS = [
     ("sub", "x - y", np.subtract),
@@ -187,19 +200,19 @@ FORMULAS = [
     ("max", "fastconv.argmax(x, axis)", lambda a, b: np.argmax(a, 1)),
     ("min", "fastconv.argmin(x, axis)", lambda a, b: np.argmin(a, 1)),
     ("var", "fastconv.mean(d * d, axis)", lambda a, b: np.var(a, 1)),
-    ("ravel flatten", "fastconv.flatten(x)", lambda a, b: a.flatten()),
+    ("ravel", "x.ravel()", lambda a, b: a.flatten()),
+    ("ravel", "fastconv.flatten(x)", lambda a, b: a.flatten()),
+    ("flatten", "x.flatten()", lambda a, b: a.flatten()),
     ("flatten", "fastconv.flatten(x, 1)", lambda a, b: a.reshape(2, -1)),
     ("view_as reshape_as", "x.reshape(y.shape)", lambda a, b: a.reshape(b.shape)),
     ("squeeze", "x.squeeze(axis)", lambda a, b: np.squeeze(a, 1)),
     ("unsqueeze expand_dims", "x[:, None]", lambda a, b: np.expand_dims(a, 1)),
+    ("unsqueeze", "fastconv.unsqueeze(x, axis)", lambda a, b: np.expand_dims(a, 1)),
+    ("expand_dims", "fastconv.expand_dims(x, axis)", lambda a, b: np.expand_dims(a, 1)),
     ("mT", "x.swapaxes(-2, -1)", lambda a, b: np.swapaxes(a, -2, -1)),
     ("t", "x.swapaxes(0, 1)", lambda a, b: np.swapaxes(a, 0, 1)),
     ("concatenate cat", "fastconv.concat(arrays, axis)", lambda a, b: np.concatenate([a, b], 1)),
-    (
-        "stack",
-        "fastconv.concat([x[:, None] for x in arrays], 1)",
-        lambda a, b: np.stack([a, b], 1),
-    ),
+    ("stack", "fastconv.stack(arrays, axis)", lambda a, b: np.stack([a, b], 1)),
     (
         "chunk",
         "fastconv.split(x, -(-x.shape[axis] // chunks), axis)",
@@ -208,16 +221,24 @@ FORMULAS = [
     ("split", "fastconv.split(x, size, axis)", lambda a, b: (a[:, :3], a[:, 3:])),
     ("narrow", "x[:, start : start + length]", lambda a, b: a[:, 1:3]),
     ("select", "x[:, index]", lambda a, b: np.take(a, 2, 1)),
+    ("flip", "fastconv.flip(x, axis)", lambda a, b: np.flip(a, 1)),
     ("flip", "x[:, ::-1]", lambda a, b: np.flip(a, 1)),
-    ("roll", "fastconv.concat([x[:, -n:], x[:, :-n]], 1)", lambda a, b: np.roll(a, 3, 1)),
-    ("tile repeat", "fastconv.concat([x] * times, axis)", lambda a, b: np.tile(a, (2, 1))),
-    ("repeat repeat_interleave", _ELEMENTS, lambda a, b: np.repeat(a, 3, 1)),
+    ("roll", "fastconv.roll(x, shift, axis)", lambda a, b: np.roll(a, 3, 1)),
+    ("take index_select", "x.take(indices, axis)", lambda a, b: a[:, [2, 0, 2]]),
+    (
+        "scatter_add index_add",
+        "fastconv.scatter_add(x, indices, updates, axis)",
+        lambda a, b: a + np.stack([a[:, 1], 0 * a[:, 0], a[:, 0] + a[:, 2], 0 * a[:, 0]], 1),
+    ),
+    ("expand expand_as broadcast_to", "fastconv.expand(x, shape)", lambda a, b: np.array([a, a])),
+    ("tile repeat", "fastconv.tile(x, (1, times, 1))", lambda a, b: np.tile(a, (2, 1))),
+    ("repeat repeat_interleave", "x.repeat(n, axis)", lambda a, b: np.repeat(a, 3, 1)),
     ("swish", "fastconv.silu(x)", lambda a, b: a / (1 + np.exp(-a))),
     ("clone", "x.copy()", lambda a, b: a),
 ]
 PROSE = """
     mean sum prod argmax argmin norm topk size dim ndimension numel nelement view unflatten T
-    transpose permute movedim moveaxis swapaxes swapdims unbind index_select pad expand expand_as
+    transpose permute movedim moveaxis swapaxes swapdims unbind pad
     astype float double half bfloat16 type type_as to cuda device is_cuda get_device contiguous
     detach cpu data requires_grad grad is_contiguous item tolist numpy
 """
@@ -239,7 +260,8 @@ def test_substitutes_compute_what_they_replace(names, formula, expected):
 
     class Formula(nn.Module):
         def forward(self, x, y):
-            words = {**WORDS, "x": x, "a": x, "y": y, "b": y, "arrays": [x, y], "mask": x > 1}
+            words = {**WORDS, "x": x, "a": x, "y": y, "b": y, "arrays": [x, y]}
+            words |= {"mask": x > 1, "updates": x[:, :3]}
             if names == "var":
                 assert "d = x + (-1) * fastconv.mean(x, axis, True)" in substitutes.substitute(
                     "var"
@@ -259,6 +281,41 @@ def test_every_substitute_with_a_formula_is_tested():
     tested = {name for names, _, _ in FORMULAS for name in names.split()}
     assert tested | set(PROSE.split()) == substitutes.SUBSTITUTES.keys()
     assert not tested & set(PROSE.split())
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "match"),
+    [
+        (np.s_[[0], [0]], TypeError, "one array or integer at a time"),
+        (np.s_[0, :, [0]], TypeError, r"as in x\[0\]\[:, indices\]"),
+        (np.s_[:, [4]], IndexError, "index 4 is out of bounds for axis 1 of x with size 4"),
+        (np.s_[:, [0, -5, 1]], IndexError, "index -5 is out of bounds for axis 1 of x with size 4"),
+        (np.s_[:, [True] * 4], TypeError, r"got bool: pass numpy\.flatnonzero\(mask\)"),
+        (np.s_[:, [0.5]], TypeError, r"got float64: pass indices\.astype\(np\.int64\)"),
+        (np.s_[..., ["a"]], TypeError, "indices must be an array of integers"),
+        (np.s_[0, 0, 0, 0, [0]], IndexError, "too many indices"),
+    ],
+)
+def test_arrays_that_do_not_index(key, error, match):
+    with pytest.raises(error, match=match):
+        symbol()[key]
+
+
+def test_what_is_taken_is_no_view():
+    def forward(x):
+        x = fastconv.relu(x)
+        for part in (x[:, [0, 1]], x.take([0, 1], 1), x.repeat(2, 1), x.flatten(), x.copy()):
+            part += 1
+        x += 1
+        return x
+
+    module = forward_module(forward)
+    np.testing.assert_array_equal(module(X), module.eager(X))
+    for view in (lambda x: x.ravel(), lambda x: x.squeeze()):
+        x = fastconv.relu(symbol())
+        view(x)
+        with pytest.raises(TypeError, match="cannot be recorded here"):
+            x += 1
 
 
 def test_missing_methods_are_no_attributes():
@@ -326,7 +383,7 @@ def test_circular_padding_goes_around_once():
     [
         ("tensor", "'tensor': use a NumPy array as it is"),
         ("no_grad", "nothing: there are no gradients"),
-        ("unsqueeze", r"x\[:, None\]"),
+        ("unbind", r"x\[:, i\] for each i"),
         ("nothing", "has no attribute 'nothing'$"),
     ],
 )
@@ -395,8 +452,7 @@ def test_numpy_scalars_are_plain_values():
     [
         ("Parameter", "use the array itself: self.weight = array"),
         ("functional", "import fastconv.ops as F"),
-        ("ModuleDict", "add_module"),
-        ("ReflectionPad2d", 'mode="reflect"'),
+        ("LazyLinear", "nn.Linear with its in_features"),
         ("Transformer", "use fastconv.ops in a Module of your own"),
     ],
 )

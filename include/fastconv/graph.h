@@ -30,6 +30,8 @@
 #include "fastconv/op/slice.h"
 #include "fastconv/op/softmax.h"
 #include "fastconv/op/source.h"
+#include "fastconv/op/take.h"
+#include "fastconv/op/tile.h"
 #include "fastconv/tensor.h"
 
 namespace fastconv {
@@ -41,7 +43,7 @@ using Operator =
     std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::BatchNorm, op::ScaleShift,
                  op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pointwise, op::Pool, op::AdaptivePool,
                  op::Reduce, op::ArgMax, op::Norm, op::CumSum, op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax,
-                 op::Interpolate, op::ChannelShuffle, op::PixelShuffle>;
+                 op::Interpolate, op::ChannelShuffle, op::PixelShuffle, op::PixelUnshuffle, op::Take, op::Tile, op::ScatterAdd>;
 
 // What all operators have, by their homes (fastconv/op/): see docs/architecture.md.
 const char* operator_name(const Operator& op);     // "conv2d", "add", ...

@@ -123,4 +123,13 @@ void cumsum(const T* x, T* y, index_t outer, index_t count, index_t inner, bool 
 template <class T>
 void softmax(const T* x, T* y, index_t outer, index_t count, index_t inner, bool logarithm);
 
+// Of x with shape (outer, count, inner), over the middle axis: y[o, i] = x[o, indices[i]]. T may be an unsigned integer, for
+// the bits of any dtype.
+template <class T>
+void take(const T* x, T* y, index_t outer, index_t count, index_t inner, const std::vector<index_t>& indices);
+// y = x, and then y[o, indices[i]] += updates[o, i] for each i in turn. y may be x.
+template <class T>
+void scatter_add(const T* x, const T* updates, T* y, index_t outer, index_t count, index_t inner,
+                 const std::vector<index_t>& indices);
+
 }  // namespace fastconv

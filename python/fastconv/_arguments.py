@@ -116,6 +116,17 @@ def as_axis(name: str, value: Any, ndim: int) -> int:
     return axis % max(ndim, 1)
 
 
+def as_axes(name: str, value: Any, ndim: int) -> tuple[int, ...]:
+    """Axes as an ascending tuple; ``None`` stands for all."""
+    if value is None:
+        return tuple(range(ndim))
+    values = value if hasattr(value, "__len__") else (value,)
+    axes = tuple(sorted(as_axis(name, axis, ndim) for axis in values))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name} names a dimension twice: {value!r}")
+    return axes if ndim else ()
+
+
 def as_int(name: str, value: Any) -> int:
     """`value` as an int: Python or NumPy integers; not bool, not float."""
     if type(value) is int and -(2**63) <= value < 2**63:

@@ -150,6 +150,10 @@ class Lowering {
   void lower(ValueId id, const op::Interpolate& o);
   void lower(ValueId id, const op::ChannelShuffle& o);
   void lower(ValueId id, const op::PixelShuffle& o);
+  void lower(ValueId id, const op::PixelUnshuffle& o);
+  void lower(ValueId id, const op::Take& o);
+  void lower(ValueId id, const op::Tile& o);
+  void lower(ValueId id, const op::ScatterAdd& o);
   void run_pool(ValueId id, op::Pool::Kind kind, std::shared_ptr<const PoolGeometry> geometry);
   void global_average(ValueId id);
   template <class Emit>  // emit(x, y, {outer, count, inner}) for each run of neighbouring axes, from the last

@@ -259,4 +259,15 @@ void Lowering::lower(ValueId id, const op::Interpolate& o) {
              [=]<class T>(void* const* b) { fastconv::interpolate<T>(*geometry, x.at<const T>(b), y.at<T>(b)); });
 }
 
+void Lowering::lower(ValueId id, const op::ScatterAdd& o) {
+  const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
+  const Shape s = around(inputs[0], o.axis, o.axis + 1);
+  const Operand x = flat(as(inputs[0], false), inputs[0]), updates = flat(as(inputs[1], false), inputs[1]);
+  define(id);
+  const Operand y = flat(places_[id], id);
+  emit_float(id, {x, updates, y}, [=, indices = o.indices]<class T>(void* const* b) {
+    fastconv::scatter_add<T>(x.data<T>(b), updates.data<T>(b), y.data<T>(b), s[0], s[1], s[3], indices);
+  });
+}
+
 }  // namespace fastconv

@@ -39,6 +39,20 @@ std::uint64_t bits_of(double value, DType dtype) {
   return bits;
 }
 
+// Blocks of r x r pixels, and the channels that they are otherwise, as arrays (n, c, r, r, h, w).
+struct BlocksOfPixels {
+  Shape sizes, of_pixels, of_channels;  // strides
+
+  BlocksOfPixels(const Shape& image, index_t r, op::ChannelOrder order) {
+    const index_t n = image[0], c = image[1], h = image[2] / r, w = image[3] / r, row = image[3], plane = h * w;
+    const bool dcr = order == op::ChannelOrder::dcr;
+    const index_t part = dcr ? c * plane : plane;  // from one pixel of a block to the next
+    sizes = {n, c, r, r, h, w};
+    of_pixels = {c * image[2] * row, image[2] * row, row, 1, r * row, r};
+    of_channels = {c * r * r * plane, dcr ? plane : r * r * plane, r * part, part, w, 1};
+  }
+};
+
 }  // namespace
 
 // Emits y = x for arrays of these strides.
@@ -156,13 +170,45 @@ void Lowering::lower(ValueId id, const op::ChannelShuffle& o) {
 }
 
 void Lowering::lower(ValueId id, const op::PixelShuffle& o) {
-  const Shape& s = graph_.shape(id);
   const ValueId x = graph_[id].inputs[0];
   const Operand a = flat(as(x, false), x);
   define(id);
-  const index_t r = o.upscale, h = s[2] / r, w = s[3] / r, row = s[3];
-  const Shape sizes{s[0], s[1], r, r, h, w};  // x; the result's channels are (n, c, h, r, w, r)
-  move(id, a, flat(places_[id], id), sizes, contiguous_strides(sizes), {s[1] * s[2] * row, s[2] * row, row, 1, r * row, r});
+  const BlocksOfPixels s(graph_.shape(id), o.upscale, o.mode);
+  move(id, a, flat(places_[id], id), s.sizes, s.of_channels, s.of_pixels);
+}
+
+void Lowering::lower(ValueId id, const op::PixelUnshuffle& o) {
+  const ValueId x = graph_[id].inputs[0];
+  const Operand a = flat(as(x, false), x);
+  define(id);
+  const BlocksOfPixels s(graph_.shape(x), o.downscale, o.mode);
+  move(id, a, flat(places_[id], id), s.sizes, s.of_pixels, s.of_channels);
+}
+
+void Lowering::lower(ValueId id, const op::Take& o) {
+  const ValueId x = graph_[id].inputs[0];
+  const Shape s = around(x, o.axis, o.axis + 1);
+  const Operand a = flat(as(x, false), x);
+  define(id);
+  const Operand y = flat(places_[id], id);
+  emit_bits(id, {a, y}, [=, indices = o.indices]<class T>(void* const* b) {
+    fastconv::take<T>(a.data<T>(b), y.data<T>(b), s[0], s[1], s[3], indices);
+  });
+}
+
+void Lowering::lower(ValueId id, const op::Tile& o) {
+  const ValueId x = graph_[id].inputs[0];
+  const Shape& shape = graph_.shape(x);
+  const Operand a = flat(as(x, false), x);
+  define(id);
+  const Shape from = contiguous_strides(shape), to = contiguous_strides(graph_.shape(id));
+  Shape sizes, x_strides, y_strides;  // of (repeats, size) for each axis
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    sizes.insert(sizes.end(), {o.repeats[i], shape[i]});
+    x_strides.insert(x_strides.end(), {0, from[i]});
+    y_strides.insert(y_strides.end(), {shape[i] * to[i], to[i]});
+  }
+  move(id, a, flat(places_[id], id), sizes, x_strides, y_strides);
 }
 
 }  // namespace fastconv

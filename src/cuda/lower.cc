@@ -25,8 +25,8 @@ std::vector<bool> writes_channels(const Graph& graph) {
     const bool strided = node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>() || node.as<op::Pool>() ||
                          node.as<op::AdaptivePool>() || node.as<op::Interpolate>() || node.as<op::LocalResponseNorm>() ||
                          node.as<op::Activate>() || node.as<op::ScaleShift>() || node.as<op::Binary>() || node.as<op::Pad>() ||
-                         node.as<op::ChannelShuffle>() || node.as<op::PixelShuffle>() || (norm && norm->end == 2) ||
-                         is_concat_of_channels(node);
+                         node.as<op::ChannelShuffle>() || node.as<op::PixelShuffle>() || node.as<op::PixelUnshuffle>() ||
+                         (norm && norm->end == 2) || is_concat_of_channels(node);
     writes[id] = strided && node.shape.size() == 4 && checked_size(node.shape) > 0;
   }
   return writes;

@@ -125,6 +125,7 @@ class Lowering {
   void lower(ValueId id, const op::Interpolate& o);
   void lower(ValueId id, const op::ChannelShuffle& o);
   void lower(ValueId id, const op::PixelShuffle& o);
+  void lower(ValueId id, const op::PixelUnshuffle& o);
   void add_inputs();
   void add_outputs();
 

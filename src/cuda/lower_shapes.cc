@@ -97,6 +97,23 @@ View split(const View& view, int axis, std::initializer_list<std::pair<index_t, 
   return result;
 }
 
+// Images of r x r blocks of pixels, and the channels that they are otherwise, as arrays (n, c, r, r, h, w).
+template <class Array>
+Array blocks_of_pixels(const Array& image, index_t r) {
+  const auto& v = image.view;
+  const index_t row = v.stride[2], column = v.stride[3];
+  Array result = split(image, 3, {{v.size[3] / r, r * column}});
+  result = split(result, 2, {{r, row}, {r, column}, {v.size[2] / r, r * row}});
+  return result;
+}
+template <class Array>
+Array parts_of_channels(const Array& image, index_t r, op::ChannelOrder order) {
+  const index_t c = image.view.size[1] / (r * r), channel = image.view.stride[1];
+  const bool dcr = order == op::ChannelOrder::dcr;
+  const index_t part = dcr ? c * channel : channel;  // from one pixel of a block to the next
+  return split(image, 1, {{c, dcr ? channel : r * r * channel}, {r, r * part}, {r, part}});
+}
+
 }  // namespace
 
 template <class T>
@@ -113,16 +130,15 @@ void Lowering<T>::lower(ValueId id, const op::PixelShuffle& o) {
   const Array x = array(graph_[id].inputs[0]);
   define(id, kChannelsLast);
   const Array y = array(id);
-  const Shape& s = graph_.shape(id);
-  const index_t r = o.upscale, from = x.view.stride[1];
-  Array a = split(x, 1, {{s[1], r * r * from}, {r, r * from}, {r, from}});  // (n, c, r, r, h, w)
-  Array b = a;
-  b.buffer = y.buffer;
-  b.offset = y.offset;
-  const index_t(&ys)[kMaxRank] = y.view.stride;
-  const index_t strides[] = {ys[0], ys[1], ys[2], ys[3], r * ys[2], r * ys[3]};
-  std::copy(strides, strides + 6, b.view.stride);
-  copy(id, a, b);
+  copy(id, parts_of_channels(x, o.upscale, o.mode), blocks_of_pixels(y, o.upscale));
+}
+
+template <class T>
+void Lowering<T>::lower(ValueId id, const op::PixelUnshuffle& o) {
+  const Array x = array(graph_[id].inputs[0]);
+  define(id, kChannelsLast);
+  const Array y = array(id);
+  copy(id, blocks_of_pixels(x, o.downscale), parts_of_channels(y, o.downscale, o.mode));
 }
 
 #define INSTANTIATE(T)                                                            \
@@ -132,7 +148,8 @@ void Lowering<T>::lower(ValueId id, const op::PixelShuffle& o) {
   template void Lowering<T>::lower(ValueId, const op::Concat&);                  \
   template void Lowering<T>::lower(ValueId, const op::Pad&);                        \
   template void Lowering<T>::lower(ValueId, const op::ChannelShuffle&); \
-  template void Lowering<T>::lower(ValueId, const op::PixelShuffle&);
+  template void Lowering<T>::lower(ValueId, const op::PixelShuffle&); \
+  template void Lowering<T>::lower(ValueId, const op::PixelUnshuffle&);
 INSTANTIATE(float)
 INSTANTIATE(__half)
 INSTANTIATE(__nv_bfloat16)

@@ -5,24 +5,10 @@
 
 #include "fastconv/ops.h"
 #include "ops/planes.h"
+#include "ops/ranges.h"
 
 namespace fastconv {
 namespace {
-
-// Columns are divided in strips of a cache line at least, so that threads do not share lines.
-constexpr index_t kStrip = 64;
-
-// Calls f(outer, first column, columns).
-template <class F>
-void over_columns(index_t outer, index_t count, index_t inner, F&& f) {
-  const index_t width = std::min(inner, std::max(kStrip, grain_of(count))), strips = ceil_div(inner, width);
-  parallel_ranges(outer * strips, grain_of(width * count), [&](index_t begin, index_t end) {
-    for (index_t task = begin; task < end; ++task) {
-      const index_t column = task % strips * width;
-      f(task / strips, column, std::min(width, inner - column));
-    }
-  });
-}
 
 // rows(begin, end) for ranges of rows of `count` neighbouring elements, or columns(o, column, columns) as over_columns calls it.
 template <class Rows, class Columns>

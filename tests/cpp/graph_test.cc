@@ -122,6 +122,17 @@ TEST(sizes_that_overflow_and_inputs_that_lack_are_refused) {
   const ValueId vector = graph.add_constant({4}, DType::f32, numbers(4, 1));
   for (const index_t factor : {index_t{0}, index_t{-1}, index_t{1} << 31, index_t{1} << 32, kHuge, kLeast})
     CHECK_THROWS(graph.add(op::PixelShuffle{factor}, {x}), std::invalid_argument);
+  for (const index_t factor : {index_t{0}, index_t{-1}, index_t{3}, kHuge, kLeast})
+    CHECK_THROWS(graph.add(op::PixelUnshuffle{factor}, {x}), std::invalid_argument);
+  for (const index_t index : {index_t{-1}, index_t{4}, kHuge, kLeast}) {
+    CHECK_THROWS(graph.add(op::Take{1, {0, index}}, {x}), std::invalid_argument);
+    CHECK_THROWS(graph.add(op::ScatterAdd{1, {0, 1, 2, index}}, {x, x}), std::invalid_argument);
+  }
+  for (const index_t times : {kHuge, kLeast, index_t{-1}})
+    CHECK_THROWS(graph.add(op::Tile{{1, times, 1, 1}}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Tile{{1, 1, 1}}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::Take{4, {0}}, {x}), std::invalid_argument);
+  CHECK_THROWS(graph.add(op::ScatterAdd{1, {0, 1, 2}}, {x, x}), std::invalid_argument);
   for (const index_t n : {kHuge, kLeast}) {
     CHECK_THROWS(graph.add(op::Pad{op::Pad::Mode::constant, {0, 0, n, 0}, {0, 0, n, 0}, 0}, {x}), std::invalid_argument);
     CHECK_THROWS(graph.add(op::Slice{{0, 0, 0, n}, {1, 4, 4, 4}, {1, 1, 1, n > 0 ? -1 : 1}}, {x}), std::invalid_argument);

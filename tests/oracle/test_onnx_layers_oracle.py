@@ -95,13 +95,46 @@ def cases():
         yield f"ChannelShuffle {groups}", nn.ChannelShuffle(groups), IMAGES
     for factor in (1, 2, 3):
         yield f"PixelShuffle {factor}", nn.PixelShuffle(factor), (1, 36, 3, 4)
+        yield f"PixelUnshuffle {factor}", nn.PixelUnshuffle(factor), (1, 3, 6, 12)
+        for mode in ("DCR", "CRD"):
+            layer = Function(lambda x, r=factor, mode=mode: F.depth_to_space(x, r, mode))
+            yield f"depth_to_space {factor, mode}", layer, (1, 36, 3, 4)
+            layer = Function(lambda x, r=factor, mode=mode: F.space_to_depth(x, r, mode))
+            yield f"space_to_depth {factor, mode}", layer, (1, 3, 6, 12)
     for bias, shape in itertools.product((True, False), ((1, 8), (1, 3, 8), IMAGES)):
         yield f"Linear {bias, shape}", nn.Linear(8, 5, bias), shape
     yield from functions()
 
 
+def moves():
+    """Yield the same of functions that move elements, and of scatter_add."""
+    yield "Unflatten", nn.Unflatten(1, (2, -1)), IMAGES
+    for axis in (1, 2, -1):
+        yield f"take {axis}", Function(lambda x, a=axis: F.take(x, [[2, 0], [-1, 2]], a)), IMAGES
+        layer = Function(lambda x, a=axis: F.scatter_add(x, [2, 0, 2], F.take(x, [0, 1, 2], a), a))
+        yield f"scatter_add {axis}", layer, IMAGES
+        yield f"stack {axis}", Function(lambda x, a=axis: F.stack([x, 2 * x], a)), IMAGES
+        yield f"flip {axis}", Function(lambda x, a=axis: F.flip(x, a)), IMAGES
+        yield f"roll {axis}", Function(lambda x, a=axis: F.roll(x, -5, a)), IMAGES
+        yield f"repeat {axis}", Function(lambda x, a=axis: x.repeat(2, a)), IMAGES
+        yield f"unsqueeze {axis}", Function(lambda x, a=axis: F.unsqueeze(x, a)), IMAGES
+    yield "take batch", Function(lambda x: F.take(x, [0, -1, 0], 0)), IMAGES
+    yield "take one", Function(lambda x: F.take(x, 3, 1)), IMAGES
+    yield "tile", Function(lambda x: F.tile(x, (1, 2, 1, 3))), IMAGES
+    yield "tile batch", Function(lambda x: F.tile(x, (2, 1, 1, 1))), ROW
+    yield "expand", Function(lambda x: F.expand(x[:, :, :1], (-1, 6, 4, -1))), IMAGES
+    yield "squeeze", Function(lambda x: F.squeeze(x[:, :1], 1)), IMAGES
+    token = np.random.default_rng(2).standard_normal((1, 1, 7), np.float32)
+    layer = Function(lambda x: F.expand(x[:1] + token, (x.shape[0], 1, 7)) + x[:, None])
+    yield "class token", layer, ROW
+    yield "ConstantPad2d", nn.ConstantPad2d((1, 2, 0, 3), 1.5), IMAGES
+    for pad in (nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.ZeroPad2d):
+        yield pad.__name__, pad((1, 2, 0, 3)), IMAGES
+
+
 def functions():
     """Yield the same of functions that no layer has."""
+    yield from moves()
     for sides in SIDES:
         yield f"ZeroPad2d {sides}", nn.ZeroPad2d(sides), IMAGES
         yield f"pad {sides}", Function(lambda x, p=sides: F.pad(x, p, value=-1.5)), IMAGES

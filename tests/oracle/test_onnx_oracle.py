@@ -99,6 +99,10 @@ OPERATORS = {
     "interpolate corners": lambda x: F.interpolate(x, (9, 4), mode="bilinear", align_corners=True),
     "channel_shuffle": lambda x: F.channel_shuffle(x, 3),
     "pixel_shuffle": lambda x: F.pixel_shuffle(F.concat([x, x[:, :2]], 1), 2),
+    "pixel_unshuffle": lambda x: F.pixel_unshuffle(x[:, :, 1:], 2),
+    "take": lambda x: F.take(x, [[5, 0], [-1, 5]], 1),
+    "tile": lambda x: F.tile(x, (1, 3, 1, 2)),
+    "scatter_add": lambda x: F.scatter_add(x, [5, 0, 5], x[:, :3], 1),
 }
 
 

@@ -601,6 +601,49 @@ def test_torch_samples_of_shapes() -> None:
         assert_near(result, torch_result("cat", sample), ulps=0)
 
 
+@pytest.mark.parametrize("name", ["flip", "roll", "tile", "unsqueeze", "take", "stack"])
+def test_torch_samples_of_moves(name: str) -> None:
+    checked = 0
+    for sample in samples(name):
+        arguments = numpy_of(sample.args)
+        result = getattr(fastconv, name)(numpy_of(sample.input), *arguments, **sample.kwargs)
+        assert_near(result, torch_result(name, sample), ulps=0)
+        checked += 1
+    assert checked > 2
+
+
+def test_torch_samples_of_moves_that_torch_calls_otherwise() -> None:
+    for sample in samples("index_select"):
+        axis, indices = numpy_of(sample.args)
+        if sample.input.ndim == 0:  # torch takes numbers for vectors
+            continue
+        result = fastconv.take(numpy_of(sample.input), indices, axis)
+        assert_near(result, torch_result("index_select", sample), ulps=0)
+    for sample in samples("index_add"):
+        axis, indices, updates = numpy_of(sample.args)
+        if sample.input.ndim == 0 or sample.kwargs.get("alpha", 1) != 1:
+            continue
+        x = numpy_of(sample.input)
+        result = fastconv.scatter_add(x, indices, updates, axis)
+        assert_near(result, torch_result("index_add", sample), ulps=0)
+    for sample in samples("expand"):
+        result = fastconv.expand(numpy_of(sample.input), *sample.args)
+        assert_near(result, torch_result("expand", sample), ulps=0)
+    for variant in ("", "multiple"):
+        for sample in samples("squeeze", variant):
+            x, axis = numpy_of(sample.input), (*sample.args, None)[0]
+            if axis is not None and x.ndim:  # torch leaves axes of other sizes
+                axes = axis if isinstance(axis, tuple) else (axis,)
+                axis = tuple(i for i in axes if x.shape[i] == 1)
+            result = fastconv.squeeze(x, axis)
+            assert_near(result, torch_result("squeeze", sample, variant), ulps=0)
+    for sample in samples("nn.functional.pixel_unshuffle"):
+        if sample.input.ndim > 4:
+            continue
+        result = fastconv.pixel_unshuffle(numpy_of(sample.input), **sample.kwargs)
+        assert_near(result, torch_result("nn.functional.pixel_unshuffle", sample), ulps=0)
+
+
 def test_torch_samples_of_sums_products_and_means() -> None:
     for name, ours in (("add", fastconv.add), ("mul", fastconv.multiply)):
         for sample in samples(name):

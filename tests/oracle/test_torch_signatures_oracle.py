@@ -222,6 +222,13 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
     },
     "channel_shuffle": {"input": [X], "groups": [2, 4]},
     "pixel_shuffle": {"input": [X], "upscale_factor": [2]},
+    "pixel_unshuffle": {"input": [X[..., :4]], "downscale_factor": [2]},
+    "squeeze": {"input": [X[:, :1, :, :1]], "dim": [1, -3, (1, 3)]},
+    "unsqueeze": {"input": [X], "dim": [1, -1]},
+    "flip": {"input": [X], "dims": [(1, 3), [0], ()]},
+    "roll": {"input": [X], "shifts": [2, -3, 100], "dims": [1, -1, (2,)]},
+    "tile": {"input": [X], "dims": [(2, 1, 3), [2], (1, 2, 1, 1, 2), ()]},
+    "stack": {"tensors": [[X, X + 1]], "dim": [1, -1]},
     "reshape": {"input": [X], "shape": [(2, -1), [240]]},
     "flatten": {"input": [X], "start_dim": [1, -2], "end_dim": [2, -1]},
     "permute": {"input": [X], "dims": [(0, 2, 3, 1), [3, 2, 1, 0]]},
@@ -331,7 +338,7 @@ def check(ours: Callable[..., Any], theirs: Callable[..., Any], call: Call) -> N
     same(ours(*args, **kwargs), expected)
 
 
-NUMPYS = {"max", "min"}
+NUMPYS = {"max", "min", "take", "scatter_add"}
 """What means another thing in torch."""
 COMMON = sorted({n for n in fastconv.ops.__all__ if torch_function(n) is not None} - NUMPYS)
 
@@ -353,6 +360,22 @@ def test_functions(name: str) -> None:
             raise AssertionError(f"{name}, {len(call.args)} by position, {kwargs}") from error
     assert len(made) > 1
     assert "out" in inspect.signature(ours).parameters
+
+
+def test_names_with_numpys_meaning_do_what_torch_calls_otherwise() -> None:
+    index, source = np.array([3, 0, 3]), X[:, 1:]
+    same(fastconv.take(input=X, index=index), torch.take(to_torch(X), to_torch(index)))
+    selected = torch.index_select(to_torch(X), 1, to_torch(index))
+    same(fastconv.take(X, index, axis=1), selected)
+    added = torch.index_add(to_torch(X), 1, to_torch(index), to_torch(source))
+    same(fastconv.scatter_add(X, index, source, axis=1), added)
+    for call in (
+        lambda: fastconv.take(X, index, dim=1),
+        lambda: fastconv.scatter_add(X, index, source, dim=1),
+        lambda: fastconv.scatter_add(X, dim=1, index=index, src=source),
+    ):
+        with pytest.raises(ValueError, match="dim=1 is not possible: pass axis=, with NumPy's"):
+            call()
 
 
 @pytest.mark.parametrize("name", COMMON)
@@ -431,6 +454,8 @@ POOL = {
 }
 DIM = {"dim": [1, -1, Refused(None, "dim must be an integer")]}
 
+PADS = ("Zero", "Reflection", "Replication", "Circular")
+
 LAYERS: dict[str, dict[str, list[Any]]] = {
     **dict.fromkeys(("ReLU", "ReLU6", "SiLU", "Hardswish", "Hardsigmoid", "Mish"), ONLY_INPLACE),
     **{key: {"p": [0.3, 1.0], **ONLY_INPLACE} for key in ("Dropout", "Dropout2d")},
@@ -482,7 +507,12 @@ LAYERS: dict[str, dict[str, list[Any]]] = {
         "align_corners": [None, True],
         "recompute_scale_factor": [None, Refused(True, "recompute_scale_factor=True.*size=")],
     },
-    "ZeroPad2d": {"padding": [1, (1, 2, 0, 1)]},
+    **{f"{kind}Pad1d": {"padding": [1, (1, 2)]} for kind in PADS},
+    **{f"{kind}Pad2d": {"padding": [1, (1, 2, 0, 1)]} for kind in PADS},
+    "ConstantPad1d": {"padding": [1, (1, 2), (-1, 3)], "value": [1.5, -2]},
+    "ConstantPad2d": {"padding": [1, (1, 2, 0, -1)], "value": [1.5, -2]},
+    "PixelUnshuffle": {"downscale_factor": [2]},
+    "Unflatten": {"dim": [1, -3], "unflattened_size": [(2, 2), (-1, 2), [4]]},
 }
 
 TOGETHER |= {
@@ -495,7 +525,8 @@ TOGETHER |= {
     ("Upsample", "recompute_scale_factor"): [{"scale_factor": 1.3}],
 }
 
-CONTAINERS = {"Module", "ModuleList", "Sequential", "init"}
+CONTAINERS = {"Module", "ModuleList", "ModuleDict", "Sequential", "init"}
+CONTAINERS |= {"ParameterList", "ParameterDict"}
 COMMON_LAYERS = sorted(n for n in nn.__all__ if hasattr(torch.nn, n) and n not in CONTAINERS)
 
 
@@ -521,7 +552,7 @@ def compare_layers(name: str, call: Call) -> None:
     for key, value in ours.state_dict().items():
         assert str(state[key].dtype) == f"torch.{value.dtype}"
     ours.load_state_dict(state)
-    x = SIGNALS if name == "Conv1d" else X
+    x = SIGNALS if name.endswith("1d") else X[..., :4] if name == "PixelUnshuffle" else X
     expected = theirs.double()(torch.from_numpy(x.copy()))
     same(ours.double()(x), expected)
     same(ours.eager(x), expected)

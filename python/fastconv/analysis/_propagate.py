@@ -112,6 +112,17 @@ def _pixel_shuffle(node: Node, x: Shape) -> dict[int, Taps | None]:
     return {1: None, 2: taps, 3: taps}
 
 
+def _pixel_unshuffle(node: Node, x: Shape) -> dict[int, Taps | None]:
+    r = node.fields["downscale_factor"]
+    taps = Taps(r, (range(r),))
+    return {1: None, 2: taps, 3: taps}
+
+
+def _tile(node: Node, x: Shape) -> dict[int, Taps | None]:
+    repeats = zip(x, node.fields["repeats"], strict=True)
+    return {axis: None for axis, (n, times) in enumerate(repeats) if n > 1 and times > 1}
+
+
 def _slice(node: Node, x: Shape) -> dict[int, Taps | None]:
     bounds = zip(node.fields["start"], node.fields["step"], strict=True)
     return {axis: Taps(step, ((start,),)) for axis, (start, step) in enumerate(bounds)}
@@ -136,11 +147,14 @@ MIXES: dict[str, _Mixes] = {
     "cumsum": lambda node, x: {node.fields["axis"]: None},
     "interpolate": _interpolate,
     "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_unshuffle,
     "channel_shuffle": lambda node, x: {1: None},
     "local_response_norm": lambda node, x: {1: None},
     "group_norm": lambda node, x: {1: None},
     "slice": _slice,
     "pad": _pad,
+    "tile": _tile,
+    "take": lambda node, x: {node.fields["axis"]: None},
     "batch_norm": lambda node, x: {},
     "activation": lambda node, x: {},
     "permute": lambda node, x: {},
@@ -249,6 +263,8 @@ def _moved(node: Node, window: Window, old: Shape) -> Window:
         return window
     if node.op == "permute":
         return window.moved(tuple(node.fields["order"]).index(window.axis))
+    if node.op == "tile" and old[window.axis] == 1 != node.shape[window.axis]:
+        return window.moved(None)  # the same everywhere
     if node.op in _REDUCTIONS and not node.fields["keepdims"]:
         return window.moved(window.axis - sum(a < window.axis for a in node.fields["axis"]))
     return window
@@ -267,6 +283,16 @@ def _unary(node: Node, x: Field, shape: Shape) -> Field:
 POINTWISE = {*INSTRUCTIONS, "pointwise"}
 
 
+def _scatter_add(operands: Sequence[tuple[Field | None, Shape]], node: Node) -> Field:
+    """Return the field of `x`, to which updates from anywhere along the axis are added."""
+    (x, shape), (updates, _) = operands
+    known = [] if x is None else [(x, shape)]
+    if updates is not None:
+        windows = tuple(_mixed(w, {node.fields["axis"]: None}) for w in updates.windows)
+        known.append((Field(windows, updates.context), shape))
+    return _broadcast(known, shape, gates=False)
+
+
 def propagate(node: Node, fields: Mapping[int, Field]) -> Field | None:
     """Return the field of an operator's result, `None` if it does not depend on the image."""
     operands = [(fields.get(value.id), value.shape) for value in node.inputs if value is not None]
@@ -275,6 +301,8 @@ def propagate(node: Node, fields: Mapping[int, Field]) -> Field | None:
         return None
     if node.op == "concat":
         return _concat(operands, node.fields["axis"])
+    if node.op == "scatter_add":
+        return _scatter_add(operands, node)
     if node.op in POINTWISE:
         return _broadcast(known, node.shape, gates=node.op in ("multiply", "divide"))
     x, shape = operands[0]

@@ -15,12 +15,9 @@ _DTYPE = "model.astype(dtype), which converts the whole network"
 _DEVICE = 'model.compile(input_shape, device="cuda") for the whole network'
 _RESHAPE = "x.reshape(shape)"
 _PERMUTE = "x.transpose(axes) of all axes, x.swapaxes(a, b) or fastconv.permute(x, dims)"
-_BROADCAST = "+ and *, which broadcast by themselves"
+_BROADCAST = "fastconv.expand(x, shape), or + and *, which broadcast by themselves"
 _LINEAR = "fastconv.linear(x, weight.T) for x @ weight, a constant of two dimensions"
-_ELEMENTS = (
-    "fastconv.concat([x[:, i // n : i // n + 1] for i in range(n * x.shape[1])], 1) for each "
-    "element n times along axis 1"
-)
+_SCATTER = "fastconv.scatter_add(x, indices, updates, axis), torch's index_add"
 _VALUES = "network(x, taps=[...]) for the values inside a network"
 
 SUBSTITUTES = {
@@ -72,11 +69,11 @@ SUBSTITUTES = {
     "view_as": "x.reshape(y.shape)",
     "reshape_as": "x.reshape(y.shape)",
     "unflatten": _RESHAPE,
-    "ravel": "fastconv.flatten(x)",
-    "flatten": "fastconv.flatten(x) of all axes, fastconv.flatten(x, 1) of all but the first",
+    "ravel": "x.ravel() or fastconv.flatten(x)",
+    "flatten": "x.flatten() of all axes, fastconv.flatten(x, 1) of all but the first",
     "squeeze": "x.squeeze(axis), as NumPy's: the axis must have size 1",
-    "unsqueeze": "x[:, None] for axis 1, or x.reshape(shape)",
-    "expand_dims": "x[:, None] for axis 1, or x.reshape(shape)",
+    "unsqueeze": "fastconv.unsqueeze(x, axis), or x[:, None] for axis 1",
+    "expand_dims": "fastconv.expand_dims(x, axis), or x[:, None] for axis 1",
     "T": _PERMUTE,
     "mT": "x.swapaxes(-2, -1)",
     "t": "x.swapaxes(0, 1)",
@@ -88,21 +85,24 @@ SUBSTITUTES = {
     "swapdims": "x.swapaxes(a, b)",
     "concatenate": "fastconv.concat(arrays, axis)",
     "cat": "fastconv.concat(arrays, axis)",
-    "stack": "fastconv.concat([x[:, None] for x in arrays], 1) for axis 1",
+    "stack": "fastconv.stack(arrays, axis)",
     "split": "fastconv.split(x, size, axis) or a slice",
     "chunk": "fastconv.split(x, -(-x.shape[axis] // chunks), axis)",
     "unbind": "x[:, i] for each i",
     "narrow": "a slice, x[:, start : start + length]",
     "select": "x[:, index]",
-    "index_select": "fastconv.concat of slices",
-    "flip": "a slice, x[:, ::-1]",
-    "roll": "fastconv.concat([x[:, -n:], x[:, :-n]], 1) for n along axis 1",
+    "index_select": "x.take(indices, axis)",
+    "take": "x.take(indices, axis)",
+    **dict.fromkeys(("index_add", "scatter_add"), _SCATTER),
+    "flip": "fastconv.flip(x, axis), or a slice, x[:, ::-1]",
+    "roll": "fastconv.roll(x, shift, axis)",
     "pad": "fastconv.pad(x, (left, right, top, bottom))",
     "expand": _BROADCAST,
     "expand_as": _BROADCAST,
-    "repeat": f"fastconv.concat([x] * times, axis) for torch's, or {_BROADCAST}; {_ELEMENTS}",
-    "repeat_interleave": _ELEMENTS,
-    "tile": "fastconv.concat([x] * times, axis), or " + _BROADCAST,
+    "broadcast_to": _BROADCAST,
+    "repeat": "fastconv.tile(x, (1, times, 1)) for torch's, x.repeat(n, axis) for each element",
+    "repeat_interleave": "x.repeat(n, axis)",
+    "tile": "fastconv.tile(x, (1, times, 1))",
     "swish": "fastconv.silu(x)",
     "astype": _DTYPE,
     **dict.fromkeys(("float", "double", "half", "bfloat16", "type", "type_as"), _DTYPE),
@@ -115,7 +115,6 @@ SUBSTITUTES = {
 }
 
 NAMES = {
-    "take": "numpy.take, or a slice",
     **dict.fromkeys(("tensor", "as_tensor", "from_numpy", "Tensor"), "a NumPy array as it is"),
     **dict.fromkeys(("no_grad", "inference_mode"), "nothing: there are no gradients"),
     **dict.fromkeys(("float16", "float32", "float64", "dtype"), "NumPy's dtypes, numpy.float32"),

@@ -148,10 +148,10 @@ class Symbol(Arithmetic, Refusals):
     """The result of a recorded operator: a shape and a dtype, and no numbers yet.
 
     It takes the functions of `fastconv.ops`, NumPy's functions of the same names, arithmetic,
-    comparisons, basic slicing, and those methods of NumPy's arrays that are such functions:
-    `reshape`, `transpose`, `swapaxes`, `squeeze`, `mean`, `sum`, `prod`, `max`, `min`, `argmax`,
-    `argmin`, `cumsum`, `copy`. Whatever else is done to it
-    raises a `TypeError` that names the substitute.
+    comparisons, basic slicing, one constant array of integers as an index, and those methods of
+    NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`,
+    `flatten`, `take`, `repeat`, `mean`, `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`,
+    `copy`. Whatever else is done to it raises a `TypeError` that names the substitute.
 
     ``+=``, ``-=``, ``*=`` and ``/=`` change this very symbol, as they change an array, for all who
     have it.
@@ -232,8 +232,10 @@ class Symbol(Arithmetic, Refusals):
             )
         if not any(item is Ellipsis for item in items):
             items.append(Ellipsis)
+        new = sum(item is None for item in items)
         bounds: list[tuple[int, int, int]] = []
         shape: list[int] = []  # of the result
+        taken: list[tuple[int, Any]] = []  # axes of the result, and their indices
         for item in items:
             size = self.shape[len(bounds)] if len(bounds) < self.ndim else 0
             if item is None:
@@ -243,10 +245,14 @@ class Symbol(Arithmetic, Refusals):
                 bounds += [(0, n, 1) for n in rest]
                 shape += rest
             elif isinstance(item, slice):
-                start, stop, step = item.indices(size)
+                start, stop, step = item.indices(size) if size else slice(0).indices(0)
                 step = max(-size, min(step, size)) or 1  # more than the size is as good as it
                 bounds.append((start, stop, step))
                 shape.append(len(range(start, stop, step)))
+            elif isinstance(item, list) or (isinstance(item, np.ndarray) and item.ndim > 0):
+                taken.append((len(shape), item))
+                bounds.append((0, size, 1))
+                shape.append(size)
             else:
                 at = self._index(item)
                 if not -size <= at < size:
@@ -254,12 +260,23 @@ class Symbol(Arithmetic, Refusals):
                         f"index {at} is out of bounds for axis {len(bounds)} with size {size}"
                     )
                 bounds.append((at % size, at % size + 1, 1))
-        attributes = {
-            name: tuple(b[i] for b in bounds) for i, name in enumerate(("start", "stop", "step"))
-        }
-        y = self.graph.record("slice", [self], attributes)
+        if len(taken) > 1 or (taken and len(shape) < self.ndim + new):
+            raise TypeError(
+                "indexing with an array is possible on a symbolic value beside slices, None and "
+                "... only: use one array or integer at a time, as in x[0][:, indices]"
+            )
+        y = self
+        if not taken or any(b != (0, n, 1) for b, n in zip(bounds, self.shape, strict=True)):
+            attributes = {
+                name: tuple(b[i] for b in bounds)
+                for i, name in enumerate(("start", "stop", "step"))
+            }
+            y = self.graph.record("slice", [self], attributes)
         if y.shape != tuple(shape):
             y = self.graph.record("reshape", [y], {"shape": shape})
+        if taken:
+            ((axis, indices),) = taken
+            return y.take(indices, axis)
         return self._view(y)
 
     def copy(self, order: str = "C") -> Symbol:
@@ -290,18 +307,32 @@ class Symbol(Arithmetic, Refusals):
 
     def squeeze(self, axis: Any = None, **other: Any) -> Symbol:
         """Remove axes of size 1, as `numpy.ndarray.squeeze`."""
+        if other or isinstance(axis, list):  # NumPy takes no list
+            unsupported("squeeze with other arguments than NumPy's", "squeeze")
+        return self._view(self._op("squeeze", axis))
+
+    def ravel(self, order: str = "C") -> Symbol:
+        """Join all axes, as `numpy.ndarray.ravel`."""
+        return self._view(self.flatten(order))
+
+    def flatten(self, order: str = "C") -> Symbol:
+        """Join all axes, as `numpy.ndarray.flatten`."""
+        if order != "C":
+            unsupported("flatten with other arguments than NumPy's", "flatten")
+        return self._op("flatten")
+
+    def take(self, indices: Any, axis: int | None = None, **other: Any) -> Symbol:
+        """Take elements by constant indices, as `numpy.ndarray.take`."""
         if other:
-            unsupported(f"squeeze({', '.join(other)}=)", "squeeze")
-        if axis is None:
-            axis = tuple(i for i, n in enumerate(self.shape) if n == 1)
-        given = axis if isinstance(axis, tuple) else (axis,)
-        gone = {as_axis("axis", i, self.ndim) for i in given}
-        if any(self.shape[i] != 1 for i in gone):
-            raise ValueError(f"axis {axis} of shape {self.shape} is not of size 1")
-        shape = [n for i, n in enumerate(self.shape) if i not in gone]
-        if shape and 0 not in gone and 0 not in shape[1:]:
-            shape[0] = -1  # holds for any batch size
-        return self._view(self._op("reshape", shape))
+            unsupported("take with other arguments than indices and axis", "take")
+        return self._op("take", indices, axis)
+
+    def repeat(self, repeats: Any, axis: int | None = None, *others: Any) -> Symbol:
+        """Repeat each element along an axis, as `numpy.ndarray.repeat`."""
+        if others:
+            unsupported("repeat with torch's arguments", "repeat")
+        x, at = (self.flatten(), 0) if axis is None else (self, as_axis("axis", axis, self.ndim))
+        return x.take(np.repeat(np.arange(x.shape[at]), repeats), at)
 
     def mean(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
         """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""

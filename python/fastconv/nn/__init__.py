@@ -13,11 +13,24 @@ from typing import TYPE_CHECKING, NoReturn
 
 from fastconv.nn import activations, init
 from fastconv.nn.activations import *
-from fastconv.nn.containers import ModuleList, Sequential
+from fastconv.nn.containers import ModuleDict, ModuleList, Sequential
 from fastconv.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
 from fastconv.nn.linear import Linear
 from fastconv.nn.module import Module
 from fastconv.nn.normalization import BatchNorm2d, LayerNorm, LayerNorm2d, LocalResponseNorm
+from fastconv.nn.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ZeroPad1d,
+    ZeroPad2d,
+)
+from fastconv.nn.parameters import ParameterDict, ParameterList
 from fastconv.nn.shaping import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
@@ -27,8 +40,9 @@ from fastconv.nn.shaping import (
     MaxPool2d,
     Permute,
     PixelShuffle,
+    PixelUnshuffle,
+    Unflatten,
     Upsample,
-    ZeroPad2d,
 )
 
 __all__ = [
@@ -37,6 +51,10 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm2d",
     "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "ConstantPad1d",
+    "ConstantPad2d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
@@ -47,11 +65,21 @@ __all__ = [
     "LocalResponseNorm",
     "MaxPool2d",
     "Module",
+    "ModuleDict",
     "ModuleList",
+    "ParameterDict",
+    "ParameterList",
     "Permute",
     "PixelShuffle",
+    "PixelUnshuffle",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
     "Sequential",
+    "Unflatten",
     "Upsample",
+    "ZeroPad1d",
     "ZeroPad2d",
     "init",
     *activations.__all__,
@@ -61,17 +89,11 @@ _SUBSTITUTES = {
     "functional": "fastconv.ops: import fastconv.ops as F",
     "Parameter": "the array itself: self.weight = array",
     "Buffer": "self.register_buffer(name, array)",
-    "ParameterList": "an attribute for each array",
-    "ParameterDict": "an attribute for each array",
-    "ModuleDict": "self.add_module(name, module) and getattr(self, name)",
     "BatchNorm1d": "fastconv.batch_norm in a Module of your own",
     "LazyConv2d": "nn.Conv2d with its in_channels",
     "LazyLinear": "nn.Linear with its in_features",
     "UpsamplingBilinear2d": 'nn.Upsample(..., mode="bilinear", align_corners=True)',
     "UpsamplingNearest2d": "nn.Upsample(...)",
-    "ReflectionPad2d": 'fastconv.pad(x, (left, right, top, bottom), mode="reflect")',
-    "ReplicationPad2d": 'fastconv.pad(x, (left, right, top, bottom), mode="replicate")',
-    "ConstantPad2d": "fastconv.pad(x, (left, right, top, bottom), value=value)",
     "AlphaDropout": "nn.Dropout",
     "Dropout1d": "nn.Dropout",
     "Dropout3d": "nn.Dropout",

@@ -133,7 +133,7 @@ class Attributes:
         if holds_state(value):
             raise TypeError(
                 f"{path}: modules and arrays in a {type(value).__name__} would be no part of the "
-                f"state: use nn.ModuleList(modules), or an attribute for each array. Constants "
+                f"state: use nn.ModuleList(modules) or nn.ParameterList(arrays). Constants "
                 f"that never change may have a name that starts with an underscore"
             )
         return value

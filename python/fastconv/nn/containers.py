@@ -1,13 +1,14 @@
-"""Modules that hold other modules."""
+"""Modules that hold other modules, and what dictionaries of modules and parameters share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, Generic, TypeVar
 
 from fastconv.nn.module import Module, Value
 
 _Self = TypeVar("_Self", bound="_Numbered")
+_Item = TypeVar("_Item")
 
 
 class _Numbered(Module):
@@ -157,3 +158,109 @@ class ModuleList(_Numbered):
     def __getitem__(self, index: int | slice) -> Module:
         found = list(self.children())[index]
         return found if isinstance(found, Module) else ModuleList(found)
+
+
+class _Keyed(Module, Generic[_Item]):
+    """Modules or parameters by their names, changed as a dictionary is."""
+
+    def _all(self) -> dict[str, _Item]:
+        raise NotImplementedError
+
+    def _checked(self, value: Any) -> Any:
+        """Return `value`, if this dictionary may hold it."""
+        raise NotImplementedError
+
+    def __getitem__(self, key: str) -> _Item:
+        return self._all()[key]
+
+    def __setitem__(self, key: str, value: _Item) -> None:
+        self._check_name(key, self._all())
+        setattr(self, key, self._checked(value))
+
+    def __delitem__(self, key: str) -> None:
+        self[key]  # a KeyError where there is none
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._all()
+
+    def keys(self) -> KeysView[str]:
+        """Return the names."""
+        return self._all().keys()
+
+    def values(self) -> ValuesView[_Item]:
+        """Return the modules or parameters."""
+        return self._all().values()
+
+    def items(self) -> ItemsView[str, _Item]:
+        """Return the names and what they stand for."""
+        return self._all().items()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what has this name, or `default`."""
+        return self._all().get(key, default)
+
+    def pop(self, key: str) -> _Item:
+        """Remove what has this name and return it."""
+        item = self[key]
+        del self[key]
+        return item
+
+    def clear(self) -> None:
+        """Remove all."""
+        for key in self._all():
+            del self[key]
+
+    def update(
+        self, items: Mapping[str, _Item] | Iterable[tuple[str, _Item]] | _Keyed[_Item]
+    ) -> None:
+        """Add what a mapping or pairs of names and items have; the same names are replaced."""
+        try:
+            given = dict(items)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{type(self).__name__} takes a mapping from names, or pairs of a name and a "
+                f"value, got {type(items).__name__}"
+            ) from None
+        for key, item in given.items():
+            self[key] = item
+
+
+class ModuleDict(_Keyed[Module]):
+    """A dictionary of modules; the module around it calls them.
+
+    Parameters
+    ----------
+    modules : mapping of str to Module, or iterable of pairs, optional
+        The first items.
+
+    Examples
+    --------
+    >>> from fastconv import nn
+    >>> heads = nn.ModuleDict({"classes": nn.Linear(8, 10)})
+    >>> heads["boxes"] = nn.Linear(8, 4)
+    >>> heads
+    ModuleDict(
+      (classes): Linear(in_features=8, out_features=10, bias=True)
+      (boxes): Linear(in_features=8, out_features=4, bias=True)
+    )
+    """
+
+    def __init__(
+        self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None
+    ) -> None:
+        self.update(() if modules is None else modules)
+
+    def _all(self) -> dict[str, Module]:
+        return dict(self.named_children())
+
+    def _checked(self, value: Any) -> Any:
+        if not isinstance(value, Module):
+            raise TypeError(f"ModuleDict takes modules, got {type(value).__name__}")
+        return value

@@ -29,7 +29,7 @@ class Module(TorchMethods, Computing):
     ``super().__init__()`` is needed. Statistics that are not learned are added with
     `register_buffer`. Tensors of other libraries are arrays, too. What would be computed with but
     belong to nobody's state is a `TypeError`: a list, tuple, set or dictionary of arrays or
-    modules, for which there is `ModuleList`.
+    modules, for which there are `ModuleList`, `ModuleDict`, `ParameterList` and `ParameterDict`.
 
     Parameters are read-only arrays: whoever wants to change one assigns a new one, which is
     converted to the module's dtype, and everything compiled from it is made anew.

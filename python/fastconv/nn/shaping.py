@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from fastconv import ops as F
-from fastconv._arguments import as_int
+from fastconv._arguments import as_axis, as_int, as_shape
 from fastconv.nn.module import Module, Value
 from fastconv.ops._torch import check_neutral
 
@@ -140,6 +142,39 @@ class Flatten(Module):
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
+class Unflatten(Module):
+    """Cut the axis `dim` into axes of the sizes `unflattened_size`, one of which may be -1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import nn
+    >>> nn.Unflatten(1, (2, -1))(np.zeros((3, 8), np.float32)).shape
+    (3, 2, 4)
+    """
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...] | list[int]) -> None:
+        self.dim = as_int("dim", dim)
+        self.unflattened_size = as_shape("unflattened_size", unflattened_size)
+
+    def forward(self, x: Value) -> Value:
+        """Reshape."""
+        axis = as_axis("dim", self.dim, x.ndim)
+        given, size = self.unflattened_size, math.prod(x.shape[axis : axis + 1])
+        known = math.prod(n for n in given if n != -1)
+        sizes = [size // known if n == -1 and known else n for n in given]
+        if not given or min(sizes) < 0 or given.count(-1) > 1 or math.prod(sizes) != size:
+            raise ValueError(
+                f"unflattened_size must multiply to the size {size} of axis {axis} of x, "
+                f"got {given}"
+            )
+        return F.reshape(x, (*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
 class Permute(Module):
     """Reorder the axes; torchvision's."""
 
@@ -227,18 +262,18 @@ class PixelShuffle(Module):
         return f"upscale_factor={self.upscale_factor}"
 
 
-class ZeroPad2d(Module):
-    """Add zeros on the four sides, given as one int or (left, right, top, bottom)."""
+class PixelUnshuffle(Module):
+    """Turn ``(N, C, H * r, W * r)`` into ``(N, C * r * r, H, W)``."""
 
     input_ndim = 4
 
-    def __init__(self, padding: int | tuple[int, int, int, int]) -> None:
-        self.padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+    def __init__(self, downscale_factor: int) -> None:
+        self.downscale_factor = downscale_factor
 
     def forward(self, x: Value) -> Value:
-        """Pad."""
-        return F.pad(x, self.padding)
+        """Move pixels to channels."""
+        return F.pixel_unshuffle(x, self.downscale_factor)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return f"{self.padding}"
+        return f"downscale_factor={self.downscale_factor}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastconv.onnx._dynamic import Call, Size, is_fixed
 from fastconv.onnx._graph import Graph, operator
 
@@ -87,5 +89,55 @@ def _channel_shuffle(graph: Graph, call: Call, inputs: list[str | None]) -> str:
 
 @operator("pixel_shuffle")
 def _pixel_shuffle(graph: Graph, call: Call, inputs: list[str | None]) -> str:
-    r = call.attributes["upscale_factor"]
-    return graph.node("DepthToSpace", inputs[0], blocksize=r, mode="CRD")
+    r, mode = call.attributes["upscale_factor"], call.attributes["mode"]
+    return graph.node("DepthToSpace", inputs[0], blocksize=r, mode=mode)
+
+
+@operator("pixel_unshuffle")
+def _pixel_unshuffle(graph: Graph, call: Call, inputs: list[str | None]) -> str:
+    r = call.attributes["downscale_factor"]
+    y = graph.node("SpaceToDepth", inputs[0], blocksize=r)
+    if call.attributes["mode"] == "DCR" or r == 1:
+        return y
+    channels = call.out_sizes()[1]  # the order of which ONNX knows DCR alone
+    if not is_fixed(channels):
+        raise ValueError("its number of channels depends on the size of a dynamic axis")
+    order = np.arange(channels[0]).reshape(r * r, -1).T.ravel()
+    return graph.node("Gather", y, graph.ints(order.tolist()), axis=1)
+
+
+@operator("take", varying=["indices"])
+def _take(graph: Graph, call: Call, inputs: list[str | None]) -> str:
+    return graph.node("Gather", inputs[0], graph.ints(_indices(call)), axis=call.attributes["axis"])
+
+
+@operator("scatter_add", varying=["indices"])
+def _scatter_add(graph: Graph, call: Call, inputs: list[str | None]) -> str:
+    axis = call.attributes["axis"]
+    indices = graph.node(
+        "Unsqueeze",
+        graph.ints(_indices(call)),
+        graph.ints([i for i in range(call.node.ndim) if i != axis]),
+    )
+    indices = graph.node("Expand", indices, graph.node("Shape", inputs[1]))
+    return graph.node("ScatterElements", inputs[0], indices, inputs[1], axis=axis, reduction="add")
+
+
+def _indices(call: Call) -> list[int]:
+    """Return the indices along an axis, negative where they are counted from a dynamic end."""
+    size = call.in_sizes()[call.attributes["axis"]]
+    found, every = [], call.all("indices")
+    if any(len(indices) != len(every[0]) for indices in every):
+        raise ValueError("the number of its indices depends on the size of a dynamic axis")
+    for index in zip(*every, strict=True):
+        from_end = tuple(at - n for at, n in zip(index, size, strict=True))
+        if not (is_fixed(index) or is_fixed(from_end)):
+            raise ValueError("its indices depend on the size of a dynamic axis")
+        found.append(index[0] if is_fixed(index) else from_end[0])
+    return found
+
+
+@operator("tile", varying=["repeats"])
+def _tile(graph: Graph, call: Call, inputs: list[str | None]) -> str:
+    repeats = [n[0] if is_fixed(n) else n for n in zip(*call.all("repeats"), strict=True)]
+    return graph.node("Tile", inputs[0], graph.ints(repeats))

@@ -9,6 +9,7 @@ and else refused with what to do instead (docs/from-torch.md).
 from fastconv.ops import (
     activation,
     arithmetic,
+    axes,
     conv,
     conv_plan,
     conv_transpose,
@@ -16,17 +17,20 @@ from fastconv.ops import (
     elementary,
     elementwise,
     extremes,
+    indexing,
     interpolation,
     normalization,
     padding,
     pool,
     probability,
     reduction,
+    repetition,
     shape,
     shuffle,
 )
 from fastconv.ops.activation import *
 from fastconv.ops.arithmetic import *
+from fastconv.ops.axes import *
 from fastconv.ops.conv import *
 from fastconv.ops.conv_plan import *
 from fastconv.ops.conv_transpose import *
@@ -34,18 +38,21 @@ from fastconv.ops.dense import *
 from fastconv.ops.elementary import *
 from fastconv.ops.elementwise import *
 from fastconv.ops.extremes import *
+from fastconv.ops.indexing import *
 from fastconv.ops.interpolation import *
 from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
 from fastconv.ops.pool import *
 from fastconv.ops.probability import *
 from fastconv.ops.reduction import *
+from fastconv.ops.repetition import *
 from fastconv.ops.shape import *
 from fastconv.ops.shuffle import *
 
 __all__ = [
     *activation.__all__,
     *arithmetic.__all__,
+    *axes.__all__,
     *conv.__all__,
     *conv_plan.__all__,
     *conv_transpose.__all__,
@@ -53,12 +60,14 @@ __all__ = [
     *elementary.__all__,
     *elementwise.__all__,
     *extremes.__all__,
+    *indexing.__all__,
     *interpolation.__all__,
     *normalization.__all__,
     *padding.__all__,
     *pool.__all__,
     *probability.__all__,
     *reduction.__all__,
+    *repetition.__all__,
     *shape.__all__,
     *shuffle.__all__,
 ]

@@ -37,10 +37,15 @@ def record(
 
     The result is a symbolic value, typed as the array in whose place it stands.
     """
-    if out is not None:
-        raise TypeError("out cannot be given with symbolic values, which have no memory")
+    refuse_out(out)
     first: Any = next(filter(is_symbolic, inputs))
     return first.__fastconv_record__(op, inputs, attributes)  # type: ignore[no-any-return]
+
+
+def refuse_out(out: Array | None) -> None:
+    """Refuse an `out` that is given together with a symbolic value."""
+    if out is not None:
+        raise TypeError("out cannot be given with symbolic values, which have no memory")
 
 
 def recordable(optional: Sequence[str] = (), /, **values: Any) -> dict[str, Any]:

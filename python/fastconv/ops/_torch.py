@@ -36,8 +36,8 @@ NEUTRAL: Mapping[str, Neutral] = {
         ("dim", "keepdim"),
         Neutral(
             (),
-            "torch's max and min return a pair then: pass axis and keepdims for the values, and "
-            "call fastconv.argmax or fastconv.argmin for the indices",
+            "pass axis= and keepdims=, with NumPy's meaning: torch's function of this name does "
+            "something else (fastconv.argmax and fastconv.argmin give indices)",
         ),
     ),
     "training": Neutral(

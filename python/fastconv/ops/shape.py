@@ -15,7 +15,7 @@ from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record, recordable
 from fastconv.ops._torch import torch_arguments
 
-__all__ = ["cat", "concat", "flatten", "permute", "reshape", "split"]
+__all__ = ["cat", "concat", "flatten", "permute", "reshape", "split", "stack"]
 
 
 def _resolve(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
@@ -221,6 +221,19 @@ def split(
     return tuple(operands.move(p, t) for p, t in zip(parts, targets, strict=True))
 
 
+def _members(arrays: Any) -> tuple[list[Any], Operands | None]:
+    """Return the arrays or symbolic values of a list, and the operands where all are arrays."""
+    if isinstance(arrays, np.ndarray) or not isinstance(arrays, Sequence):
+        raise TypeError(f"arrays must be a list or tuple of arrays, got {type(arrays).__name__}")
+    if not arrays:
+        raise ValueError("arrays is empty: give at least one array")
+    given = {f"arrays[{i}]": array for i, array in enumerate(arrays)}
+    if is_symbolic(arrays[0], *arrays[1:]):
+        return list(recordable(**given).values()), None
+    operands = Operands(**given)
+    return [operands.source(name) for name in given], operands
+
+
 @torch_arguments("tensors=arrays dim=axis")
 @takes_device_arrays("arrays")
 def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = None) -> Array:
@@ -250,19 +263,8 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
     >>> fastconv.concat([np.zeros((1, 3, 2, 2)), np.ones((1, 5, 2, 2))], axis=1).shape
     (1, 8, 2, 2)
     """
-    if isinstance(arrays, np.ndarray) or not isinstance(arrays, Sequence):
-        raise TypeError(f"arrays must be a list or tuple of arrays, got {type(arrays).__name__}")
-    if not arrays:
-        raise ValueError("arrays is empty: give at least one array")
-    symbolic = is_symbolic(arrays[0], *arrays[1:])
-    if symbolic:
-        given = {f"arrays[{i}]": array for i, array in enumerate(arrays)}
-        values = list(recordable(**given).values())
-        shapes = [value.shape for value in values]
-    else:
-        operands = Operands(**{f"arrays[{i}]": array for i, array in enumerate(arrays)})
-        sources = [operands.source(f"arrays[{i}]") for i in range(len(arrays))]
-        shapes = [source.shape for source in sources]
+    values, operands = _members(arrays)
+    shapes = [value.shape for value in values]
     if not shapes[0]:
         raise ValueError("arrays must have at least one dimension")
     axis = as_axis("axis", axis, len(shapes[0]))
@@ -274,14 +276,14 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
                 f"arrays[{i}] has shape {shape} and arrays[0] {shapes[0]}: they may differ along "
                 f"axis {axis} only"
             )
-    if symbolic:
+    if operands is None:
         return record("concat", values, {"axis": axis}, out)
     total = sum(shape[axis] for shape in shapes)
     shape = (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
     operands.check_out(out, shape)
     if out is None:
         out = np.empty(shape, operands.dtype)
-    return np.concatenate(sources, axis, out=out)
+    return np.concatenate(values, axis, out=out)
 
 
 @torch_arguments("tensors=arrays dim=axis")
@@ -309,3 +311,48 @@ def cat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = None)
     (1, 8)
     """
     return concat(arrays, axis, out=out)
+
+
+@torch_arguments("tensors=arrays dim=axis")
+@takes_device_arrays("arrays")
+def stack(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = None) -> Array:
+    """Join arrays along a new axis.
+
+    Parameters
+    ----------
+    arrays : sequence of array_like of float
+        Of one dtype and shape.
+    axis : int
+        Where the new axis is in the result.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are no arrays, or their dtypes or shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.stack([np.zeros((3, 4)), np.ones((3, 4))], axis=1).shape
+    (3, 2, 4)
+    """
+    values, _ = _members(arrays)
+    shape = values[0].shape
+    for i, value in enumerate(values):
+        if value.shape != shape:
+            raise ValueError(
+                f"arrays[{i}] has shape {value.shape} and arrays[0] {shape}: they must be the same"
+            )
+    at = as_axis("axis", axis, len(shape) + 1)
+    new = (*shape[:at], 1, *shape[at:])
+    parts = [
+        record("reshape", (value,), {"shape": new}) if is_symbolic(value) else value.reshape(new)
+        for value in values
+    ]
+    return concat(parts, at, out=out)
