@@ -78,7 +78,7 @@ void filter(const InterpolationFilter& rows, const InterpolationFilter& columns,
   if (y.n == 0 || y.c == 0) return;
   if (x.block > 1) return filter_blocks(rows, columns, x, y);
   if (x.w == 1 || x.sw == 1) return filter_planes(rows, columns, x, y);
-  Scratch memory(checked_size({x.n, x.c, x.h, x.w}, sizeof(T)));
+  Scratch memory(checked_size({x.n, x.c, x.h, x.w}, sizeof(T)) * sizeof(T));
   const TensorView<T> neighbours = nchw_view(memory.as<T>(), x.n, x.c, x.h, x.w);
   copy<T>(x, neighbours);
   filter_planes<T>(rows, columns, neighbours, y);

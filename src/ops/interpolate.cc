@@ -84,16 +84,15 @@ double filter_weight(const Interpolation& how, double distance) {
 void add_taps(const Axis& axis, index_t i, std::vector<WeightedTap>& taps) {
   const Interpolation& how = axis.how;
   const double in = static_cast<double>(axis.in);
-  double at, stretch = 1;
+  double at = axis.place(i), stretch = 1;
   if (how.antialias) {
+    if (axis.out == axis.in) return taps.push_back({i, 1});  // as bilinear_tap
     const bool aligned = how.coordinates == Coordinates::align_corners;
-    const double step = axis.out == axis.in ? 1 : aligned ? axis.aligned_step() : axis.step();  // as bilinear_tap
-    at = axis.out == axis.in || aligned ? (static_cast<double>(i) + 0.5) * step - 0.5 : axis.place(i);
+    const double step = aligned ? axis.aligned_step() : axis.step();
+    if (aligned) at = (static_cast<double>(i) + 0.5) * step - 0.5;
     stretch = std::max(1.0, std::min(step, in));  // a wider one has the same weight everywhere
-  } else {
-    at = axis.place(i);
   }
-  at = std::max(-1.0, std::min(at, in));  // further away there is nothing else
+  at = std::max(-stretch, std::min(at, in - 1 + stretch));  // further away there is nothing else
   const double reach = (how.mode == Mode::bilinear ? 1 : 2) * stretch;
   const index_t end = static_cast<index_t>(std::floor(at + 1 + reach));
   const std::size_t first = taps.size();
@@ -101,7 +100,7 @@ void add_taps(const Axis& axis, index_t i, std::vector<WeightedTap>& taps) {
   for (index_t j = static_cast<index_t>(std::floor(at + 1 - reach)); j < end; ++j) {
     const index_t inside = std::clamp<index_t>(j, 0, axis.in - 1);
     if (how.exclude_outside && inside != j) continue;
-    taps.push_back({inside, filter_weight(how, (static_cast<double>(j) - at) / stretch)});
+    taps.push_back({inside, filter_weight(how, (static_cast<double>(j) - at) * (1 / stretch))});
     sum += taps.back().weight;
   }
   if (sum == 0) {  // nothing of it is inside

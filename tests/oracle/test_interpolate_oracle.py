@@ -65,17 +65,21 @@ def random(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 def torchs(x: np.ndarray, setting: dict[str, Any], **sizes: Any) -> np.ndarray:
     """Return torch's result, in float64 but for nearest pixels, which are those of float32 here.
 
-    torch takes an image of one column for one that lies channels last, and antialiases it wrongly:
-    of its transpose it does not.
+    torch takes an image of one column for one that lies channels last, and antialiases it wrongly;
+    so each axis is resized by itself there, of an image that has two columns at least.
     """
     kind = np.float32 if setting["mode"] == "nearest-exact" else float
     image = torch.from_numpy(x.astype(kind, order="C"))
-    column = setting.get("antialias") and x.shape[-1] == 1
-    if column:
-        image = image.swapaxes(2, 3).contiguous()
-        sizes = {key: pair[::-1] for key, pair in sizes.items()}
-    y = F.interpolate(image, **setting, **sizes)
-    return (y.swapaxes(2, 3) if column else y).numpy()
+    if not setting.get("antialias"):
+        return F.interpolate(image, **setting, **sizes).numpy()
+    [(key, pair)] = [item for item in sizes.items() if item[0] in ("size", "scale_factor")]
+    for axis in (0, 1):
+        width = image.shape[3]
+        image = image.repeat(1, 1, 1, 2)
+        kept = 1.0 if key == "scale_factor" else 2 * width
+        image = F.interpolate(image, **setting, **sizes | {key: (pair[axis], kept)})
+        image = image[..., :width].swapaxes(2, 3).contiguous()
+    return image.numpy()
 
 
 def assert_close(y: np.ndarray, expected: np.ndarray, x: np.ndarray) -> None:
