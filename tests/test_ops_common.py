@@ -40,6 +40,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "global_avg_pool2d": fastconv.global_avg_pool2d,
     "interpolate": lambda x, out=None: fastconv.interpolate(x, (17, 40), out=out),
     "bilinear": lambda x, out=None: fastconv.interpolate(x, (17, 40), mode="bilinear", out=out),
+    "bicubic": lambda x, out=None: fastconv.interpolate(x, (17, 40), mode="bicubic", out=out),
     "batch_norm": lambda x, out=None: fastconv.batch_norm(x, *parameters(x.dtype), out=out),
     "layer_norm": lambda x, out=None: fastconv.layer_norm(x, x.shape[-1], out=out),
     "group_norm": lambda x, out=None: fastconv.group_norm(x, 4, out=out),
@@ -245,6 +246,7 @@ def test_symbolic_values_are_recorded(name: str) -> None:
         "softmax_channels": "softmax",
         "global_avg_pool2d": "adaptive_avg_pool2d",
         "bilinear": "interpolate",
+        "bicubic": "interpolate",
         "flatten": "reshape",
     }
     assert op == ("activation" if "kind" in attributes else expected.get(name, name))

@@ -169,9 +169,7 @@ def test_layouts_and_networks(setting: dict[str, Any], channels: int, dtype: Any
         out = np.full((2, 2 * channels, *size[::-1]), 7, dtype).swapaxes(2, 3)[:, ::2]
         fastconv.interpolate(x, size, **setting, out=out)
         np.testing.assert_array_equal(out, expected)
-        np.testing.assert_array_equal(
-            fastconv.interpolate(x[1], size, **setting), expected[1]
-        )
+        np.testing.assert_array_equal(fastconv.interpolate(x[1], size, **setting), expected[1])
         blocked = Blocked(channels, size=size, **setting).astype(dtype)
         image = random((2, 3, 9, 14), dtype)
         np.testing.assert_array_equal(blocked(image), blocked.eager(image))

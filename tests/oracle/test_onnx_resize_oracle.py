@@ -15,17 +15,23 @@ FACTORS = [
     *(1.7, 1.9, 2, 2.3, 2.5, 2.9, 3, 3.3, 4.1, (2, 1.4), (1.4, 1), (0.5, 1.7)),
 ]
 SIZES = [*range(1, 13), 29]
-MODES = [("nearest", None), ("bilinear", False), ("bilinear", True)]
+MODES = [
+    *(("nearest", None), ("nearest-exact", None)),
+    *itertools.product(("bilinear", "bicubic"), (False, True)),
+]
 
 
 def bound(x, mode):
     """Return how far ONNX Runtime may be off.
 
     It computes coordinates in float32: about four roundings, each at most 2**-24 of a size; and
-    a value changes by at most twice the largest from one element to the next.
+    a value changes by at most twice the largest from one element to the next. Bicubic weights
+    change by less than 2 an element, four along each axis, and add up to less than 2.
     """
     coordinate = 4 * 2**-24 * 2 * (max(x.shape) + 1)
-    return 0 if mode == "nearest" else 2 * np.abs(x).max() * coordinate
+    if mode.startswith("nearest"):
+        return 0
+    return (2 if mode == "bilinear" else 2 * 4 * 2 * 2) * np.abs(x).max() * coordinate
 
 
 @pytest.mark.parametrize("factor", FACTORS, ids=str)

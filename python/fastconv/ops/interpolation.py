@@ -144,9 +144,12 @@ def interpolate(
         if not filters:
             raise ValueError(f"antialias is for {_FILTERS} only: leave it out of mode={mode!r}")
         attributes |= {"antialias": True, "exclude_outside": True, "cubic_coeff_a": -0.5}
-    symbolic = is_symbolic(x)
-    operands = None if symbolic else Operands(x=x)
-    shape = x.shape if operands is None else operands.images().shape
+    operands: Operands | None = None
+    if is_symbolic(x):
+        shape = x.shape
+    else:
+        operands = Operands(x=x)
+        shape = operands.images().shape
     size, scale = _interpolation_size(shape, size, scale_factor, recompute)
     if mode == "area":
         return adaptive_avg_pool2d(x, size, out=out)
