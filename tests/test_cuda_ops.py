@@ -57,6 +57,7 @@ CALLS = [
     (lambda x: fastconv.interpolate(x, scale_factor=(2.086, 1.06)), [IMAGES]),
     (lambda x: fastconv.interpolate(x, (5, 20), mode="bilinear"), [IMAGES]),
     (lambda x: fastconv.interpolate(x, 12, mode="bilinear", align_corners=True), [IMAGES[1:]]),
+    (lambda x: fastconv.interpolate(x, (5, 20), mode="area"), [IMAGES]),
     (lambda x: fastconv.channel_shuffle(x, 3), [IMAGES]),
     (lambda x: fastconv.pixel_shuffle(x, 2), [(2, 12, 3, 5)]),
     (lambda x: fastconv.reshape(x, (3, -1)), [IMAGES]),

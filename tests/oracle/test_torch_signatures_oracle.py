@@ -439,9 +439,9 @@ LAYERS: dict[str, dict[str, list[Any]]] = {
     "Upsample": {
         "size": [(8, 7), 9, None],
         "scale_factor": [None, 2.0],
-        "mode": ["nearest", "bilinear"],
+        "mode": ["nearest", "nearest-exact", "bilinear", "bicubic", "area"],
         "align_corners": [None, True],
-        "recompute_scale_factor": [None, Refused(True, "recompute_scale_factor=True.*size=")],
+        "recompute_scale_factor": [None, False, True],
     },
     "ZeroPad2d": {"padding": [1, (1, 2, 0, 1)]},
 }

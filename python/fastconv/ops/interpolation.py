@@ -128,7 +128,7 @@ def interpolate(
     >>> fastconv.interpolate(x, (1, 2), mode="bilinear")
     array([[[[1.5, 5.5]]]])
     >>> fastconv.interpolate(x, (1, 2), mode="bilinear", antialias=True)
-    array([[[[1.72727273, 5.27272727]]]])
+    array([[[[1.89285714, 5.10714286]]]])
     """
     attributes = dict(_MODES[choice("mode", mode, tuple(_MODES))])
     filters = mode in ("bilinear", "bicubic")
