@@ -1,6 +1,8 @@
 """Functional ops on CUDA devices give what they give on the CPU, and arrays stay where they are."""
 
-from __future__ import annotations
+from __future__ from functools import partial
+
+import annotations
 
 import fastconv
 import numpy as np
@@ -286,6 +288,18 @@ def test_arrays_of_other_libraries(kind):
             "dtype must be float32",
         ),
         (lambda x, d: fastconv.relu(cuda.asarray(draw(*[1] * 9))), ValueError, "up to 8 dim"),
+        *(
+            (
+                partial(lambda x, d, **mode: fastconv.interpolate(d, 5, **mode), **mode),
+                ValueError,
+                f"interpolate with the mode {name}, .* does not run on device='cuda'",
+            )
+            for name, mode in (
+                ("nearest", {"mode": "nearest-exact"}),
+                ("bicubic", {"mode": "bicubic"}),
+                ("bilinear", {"mode": "bilinear", "antialias": True}),
+            )
+        ),
     ],
 )
 def test_errors(call, error, message):
