@@ -1,8 +1,8 @@
 """Functional ops on CUDA devices give what they give on the CPU, and arrays stay where they are."""
 
-from __future__ from functools import partial
+from __future__ import annotations
 
-import annotations
+from functools import partial
 
 import fastconv
 import numpy as np
