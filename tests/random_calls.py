@@ -250,7 +250,9 @@ def norm(d: Draw, name: str) -> Made:
 
 
 def interpolate(d: Draw, _: str) -> Made:
-    mode = d.pick({"mode": "nearest"}, {"mode": "bilinear", "align_corners": d.pick(True, False)})
+    mode = {"mode": d.pick("nearest", "nearest-exact", "area", "bilinear", "bicubic")}
+    if mode["mode"].startswith("bi"):
+        mode |= {"align_corners": d.pick(True, False), "antialias": d.pick(True, False)}
     return F.interpolate, {"x": d.image()}, {"size": (d.between(1, 40), d.between(1, 40)), **mode}
 
 

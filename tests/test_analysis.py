@@ -295,6 +295,8 @@ def random_layer(rng, channels, depth):
         lambda: nn.Upsample(scale_factor=(1.5, 0.5), mode="nearest"),
         lambda: nn.Upsample(scale_factor=(2.0, 1.5), mode="bilinear"),
         lambda: nn.Upsample(scale_factor=(0.75, 3.0), mode="bilinear"),
+        lambda: nn.Upsample(scale_factor=(2.0, 1.5), mode="bicubic"),
+        lambda: nn.Upsample(scale_factor=(1.5, 0.5), mode="nearest-exact"),
         lambda: nn.Sequential(nn.Conv2d(channels, 4 * channels, integer(1, 2)), nn.PixelShuffle(2)),
         lambda: Apply(lambda x: x[:, :, 1::2, :-1]),
         lambda: Apply(lambda x: x[:, :, ::-1]),
@@ -508,6 +510,10 @@ def test_upsampling_has_fractions():
     field = field_of(lambda x: F.conv2d(F.interpolate(x, scale_factor=2), CONV.weight, padding=1))
     assert field.size == (2, 2)
     assert [field.window(i, i)[0] for i in range(3)] == [(-1, 0), (0, 1), (0, 1)]
+    field = field_of(lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"))
+    assert [field.window(i, i)[0] for i in range(2, 4)] == [(-1, 2), (0, 3)]
+    field = field_of(lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True))
+    assert field.window(2, 2)[0] == (3, 6)
     restored = field_of(lambda x: F.max_pool2d(F.interpolate(x, scale_factor=2), 2))
     assert restored == field_of(lambda x: x)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import fastconv
 import numpy as np
 import pytest
@@ -57,6 +59,7 @@ CALLS = [
     (lambda x: fastconv.interpolate(x, scale_factor=(2.086, 1.06)), [IMAGES]),
     (lambda x: fastconv.interpolate(x, (5, 20), mode="bilinear"), [IMAGES]),
     (lambda x: fastconv.interpolate(x, 12, mode="bilinear", align_corners=True), [IMAGES[1:]]),
+    (lambda x: fastconv.interpolate(x, (5, 20), mode="area"), [IMAGES]),
     (lambda x: fastconv.channel_shuffle(x, 3), [IMAGES]),
     (lambda x: fastconv.pixel_shuffle(x, 2), [(2, 12, 3, 5)]),
     (lambda x: fastconv.depth_to_space(x, 2), [(2, 12, 3, 5)]),
@@ -308,6 +311,18 @@ def test_arrays_of_other_libraries(kind):
             "dtype must be float32",
         ),
         (lambda x, d: fastconv.relu(cuda.asarray(draw(*[1] * 9))), ValueError, "up to 8 dim"),
+        *(
+            (
+                partial(lambda x, d, **mode: fastconv.interpolate(d, 5, **mode), **mode),
+                ValueError,
+                f"interpolate with the mode {name}, .* does not run on device='cuda'",
+            )
+            for name, mode in (
+                ("nearest", {"mode": "nearest-exact"}),
+                ("bicubic", {"mode": "bicubic"}),
+                ("bilinear", {"mode": "bilinear", "antialias": True}),
+            )
+        ),
     ],
 )
 def test_errors(call, error, message):

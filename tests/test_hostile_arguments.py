@@ -94,6 +94,10 @@ ARGUMENTS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]]]] = {
         ),
         {"size": PAIR, "scale_factor": FACTORS, "align_corners": INTEGER},
     ),
+    "interpolate bicubic": (
+        lambda x, **a: fc.interpolate(x, **{"mode": "bicubic", "size": 3, "antialias": True} | a),
+        {"size": PAIR, "antialias": INTEGER, "recompute_scale_factor": INTEGER},
+    ),
     "local_response_norm": (
         lambda x, size=3, **a: fc.local_response_norm(x, size, **a),
         {"size": INTEGER, "alpha": NUMBERS, "beta": NUMBERS, "k": NUMBERS},
@@ -245,7 +249,11 @@ RECORDED: dict[str, tuple[list[Any], dict[str, tuple[Any, list[Any]]]]] = {
             "size": ((3, 3), PAIR),
             "scale": ((0.0, 0.0), FACTORS),
             "mode": ("bilinear", NO_INTEGERS),
-            "align_corners": (False, INTEGER),
+            "coordinates": ("half_pixel", NO_INTEGERS),
+            "nearest_mode": ("floor", NO_INTEGERS),
+            "antialias": (True, INTEGER),
+            "cubic_coeff_a": (-0.75, NUMBERS),
+            "exclude_outside": (True, INTEGER),
         },
     ),
     "channel_shuffle": (["x"], {"groups": (2, INTEGER)}),

@@ -290,7 +290,18 @@ def test_shuffles() -> None:
         (lambda x: fastconv.interpolate(x, scale_factor=-1), "scale_factor must be a positive"),
         (lambda x: fastconv.interpolate(x, scale_factor=0.01), "at least one row"),
         (lambda x: fastconv.interpolate(x, 3, mode="cubic"), "mode must be one of"),
-        (lambda x: fastconv.interpolate(x, 3, align_corners=True), "for mode='bilinear' only"),
+        (
+            lambda x: fastconv.interpolate(x, 3, align_corners=True),
+            "for mode='bilinear' and 'bicubic' only",
+        ),
+        (
+            lambda x: fastconv.interpolate(x, 3, mode="area", antialias=True),
+            "antialias is for mode='bilinear' and 'bicubic' only: leave it out of mode='area'",
+        ),
+        (
+            lambda x: fastconv.interpolate(x, 3, recompute_scale_factor=True),
+            "recompute_scale_factor is for scale_factor only",
+        ),
         (lambda x: fastconv.channel_shuffle(x, 4), "groups must divide the 3 channels"),
         (lambda x: fastconv.pixel_shuffle(x, 2), "its square divide the 3 channels"),
     ],
@@ -309,6 +320,8 @@ def test_bad_values(call: Any, message: str) -> None:
         lambda x: fastconv.avg_pool2d(x, "2"),  # type: ignore[arg-type]
         lambda x: fastconv.adaptive_avg_pool2d(x, 1.5),
         lambda x: fastconv.interpolate(x, scale_factor="2"),  # type: ignore[arg-type]
+        lambda x: fastconv.interpolate(x, 3, mode="bicubic", antialias=1),  # type: ignore[arg-type]
+        lambda x: fastconv.interpolate(x, scale_factor=2, recompute_scale_factor="no"),  # type: ignore[arg-type]
         lambda x: fastconv.channel_shuffle(x, None),  # type: ignore[arg-type]
     ],
 )

@@ -30,6 +30,8 @@ OPS: dict[str, Callable[[Any], Any]] = {
     "empty adaptive pool": lambda x: fc.adaptive_avg_pool2d(x, (0, 2)),
     "global_avg_pool2d": fc.global_avg_pool2d,
     "interpolate": lambda x: fc.interpolate(x, (7, 3)),
+    "interpolate bicubic": lambda x: fc.interpolate(x, (5, 9), mode="bicubic", antialias=True),
+    "interpolate area": lambda x: fc.interpolate(x, scale_factor=0.7, mode="area"),
     "interpolate bilinear": lambda x: fc.interpolate(x, scale_factor=1.7, mode="bilinear"),
     "batch_norm": lambda x: fc.batch_norm(x, *VECTORS),
     "layer_norm": lambda x: fc.layer_norm(x, C, *VECTORS[:2]),
@@ -83,7 +85,8 @@ OPS: dict[str, Callable[[Any], Any]] = {
 UNBATCHED = {
     *("conv2d", "conv2d residual", "conv_transpose2d", "depthwise_separable", "max_pool2d"),
     *("avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "empty adaptive pool"),
-    *("global_avg_pool2d", "interpolate", "interpolate bilinear", "local_response_norm"),
+    *("global_avg_pool2d", "interpolate", "interpolate bilinear", "interpolate bicubic"),
+    *("interpolate area", "local_response_norm"),
     *("pixel_unshuffle", "depth_to_space", "space_to_depth"),
     *("channel_shuffle", "pixel_shuffle", "BatchNorm2d", "LocalResponseNorm", "ChannelShuffle"),
     *("Conv2d", "MaxPool2d"),

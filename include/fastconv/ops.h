@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "fastconv/interpolation.h"
 #include "fastconv/pointwise.h"
 #include "fastconv/tensor.h"
 
@@ -75,13 +76,19 @@ void avg_pool2d(const PoolGeometry& geometry, const TensorView<const T>& x, cons
 template <class T>
 void global_avg_pool2d(const TensorView<const T>& x, const TensorView<T>& y);
 
+// Along one axis: output element i is made of taps[begins[i]], ... before taps[begins[i + 1]].
+struct InterpolationFilter {
+  std::vector<index_t> begins;
+  std::vector<WeightedTap> taps;
+};
 struct InterpolationGeometry {
   bool bilinear = false;
-  std::vector<InterpolationTap> rows, columns;
+  std::vector<InterpolationTap> rows, columns;    // of nearest and bilinear images; else empty,
+  InterpolationFilter row_filter, column_filter;  // for these have any number of taps
 };
-// `scale` is the input step per output element, 0 for input size / output size.
 InterpolationGeometry interpolation_geometry(std::array<index_t, 2> size, std::array<index_t, 2> output_size,
-                                             std::array<double, 2> scale, bool bilinear, bool align_corners);
+                                             const Interpolation& how);
+// x and y have the same block.
 template <class T>
 void interpolate(const InterpolationGeometry& geometry, const TensorView<const T>& x, const TensorView<T>& y);
 

@@ -74,6 +74,12 @@ struct InterpolationTap {
   double weight;
 };
 
+// One input element of several, and its share of the output element.
+struct WeightedTap {
+  index_t at;
+  double weight;
+};
+
 enum class BinaryKind : uint8_t { add, multiply };
 
 // How the elements along an axis become one.

@@ -36,20 +36,6 @@ Attribute to_attribute(const std::string& name, const py::handle& value) {
   return floats;
 }
 
-Attributes to_attributes(const std::string& op, const py::dict& values) {
-  Attributes attributes;
-  for (const auto& [key, value] : values) {
-    if (value.is_none()) continue;  // stands for the default
-    const auto name = key.cast<std::string>();
-    try {
-      attributes.emplace_back(name, to_attribute(name, value));
-    } catch (const py::cast_error&) {
-      throw py::type_error(op + ": " + name + " must not be " + py::repr(value).cast<std::string>());
-    }
-  }
-  return attributes;
-}
-
 py::object to_python(const Attribute& value) {
   return std::visit([]<class V>(const V& v) -> py::object {
     if constexpr (std::is_same_v<V, std::vector<index_t>> || std::is_same_v<V, std::vector<double>>) return py::tuple(py::cast(v));
@@ -152,6 +138,20 @@ py::list run(const Network& network, const std::vector<py::array>& arrays, const
 }
 
 }  // namespace
+
+Attributes to_attributes(const std::string& op, const py::dict& values) {
+  Attributes attributes;
+  for (const auto& [key, value] : values) {
+    if (value.is_none()) continue;  // stands for the default
+    const auto name = key.cast<std::string>();
+    try {
+      attributes.emplace_back(name, to_attribute(name, value));
+    } catch (const py::cast_error&) {
+      throw py::type_error(op + ": " + name + " must not be " + py::repr(value).cast<std::string>());
+    }
+  }
+  return attributes;
+}
 
 void bind_network(py::module_& m) {
   py::class_<Graph>(m, "Graph")

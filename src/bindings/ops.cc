@@ -10,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/options.h"
 #include "fastconv/error.h"
+#include "fastconv/op/interpolate.h"
 
 namespace fastconv::bindings {
 namespace {
@@ -213,9 +214,10 @@ void bind_ops(py::module_& m) {
       return g.out_h == 1 && g.out_w == 1 && contiguous ? global_avg_pool2d(from, to) : avg_pool2d(g, from, to);
     });
   });
-  m.def("interpolate", [](const py::array& x, py::array out, std::array<double, 2> scale, bool bilinear,
-                          bool align_corners) {
-    const InterpolationGeometry g = interpolation_geometry(spatial(x), spatial(out), scale, bilinear, align_corners);
+  m.def("interpolate", [](const py::array& x, py::array out, const py::dict& attributes) {
+    op::Interpolate how;
+    op::read_fields("interpolate", to_attributes("interpolate", attributes), how);
+    const InterpolationGeometry g = interpolation_geometry(spatial(x), spatial(out), how);
     run_pool(x, out, spatial(out), [&](const auto& from, const auto& to) { interpolate(g, from, to); });
   });
   m.def("local_response_norm", [](const py::array& x, py::array out, index_t size, double alpha, double beta, double k) {

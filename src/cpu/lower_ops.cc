@@ -251,8 +251,8 @@ void Lowering::lower(ValueId id, const op::Softmax& o) {
 
 void Lowering::lower(ValueId id, const op::Interpolate& o) {
   const Operand x = image(graph_[id].inputs[0]);
-  const auto geometry = std::make_shared<const InterpolationGeometry>(interpolation_geometry(
-      {x.view.h, x.view.w}, o.size, o.scale, o.mode == op::Interpolate::Mode::bilinear, o.align_corners));
+  const auto geometry =
+      std::make_shared<const InterpolationGeometry>(interpolation_geometry({x.view.h, x.view.w}, o.size, o));
   define(id);
   const Operand y = image(id);
   emit_float(id, {x, y},

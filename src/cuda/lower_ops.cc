@@ -198,13 +198,24 @@ void Lowering<T>::lower(ValueId id, const op::Softmax& o) {
 
 template <class T>
 void Lowering<T>::lower(ValueId id, const op::Interpolate& o) {
+  using Coordinates = Interpolation::Coordinates;
+  const bool nearest = o.mode == Interpolation::Mode::nearest && o.coordinates == Coordinates::asymmetric &&
+                       o.nearest_mode == Interpolation::Rounding::floor;
+  const bool align_corners = o.coordinates == Coordinates::align_corners;
+  const bool bilinear = o.mode == Interpolation::Mode::bilinear && !o.antialias &&
+                        (align_corners || o.coordinates == Coordinates::half_pixel);
+  if (!nearest && !bilinear)
+    fail("interpolate with the mode ", word(o.mode), ", the coordinates ", word(o.coordinates),
+         o.mode == Interpolation::Mode::nearest ? std::string(" and the rounding ") + word(o.nearest_mode) : "",
+         o.antialias ? " and antialias" : "",
+         " does not run on device='cuda': mode='nearest', 'bilinear' without antialias and 'area' do");
   const ValueId x = graph_[id].inputs[0];
   const Images a = images(channels_last(x), graph_.shape(x));
   define(id, kChannelsLast);
   const Images y = images(id);
-  const auto run = [=, bilinear = o.mode == op::Interpolate::Mode::bilinear](void* const* b, cudaStream_t stream) {
+  const auto run = [=](void* const* b, cudaStream_t stream) {
     const double scale[2] = {o.scale[0], o.scale[1]};
-    cuda::interpolate<T>(bilinear, o.align_corners, scale, a.at(b), y.at(b), stream);
+    cuda::interpolate<T>(bilinear, align_corners, scale, a.at(b), y.at(b), stream);
   };
   emit(id, run, a, y);
 }

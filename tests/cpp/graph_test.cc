@@ -136,11 +136,14 @@ TEST(sizes_that_overflow_and_inputs_that_lack_are_refused) {
   for (const index_t n : {kHuge, kLeast}) {
     CHECK_THROWS(graph.add(op::Pad{op::Pad::Mode::constant, {0, 0, n, 0}, {0, 0, n, 0}, 0}, {x}), std::invalid_argument);
     CHECK_THROWS(graph.add(op::Slice{{0, 0, 0, n}, {1, 4, 4, 4}, {1, 1, 1, n > 0 ? -1 : 1}}, {x}), std::invalid_argument);
-    CHECK_THROWS(graph.add(op::Interpolate{{}, {n, n}, {}, false}, {x}), std::invalid_argument);
+    CHECK_THROWS(graph.add(op::Interpolate{{}, {n, n}}, {x}), std::invalid_argument);
     CHECK_THROWS(graph.add(op::AdaptivePool{{}, {n, n}}, {x}), std::invalid_argument);
   }
   CHECK_THROWS(graph.add(op::Concat{1}, std::vector<ValueId>(40, empty)), std::invalid_argument);
-  CHECK_THROWS(graph.add(op::Interpolate{{}, {2, 2}, {NAN, 0}, false}, {x}), std::invalid_argument);
+  for (const Interpolation& how :
+       {Interpolation{.scale = {NAN, 0}}, Interpolation{.antialias = true}, Interpolation{.cubic_coeff_a = NAN},
+        Interpolation{.mode = Interpolation::Mode::bilinear, .exclude_outside = true}})
+    CHECK_THROWS(graph.add(op::Interpolate{how, {2, 2}}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Conv2d{}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::BatchNorm{}, {x, vector}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::ScaleShift{1}, {x, kNone, vector}), std::invalid_argument);

@@ -94,8 +94,14 @@ void check_all() {
   check_layouts<T>([&](const auto& x, const auto& y) { avg_pool2d<T>(pool, x, y); }, pool.out_h, pool.out_w);
   const PoolGeometry adaptive = adaptive_pool_geometry({9, 13}, {4, 5});
   check_layouts<T>([&](const auto& x, const auto& y) { avg_pool2d<T>(adaptive, x, y); }, 4, 5);
-  const InterpolationGeometry up = interpolation_geometry({9, 13}, {20, 21}, {0, 0}, true, false);
+  const InterpolationGeometry up = interpolation_geometry({9, 13}, {20, 21}, {.mode = Interpolation::Mode::bilinear});
   check_layouts<T>([&](const auto& x, const auto& y) { interpolate<T>(up, x, y); }, 20, 21);
+  for (const bool antialias : {false, true})
+    for (const std::array<index_t, 2> size : {std::array<index_t, 2>{20, 21}, {1, 40}, {4, 1}}) {
+      const InterpolationGeometry g =
+          interpolation_geometry({9, 13}, size, {.mode = Interpolation::Mode::bicubic, .antialias = antialias});
+      check_layouts<T>([&](const auto& x, const auto& y) { interpolate<T>(g, x, y); }, size[0], size[1], false);
+    }
 
   std::vector<T> a(40), b(40), s(40);
   for (int c = 0; c < 40; ++c) {
@@ -183,7 +189,7 @@ TEST(geometries_refuse_what_has_no_meaning) {
   CHECK_THROWS(pool_geometry({8, 8}, {2, 2}, {1, 1}, {0, 0}, {index_t{1} << 50, 1}, false), std::invalid_argument);
   CHECK_THROWS(pool_geometry({2, 8}, {3, 3}, {1, 1}, {0, 0}, {1, 1}, false), std::invalid_argument);
   CHECK_THROWS(adaptive_pool_geometry({2, 8}, {-1, 3}), std::invalid_argument);
-  CHECK_THROWS(interpolation_geometry({2, 8}, {0, 3}, {0, 0}, false, false), std::invalid_argument);
+  CHECK_THROWS(interpolation_geometry({2, 8}, {0, 3}, {}), std::invalid_argument);
   for (const double step : {-1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()})
-    CHECK_THROWS(interpolation_geometry({2, 8}, {2, 3}, {step, 0}, false, false), std::invalid_argument);
+    CHECK_THROWS(interpolation_geometry({2, 8}, {2, 3}, {.scale = {step, 0}}), std::invalid_argument);
 }

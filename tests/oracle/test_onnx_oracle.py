@@ -95,6 +95,8 @@ OPERATORS = {
     "softmax": lambda x: F.softmax(x, 1),
     "log_softmax": lambda x: F.log_softmax(x, -1),
     "interpolate": lambda x: F.interpolate(x, (11, 5)),
+    "interpolate area": lambda x: F.interpolate(x, (11, 5), mode="area"),
+    "interpolate antialias": lambda x: F.interpolate(x, (3, 19), mode="bicubic", antialias=True),
     "interpolate scale": lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"),
     "interpolate corners": lambda x: F.interpolate(x, (9, 4), mode="bilinear", align_corners=True),
     "channel_shuffle": lambda x: F.channel_shuffle(x, 3),

@@ -15,17 +15,23 @@ FACTORS = [
     *(1.7, 1.9, 2, 2.3, 2.5, 2.9, 3, 3.3, 4.1, (2, 1.4), (1.4, 1), (0.5, 1.7)),
 ]
 SIZES = [*range(1, 13), 29]
-MODES = [("nearest", None), ("bilinear", False), ("bilinear", True)]
+MODES = [
+    *(("nearest", None), ("nearest-exact", None)),
+    *itertools.product(("bilinear", "bicubic"), (False, True)),
+]
 
 
 def bound(x, mode):
     """Return how far ONNX Runtime may be off.
 
     It computes coordinates in float32: about four roundings, each at most 2**-24 of a size; and
-    a value changes by at most twice the largest from one element to the next.
+    a value changes by at most twice the largest from one element to the next. Bicubic weights
+    change by less than 2 an element, four along each axis, and add up to less than 2.
     """
     coordinate = 4 * 2**-24 * 2 * (max(x.shape) + 1)
-    return 0 if mode == "nearest" else 2 * np.abs(x).max() * coordinate
+    if mode.startswith("nearest"):
+        return 0
+    return (2 if mode == "bilinear" else 2 * 4 * 2 * 2) * np.abs(x).max() * coordinate
 
 
 @pytest.mark.parametrize("factor", FACTORS, ids=str)
@@ -99,3 +105,28 @@ def test_bilinear_to_the_size_of_another_array(tmp_path):
     for shape in ((2, 1, 8, 8), (1, 1, 13, 4), (3, 1, 27, 16)):
         x = random(shape)
         compare(tmp_path / "a.onnx", Merge(), x, tolerance=bound(x, "bilinear"))
+
+
+class Antialias(nn.Module):
+    def __init__(self, **arguments):
+        self._arguments = arguments
+
+    def forward(self, x):
+        return fastconv.interpolate(x, antialias=True, **self._arguments)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("corners", [False, True])
+def test_antialias(mode, corners, tmp_path):
+    for sizes in ({"size": (3, 20)}, {"size": (8, 1)}, {"scale_factor": (0.7, 0.5)}):
+        layer, x = Antialias(mode=mode, align_corners=corners, **sizes), random((2, 3, 8, 11))
+        fastconv.onnx.export(layer, tmp_path / "a.onnx", x.shape)
+        # Two sums of at most 11 products with weights that add up to less than 2 in magnitude.
+        tolerance = 2 * 2 * 2 * 2 * (11 + 2) * 2**-24 * np.abs(x).max()  # here and there
+        compare(tmp_path / "a.onnx", layer, x, tolerance=tolerance)
+
+
+def test_antialias_of_a_dynamic_size(tmp_path):
+    layer = Antialias(mode="bilinear", scale_factor=0.5)
+    with pytest.raises(ValueError, match=r"dynamic height or width.*without antialias"):
+        fastconv.onnx.export(layer, tmp_path / "a.onnx", (1, 1, 8, 8), dynamic_axes=OPEN)

@@ -533,15 +533,13 @@ def test_torch_samples_of_norms() -> None:
     assert checked >= 5
 
 
-@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic", "area"])
 def test_torch_samples_of_interpolate(mode: str) -> None:
     checked = 0
     for sample in samples("nn.functional.interpolate", mode):
         if sample.input.ndim != 4:  # fastconv resizes images only
             continue
         arguments = dict(zip(("size",), sample.args, strict=False)) | sample.kwargs
-        if arguments.pop("recompute_scale_factor", None):
-            continue
         result = fastconv.interpolate(numpy_of(sample.input), **arguments)
         expected = torch_result("nn.functional.interpolate", sample, mode)
         assert_near(result, expected, ulps=64, scale=10.0)

@@ -85,26 +85,47 @@ def _adaptive(size: int, out: int) -> Taps | None:
 
 def _interpolate(node: Node, x: Shape) -> dict[int, Taps | None]:
     a = node.fields
-    bilinear, aligned = a["mode"] == "bilinear", a["align_corners"]
     mixed: dict[int, Taps | None] = {}
     for i in range(2):
         size, out, scale = x[2 + i], a["size"][i], a["scale"][i]
-        if size == out and (bilinear or not scale):
+        if size == out and (a["mode"] == "bilinear" or a["antialias"] or not scale):
             continue
-        if aligned:
+        if a["coordinates"] == "align_corners":
             ratio = Fraction(size - 1, out - 1) if out > 1 else Fraction(0)
         else:
             ratio = Fraction(scale).limit_denominator(1 << 16) if scale else Fraction(size, out)
-        shift = (ratio - 1) / 2 if bilinear and not aligned else Fraction(0)
-        places = [r * ratio + shift for r in range(ratio.denominator)]
+        shift = Fraction(0)
+        if a["antialias"] or a["coordinates"] not in ("align_corners", "asymmetric"):
+            shift = (ratio - 1) / 2
+        if a["coordinates"] == "half_pixel_symmetric":
+            shift += (size - out * ratio) / 2
         mixed[2 + i] = Taps(
             ratio.numerator,
-            tuple(
-                range(math.floor(p), (math.ceil(p) if bilinear else math.floor(p)) + 1)
-                for p in places
-            ),
+            tuple(_interpolated(a, r * ratio + shift, ratio) for r in range(ratio.denominator)),
         )
     return mixed
+
+
+_ROUNDED: dict[str, Callable[[Fraction], int]] = {
+    "round_prefer_floor": lambda place: math.ceil(place - Fraction(1, 2)),
+    "round_prefer_ceil": lambda place: math.floor(place + Fraction(1, 2)),
+    "floor": math.floor,
+    "ceil": math.ceil,
+}
+
+
+def _interpolated(fields: Mapping[str, Any], place: Fraction, ratio: Fraction) -> range:
+    """Return what an interpolation reads for an element at this place of its input."""
+    if fields["mode"] == "nearest":
+        nearest = _ROUNDED[fields["nearest_mode"]](place)
+        return range(nearest, nearest + 1)
+    if fields["mode"] == "bilinear" and not fields["antialias"]:
+        return range(math.floor(place), math.ceil(place) + 1)
+    reach = {"bilinear": 1, "bicubic": 2}[fields["mode"]] * (
+        max(ratio, Fraction(1)) if fields["antialias"] else 1
+    )
+    # Where the filter is not zero.
+    return range(math.floor(place - reach) + 1, math.ceil(place + reach))
 
 
 def _pixel_shuffle(node: Node, x: Shape) -> dict[int, Taps | None]:

@@ -54,12 +54,6 @@ NEUTRAL: Mapping[str, Neutral] = {
         "only the maxima are computed: find indices with numpy.argmax on "
         "numpy.lib.stride_tricks.sliding_window_view",
     ),
-    "recompute_scale_factor": Neutral(
-        (False, None), "pass size=(int(H * scale_factor), int(W * scale_factor)) instead"
-    ),
-    "antialias": Neutral(
-        (False,), "shrink with fastconv.adaptive_avg_pool2d(x, size), or resize the image with PIL"
-    ),
 }
 
 

@@ -14,17 +14,35 @@ from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record_images
 from fastconv.ops._torch import torch_arguments
+from fastconv.ops.pool import adaptive_avg_pool2d
 
 __all__ = ["interpolate"]
 
+_MODES: dict[str, dict[str, Any]] = {
+    "nearest": {"mode": "nearest", "coordinates": "asymmetric", "nearest_mode": "floor"},
+    "nearest-exact": {
+        "mode": "nearest",
+        "coordinates": "half_pixel",
+        "nearest_mode": "round_prefer_ceil",
+    },
+    "bilinear": {"mode": "bilinear", "coordinates": "half_pixel"},
+    "bicubic": {"mode": "bicubic", "coordinates": "half_pixel"},
+    "area": {},
+}
+"""What each mode of torch is as attributes of the operator."""
+
+_FILTERS = "mode='bilinear' and 'bicubic'"
+
 
 def _interpolation_size(
-    shape: Sequence[int], size: Any, scale_factor: Any
+    shape: Sequence[int], size: Any, scale_factor: Any, recompute: bool
 ) -> tuple[tuple[int, int], tuple[float, float]]:
     """The output's (height, width), and the input step per output element (0: by the sizes)."""
     if (size is None) == (scale_factor is None):
         raise ValueError("exactly one of size and scale_factor must be given")
     if size is not None:
+        if recompute:
+            raise ValueError("recompute_scale_factor is for scale_factor only: leave it out")
         pair = as_pair("size", size)
         if min(pair) < 1:
             raise ValueError(f"the output must have at least one row and column, got {pair}")
@@ -44,7 +62,7 @@ def _interpolation_size(
     height, width = map(math.floor, sizes)
     if min(height, width) < 1:
         raise ValueError(f"the output must have at least one row and column, got {height, width}")
-    return (height, width), (1 / factors[0], 1 / factors[1])
+    return (height, width), (0.0, 0.0) if recompute else (1 / factors[0], 1 / factors[1])
 
 
 @torch_arguments("input=x size scale_factor mode align_corners recompute_scale_factor antialias")
@@ -55,6 +73,8 @@ def interpolate(
     scale_factor: float | tuple[float, float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
     *,
     out: Array | None = None,
 ) -> Array:
@@ -67,13 +87,22 @@ def interpolate(
         Height and width of the output.
     scale_factor : float or (float, float), optional
         Instead of `size`: the output's size is ``floor(H * scale_factor)``, and the coordinates are
-        those of this very factor, except that "bilinear" copies along an axis that keeps its size.
-    mode : {"nearest", "bilinear"}
-        "nearest" takes element ``floor(i / scale_factor)``, computed in float32 for every dtype as
-        torch does for float32.
+        those of this very factor, except that "bilinear" and `antialias` copy along an axis that
+        keeps its size.
+    mode : {"nearest", "nearest-exact", "bilinear", "bicubic", "area"}
+        "nearest" takes element ``floor(i / scale_factor)``, "nearest-exact" the one at the centre,
+        ``floor((i + 0.5) / scale_factor)``, both computed in float32 for every dtype as torch does
+        for float32. "bicubic" is cubic convolution with a = -0.75, or -0.5 with `antialias`: it
+        can leave the range of `x`. "area" is `adaptive_avg_pool2d`.
     align_corners : bool, optional
-        For bilinear: whether the centres of the corner elements coincide, instead of their outer
-        corners. Default: False.
+        For bilinear and bicubic: whether the centres of the corner elements coincide, instead of
+        their outer corners. Default: False.
+    recompute_scale_factor : bool, optional
+        Whether `scale_factor` says the output's size only, and the coordinates are those of the
+        sizes. "area" always does so.
+    antialias : bool
+        For bilinear and bicubic: whether an axis that becomes smaller is averaged over all of `x`,
+        by a filter that is wider by the factor, as Pillow does.
     out : ndarray, optional
         Where the result goes.
 
@@ -84,8 +113,8 @@ def interpolate(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type or shape, or both or neither of `size` and
-        `scale_factor` are given.
+        If an argument is of the wrong type or shape, both or neither of `size` and `scale_factor`
+        are given, or an argument is given that the mode does not have.
 
     Examples
     --------
@@ -95,17 +124,36 @@ def interpolate(
     array([[[[0., 0., 1., 1.]]]])
     >>> fastconv.interpolate(x, (1, 4), mode="bilinear")
     array([[[[0.  , 0.25, 0.75, 1.  ]]]])
+    >>> x = np.arange(8.0).reshape(1, 1, 1, 8)
+    >>> fastconv.interpolate(x, (1, 2), mode="bilinear")
+    array([[[[1.5, 5.5]]]])
+    >>> fastconv.interpolate(x, (1, 2), mode="bilinear", antialias=True)
+    array([[[[1.89285714, 5.10714286]]]])
     """
-    bilinear = choice("mode", mode, ("nearest", "bilinear")) == "bilinear"
-    if align_corners is not None and not bilinear:
-        raise ValueError("align_corners is for mode='bilinear' only: leave it out")
-    aligned = False if align_corners is None else as_bool("align_corners", align_corners)
-    if is_symbolic(x):
-        size, scale = _interpolation_size(x.shape, size, scale_factor)
-        attributes = {"size": size, "scale": scale, "mode": mode, "align_corners": aligned}
-        return record_images("interpolate", {"x": x}, attributes, out)
-    operands = Operands(x=x)
-    size, scale = _interpolation_size(operands.images().shape, size, scale_factor)
-    return operands.run_images(
-        lambda x, y: _core.interpolate(x, y, scale, bilinear, aligned), size, out
+    attributes = dict(_MODES[choice("mode", mode, tuple(_MODES))])
+    filters = mode in ("bilinear", "bicubic")
+    if align_corners is not None:
+        if not filters:
+            raise ValueError(f"align_corners is for {_FILTERS} only: leave it out of mode={mode!r}")
+        if as_bool("align_corners", align_corners):
+            attributes["coordinates"] = "align_corners"
+    recompute = recompute_scale_factor is not None and as_bool(
+        "recompute_scale_factor", recompute_scale_factor
     )
+    if as_bool("antialias", antialias):
+        if not filters:
+            raise ValueError(f"antialias is for {_FILTERS} only: leave it out of mode={mode!r}")
+        attributes |= {"antialias": True, "exclude_outside": True, "cubic_coeff_a": -0.5}
+    operands: Operands | None = None
+    if is_symbolic(x):
+        shape = x.shape
+    else:
+        operands = Operands(x=x)
+        shape = operands.images().shape
+    size, scale = _interpolation_size(shape, size, scale_factor, recompute)
+    if mode == "area":
+        return adaptive_avg_pool2d(x, size, out=out)
+    attributes |= {"size": size, "scale": scale}
+    if operands is None:
+        return record_images("interpolate", {"x": x}, attributes, out)
+    return operands.run_images(lambda x, y: _core.interpolate(x, y, attributes), size, out)

@@ -32,7 +32,42 @@ void bilinear(const T* x, index_t x_row, T* y, index_t y_row, const Interpolatio
   }
 }
 
+// `load_part(p, v)` loads the v-th of N vectors at p, `store_part(v, sum)` takes its sum.
+template <int N, class T, class Load, class Store>
+FASTCONV_INLINE void sum_rows(const T* x, index_t x_row, const WeightedTap* taps, index_t tap_count, Load&& load_part,
+                              Store&& store_part) {
+  Vec<T> sums[N];
+  for (int v = 0; v < N; ++v) sums[v] = load_part(x + taps[0].at * x_row, v) * T(taps[0].weight);
+  for (index_t t = 1; t < tap_count; ++t)
+    for (int v = 0; v < N; ++v) sums[v] += load_part(x + taps[t].at * x_row, v) * T(taps[t].weight);
+  for (int v = 0; v < N; ++v) store_part(v, sums[v]);
+}
+
+template <class T>
+void filter_rows(const T* x, index_t x_row, const WeightedTap* taps, index_t tap_count, T* y, index_t count) {
+  constexpr int L = lanes<T>, N = 4;
+  const auto whole = [](const T* p, int v) { return load(p + v * L); };
+  const auto put = [&](int v, Vec<T> sum) { store(y + v * L, sum); };
+  for (; count >= N * L; count -= N * L, x += N * L, y += N * L) sum_rows<N>(x, x_row, taps, tap_count, whole, put);
+  for (; count >= L; count -= L, x += L, y += L) sum_rows<1>(x, x_row, taps, tap_count, whole, put);
+  if (count > 0)
+    sum_rows<1>(
+        x, x_row, taps, tap_count, [&](const T* p, int) { return load_partial(p, static_cast<int>(count)); },
+        [&](int, Vec<T> sum) { store_partial(y, sum, static_cast<int>(count)); });
+}
+
+template <class T>
+void filter_columns(const T* x, const index_t* begins, const WeightedTap* taps, T* y, index_t count) {
+  constexpr int L = lanes<T>;
+  for (index_t i = 0; i < count; ++i) {
+    index_t t = begins[i];
+    Vec<T> sum = load(x + taps[t].at * L) * T(taps[t].weight);
+    for (++t; t < begins[i + 1]; ++t) sum += load(x + taps[t].at * L) * T(taps[t].weight);
+    store(y + i * L, sum);
+  }
+}
+
 }  // namespace
 }  // namespace fastconv::FASTCONV_ISA
 
-FASTCONV_DEFINE_KERNELS(InterpolateKernels, interpolate_kernels, {nearest<T>, bilinear<T>})
+FASTCONV_DEFINE_KERNELS(InterpolateKernels, interpolate_kernels, {nearest<T>, bilinear<T>, filter_rows<T>, filter_columns<T>})

@@ -112,7 +112,15 @@ TEST(interpolate_takes_the_cpus_taps) {
         for (const bool corners : {false, true})
           for (const index_t channels : {3, 16})
             for (const bool specials : {false, true}) {
-              const InterpolationGeometry g = interpolation_geometry({9, 13}, c.size, c.scale, bilinear, corners);
+              const Interpolation how =
+                  bilinear ? Interpolation{.mode = Interpolation::Mode::bilinear,
+                                           .scale = c.scale,
+                                           .coordinates = corners ? Interpolation::Coordinates::align_corners
+                                                                  : Interpolation::Coordinates::half_pixel}
+                           : Interpolation{.scale = c.scale,
+                                           .coordinates = Interpolation::Coordinates::asymmetric,
+                                           .nearest_mode = Interpolation::Rounding::floor};
+              const InterpolationGeometry g = interpolation_geometry({9, 13}, c.size, how);
               const double scale[2] = {c.scale[0], c.scale[1]};
               check_images<T>(
                   {2, 9, 13, channels, channels + 8}, {2, c.size[0], c.size[1], channels, channels}, bilinear ? 1e-6 : 0,
