@@ -20,6 +20,16 @@ void over_middle(index_t outer, index_t count, index_t inner, Rows&& rows, Colum
     over_columns(outer, count, inner, columns);
 }
 
+// The same for results of shape (outer, inner), with the arguments that kernels take.
+template <class T, class Y, class Rows, class Columns>
+void reduce_middle(const T* x, Y* y, index_t outer, index_t count, index_t inner, Rows&& rows, Columns&& columns) {
+  over_middle(
+      outer, count, inner, [&](index_t begin, index_t end) { rows(x + begin * count, end - begin, count, y + begin); },
+      [&](index_t o, index_t column, index_t width) {
+        columns(x + o * count * inner + column, count, inner, width, y + o * inner + column);
+      });
+}
+
 // The nearest exponent that T has and that is as this one: finite or not, zero or not.
 template <class T>
 T exponent(double ord) {
@@ -34,35 +44,26 @@ T exponent(double ord) {
 template <class T>
 void reduce(ReduceKind kind, const T* x, T* y, index_t outer, index_t count, index_t inner) {
   const ReduceKernels<T>& kernels = reduce_kernels<T>();
-  over_middle(
-      outer, count, inner,
-      [&](index_t begin, index_t end) { kernels.rows(kind, x + begin * count, end - begin, count, y + begin); },
-      [&](index_t o, index_t column, index_t columns) {
-        kernels.columns(kind, x + o * count * inner + column, count, inner, columns, y + o * inner + column);
-      });
+  reduce_middle(
+      x, y, outer, count, inner, [&](auto... args) { kernels.rows(kind, args...); },
+      [&](auto... args) { kernels.columns(kind, args...); });
 }
 
 template <class T>
 void argmax(bool least, const T* x, std::int64_t* y, index_t outer, index_t count, index_t inner) {
   const ReduceKernels<T>& kernels = reduce_kernels<T>();
-  over_middle(
-      outer, count, inner,
-      [&](index_t begin, index_t end) { kernels.argmax_rows(least, x + begin * count, end - begin, count, y + begin); },
-      [&](index_t o, index_t column, index_t columns) {
-        kernels.argmax_columns(least, x + o * count * inner + column, count, inner, columns, y + o * inner + column);
-      });
+  reduce_middle(
+      x, y, outer, count, inner, [&](auto... args) { kernels.argmax_rows(least, args...); },
+      [&](auto... args) { kernels.argmax_columns(least, args...); });
 }
 
 template <class T>
 void norm(double ord, const T* x, T* y, index_t outer, index_t count, index_t inner) {
   const ReduceKernels<T>& kernels = reduce_kernels<T>();
   const T p = exponent<T>(ord);
-  over_middle(
-      outer, count, inner,
-      [&](index_t begin, index_t end) { kernels.norm_rows(p, x + begin * count, end - begin, count, y + begin); },
-      [&](index_t o, index_t column, index_t columns) {
-        kernels.norm_columns(p, x + o * count * inner + column, count, inner, columns, y + o * inner + column);
-      });
+  reduce_middle(
+      x, y, outer, count, inner, [&](auto... args) { kernels.norm_rows(p, args...); },
+      [&](auto... args) { kernels.norm_columns(p, args...); });
 }
 
 template <class T>

@@ -36,7 +36,7 @@ class Recorder:
     Parameters
     ----------
     dtype : numpy.dtype
-        Of all values: float32 or float64.
+        Of inputs, constants and what is computed of them: float32 or float64.
     convert : bool
         Whether arrays of another floating dtype are converted to it; otherwise they raise a
         `TypeError`, as they do eagerly.
