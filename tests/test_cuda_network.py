@@ -59,7 +59,7 @@ X = draw((2, 3, 8, 8))
 
 @pytest.mark.parametrize("seed", range(40))
 def test_random_graphs(seed):
-    module = RandomNetwork(seed)
+    module = RandomNetwork(seed, kinds=RandomNetwork.kinds)
     x = draw((2, 5, 11, 11), seed=seed)
     expected = module(x)
     network = module.compile(x.shape, device="cuda")
@@ -131,7 +131,7 @@ def test_low_precision_stays_within_its_bound(precision):
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("seed", range(6))
 def test_random_graphs_of_16_bits_run(seed, precision):
-    module = RandomNetwork(seed)
+    module = RandomNetwork(seed, kinds=RandomNetwork.kinds)
     x = draw((2, 5, 11, 11), seed=seed)
     expected = module(x)[0]  # a softmax
     y = module.compile(x.shape, device="cuda", precision=precision)(x)[0]

@@ -42,15 +42,16 @@ def check(actual, expected):
 class RandomNetwork(nn.Module):
     """A random graph: values of earlier steps are taken at random, so that they branch and join."""
 
-    def __init__(self, seed, length=14):
+    def __init__(self, seed, length=14, kinds=None):
         self._seed, self._length = seed, length
+        self._kinds = kinds or (*self.kinds, *self.kinds_without_devices)
 
     def forward(self, x):
         self._rng = np.random.default_rng(self._seed)
         self._dtype = x.dtype
         values = [x]
         for _ in range(self._length):
-            kind = self._rng.choice(self.kinds)
+            kind = self._rng.choice(self._kinds)
             y = getattr(self, f"_{kind}")(self._pick(values), values)
             if y is not None:
                 values.append(y)
@@ -63,7 +64,10 @@ class RandomNetwork(nn.Module):
         *("conv", "conv", "conv", "residual", "residual", "norm", "activation", "sum", "sum"),
         *("concat", "concat", "pool", "gate", "channels_last", "slice", "scale", "pad"),
         *("resize", "shuffle", "permute", "reshape", "lrn", "transposed", "broadcast"),
-        *("take", "tile", "scatter", "blocks"),
+        "blocks",
+    )
+    kinds_without_devices = (
+        *("take", "tile", "scatter", "reduce", "chain", "chain", "choice", "arithmetic"),
     )
 
     def _weight(self, *shape):
@@ -159,7 +163,7 @@ class RandomNetwork(nn.Module):
         kinds = (fastconv.max, fastconv.min, fastconv.mean, fastconv.norm)
         plane = kinds[self._rng.integers(4)](x, axis=1, keepdims=True)
         pixel = kinds[self._rng.integers(3)](x, (2, 3), keepdims=True)
-        row = fastconv.cumsum(fastconv.sum(x, (0, 1, 2), keepdims=True), 3) * 1e-3
+        row = fastconv.cumsum(fastconv.sum(x, (1, 2), keepdims=True), 3) * 1e-3
         return x * fastconv.sigmoid(plane) + pixel + fastconv.sigmoid(row)
 
     def _pad(self, x, values):
@@ -193,6 +197,27 @@ class RandomNetwork(nn.Module):
         axis, other = int(self._rng.integers(1, 4)), self._pick(values)
         indices = self._rng.integers(-x.shape[axis], x.shape[axis], x.shape[axis])
         return fastconv.scatter_add(x, indices, other if other.shape == x.shape else x, axis)
+
+    def _chain(self, x, values):
+        scale, shift = self._weight(x.shape[1], 1, 1), self._weight(x.shape[1], 1, 1)
+        y = fastconv.clip(abs(x * scale - 0.5) + shift, -1, 2.5) / 1.5
+        return np.exp(-y) - self._weight(x.shape[-1]) * np.sqrt(abs(y))
+
+    def _choice(self, x, values):
+        fitting = [v for v in values if v.shape == x.shape]
+        other = fitting[self._rng.integers(len(fitting))]
+        mean = fastconv.mean(x, (2, 3), keepdims=True)
+        return fastconv.where((x > mean) | (other <= 0), np.minimum(x, other), 0.5 - x)
+
+    def _arithmetic(self, x, values):
+        kind = self._rng.integers(4)
+        if kind == 0:
+            return 1 / (x * x + 1) - fastconv.erf(x)
+        if kind == 1:
+            return fastconv.power(abs(x) + 0.5, self._weight(x.shape[1], 1, 1))
+        if kind == 2:
+            return np.sin(x) * np.sign(self._pick(values).mean((1, 2, 3), keepdims=True))
+        return fastconv.maximum(x, fastconv.mean(x, 1, keepdims=True)) ** 2
 
     def _blocks(self, x, values):
         mode = str(self._rng.choice(["DCR", "CRD"]))

@@ -121,5 +121,7 @@ ConvGeometry geometry_of(const Graph& graph, const Node& node);
 
 // All passes in their order: what is lowered.
 Graph optimize(Graph graph);
+// One more, for a back end that runs programs of several instructions: chains of pointwise operators become one.
+Graph fuse_pointwise(Graph graph);
 
 }  // namespace fastconv

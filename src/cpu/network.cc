@@ -59,7 +59,7 @@ class CpuNetwork final : public Network {
   }
 
   std::shared_ptr<Network> with_graph(const Graph& optimized) const override {
-    return std::make_shared<CpuNetwork>(optimized, options_, packed_);
+    return std::make_shared<CpuNetwork>(fuse_pointwise(optimized), options_, packed_);
   }
 
   const Graph& graph() const override { return graph_; }
@@ -114,12 +114,12 @@ class CpuNetwork final : public Network {
 }  // namespace
 
 std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOptions& options) {
-  return std::make_shared<CpuNetwork>(optimize(recorded), options, std::make_shared<Packed>());
+  return std::make_shared<CpuNetwork>(fuse_pointwise(optimize(recorded)), options, std::make_shared<Packed>());
 }
 
 std::vector<StepInfo> plan_network(const Graph& recorded, NetworkOptions options) {
   options.pack_weights = false;
-  const Graph graph = optimize(recorded);
+  const Graph graph = fuse_pointwise(optimize(recorded));
   Packed packed;
   return Lowering(graph, options, packed).run().info;
 }

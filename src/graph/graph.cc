@@ -143,7 +143,7 @@ ValueId Rewriter::copy(ValueId id) {
 Graph optimize(Graph graph) {
   graph = remove_identities(remove_dead(std::move(graph)));
   graph = fold_padding(remove_identities(sink_permutes(std::move(graph))));
-  return fuse_pointwise(fuse_epilogues(pool_first(fold_affine(std::move(graph)))));
+  return fuse_epilogues(pool_first(fold_affine(std::move(graph))));
 }
 
 }  // namespace fastconv

@@ -13,7 +13,6 @@ Graph fold_padding(Graph graph);         // zero padding before a convolution be
 Graph fold_affine(Graph graph);          // batch norms, products and sums with constants go into weights
 Graph pool_first(Graph graph);           // averages of 1x1 convolutions become 1x1 convolutions of averages
 Graph fuse_epilogues(Graph graph);       // activations and residual sums go into the operator before them
-Graph fuse_pointwise(Graph graph);       // chains of pointwise operators become one program
 
 // Whether some node satisfies `wanted(node)`.
 template <class F>

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ _UFUNCS = {
     if isinstance(getattr(np, name, None), np.ufunc)
 } | {np.rint: "round"}
 """The ops that are functions of NumPy."""
+
+
+_Self = TypeVar("_Self", bound="Arithmetic")
 
 
 class Arithmetic:
@@ -147,5 +150,6 @@ class Arithmetic:
                 f"convert it with float(number)"
             )
 
-    def _op(self, name: str, *args: Any) -> Any:
-        return getattr(ops, name)(self, *args)
+    def _op(self: _Self, name: str, *args: Any) -> _Self:
+        y: _Self = getattr(ops, name)(self, *args)
+        return y

@@ -366,14 +366,12 @@ class Symbol(Arithmetic, Refusals):
         """Sum up to each element along an axis, as `numpy.ndarray.cumsum`."""
         if args or other:
             unsupported("cumsum with other arguments than axis", "cumsum")
-        y: Symbol = self._op("cumsum", axis)
-        return y
+        return self._op("cumsum", axis)
 
     def _reduced(self, name: str, axis: Any, args: Any, keepdims: bool, other: Any) -> Symbol:
         if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
             unsupported(f"{name} with torch's arguments", name)
-        y: Symbol = self._op(name, axis, keepdims)
-        return y
+        return self._op(name, axis, keepdims)
 
     @staticmethod
     def _index(item: Any) -> int:

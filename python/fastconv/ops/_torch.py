@@ -37,9 +37,11 @@ NEUTRAL: Mapping[str, Neutral] = {
         Neutral(
             (),
             "pass axis= and keepdims=, with NumPy's meaning: torch's function of this name does "
-            "something else (fastconv.argmax and fastconv.argmin give indices)",
+            "something else (max and min return a pair: fastconv.argmax and fastconv.argmin give "
+            "the indices)",
         ),
     ),
+    "rounding_mode": Neutral((None,), "fastconv.floor(fastconv.divide(a, b)) rounds down"),
     "training": Neutral(
         (False,), "only inference is computed, with running_mean and running_var as they are"
     ),
