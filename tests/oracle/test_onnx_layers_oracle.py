@@ -7,6 +7,7 @@ import pytest
 from exported import Function, check, random
 from fastconv import nn
 from fastconv import ops as F
+from fastconv.ops._pointwise import INSTRUCTIONS
 from fastconv.ops.activation import ACTIVATIONS
 
 pytestmark = pytest.mark.oracle
@@ -41,6 +42,14 @@ RESHAPES = {
 def paddings(kernel_size):
     """What pools allow."""
     return sorted({0, (kernel_size if isinstance(kernel_size, int) else min(kernel_size)) // 2})
+
+
+def elements(name, kinds, x):
+    """Return an instruction of positive numbers and of what compares them."""
+    positive = abs(x) + 0.25
+    floats, masks = [positive, W[0], x * 0.5], [x > 0, W[0] <= x, x != x]
+    y = getattr(F, name)(*((masks if k == "m" else floats)[i] for i, k in enumerate(kinds)))
+    return F.where(y, x, 2) if y.dtype == bool else y
 
 
 def cases():
@@ -165,6 +174,8 @@ def functions():
         options = {"exclusive": exclusive, "reverse": reverse}
         layer = Function(lambda x, axis=axis, o=options: F.cumsum(x, axis, **o))
         yield f"cumsum {axis} {options}", layer, IMAGES
+    for name, (kinds, _) in INSTRUCTIONS.items():
+        yield name, Function(lambda x, op=name, kinds=kinds: elements(op, kinds, x)), IMAGES
     for kind in ACTIVATIONS:
         layer = Function(lambda x, a=kind: F.conv2d(x, W, residual=x, activation=a))
         yield f"conv2d with {kind}", layer, IMAGES
