@@ -41,6 +41,7 @@ NEUTRAL: Mapping[str, Neutral] = {
             "the indices)",
         ),
     ),
+    "decimals": Neutral((0,), "scale, fastconv.round(x * 10**n) / 10**n"),
     "rounding_mode": Neutral((None,), "fastconv.floor(fastconv.divide(a, b)) rounds down"),
     "training": Neutral(
         (False,), "only inference is computed, with running_mean and running_var as they are"

@@ -64,7 +64,7 @@ class _Function(Protocol):
 
 
 def _function(
-    name: str, summary: str, argument: str, result: str, kind: str = "float"
+    name: str, summary: str, argument: str, result: str, kind: str = "float", more: str = ""
 ) -> _Function:
     def function(x: ArrayLike, *, out: Array | None = None) -> Array:
         return apply(name, out, x=x)
@@ -73,7 +73,7 @@ def _function(
     function.__doc__ = _DOC.format(
         name=name, summary=summary, argument=argument, result=result, kind=kind
     )
-    return torch_arguments("input=x")(takes_device_arrays("x")(function))
+    return torch_arguments(f"input=x{more}")(takes_device_arrays("x")(function))
 
 
 negative = _function("negative", "``-x``", "[1.0, -2.0]", "array([-1.,  2.])")
@@ -135,6 +135,7 @@ round = _function(
     "The nearest integer; of two as near the even one",
     "[0.5, 1.5, -1.7]",
     "array([ 0.,  2., -2.])",
+    more=" * decimals",
 )
 logical_not = _function(
     "logical_not", "Whether it is false", "[True, False]", "array([False,  True])", "bool"
