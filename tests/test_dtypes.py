@@ -366,3 +366,22 @@ def test_operators_compute_with_constants_as_with_inputs(op, dtype):
     given = result(lambda graph: graph.input(shape, dtype), [x])
     known = result(lambda graph: graph.constant(x), [])
     assert [bits(y) for y in given] == [bits(y) for y in known]
+
+
+def test_programs_have_one_float_dtype():
+    """Masks of what is compared in another dtype come in from outside."""
+    graph = _core.Graph()
+    a, x = graph.input((3,), np.float64), graph.input((3,), np.float32)
+    positive = graph.add("greater", [a, graph.constant(np.zeros(()))], {})
+    small = graph.add("less", [x, graph.constant(np.ones((), np.float32))], {})
+    both = graph.add("logical_and", [positive, small], {})
+    y = graph.add("where", [both, x, graph.constant(np.full((), 7, np.float32))], {})
+    given = np.array([1.0, -1.0, 2.0]), np.array([0.5, 0.5, 2.0], np.float32)
+    assert network(graph, y).run(list(given))[0].tolist() == [0.5, 7.0, 7.0]
+
+
+def test_constants_alone_make_no_program():
+    graph = _core.Graph()
+    two, three = (graph.constant(np.full((), n, np.float32)) for n in (2, 3))
+    y = network(graph, graph.add("subtract", [graph.add("multiply", [two, three], {}), two], {}))
+    assert y.run([])[0] == 4

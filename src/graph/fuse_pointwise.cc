@@ -16,6 +16,13 @@ std::optional<PointwiseProgram> program_of(const Node& node) {
   return {};
 }
 
+// What a node's program computes in; bool where it has masks alone.
+DType computed_in(const Graph& graph, const Node& node) {
+  for (const ValueId input : node.inputs)
+    if (graph.dtype(input) != DType::boolean) return graph.dtype(input);
+  return DType::boolean;
+}
+
 // A program that is put together: of `inputs`, values of the new graph.
 class Builder {
  public:
@@ -80,10 +87,12 @@ ValueId fuse(Rewriter& r, ValueId id) {
   Builder builder(r.out);
   std::vector<int> operands;
   bool fused = false;
+  DType computed = computed_in(r.in, node);
+  const auto agrees = [&](DType other) { return other == computed || other == DType::boolean || computed == DType::boolean; };
   for (const ValueId input : node.inputs) {
     const Node before = r.made(input);
     const auto part = program_of(before);
-    const bool fits = part && r.single_use(input) && before.shape == node.shape &&
+    const bool fits = part && r.single_use(input) && before.shape == node.shape && agrees(computed_in(r.out, before)) &&
                       before.inputs.size() + node.inputs.size() <= kMostInputs && part->steps.size() + own->steps.size() <= kMostSteps;
     if (!fits) {
       operands.push_back(builder.input(r.mapped(input)));
@@ -92,11 +101,12 @@ ValueId fuse(Rewriter& r, ValueId id) {
     std::vector<int> inputs;
     for (const ValueId each : before.inputs) inputs.push_back(builder.input(each));
     operands.push_back(builder.append(*part, inputs));
+    if (computed == DType::boolean) computed = computed_in(r.out, before);
     fused = true;
   }
   if (!fused) return kNone;
   builder.append(*own, operands);
-  if (builder.steps() > kMostSteps || builder.inputs().size() > kMostInputs) return kNone;
+  if (builder.steps() > kMostSteps || builder.inputs().size() > kMostInputs || builder.inputs().empty()) return kNone;
   return r.out.add(op::Pointwise{builder.program()}, builder.inputs(), node.name);
 }
 
