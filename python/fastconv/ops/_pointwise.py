@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,53 +89,3 @@ def compute(
         inplace=tuple(operands),
         dtype=_BOOL if result == "m" else None,
     )
-
-
-class _Lane:
-    """A value of a program that is being written."""
-
-    shape: tuple[int, ...] = ()
-    ndim = 0
-
-    def __init__(self, program: _Program, name: str, dtype: np.dtype[Any]) -> None:
-        self.program = program
-        self.name = name
-        self.dtype = dtype
-
-    def __fastconv_record__(
-        self, op: str, inputs: Sequence[Any], attributes: Mapping[str, Any]
-    ) -> _Lane:
-        operands = ", ".join(
-            value.name if isinstance(value, _Lane) else repr(float(value)) for value in inputs
-        )
-        return self.program.add(f"{op}({operands})", INSTRUCTIONS[op][1])
-
-
-class _Program:
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-
-    def add(self, step: str, result: str) -> _Lane:
-        self.steps.append(step)
-        dtype = _BOOL if result == "m" else np.dtype(np.float64)
-        return _Lane(self, f"t{len(self.steps) - 1}", dtype)
-
-    def text(self) -> str:
-        *before, last = self.steps
-        return "; ".join([*(f"t{i} = {step}" for i, step in enumerate(before)), last])
-
-
-def fused(function: Callable[..., Any], out: Array | None, **operands: Any) -> Array:
-    """Compute ``function(*operands)`` in one pass, or record it where an operand is symbolic.
-
-    It is made of ops that are instructions, takes floats and returns floats.
-    """
-    operands = with_numbers(operands)
-    if is_symbolic(*operands.values()):
-        if out is not None:
-            raise TypeError("out cannot be given with symbolic values, which have no memory")
-        y: Array = function(*operands.values())
-        return y
-    program = _Program()
-    function(*(_Lane(program, f"x{i}", np.dtype(np.float64)) for i in range(len(operands))))
-    return compute(program.text(), operands, out)
