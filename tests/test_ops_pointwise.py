@@ -1,9 +1,5 @@
 """Arithmetic, comparisons and functions of single elements: on arrays, recorded and fused."""
 
-import os
-import subprocess
-import sys
-
 import fastconv as fc
 import numpy as np
 import pytest
@@ -102,17 +98,6 @@ def test_numpy_agrees(name, dtype):
             np.abs(expected[rest])
         )
         assert error.max(initial=0) <= ULP.get(name, 0 if dtype == np.float64 else 0.5)
-
-
-@pytest.mark.parametrize("isa", [isa for isa in fc.show_config("dict")["isa_found"]])
-def test_every_instruction_set(isa):
-    if isa == fc.show_config("dict")["isa"]:
-        return
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    command += ["-k", "test_numpy_agrees or fused"]
-    environment = {**os.environ, "FASTCONV_ISA": isa, "PYTEST_ADDOPTS": ""}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
 
 
 # ---- Recorded ------------------------------------------------------------------------------------
