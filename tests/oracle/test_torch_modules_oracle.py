@@ -123,8 +123,9 @@ def test_every_method_of_tensors_works_or_names_a_substitute() -> None:
             if not substitute(name).startswith(GENERAL):
                 named.append(name)
     assert there == [
-        *("argmax", "argmin", "cumsum", "dtype", "max", "mean", "min", "ndim", "prod", "reshape"),
-        *("shape", "squeeze", "sum", "swapaxes", "transpose"),
+        *("argmax", "argmin", "cumsum", "dtype", "flatten", "max", "mean", "min", "ndim", "prod"),
+        *("ravel", "repeat", "reshape", "shape", "squeeze", "sum", "swapaxes", "take"),
+        "transpose",
     ]
     assert len(named) > 100
     for name in fastconv.ops.__all__:
