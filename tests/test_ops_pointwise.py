@@ -278,3 +278,23 @@ def test_programs_are_read_as_they_are_written():
     inputs = [graph.input((3,), np.float32) for _ in range(3)]
     y = graph.add("pointwise", inputs, {"program": text})
     assert graph.node(y)[2] == {"program": text}
+
+
+def test_sizes_that_fuse_otherwise_do_not_share_weights():
+    """Where the image is one pixel wide, the gate has its shape and joins the program."""
+
+    class Gated(nn.Module):
+        def __init__(self):
+            self.first, self.second = (nn.Conv2d(16, 16, 1, bias=False) for _ in range(2))
+            rng = np.random.default_rng(0)
+            for conv in (self.first, self.second):
+                conv.weight = rng.standard_normal((16, 16, 1, 1)).astype(np.float32) / 4
+
+        def forward(self, x):
+            gate = fc.mean(x, 3, keepdims=True) - 1
+            return self.second(self.first(gate * x))
+
+    module = Gated()
+    for width in (1, 5, 1, 3):
+        x = np.random.default_rng(width).standard_normal((2, 16, 40, width)).astype(np.float32)
+        np.testing.assert_allclose(module(x), module.eager(x), rtol=1e-4, atol=1e-4)

@@ -175,12 +175,13 @@ void bind_network(py::module_& m) {
       .def_property_readonly("inputs", &Graph::inputs)
       .def("set_outputs", &Graph::set_outputs)
       .def_property_readonly("outputs", &Graph::outputs)
-      .def("optimized", [](const Graph& recorded, std::vector<ValueId> outputs) {
+      .def("optimized", [](const Graph& recorded, std::vector<ValueId> outputs, bool programs) {
         Graph graph = recorded;
         graph.set_outputs(std::move(outputs));
         const py::gil_scoped_release release;
-        return optimize(std::move(graph));
-      })
+        graph = optimize(std::move(graph));
+        return programs ? fuse_pointwise(std::move(graph)) : graph;
+      }, py::arg("outputs"), py::arg("programs") = true)
       .def("same_but_sizes", &Graph::same_but_sizes, py::call_guard<py::gil_scoped_release>());
 
   py::class_<Network, std::shared_ptr<Network>>(m, "Network")

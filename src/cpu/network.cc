@@ -59,7 +59,7 @@ class CpuNetwork final : public Network {
   }
 
   std::shared_ptr<Network> with_graph(const Graph& optimized) const override {
-    return std::make_shared<CpuNetwork>(fuse_pointwise(optimized), options_, packed_);
+    return std::make_shared<CpuNetwork>(optimized, options_, packed_);
   }
 
   const Graph& graph() const override { return graph_; }

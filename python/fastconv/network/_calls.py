@@ -84,7 +84,7 @@ class Compiled:
         if self._tree is None:
             self._tree = Tree(module)
         recording = Recording(module, inputs, dtype, tree=self._tree)
-        graph = recording.native.optimized(recording.outputs)
+        graph = recording.native.optimized(recording.outputs, device is None)
         recording.native = None
         for other, native in self._packed:
             if native.device == device and other.same_but_sizes(graph):
