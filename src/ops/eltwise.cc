@@ -7,25 +7,26 @@
 #include "ops/ranges.h"
 
 namespace fastconv {
-namespace {
 
-struct Dimension {
+struct BinaryDimension {
   index_t size, a, b, out;  // strides
 };
 
+namespace {
+
 // Drops dimensions of size 1 and joins neighbours that one stride runs through, in all three arrays.
-std::vector<Dimension> coalesce(const Shape& shape, const Shape& a, const Shape& b, const Shape& out) {
-  std::vector<Dimension> dims;
+std::vector<BinaryDimension> coalesce(const Shape& shape, const Shape& a, const Shape& b, const Shape& out) {
+  std::vector<BinaryDimension> dims;
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 1) continue;
-    const Dimension d{shape[i], a[i], b[i], out[i]};
+    const BinaryDimension d{shape[i], a[i], b[i], out[i]};
     if (!dims.empty() && dims.back().a == d.a * d.size && dims.back().b == d.b * d.size && dims.back().out == d.out * d.size) {
       dims.back() = {dims.back().size * d.size, d.a, d.b, d.out};
     } else {
       dims.push_back(d);
     }
   }
-  while (dims.size() < 2) dims.insert(dims.begin(), Dimension{1, 0, 0, 0});
+  while (dims.size() < 2) dims.insert(dims.begin(), BinaryDimension{1, 0, 0, 0});
   return dims;
 }
 
@@ -44,8 +45,8 @@ void binary(BinaryKind kind, const Shape& shape, const T* a, const Shape& a_stri
             T* out, const Shape& out_strides) {
   const index_t count = checked_size(shape, sizeof(T));
   if (count == 0) return;
-  const std::vector<Dimension> dims = coalesce(shape, a_strides, b_strides, out_strides);
-  const Dimension &row = dims[dims.size() - 2], &column = dims.back();
+  const std::vector<BinaryDimension> dims = coalesce(shape, a_strides, b_strides, out_strides);
+  const BinaryDimension &row = dims[dims.size() - 2], &column = dims.back();
   const EltwiseKernels<T>& kernels = eltwise_kernels<T>();
   // Long rows are divided, short ones taken several at a time.
   const index_t matrices = count / (row.size * column.size);

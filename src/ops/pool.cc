@@ -7,19 +7,19 @@
 namespace fastconv {
 namespace {
 
-struct Axis {
+struct PooledAxis {
   const char* name;  // of the size, for messages
   index_t size, kernel, stride, padding, dilation;
 };
 
-std::array<Axis, 2> axes(std::array<index_t, 2> size, std::array<index_t, 2> kernel_size, std::array<index_t, 2> stride,
+std::array<PooledAxis, 2> axes(std::array<index_t, 2> size, std::array<index_t, 2> kernel_size, std::array<index_t, 2> stride,
                          std::array<index_t, 2> padding, std::array<index_t, 2> dilation) {
-  return {Axis{"height", size[0], kernel_size[0], stride[0], padding[0], dilation[0]},
-          Axis{"width", size[1], kernel_size[1], stride[1], padding[1], dilation[1]}};
+  return {PooledAxis{"height", size[0], kernel_size[0], stride[0], padding[0], dilation[0]},
+          PooledAxis{"width", size[1], kernel_size[1], stride[1], padding[1], dilation[1]}};
 }
 
 // torch's rule: with ceil_mode windows may start inside the padded input's last columns, but not in the padding after it.
-index_t pooled_size(const Axis& a, bool ceil_mode) {
+index_t pooled_size(const PooledAxis& a, bool ceil_mode) {
   const index_t reach = a.dilation * (a.kernel - 1) + 1, free = a.size + 2 * a.padding - reach;
   if (free < 0 && !(ceil_mode && -free < a.stride && a.size > 0))
     fail("the window does not fit into x: it covers ", reach, " in ", a.name, ", but the padded x has ",
@@ -30,7 +30,7 @@ index_t pooled_size(const Axis& a, bool ceil_mode) {
   return size;
 }
 
-std::vector<PoolWindow> windows(const Axis& a, index_t count, bool count_include_pad) {
+std::vector<PoolWindow> windows(const PooledAxis& a, index_t count, bool count_include_pad) {
   std::vector<PoolWindow> result(count);
   for (index_t i = 0; i < count; ++i) {
     index_t begin = i * a.stride - a.padding;
