@@ -18,8 +18,8 @@ ULP = {
     "log": 2,
     "log1p": 3,
     "rsqrt": 1.5,
-    "sin": 1,
-    "cos": 1,
+    "sin": 1.6,
+    "cos": 1.6,
     "power": 1.5,
 }
 """Errors in units in the last place; the others are exact."""
@@ -91,7 +91,8 @@ def test_numpy_agrees(name, dtype):
             continue
         assert np.array_equal(np.isnan(y), np.isnan(expected))
         zero = expected == 0
-        assert np.array_equal(np.signbit(y)[zero], np.signbit(expected)[zero])
+        if name not in ("minimum", "maximum", "clip"):  # of 0 and -0 any
+            assert np.array_equal(np.signbit(y)[zero], np.signbit(expected)[zero])
         rest = np.isfinite(expected) & ~zero
         assert np.array_equal(y[~rest & ~np.isnan(y)], expected[~rest & ~np.isnan(y)])
         error = np.abs(y[rest].astype(np.float64) - exact[rest]) / np.spacing(

@@ -55,6 +55,24 @@ template <class T>
 FASTCONV_INLINE void store(T* p, Vec<T> v) {
   *reinterpret_cast<typename VecTypes<T>::unaligned*>(p) = v;
 }
+// To a multiple of the vector's size, past the caches. Before other threads read it, `drain_stores`.
+template <class T>
+FASTCONV_INLINE void store_past_caches(T* p, Vec<T> v) {
+#if FASTCONV_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4) _mm512_stream_ps(p, (__m512)v);
+  else _mm512_stream_pd(p, (__m512d)v);
+#elif FASTCONV_VECTOR_BYTES == 32
+  if constexpr (sizeof(T) == 4) _mm256_stream_ps(p, (__m256)v);
+  else _mm256_stream_pd(p, (__m256d)v);
+#else
+  store(p, v);
+#endif
+}
+FASTCONV_INLINE void drain_stores() {
+#if FASTCONV_VECTOR_BYTES > 16
+  _mm_sfence();
+#endif
+}
 template <class T>
 FASTCONV_INLINE Vec<T> broadcast(T s) {
   return s - Vec<T>{};  // unlike s + 0 this keeps the sign of -0, and compilers see that it is s

@@ -10,6 +10,7 @@
 #define FASTCONV_ISA test_isa
 #define FASTCONV_VECTOR_BYTES 16
 #include "simd/math.h"
+#include "simd/sine.h"
 #undef FASTCONV_ISA
 
 using namespace fastconv;
@@ -77,6 +78,18 @@ void check_functions() {
   }
   CHECK(max_ulp(positive_points<T>(), scalar<T>([](Vec<T> x) { return test_isa::log1p<T>(x); }),
                 [](long double x) { return std::log1p(x); }) < 3);
+  for (const T range : {T(1e-3), T(4), T(1000), T(65536), T(1e7)}) {
+    const std::vector<T> points = random_points<T>(-range, range);
+    CHECK(max_ulp(points, scalar<T>([](Vec<T> x) { return test_isa::sin<T>(x); }), [](long double x) { return std::sin(x); }) < (sizeof(T) == 4 ? 1.6 : 1.2));
+    CHECK(max_ulp(points, scalar<T>([](Vec<T> x) { return test_isa::cos<T>(x); }), [](long double x) { return std::cos(x); }) < (sizeof(T) == 4 ? 1.6 : 1.2));
+  }
+  // Near multiples of pi/2.
+  for (int n = 1; n < 30000; n += 7) {
+    const T x = static_cast<T>(n * std::acos(0.0L));
+    const std::vector<T> points{x, std::nextafter(x, T(0)), std::nextafter(x, 2 * x), -x};
+    CHECK(max_ulp(points, scalar<T>([](Vec<T> v) { return test_isa::sin<T>(v); }), [](long double v) { return std::sin(v); }) < (sizeof(T) == 4 ? 1.6 : 1.2));
+    CHECK(max_ulp(points, scalar<T>([](Vec<T> v) { return test_isa::cos<T>(v); }), [](long double v) { return std::cos(v); }) < (sizeof(T) == 4 ? 1.6 : 1.2));
+  }
   const auto cdf = scalar<T>([](Vec<T> x) { return normal_cdf<T>(x); });
   const auto exact_cdf = [](long double x) { return std::erfc(-x / std::sqrt(2.0L)) / 2; };
   if (sizeof(T) == 8) CHECK(max_ulp(random_points<T>(T(-12), T(12)), cdf, exact_cdf) < 6);

@@ -1,6 +1,7 @@
 #include "kernels/pointwise/pointwise.h"
 
 #include "simd/math.h"
+#include "simd/sine.h"
 
 namespace fastconv::FASTCONV_ISA {
 namespace {
@@ -12,14 +13,22 @@ FASTCONV_INLINE Vec<T> mask(IntVec<T> is_true) {
   return from_bits<T>(is_true);
 }
 
-// NumPy's: NaN where one of the two is.
+// NumPy's: NaN where one of the two is. It is b that is asked, for it often is the same for many elements.
 template <class T>
 FASTCONV_INLINE Vec<T> minimum(Vec<T> a, Vec<T> b) {
-  return a == a ? at_most(b, a) : a;
+  return b == b ? at_most(a, b) : b;
 }
 template <class T>
 FASTCONV_INLINE Vec<T> maximum(Vec<T> a, Vec<T> b) {
-  return a == a ? at_least(b, a) : a;
+  return b == b ? at_least(a, b) : b;
+}
+
+// A function of single elements: where it is one machine instruction, compilers make it one of vectors.
+template <class T, class F>
+FASTCONV_INLINE Vec<T> each(Vec<T> a, F f) {
+  Vec<T> y;
+  for (int l = 0; l < lanes<T>; ++l) y[l] = f(a[l]);
+  return y;
 }
 
 template <I i, class T>
@@ -53,50 +62,116 @@ FASTCONV_INLINE Vec<T> compute(Vec<T> a, [[maybe_unused]] Vec<T> b, [[maybe_unus
   if constexpr (i == I::log) return log<T>(a);
   if constexpr (i == I::log1p) return log1p<T>(a);
   if constexpr (i == I::erf) return erf<T>(a);
-}
-
-// Those that vectors have no form of. Those that are one machine instruction become it: compilers see through the loop.
-template <I i, class T>
-FASTCONV_INLINE T compute_scalar(T a, [[maybe_unused]] T b) {
+  if constexpr (i == I::sin) return sin<T>(a);
+  if constexpr (i == I::cos) return cos<T>(a);
   constexpr bool f = sizeof(T) == 4;
-  if constexpr (i == I::sqrt) return f ? __builtin_sqrtf(a) : __builtin_sqrt(a);
-  if constexpr (i == I::rsqrt) return T(1) / (f ? __builtin_sqrtf(a) : __builtin_sqrt(a));
-  if constexpr (i == I::floor) return f ? __builtin_floorf(a) : __builtin_floor(a);
-  if constexpr (i == I::ceil) return f ? __builtin_ceilf(a) : __builtin_ceil(a);
-  if constexpr (i == I::round) return f ? __builtin_rintf(a) : __builtin_rint(a);
-  if constexpr (i == I::sin) return f ? __builtin_sinf(a) : __builtin_sin(a);
-  if constexpr (i == I::cos) return f ? __builtin_cosf(a) : __builtin_cos(a);
-  if constexpr (i == I::power) return f ? __builtin_powf(a, b) : __builtin_pow(a, b);
-}
-constexpr bool is_scalar(I i) {
-  return i == I::sqrt || i == I::rsqrt || i == I::floor || i == I::ceil || i == I::round || i == I::sin || i == I::cos || i == I::power;
-}
-
-template <I i, int kOperands, class T>
-void run(const T* a, const T* b, const T* c, T* y, index_t count) {
-  if constexpr (is_scalar(i)) {
-    for (index_t k = 0; k < count; ++k) y[k] = compute_scalar<i, T>(a[k], kOperands > 1 ? b[k] : T(0));
-  } else {
-    constexpr int L = lanes<T>;
-    const auto at = [&](index_t k) __attribute__((always_inline)) {
-      Vec<T> second{}, third{};
-      if constexpr (kOperands > 1) second = load(b + k);
-      if constexpr (kOperands > 2) third = load(c + k);
-      return compute<i, T>(load(a + k), second, third);
-    };
-    if (count < L) {
-      if (count == 0) return;
-      Vec<T> second{}, third{};
-      if constexpr (kOperands > 1) second = load_partial(b, int(count));
-      if constexpr (kOperands > 2) third = load_partial(c, int(count));
-      return store_partial(y, compute<i, T>(load_partial(a, int(count)), second, third), int(count));
-    }
-    // The last vector overlaps the one before it; it is computed first, for y may be an operand.
-    const Vec<T> last = at(count - L);
-    for (index_t k = 0; k + L < count; k += L) store(y + k, at(k));
-    store(y + count - L, last);
+  const auto square_root = [](T x) -> T { return f ? __builtin_sqrtf(x) : __builtin_sqrt(x); };
+  if constexpr (i == I::sqrt) return each<T>(a, square_root);
+  if constexpr (i == I::rsqrt) return T(1) / each<T>(a, square_root);
+  if constexpr (i == I::floor) return each<T>(a, [](T x) -> T { return f ? __builtin_floorf(x) : __builtin_floor(x); });
+  if constexpr (i == I::ceil) return each<T>(a, [](T x) -> T { return f ? __builtin_ceilf(x) : __builtin_ceil(x); });
+  if constexpr (i == I::round) return each<T>(a, [](T x) -> T { return f ? __builtin_rintf(x) : __builtin_rint(x); });
+  if constexpr (i == I::power) {
+    Vec<T> y;
+    for (int l = 0; l < lanes<T>; ++l) y[l] = f ? __builtin_powf(a[l], b[l]) : __builtin_pow(a[l], b[l]);
+    return y;
   }
 }
+
+constexpr int length(const char* text) {
+  int n = 0;
+  while (text[n]) ++n;
+  return n;
+}
+#define ROW(name, operands, result) length(operands),
+constexpr int kOperands[] = {FASTCONV_INSTRUCTIONS(ROW)};
+#undef ROW
+// Those whose code is long.
+constexpr bool is_long(I i) {
+  return i == I::exp || i == I::expm1 || i == I::log || i == I::log1p || i == I::erf || i == I::sin || i == I::cos || i == I::power;
+}
+
+constexpr int used_bits(I i) {
+  const bool commutes = i == I::add || i == I::multiply || i == I::equal || i == I::not_equal || i == I::logical_and || i == I::logical_or || i == I::logical_xor;
+  const int operands = kOperands[static_cast<int>(i)];
+  return operands == 1 ? 0 : commutes ? kSecondSame : kSecondSame | kThirdSame;
+}
+
+constexpr int kVectors = 8;  // of a group: as many as functions are given in registers on every machine
+#define FASTCONV_EACH(F) F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7)
+#define FASTCONV_VECTOR(k) Vec<T> v##k
+#define FASTCONV_NAME(k) v##k
+#define FASTCONV_ELEMENT(k) v[k]
+
+// A step calls the next one at its end, with the same arguments but the vectors: optimised, that is a jump, and they stay where
+// they are.
+template <class T>
+using Step = void (*)(const PointwiseCode<T>* code, index_t i, FASTCONV_EACH(FASTCONV_VECTOR));
+template <class T>
+FASTCONV_INLINE void next(const PointwiseCode<T>* code, index_t i, const Vec<T> (&v)[kVectors]) {
+  reinterpret_cast<Step<T>>(code[1].run)(code + 1, i, FASTCONV_EACH(FASTCONV_ELEMENT));
+}
+
+template <bool same, class T>
+FASTCONV_INLINE Vec<T> operand(const T* x, index_t i, int k) {
+  return same ? load(x) : load(x + i + k * lanes<T>);
+}
+
+template <I instruction, int bits, class T>
+void compute_step(const PointwiseCode<T>* code, index_t i, FASTCONV_EACH(FASTCONV_VECTOR)) {
+  constexpr int n = kOperands[static_cast<int>(instruction)];
+  constexpr bool exchanged = n == 2 && (bits & kExchanged);
+  Vec<T> v[kVectors] = {FASTCONV_EACH(FASTCONV_NAME)};
+  const auto at = [&](int k) __attribute__((always_inline)) {
+    Vec<T> second{}, third{};
+    if constexpr (n > 1) second = operand<bool(bits & kSecondSame)>(code->operands[0], i, k);
+    if constexpr (n > 2) third = operand<bool(bits & kThirdSame)>(code->operands[1], i, k);
+    v[k] = exchanged ? compute<instruction, T>(second, v[k], third) : compute<instruction, T>(v[k], second, third);
+  };
+  if constexpr (is_long(instruction)) {
+#pragma GCC unroll 1
+    for (int k = 0; k < kVectors; ++k) at(k);
+  } else {
+#pragma GCC unroll 8
+    for (int k = 0; k < kVectors; ++k) at(k);
+  }
+  next<T>(code, i, v);
+}
+
+template <PointwiseMove move, int bits, class T>
+void move_step(const PointwiseCode<T>* code, index_t i, FASTCONV_EACH(FASTCONV_VECTOR)) {
+  Vec<T> v[kVectors] = {FASTCONV_EACH(FASTCONV_NAME)};
+  T* x = code->operands[0];
+#pragma GCC unroll 8
+  for (int k = 0; k < kVectors; ++k)
+    if constexpr (move == PointwiseMove::load) v[k] = operand<bool(bits & kSecondSame)>(x, i, k);
+    else if constexpr (move == PointwiseMove::stream) store_past_caches(x + i + k * lanes<T>, v[k]);
+    else store(x + i + k * lanes<T>, v[k]);
+  if constexpr (move == PointwiseMove::load || move == PointwiseMove::keep) next<T>(code, i, v);
+}
+
+template <class T>
+void (*find(int operation, int bits))() {
+#define BITS(step, what, used) {step<what, 0, T>, step<what, used & 1, T>, step<what, used & 2, T>, step<what, used & 3, T>},
+#define ROW(name, operands, result) BITS(compute_step, I::name, used_bits(I::name))
+  static constexpr Step<T> steps[kInstructions + kPointwiseMoves][4] = {
+      FASTCONV_INSTRUCTIONS(ROW) BITS(move_step, PointwiseMove::load, 1) BITS(move_step, PointwiseMove::keep, 0)
+          BITS(move_step, PointwiseMove::finish, 0) BITS(move_step, PointwiseMove::stream, 0)};
+#undef ROW
+#undef BITS
+  return reinterpret_cast<void (*)()>(steps[operation][bits]);
+}
+
+template <class T>
+void run(const PointwiseCode<T>* code, index_t count) {
+  const Vec<T> none{};
+#define FASTCONV_NONE(k) none
+  for (index_t i = 0; i < count; i += kVectors * lanes<T>)
+    reinterpret_cast<Step<T>>(code->run)(code, i, FASTCONV_EACH(FASTCONV_NONE));
+#undef FASTCONV_NONE
+}
+
+void drain() { drain_stores(); }
 
 template <class T>
 struct MaskBits;
@@ -122,15 +197,8 @@ void write_mask(const T* x, uint8_t* y, index_t stride, index_t count) {
   for (index_t k = 0; k < count; ++k) y[k * stride] = from[k] & 1;
 }
 
-constexpr int length(const char* text) {
-  int n = 0;
-  while (text[n]) ++n;
-  return n;
-}
-
 }  // namespace
 }  // namespace fastconv::FASTCONV_ISA
 
-#define ROW(name, operands, result) run<Instruction::name, length(operands), T>,
-FASTCONV_DEFINE_KERNELS(PointwiseKernels, pointwise_kernels, {{FASTCONV_INSTRUCTIONS(ROW)}, read_mask<T>, write_mask<T>})
-#undef ROW
+FASTCONV_DEFINE_KERNELS(PointwiseKernels, pointwise_kernels,
+                        {lanes<T>, kVectors * lanes<T>, find<T>, run<T>, drain, read_mask<T>, write_mask<T>})
