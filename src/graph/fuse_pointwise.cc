@@ -1,4 +1,5 @@
 // Pointwise operators that follow one another become one program, which goes through memory once.
+#include <algorithm>
 #include <map>
 
 #include "graph/passes.h"
@@ -9,10 +10,25 @@ namespace {
 constexpr int kMostInputs = 8;
 constexpr std::size_t kMostSteps = 32;
 
-std::optional<PointwiseProgram> program_of(const Node& node) {
+// Whether all elements of a vector are this number.
+bool all_are(const Graph& graph, ValueId vector, double number) {
+  const auto each = [&]<class T>(const T* data) {
+    return std::all_of(data, data + graph.shape(vector)[0], [&](T value) { return value == static_cast<T>(number); });
+  };
+  const void* data = graph[vector].as<op::Constant>()->data.get();
+  return graph.dtype(vector) == DType::f32 ? each(static_cast<const float*>(data)) : each(static_cast<const double*>(data));
+}
+
+// The program that a node is, of the node's inputs; `graph` has them.
+std::optional<PointwiseProgram> program_of(const Graph& graph, const Node& node) {
   if (const auto* pointwise = node.as<op::Pointwise>()) return pointwise->program;
   if (const auto* binary = node.as<op::Binary>(); binary && is_computed_in(node.dtype))
     return PointwiseProgram::of(binary->kind == BinaryKind::add ? Instruction::add : Instruction::multiply);
+  if (const auto* affine = node.as<op::ScaleShift>(); affine && affine->activation == Activation::none) {
+    if (all_are(graph, node.inputs[2], 0)) return PointwiseProgram::from_text("multiply(x0, x1)");
+    if (all_are(graph, node.inputs[1], 1)) return PointwiseProgram::from_text("add(x0, x2)");
+    return PointwiseProgram::from_text("t0 = multiply(x0, x1); add(t0, x2)");
+  }
   return {};
 }
 
@@ -26,11 +42,11 @@ DType computed_in(const Graph& graph, const Node& node) {
 // A program that is put together: of `inputs`, values of the new graph.
 class Builder {
  public:
-  explicit Builder(const Graph& graph) : graph_(graph) {}
+  explicit Builder(Graph& graph) : graph_(graph) {}
 
   // Appends a program whose inputs are these operands; returns the operand that is its result.
   int append(const PointwiseProgram& part, const std::vector<int>& inputs) {
-    std::vector<int> operand_of = inputs;
+    std::vector<int> operand_of(inputs.begin(), inputs.begin() + part.inputs);
     for (const double number : part.numbers) operand_of.push_back(number_operand(number));
     for (const auto& step : part.steps) {
       PointwiseProgram::Step moved{step.instruction, {-1, -1, -1}};
@@ -40,6 +56,18 @@ class Builder {
       operand_of.push_back(kResult + static_cast<int>(steps_.size()) - 1);
     }
     return operand_of.back();
+  }
+  // Input `i` of `node`, which is `id` here, if its program uses that. Vectors of scale_shift get the axes that broadcasting asks for.
+  int input_of(const Node& node, const PointwiseProgram& program, std::size_t i, ValueId id) {
+    const auto uses = [&](const PointwiseProgram::Step& step) {
+      return std::find(step.operands.begin(), step.operands.end(), static_cast<int>(i)) != step.operands.end();
+    };
+    if (std::none_of(program.steps.begin(), program.steps.end(), uses)) return -1;
+    const auto* affine = node.as<op::ScaleShift>();
+    if (!affine || i == 0) return input(id);
+    Shape shape(node.shape.size() - affine->axis, 1);
+    shape[0] = node.shape[affine->axis];
+    return input(graph_.add_constant(shape, graph_.dtype(id), graph_[id].as<op::Constant>()->data));
   }
   // An input of the program, once; a float constant of one element becomes a number.
   int input(ValueId id) {
@@ -72,7 +100,7 @@ class Builder {
     return kNumber + static_cast<int>(numbers_.size()) - 1;
   }
 
-  const Graph& graph_;
+  Graph& graph_;
   std::vector<ValueId> inputs_;
   std::map<ValueId, int> input_of_;
   std::vector<double> numbers_;
@@ -82,24 +110,25 @@ class Builder {
 // Node `id` with those of its inputs in it that are programs for it alone; kNone if there is none such.
 ValueId fuse(Rewriter& r, ValueId id) {
   const Node& node = r.in[id];
-  const auto own = program_of(node);
+  const auto own = program_of(r.in, node);
   if (!own) return kNone;
   Builder builder(r.out);
   std::vector<int> operands;
   bool fused = false;
   DType computed = computed_in(r.in, node);
   const auto agrees = [&](DType other) { return other == computed || other == DType::boolean || computed == DType::boolean; };
-  for (const ValueId input : node.inputs) {
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+    const ValueId input = node.inputs[i];
     const Node before = r.made(input);
-    const auto part = program_of(before);
+    const auto part = program_of(r.out, before);
     const bool fits = part && r.single_use(input) && before.shape == node.shape && agrees(computed_in(r.out, before)) &&
                       before.inputs.size() + node.inputs.size() <= kMostInputs && part->steps.size() + own->steps.size() <= kMostSteps;
     if (!fits) {
-      operands.push_back(builder.input(r.mapped(input)));
+      operands.push_back(builder.input_of(node, *own, i, r.mapped(input)));
       continue;
     }
     std::vector<int> inputs;
-    for (const ValueId each : before.inputs) inputs.push_back(builder.input(each));
+    for (std::size_t k = 0; k < before.inputs.size(); ++k) inputs.push_back(builder.input_of(before, *part, k, before.inputs[k]));
     operands.push_back(builder.append(*part, inputs));
     if (computed == DType::boolean) computed = computed_in(r.out, before);
     fused = true;
