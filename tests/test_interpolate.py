@@ -175,3 +175,41 @@ def test_what_graphs_refuse(attributes, message):
     x = graph.input((1, 1, 4, 4), np.dtype(np.float32))
     with pytest.raises(ValueError, match=message):
         graph.add("interpolate", [x], {"size": (2, 2), **attributes})
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "scale"),
+    [("linear", 9, None), ("linear", (3,), None), ("linear", None, 1.7), ("nearest", (11,), None)]
+    + [(mode, None, (2.5,)) for mode in ("nearest", "nearest-exact", "area", "linear")],
+)
+def test_signals_are_images_of_one_row(mode, size, scale):
+    class Signals(nn.Module):
+        def forward(self, x):
+            return fastconv.interpolate(x, size, scale, mode)
+
+    x = np.random.default_rng(0).standard_normal((2, 3, 5))
+    (length,) = np.ravel(size) if scale is None else np.floor(5 * np.ravel(scale)).astype(int)
+    images = {"linear": "bilinear"}.get(mode, mode)
+    pair = (1, int(np.ravel(size)[0])) if scale is None else None
+    factors = None if scale is None else (1, float(np.ravel(scale)[0]))
+    expected = fastconv.interpolate(x[:, :, None], pair, factors, images)[:, :, 0]
+    assert expected.shape == (2, 3, length)
+    y = np.empty_like(expected)
+    assert fastconv.interpolate(x, size, scale, mode, out=y) is y
+    assert np.array_equal(y, expected)
+    assert np.array_equal(Signals().astype(np.float64)(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("x", "arguments", "message"),
+    [
+        (np.ones((1, 2, 3, 4)), {"size": 3, "mode": "linear"}, r"\(N, C, L\)"),
+        (np.ones((1, 2, 3, 4)), {"size": (3,)}, r"\(N, C, L\)"),
+        (np.ones((1, 2, 3)), {"size": (3,), "mode": "bilinear"}, "mode='bilinear'"),
+        (np.ones((1, 2, 3)), {"size": (3, 4), "mode": "linear"}, "size must be a number or a seq"),
+        (np.ones((1, 2, 3)), {"scale_factor": (1, 2), "mode": "linear"}, "scale_factor must be a"),
+    ],
+)
+def test_what_signals_refuse(x, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fastconv.interpolate(x, **arguments)

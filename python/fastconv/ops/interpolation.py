@@ -9,11 +9,21 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv._arguments import Array, Pair, as_bool, as_float, as_pair, choice
+from fastconv._arguments import (
+    Array,
+    Pair,
+    as_array,
+    as_bool,
+    as_float,
+    as_pair,
+    choice,
+    is_sequence,
+)
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record_images
 from fastconv.ops._torch import torch_arguments
+from fastconv.ops.axes import squeeze, unsqueeze
 from fastconv.ops.pool import adaptive_avg_pool2d
 
 __all__ = ["interpolate"]
@@ -25,13 +35,23 @@ _MODES: dict[str, dict[str, Any]] = {
         "coordinates": "half_pixel",
         "nearest_mode": "round_prefer_ceil",
     },
+    "linear": {"mode": "bilinear", "coordinates": "half_pixel"},
     "bilinear": {"mode": "bilinear", "coordinates": "half_pixel"},
     "bicubic": {"mode": "bicubic", "coordinates": "half_pixel"},
     "area": {},
 }
 """What each mode of torch is as attributes of the operator."""
 
-_FILTERS = "mode='bilinear' and 'bicubic'"
+_FILTERS = "mode='linear', 'bilinear' and 'bicubic'"
+
+
+def _one(name: str, value: Any) -> Any:
+    """The element of a sequence of one, or what is no sequence; so arguments name one axis."""
+    if not is_sequence(value):
+        return value
+    if len(value) != 1:
+        raise ValueError(f"{name} must be a number or a sequence of one here, got {value!r}")
+    return value[0]
 
 
 def _interpolation_size(
@@ -69,8 +89,8 @@ def _interpolation_size(
 @takes_device_arrays("x")
 def interpolate(
     x: ArrayLike,
-    size: Pair | None = None,
-    scale_factor: float | tuple[float, float] | None = None,
+    size: Pair | tuple[int] | None = None,
+    scale_factor: float | tuple[float, float] | tuple[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
@@ -78,18 +98,20 @@ def interpolate(
     *,
     out: Array | None = None,
 ) -> Array:
-    """Resize images.
+    """Resize images, or signals.
 
     Parameters
     ----------
     x : array_like of float, shape (N, C, H, W) or (C, H, W)
-    size : int or (int, int), optional
-        Height and width of the output.
-    scale_factor : float or (float, float), optional
+        Or (N, C, L), signals, where `mode` is "linear", or `size` or `scale_factor` a sequence of
+        one.
+    size : int, (int, int) or (int,), optional
+        Height and width, or length, of the output.
+    scale_factor : float, (float, float) or (float,), optional
         Instead of `size`: the output's size is ``floor(H * scale_factor)``, and the coordinates are
         those of this very factor, except that "bilinear" and `antialias` copy along an axis that
         keeps its size.
-    mode : {"nearest", "nearest-exact", "bilinear", "bicubic", "area"}
+    mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic", "area"}
         "nearest" takes element ``floor(i / scale_factor)``, "nearest-exact" the one at the centre,
         ``floor((i + 0.5) / scale_factor)``, both computed in float32 for every dtype as torch does
         for float32. "bicubic" is cubic convolution with a = -0.75, or -0.5 with `antialias`: it
@@ -108,7 +130,7 @@ def interpolate(
 
     Returns
     -------
-    ndarray, shape (N, C, H_out, W_out) or (C, H_out, W_out)
+    ndarray, shape (N, C, H_out, W_out), (C, H_out, W_out) or (N, C, L_out)
 
     Raises
     ------
@@ -131,6 +153,25 @@ def interpolate(
     array([[[[1.89285714, 5.10714286]]]])
     """
     attributes = dict(_MODES[choice("mode", mode, tuple(_MODES))])
+    one_axis = any(is_sequence(value) and len(value) == 1 for value in (size, scale_factor))
+    if mode == "linear" or one_axis:
+        signals = x if is_symbolic(x) else as_array("x", x)
+        if signals.ndim != 3 or mode in ("bilinear", "bicubic"):
+            raise ValueError(
+                "x must have shape (N, C, L) and mode must be none of images where mode is "
+                "'linear', or size or scale_factor a sequence of one: got "
+                f"{signals.shape} and mode={mode!r}"
+            )
+        y = interpolate(
+            unsqueeze(signals, 2),
+            None if size is None else (1, _one("size", size)),
+            None if scale_factor is None else (1.0, _one("scale_factor", scale_factor)),
+            "bilinear" if mode == "linear" else mode,
+            align_corners,
+            recompute_scale_factor,
+            antialias,
+        )
+        return squeeze(y, 2, out=out)
     filters = mode in ("bilinear", "bicubic")
     if align_corners is not None:
         if not filters:
