@@ -166,7 +166,7 @@ MOVES = {
 
 
 def test_all_operators_are_here():
-    assert {name for name, _, _ in _core.operators()} == COMPUTE.keys() | MOVES | MASKS
+    assert {name for name, *_ in _core.operators()} == COMPUTE.keys() | MOVES | MASKS
 
 
 @pytest.mark.parametrize("dtype", NOT_COMPUTED.values(), ids=NOT_COMPUTED)

@@ -56,6 +56,7 @@ bool is_pointwise(const Operator& op);             // of one input
 // What Python, documents and tests know of an operator.
 struct OperatorInfo {
   std::string name;    // "max_pool2d"
+  std::string type;    // "Pool", of fastconv::op
   std::string inputs;  // "x, weight, bias?"
   struct AttributeInfo {
     std::string name, kind;

@@ -228,7 +228,7 @@ void bind_network(py::module_& m) {
       py::list attributes;
       for (const auto& a : info.attributes)
         attributes.append(py::make_tuple(a.name, a.kind, a.required ? py::object(py::none()) : to_python(a.otherwise)));
-      all.append(py::make_tuple(info.name, info.inputs, py::tuple(attributes)));
+      all.append(py::make_tuple(info.name, info.type, info.inputs, py::tuple(attributes)));
     }
     return all;
   });

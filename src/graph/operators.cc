@@ -1,6 +1,7 @@
 // What follows from the operators' homes (fastconv/op/) for all of them alike.
 #include <algorithm>
 #include <sstream>
+#include <string_view>
 
 #include "fastconv/error.h"
 #include "fastconv/graph.h"
@@ -23,6 +24,14 @@ template <class Op>
 std::size_t which_of(const Op& op) {
   if constexpr (requires { op.which(); }) return op.which();
   return 0;
+}
+
+// The name of a struct of fastconv::op, which compilers put into that of a function: "... [with Op = fastconv::op::Pool; ...]".
+template <class Op>
+std::string type_name() {
+  const std::string_view name = __PRETTY_FUNCTION__, before = "fastconv::op::";
+  const std::size_t begin = name.rfind(before) + before.size();
+  return std::string(name.substr(begin, name.find_first_of(";]", begin) - begin));
 }
 
 template <class T>
@@ -105,7 +114,7 @@ std::vector<OperatorInfo> all_operators() {
   for_each_operator([&]<class Op>(Op op) {
     for (std::size_t i = 0; i < Op::kNames.size(); ++i) {
       if constexpr (requires { op.set_which(i); }) op.set_which(i);
-      OperatorInfo& info = all.emplace_back(OperatorInfo{Op::kNames[i], Op::kInputs, {}});
+      OperatorInfo& info = all.emplace_back(OperatorInfo{Op::kNames[i], type_name<Op>(), Op::kInputs, {}});
       Op::fields(op, [&](const char* name, auto& member, auto... required) {
         using V = std::remove_reference_t<decltype(member)>;
         std::string kind = op::kind_of<V>();

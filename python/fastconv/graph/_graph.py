@@ -100,7 +100,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
     """Return the attributes that have a default, by operator."""
     return {
         name: {key: value for key, _, value in attributes if value is not None}
-        for name, _, attributes in _core.operators()
+        for name, _, _, attributes in _core.operators()
     }
 
 
