@@ -64,12 +64,14 @@ FASTCONV_INLINE T compute_scalar(T a, [[maybe_unused]] T b) {
   if constexpr (i == I::floor) return f ? __builtin_floorf(a) : __builtin_floor(a);
   if constexpr (i == I::ceil) return f ? __builtin_ceilf(a) : __builtin_ceil(a);
   if constexpr (i == I::round) return f ? __builtin_rintf(a) : __builtin_rint(a);
+  if constexpr (i == I::trunc) return f ? __builtin_truncf(a) : __builtin_trunc(a);
   if constexpr (i == I::sin) return f ? __builtin_sinf(a) : __builtin_sin(a);
   if constexpr (i == I::cos) return f ? __builtin_cosf(a) : __builtin_cos(a);
   if constexpr (i == I::power) return f ? __builtin_powf(a, b) : __builtin_pow(a, b);
 }
 constexpr bool is_scalar(I i) {
-  return i == I::sqrt || i == I::rsqrt || i == I::floor || i == I::ceil || i == I::round || i == I::sin || i == I::cos || i == I::power;
+  return i == I::sqrt || i == I::rsqrt || i == I::floor || i == I::ceil || i == I::round || i == I::trunc || i == I::sin || i == I::cos ||
+         i == I::power;
 }
 
 template <I i, int kOperands, class T>
