@@ -27,11 +27,11 @@ HEAD = """\
 <!-- Written by docs/make_from_torch.py: change that, or the tables that it reads, and run it. -->
 
 Functions are in `fastconv` (`import fastconv.ops as F`), layers in `fastconv.nn`; tensors are NumPy
-arrays. What exists takes torch's arguments, by torch's names and at torch's places, or refuses them
-with what to do instead: no argument is ignored that would change a result.
-`tests/oracle/test_torch_signatures_oracle.py` holds this against torch's own signatures.
+arrays. Functions and layers take torch's arguments, by torch's names and at torch's places. An
+argument that would change a result is never ignored: it is refused, with what to do instead.
+`tests/oracle/test_torch_signatures_oracle.py` compares this with torch's own signatures.
 
-Where NumPy and torch mean different things by one name, NumPy's meaning counts:
+If NumPy and torch mean different things by one name, NumPy's meaning counts:
 
 | | here, as in NumPy | in torch |
 | --- | --- | --- |
@@ -45,20 +45,20 @@ Where NumPy and torch mean different things by one name, NumPy's meaning counts:
 | `x.size` | a number: not in `forward`, write `x.shape` | a function that returns the shape |
 | `softmax(x)` | along the last axis | by the number of dimensions, with a warning |
 
-`inplace=True` is taken and writes nothing: use what is returned. `x += y` and `x *= y` do write, as
-in NumPy, and all names of `x` follow. Not into inputs of `forward`, though, and where a network is
-recorded neither into a view (`x[:, 1:]`, `x.reshape(...)` and the like) nor into what has views:
-that is an error. Write `x = x + y`, or begin with `x.copy()`.
+`inplace=True` is accepted and writes nothing: use what is returned. `x += y` and `x *= y` do write,
+as in NumPy, and all names of `x` follow. They are errors on inputs of `forward`, and, while a
+network is recorded, on a view (`x[:, 1:]`, `x.reshape(...)` and the like) and on a value that has
+views. Write `x = x + y`, or begin with `x.copy()`.
 
 ## Functions
 
-The first column is the signature here, the second what is taken besides.
+The first column is the signature here. The second column lists what is accepted besides.
 """
 
 ARGUMENTS = """
 ## Arguments without a counterpart
 
-They are taken with the values that change nothing at inference.
+They are accepted with the values that change nothing at inference.
 
 | argument | values | else |
 | --- | --- | --- |
@@ -67,19 +67,21 @@ They are taken with the values that change nothing at inference.
 FORWARD = """
 ## In `forward`
 
-`forward` runs in two ways, on arrays (`model.eager(x)`) and on symbolic values, which stand for
-arrays while a network is recorded. So these have what NumPy's arrays have too: `shape`, `ndim`,
-`dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`, `flatten`, `take`, `repeat`,
-`mean`, `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`, `copy`, arithmetic, comparisons,
-NumPy's functions of single elements such as `numpy.exp`, basic slicing, and one constant array of
-integers as an index, `x[:, [2, 0]]`. Torch's methods are errors that name what works on both; names
-that end in `_`, as `relu_`, are as well. So are numbers and arrays of another dtype with which
-NumPy would go on in float64, such as `x * numpy.sqrt(2)` for float32: write `float(...)`.
+`forward` runs in two ways: on arrays (`model.eager(x)`), and on symbolic values, which stand for
+arrays while a network is recorded. Symbolic values have much of what NumPy's arrays have: `shape`,
+`ndim`, `dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`, `flatten`, `take`,
+`repeat`, `mean`, `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`, `copy`, arithmetic,
+comparisons, NumPy's functions of single elements such as `numpy.exp`, basic slicing, and one
+constant array of integers as an index, `x[:, [2, 0]]`.
 
-Random numbers are an error, too: they would be drawn once, when the network is compiled. Pass them
-as an input. One kind goes unnoticed: numbers that are no array in the network (a slope, the side of
-a coin) and come from a generator that is neither NumPy's, Python's or torch's own, nor held by a
-module, nor a variable of `forward` or of a function that it names.
+Torch's methods are errors that name what works on both, and so are names that end in `_`, as
+`relu_`. Numbers and arrays of another dtype are errors if NumPy would go on in float64 with them,
+such as `x * numpy.sqrt(2)` for float32: write `float(...)`.
+
+Random numbers are errors too: they would be drawn once, when the network is compiled. Pass them as
+an input. One kind goes unnoticed: numbers that are not an array in the network (a slope, the side
+of a coin), if their generator is not NumPy's, Python's or torch's own, no module holds it, and it
+is not a variable of `forward` or of a function that `forward` names.
 
 | torch | write |
 | --- | --- |
@@ -89,9 +91,10 @@ MODULES = """
 ## Modules
 
 - No `super().__init__()` and no `nn.Parameter` is needed: an array that is assigned is a parameter,
-  a tensor in host memory too. It must have the shape of the one in whose place it comes, and takes
-  its dtype. What would be computed with but not saved is a `TypeError`: a list of modules (use
-  `nn.ModuleList`) or of arrays (`nn.ParameterList`), integers, a tensor on a device.
+  and so is a tensor in host memory. If it replaces another, it must have the shape of that one, and
+  takes its dtype. Values that would take part in the computation but not be saved are a
+  `TypeError`: a list of modules (use `nn.ModuleList`) or of arrays (`nn.ParameterList`), integers,
+  a tensor on a device.
 - `load_state_dict(torch_module.state_dict())` takes torch's tensors; `fastconv.weights.load(path)`
   reads torch's files without torch.
 - There is only inference: `eval()` returns the module, `train()` is an error.

@@ -24,25 +24,27 @@ HEAD = """\
 
 <!-- Written by docs/make_models.py: change that, or the models, and run it. -->
 
-All of them are made by `fastconv.create_model(name)` or `fastconv.models.NAME()`; names and
-arguments are torchvision's, or timm's where torchvision lacks the model.
+`fastconv.create_model(name)` or `fastconv.models.NAME()` makes each of them. Names and arguments
+are torchvision's, or timm's if torchvision lacks the model.
 
-- **Input**: channels, height and width, and what MACs refer to. Other sizes work too. They are
-  those of the first weights that torchvision published (`IMAGENET1K_V1`), or, where it has no such
-  model, of the weights in the last column. Those in the last column may want other images: for
-  `efficientnet_b5` 448 pixels, stretched to a square instead of cropped (`crop_mode="squash"`); for
-  `efficientnet_v2_m` and `efficientnet_v2_l` 384, and 480 for tests, stretched too. Loading them
-  sets `model.default_cfg`, which `preprocess` follows: [weights.md](weights.md#preprocessing).
-- **MACs**: multiply-accumulates of convolutions and linear layers for one image; FLOPs are twice
+- **Input**: channels, height and width, for which the MACs are counted. Other sizes work too. The
+  size is that of the first weights that torchvision published (`IMAGENET1K_V1`), or, if it has no
+  such model, that of the weights in the last column. The weights in the last column may want other
+  images: for `efficientnet_b5` 448 pixels, stretched to a square instead of cropped
+  (`crop_mode="squash"`); for `efficientnet_v2_m` and `efficientnet_v2_l` 384, and 480 for tests,
+  stretched too. Loading them sets `model.default_cfg`, which `preprocess` follows:
+  [weights.md](weights.md#preprocessing).
+- **MACs**: multiply-accumulates of convolutions and linear layers for one image. FLOPs are twice
   that. `fastconv summary NAME` lists them by module.
-- **Receptive field**: the side, in pixels, of what one element of the last feature map before
-  global pooling or the classifier depends on. It may exceed the image. With * its elements are also
-  scaled by what the whole image shows (squeeze-and-excitation). See [arithmetic.md](arithmetic.md).
+- **Receptive field**: one element of the last feature map before global pooling or the classifier
+  depends on a square of the image with this side, in pixels. It may exceed the image. A * says that
+  the whole image also scales the element (squeeze-and-excitation). See
+  [arithmetic.md](arithmetic.md).
 - **Weights**: a repository of the Hugging Face hub with trained weights, which
   `create_model(name, weights="hub:OWNER/REPO")` loads (extra `[hub]`). For every model under
-  torchvision's name, the files that torchvision publishes load as well, unchanged:
-  `create_model(name, weights=PATH)`; those of `googlenet` and `inception_v3` need
-  `transform_input=True` too.
+  torchvision's name, the files that torchvision publishes load unchanged too:
+  `create_model(name, weights=PATH)`. Those of `googlenet` and `inception_v3` also need
+  `transform_input=True`.
 """
 
 

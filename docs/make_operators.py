@@ -16,11 +16,11 @@ HEAD = """\
 
 `docs/make_operators.py` writes this page from the operators' declarations, `include/fastconv/op/`.
 
-What a `Node` of `model.graph(input_shape)` has: `op` is the first column, `inputs` are the second
-in their order (`?`: may be `None`), `fields` the third, with defaults in parentheses. Pairs are
-(height, width). Weights and statistics are constants, all else may be any value. `scale_shift` is
-what passes make of batch norms and of products and sums with constants; `forward` records the
-others.
+The columns are the attributes of a `Node` of `model.graph(input_shape)`: `op`, `inputs` in their
+order (`?`: may be `None`), and `fields`, with defaults in parentheses. Pairs are (height, width).
+Weights and statistics are constants; other inputs may be any value. Passes make `scale_shift` of
+batch norms and of products and sums with constants, and `pointwise` of several operators on single
+elements. `forward` records the others.
 
 | operator | inputs | fields |
 | --- | --- | --- |

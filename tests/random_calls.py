@@ -410,7 +410,7 @@ def network(d: Draw, _: str) -> Made:
 POINTWISE = (
     *("relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid"),
     *("tanh", "mish", "negative", "abs", "sign", "reciprocal", "square", "sqrt", "rsqrt", "exp"),
-    *("expm1", "log", "log1p", "erf", "sin", "cos", "floor", "ceil", "round"),
+    *("expm1", "log", "log1p", "erf", "sin", "cos", "floor", "ceil", "round", "trunc"),
 )
 BINARY = (
     *("subtract", "divide", "power", "minimum", "maximum", "equal", "not_equal"),

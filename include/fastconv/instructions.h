@@ -38,7 +38,8 @@
   ROW(cos, "f", 'f')                   \
   ROW(floor, "f", 'f')                 \
   ROW(ceil, "f", 'f')                  \
-  ROW(round, "f", 'f')
+  ROW(round, "f", 'f')                 \
+  ROW(trunc, "f", 'f')
 
 // Sums and products alone are op::Binary.
 #define FASTCONV_INSTRUCTIONS(ROW)  \

@@ -1,4 +1,4 @@
-"""Threads, memory and what is in use."""
+"""Threads, cached memory, and the configuration of this build."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _thread_count(n: int) -> int:
 def set_num_threads(n: int) -> None:
     """Set how many threads the process uses.
 
-    Where ``threadpoolctl`` is installed, its ``threadpool_limits`` does so too.
+    ``threadpool_limits`` of the package ``threadpoolctl`` sets it too.
 
     Parameters
     ----------
@@ -52,11 +52,11 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads the calling thread's work uses.
+    """Return how many threads calls from this thread use.
 
     The default is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the smaller of the
-    affinity mask and the cgroup's CPU quota. Threads are those of the process: a forked child
-    starts its own.
+    affinity mask and the cgroup's CPU quota. All threads of a process share one pool; a forked
+    child starts its own.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def get_num_threads() -> int:
 
 @contextmanager
 def num_threads(n: int) -> Iterator[None]:
-    """Use `n` threads for what the calling Python thread does inside the ``with`` block.
+    """Use `n` threads inside the ``with`` block, for calls from this Python thread only.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def num_threads(n: int) -> Iterator[None]:
 
 
 def trim() -> None:
-    """Give cached scratch memory back to the system, and cached device memory to the driver.
+    """Return cached scratch memory to the system, and cached device memory to the driver.
 
     Examples
     --------
@@ -125,15 +125,15 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     Parameters
     ----------
     mode : {"print", "dict"}
-        Whether to print it or to return it.
+        Whether to print the configuration or to return it.
 
     Returns
     -------
     dict or None
         With ``mode="dict"``: ``version``, ``compiler``, ``cpu``, ``isa_found`` (weakest first),
         ``isa`` (in use), ``threads``, ``cores_available``, ``cache_l1d``, ``cache_l2``,
-        ``cache_l3`` and ``scratch_cached_bytes`` (bytes), ``cuda`` (``None``: this build has none;
-        else a dict of ``toolkit`` and ``architectures``: the driver is not asked).
+        ``cache_l3`` and ``scratch_cached_bytes`` (bytes), and ``cuda``: ``None`` if this build has
+        no CUDA backend, else a dict of ``toolkit`` and ``architectures``. The driver is not asked.
 
     Raises
     ------

@@ -136,7 +136,11 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
     "divide": {
         "input": [X],
         "other": [X + 1, 2.0],
-        "rounding_mode": [None, Refused("floor", r"rounding_mode='floor'.*fastconv.floor")],
+        "rounding_mode": [
+            None,
+            Refused("floor", r"rounding_mode='floor'.*fastconv.floor"),
+            Refused("trunc", r"rounding_mode='trunc'.*fastconv.trunc"),
+        ],
     },
     **{key: {"input": [X], "other": [X[::-1]]} for key in ("minimum", "maximum")},
     **{
@@ -150,6 +154,7 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
     "logical_not": {"input": [X > 0]},
     **{key: {"input": [X, -X]} for key in ("negative", "abs", "sign", "reciprocal", "square")},
     **{key: {"input": [X, -X]} for key in ("exp", "expm1", "erf", "sin", "cos", "floor", "ceil")},
+    "trunc": {"input": [X, 5 * X]},
     **{key: {"input": [abs(X), X * X]} for key in ("sqrt", "rsqrt", "log", "log1p")},
     "round": {"input": [X], "decimals": [0, Refused(1, "decimals=1.*fastconv.round")]},
     "clip": {"input": [X], "min": [-0.5, X - 1], "max": [0.5, X + 1]},

@@ -1,12 +1,12 @@
 """The arithmetic of convolutional networks: sizes, parameters, operations, receptive fields.
 
-Nothing here computes with pixels or weights: formulas for single layers, and what follows from the
-recorded graph of a whole network.
+There are formulas for single layers, and functions that read the recorded graph of a whole network.
+Nothing here computes with pixels or weights.
 
-MACs are multiply-accumulates, the unit in which papers and torchvision give the cost of a network;
+MACs are multiply-accumulates, the unit in which papers and torchvision give the cost of a network.
 FLOPs are floating-point operations, always ``2 * MACs``. Convolutions, transposed convolutions and
-linear layers are counted, padding included; biases, normalisation, activations, pooling and
-elementwise operators are not, as they add little.
+linear layers are counted, products with padding included. Biases, normalisation, activations,
+pooling and elementwise operators are not counted, as they add little.
 """
 
 from fastconv.analysis._arithmetic import (

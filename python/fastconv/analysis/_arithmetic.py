@@ -53,7 +53,7 @@ def conv_output_size(
     Returns
     -------
     int or (int, int)
-        An int unless an argument is a pair.
+        A pair if one of the arguments is a pair, else an int.
 
     Raises
     ------
@@ -136,13 +136,13 @@ def conv_macs(
 ) -> int:
     """Return the multiply-accumulates of a convolution of one image.
 
-    ``out_height * out_width * out_channels * in_channels / groups * kernel_height * kernel_width``:
-    products with padding are counted, the bias is not.
+    ``out_height * out_width * out_channels * in_channels / groups * kernel_height * kernel_width``.
+    Products with padding are counted, the bias is not.
 
     Parameters
     ----------
     size : int or (int, int)
-        Height and width of the input, both the same if one int.
+        Height and width of the input; an int stands for both.
     in_channels, out_channels, kernel_size, stride, padding, dilation, groups
         As `fastconv.nn.Conv2d` takes them.
 
@@ -202,7 +202,7 @@ def separable_conv_parameters(
     Parameters
     ----------
     in_channels, out_channels, kernel_size, bias
-        As `conv_parameters`; `bias` of both steps.
+        As in `conv_parameters`. `bias` holds for both steps.
 
     Returns
     -------
@@ -286,7 +286,9 @@ def separable_conv_flops(
 
 
 def linear_parameters(in_features: int, out_features: int, bias: bool = True) -> int:
-    """Return the number of parameters: ``out_features * (in_features + 1)``, or without bias.
+    """Return the number of parameters: ``out_features * (in_features + 1)``.
+
+    Without bias it is ``out_features * in_features``.
 
     Examples
     --------

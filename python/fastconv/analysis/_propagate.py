@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Field:
-    """The windows along all axes of the image, and whether gates let in the rest of it."""
+    """The windows along all axes of the image, and whether gates depend on the rest of it."""
 
     windows: tuple[Window, ...]
     context: bool = False
@@ -184,7 +184,8 @@ MIXES: dict[str, _Mixes] = {
     "softmax": lambda node, x: {},
     "log_softmax": lambda node, x: {},
 }
-"""Along which axes of its first input an operator mixes elements: which ones, `None` for all."""
+"""For each axis of its first input along which an operator mixes elements: which ones, or `None`
+for all."""
 
 _NORMALISED: dict[str, Callable[[Node, Shape], Sequence[int]]] = {
     "layer_norm": lambda node, x: range(node.fields["begin"], node.fields["end"]),
@@ -238,7 +239,7 @@ def _reshaped(window: Window, old: Shape, new: Shape) -> Window:
 
 
 def _broadcast(fields: Sequence[tuple[Field, Shape]], shape: Shape, gates: bool) -> Field:
-    """Return the field of an elementwise operator's result; `gates` where it multiplies."""
+    """Return the field of an elementwise operator's result; `gates`: it multiplies or divides."""
     context = any(f.context for f, _ in fields)
     windows = []
     for i in range(len(fields[0][0].windows)):

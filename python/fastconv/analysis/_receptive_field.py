@@ -1,4 +1,4 @@
-"""Receptive fields, by going through the recorded operators of a network once."""
+"""Receptive fields, from one pass over the recorded operators of a network."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from fastconv.nn import Module, ModuleList, Sequential
 class ReceptiveField:
     """The part of the image that one element of a network's result depends on.
 
-    One number for each axis: (height, width), or (length,) of a one-dimensional input.
+    Each attribute has a number for each axis: (height, width), or (length,) for a one-dimensional
+    input.
 
     Attributes
     ----------
     size : tuple of int or float
-        Its side in pixels, padding included; ``inf`` for the whole image, however large.
+        The sides in pixels, padding included; ``inf`` for the whole image, however large.
     jump : tuple of int, Fraction or None
-        How many pixels it moves from one element to the next (the effective stride); a fraction
-        after upsampling. `None` where elements have no place in the image.
+        The pixels from the field of one element to that of the next (the effective stride); a
+        fraction after upsampling. `None` if elements have no place in the image.
     start : tuple of int or None
-        Its first pixel, for element 0; negative in the padding. So element i sees the pixels from
-        ``start + i * jump`` to ``start + i * jump + size - 1``. After upsampling neighbours may
-        see parts of different sizes: then `size` is the largest, `jump` the mean, and `window`
-        tells what each of them sees.
+        The first pixel of element 0; negative in the padding. Element i sees the pixels from
+        ``start + i * jump`` to ``start + i * jump + size - 1``. After upsampling, neighbours may
+        see parts of different sizes. Then `size` is the largest, `jump` the mean, and `window`
+        gives the part that each of them sees.
     global_context : bool
-        Whether values computed from the whole image scale the result besides; see
-        `receptive_field`.
+        Whether values computed from the whole image also scale the result; see `receptive_field`.
     modules : dict of str to ReceptiveField
-        That of what each submodule returned last, by its dotted name.
+        The field of each submodule's last result, by its dotted name.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class ReceptiveField:
         Returns
         -------
         tuple of (int, int)
-            Infinite for the whole image; outside of it for padding.
+            Infinite for the whole image; outside the image for padding.
 
         Raises
         ------
@@ -116,7 +116,7 @@ def _public(f: Field) -> ReceptiveField:
 
 
 def receptive_fields(recording: Recording) -> dict[str, ReceptiveField]:
-    """Return the field of what each module returned last, by its name; ``""`` is the network."""
+    """Return the field of each module's last result, by its name; ``""`` is the network."""
     graph = recording.graph()
     x = graph.inputs[0]
     image = tuple(Window(axis, 1, ((0, 0),)) for axis in range(2, x.ndim))
@@ -132,32 +132,32 @@ def receptive_field(
 ) -> ReceptiveField:
     """Return which part of the image the elements of a network's result depend on.
 
-    It follows the network's operators, and is exact through strides, dilation, padding of any kind,
-    pooling, upsampling, transposed convolutions, branches and residual sums; channels are not told
-    apart. Where paths meet, their windows are joined.
+    It follows the network's operators. It is exact through strides, dilation, padding of any kind,
+    pooling, upsampling, transposed convolutions, branches and residual sums. It does not
+    distinguish channels. Where paths meet, their windows are joined.
 
     Global pooling, and linear layers over flattened images, see the whole image: their size is
-    ``inf``. So do joined paths whose jumps differ. A gate does not count: where an image is
-    multiplied by values without place, as in squeeze-and-excitation, or normalised by statistics
-    over positions, the field is that of the image alone, and `global_context` says that all the
-    rest of it has an influence too. Counted in, the field of every such network would be the whole
-    image from its first block on.
+    ``inf``. So is that of joined paths whose jumps differ. Gates do not count: if an image is
+    multiplied by values without a place, as in squeeze-and-excitation, or normalised by statistics
+    over positions, the field is that of the image alone, and `global_context` says that the rest
+    has an influence too. If gates counted, the field of every such network would be the whole image
+    from its first block on.
 
     Parameters
     ----------
     model_or_layers : Module, str or sequence
-        A module with one input, the name of a model, modules that follow each other, or layers
-        without padding as tuples ``(kernel_size, stride, dilation)`` of ints or pairs, of which
-        the last ones may be left out.
+        A module with one input; the name of a model; a sequence of modules; or layers without
+        padding, as tuples ``(kernel_size, stride, dilation)`` of ints or pairs. `dilation`, or
+        `stride` and `dilation`, may be left out.
     input_shape : sequence of int, optional
-        What the module is recorded with; by default the input size of its `default_cfg`, else 224
-        pixels. The result does not depend on it, except through operators that ask for the size of
-        the image: padding ``"same"`` at a stride, adaptive pooling and resizing to several pixels.
+        The shape at which the module is recorded; by default the input size of its `default_cfg`,
+        else 224 pixels. The result depends on it only through operators that use the size of the
+        image: padding ``"same"`` at a stride, adaptive pooling and resizing to several pixels.
 
     Returns
     -------
     ReceptiveField
-        Of the result, and in `modules` of each module's.
+        The field of the result, and in `modules` those of the modules' results.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def receptive_field(
     References
     ----------
     Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks, Distill
-    (2019), which calls the jump "effective stride" and minus the start "effective padding".
+    (2019). It calls the jump "effective stride", and minus the start "effective padding".
 
     Examples
     --------

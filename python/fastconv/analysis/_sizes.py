@@ -1,4 +1,4 @@
-"""The sizes that formulas for layers take."""
+"""Checks of the sizes that formulas for layers take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network as a table: what each module returns, holds, costs and sees."""
+"""A network as a table: output shape, parameters, MACs and receptive field of each module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastconv.nn import Module
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """What `summary` says of a module.
+    """A module in `summary`.
 
     Attributes
     ----------
@@ -27,13 +27,13 @@ class SummaryRow:
     type : str
         The name of its class.
     output_shape : tuple of int or None
-        Of what it returned last; `None` if it was not called or returns several values.
+        The shape of its last result; `None` if it was not called or returns several values.
     parameters : int
-        In it and all below it, without buffers.
+        The number of elements in it and all modules below it, without buffers.
     macs : int
-        Multiply-accumulates in it and all below it, of all calls, for the whole batch.
+        Multiply-accumulates of all calls of it and of all modules below it, for the whole batch.
     receptive_field : ReceptiveField or None
-        Of what it returned last; `None` where that is no image or depends on none.
+        That of its last result; `None` if the result is no image or depends on none.
     """
 
     name: str
@@ -45,7 +45,7 @@ class SummaryRow:
 
     @property
     def depth(self) -> int:
-        """How many modules it is inside of."""
+        """The number of modules around it."""
         return self.name.count(".") + 1 if self.name else 0
 
 
@@ -56,7 +56,7 @@ class Summary:
     Attributes
     ----------
     input_shape : tuple of int
-        What everything refers to.
+        The input for which everything is counted.
     rows : list of SummaryRow
         The network itself, then its modules in the order of `Module.named_modules`.
     parameters, buffers : int
@@ -65,7 +65,7 @@ class Summary:
         Multiply-accumulates of convolutions, transposed convolutions and linear layers, the only
         ones that are counted.
     activation_bytes : int
-        Of the results of all operators but reshapes, each computed once and all kept.
+        Bytes of the results of all operators but reshapes, if all are kept.
     """
 
     input_shape: tuple[int, ...]
@@ -81,7 +81,7 @@ class Summary:
         return 2 * self.macs
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as dictionaries, lists, numbers and strings, as JSON has them."""
+        """Return everything as dictionaries, lists, numbers and strings, for JSON."""
         return {
             "input_shape": list(self.input_shape),
             "parameters": self.parameters,
@@ -151,10 +151,10 @@ def _field_text(f: ReceptiveField | None) -> str:
 def summary(
     model: Module | str, input_shape: Sequence[int] | None = None, depth: int | None = None
 ) -> Summary:
-    """List a network's modules with what they return, hold, cost and see.
+    """List a network's modules: output shapes, parameters, MACs and receptive fields.
 
-    Nothing is computed, and by its name even a large model costs no memory: its weights are never
-    written.
+    Nothing is computed. Given by its name, even a large model takes no memory: its weights are
+    never written.
 
     Parameters
     ----------
@@ -164,8 +164,8 @@ def summary(
         ``(N, C, H, W)`` or ``(C, H, W)``; by default one image of the size in the model's
         `default_cfg`, else one of 224 pixels.
     depth : int, optional
-        How deep modules are listed, 1 being the network's direct children; deeper ones are counted
-        in the modules around them.
+        List modules down to this depth; 1 is the network's direct children. Deeper modules are
+        counted in the modules around them.
 
     Returns
     -------

@@ -27,7 +27,7 @@ def conv_transpose_output_size(
     Returns
     -------
     int or (int, int)
-        An int unless an argument is a pair.
+        A pair if one of the arguments is a pair, else an int.
 
     Raises
     ------
@@ -60,14 +60,15 @@ def conv_transpose_macs(
 ) -> int:
     """Return the multiply-accumulates of a transposed convolution of one image.
 
-    ``height * width * in_channels * out_channels / groups * kernel_height * kernel_width``, height
-    and width being the input's: each of its elements is multiplied by a whole window, whatever the
-    stride. What falls into the padding is counted. For parameters see `conv_parameters`.
+    ``height * width * in_channels * out_channels / groups * kernel_height * kernel_width``, with
+    the height and width of the input: each of its elements is multiplied by a whole window,
+    whatever the stride. Products that fall into the padding are counted. For parameters see
+    `conv_parameters`.
 
     Parameters
     ----------
     size : int or (int, int)
-        Height and width of the input, both the same if one int.
+        Height and width of the input; an int stands for both.
     in_channels, out_channels, kernel_size, groups
         As `fastconv.nn.ConvTranspose2d` takes them.
 

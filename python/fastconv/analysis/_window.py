@@ -30,9 +30,9 @@ class Window:
 
     Element ``q * len(spans) + r`` along the value's axis `axis` sees the pixels from
     ``spans[r][0] + q * step`` to ``spans[r][1] + q * step``. There are several spans only after
-    upsampling, which gives neighbours different windows. `axis` is `None` where all elements see
-    the same; where they are no longer in the image's order (flattened), `scattered` is true and
-    only the size of the span means something.
+    upsampling, which gives neighbours different windows. `axis` is `None` if all elements see the
+    same. `scattered` is true if the elements are no longer in the image's order (flattened); then
+    only the size of the span has a meaning.
     """
 
     axis: int | None
@@ -53,7 +53,7 @@ class Window:
         return self.spans[0] == EVERYTHING
 
     def at(self, index: int) -> Span:
-        """Return what element `index` sees; elements of the padding count on in both directions."""
+        """Return what element `index` sees; indices continue into the padding on both sides."""
         q, r = divmod(index, len(self.spans))
         first, last = self.spans[r]
         return first + q * self.step, last + q * self.step
@@ -97,8 +97,8 @@ def _periodic(axis: int | None, step: int, spans: tuple[Span, ...]) -> Window:
 def union(windows: Sequence[Window]) -> Window:
     """Return the window of a value that depends on several.
 
-    Where their jumps differ, the distance between what they see grows with the position: together
-    they count as the whole image.
+    If their jumps differ, the distance between what they see grows with the position. Together they
+    count as the whole image.
     """
     first = windows[0]
     if all(window == first for window in windows):

@@ -1,5 +1,5 @@
-"""Timing on noisy machines: contenders in processes of their own that take turns.
+"""Timing on noisy machines: contenders take turns, each in a process of its own.
 
-`runner.run_case` times one case, `statistics` says what follows, `report` and `plots` show it,
-`compare` finds what has become slower, `machine` measures what the hardware can do.
+`runner.run_case` times one case, `statistics` evaluates the times, `report` and `plots` show them,
+`compare` finds what has become slower, and `machine` measures the limits of the hardware.
 """

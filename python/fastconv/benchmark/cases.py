@@ -1,4 +1,4 @@
-"""What is timed: networks and single convolutions, as data that a peer's process can read."""
+"""The cases that are timed: networks and convolutions, as data that a peer's process can read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 AGREEMENT = {"fp32": 1e-3, "fp64": 1e-3, "tf32": 1e-2, "fp16": 1e-2, "bf16": 8e-2}
-"""Precisions, and how far outputs may be from float32's, relative to the largest, to be the same:
-for reduced ones 20 times their unit roundoff."""
+"""How far outputs may be from float32's, relative to the largest output, by precision. For reduced
+precisions it is 20 times the unit roundoff."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class ModelCase:
     """One whole network.
 
     Its folder holds ``x.npy``, ``weights.npz`` (the state dict by torchvision's names, or timm's
-    where torchvision lacks the model) and, where there are peers, ``model.onnx``, exported by
-    fastconv. Arrays are float64 for ``"fp64"``, else float32.
+    if torchvision lacks the model) and, if there are peers, ``model.onnx``, exported by fastconv.
+    Arrays are float64 for ``"fp64"``, else float32.
     """
 
     model: str
@@ -29,7 +29,7 @@ class ModelCase:
 
     @property
     def name(self) -> str:
-        """As it is called in tables, such as ``resnet50``, or ``resnet50@160`` at another size."""
+        """The name in tables, such as ``resnet50``, or ``resnet50@160`` at another size."""
         return self.model if self.size is None else f"{self.model}@{self.size}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class LayerCase:
 
     @property
     def bytes(self) -> int:
-        """Of the input, the weights, the bias and the output, in float32: the least traffic."""
+        """Bytes of input, weights, bias and output, in float32: the least traffic."""
         rows, columns = self.output_size
         per_image = self.channels * self.height * self.width + self.filters * rows * columns
         weights = self.filters * (self.channels // self.groups * math.prod(self.kernel) + 1)
@@ -113,7 +113,7 @@ class LayerCase:
 
     @property
     def name(self) -> str:
-        """As it is called in tables, such as ``64@56 -> 128, 3x3/2``."""
+        """The name in tables, such as ``64@56 -> 128, 3x3/2``."""
         size = str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
         stride = f"/{self.stride[0]}" if self.stride != (1, 1) else ""
         dilation = f", dilation {self.dilation[0]}" if self.dilation != (1, 1) else ""

@@ -15,7 +15,7 @@ class Change(NamedTuple):
     case: str
     before: float
     after: float
-    """Times, in floating-point operations of the calibration kernel: a slower clock cancels."""
+    """Times, counted in operations of the calibration kernel, so that a slower clock cancels."""
     ratio: float
     """After over before: above 1 is slower."""
     slower: bool
@@ -30,7 +30,7 @@ def compare(before: dict[str, Any], after: dict[str, Any], threshold: float) -> 
     before, after : dict
         Reports, as `report.read_json` returns them.
     threshold : float
-        Slower by this share counts as slower.
+        A case counts as slower if its time has grown by more than this share.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the machine is, and what it can do at most."""
+"""The machine: CPU, versions, and the limits of its speed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fastconv.config import show_config
 
 
 def environment(source: Path = Path(__file__)) -> dict[str, Any]:
-    """Return what a result depends on: CPU, instruction set, versions, date and commit.
+    """Return everything that a result depends on: CPU, instruction set, versions, date and commit.
 
     Parameters
     ----------
     source : Path
-        A file of the clone whose commit is meant; by default this one, which an installed fastconv
-        has outside of any.
+        A file of the clone whose commit is recorded. Default: this file, which in an installed
+        fastconv lies in no clone.
     """
     config = show_config("dict")
     return {
@@ -43,7 +43,7 @@ def environment(source: Path = Path(__file__)) -> dict[str, Any]:
 
 
 def _commit(source: Path) -> str | None:
-    """Return the commit of the repository that a file belongs to, ``+`` where files differ."""
+    """Return the commit of a file's repository, with ``+`` if files differ from it."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(source.parent), *arguments]

@@ -1,4 +1,4 @@
-"""Whole networks, with random weights under which logits neither vanish nor explode."""
+"""Whole networks, with random weights that keep logits from vanishing and exploding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cases(
     Raises
     ------
     ValueError
-        If there is no model of such a name.
+        If there is no model of that name.
     """
     for name in names:
         fastconv.models.model_entry(name)

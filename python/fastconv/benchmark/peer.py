@@ -26,7 +26,7 @@ class Network:
     settings = f"{_SETTINGS}; accuracy 'fast'"
     devices: tuple[str, ...] = ("cpu", "cuda")
     precisions: tuple[str, ...] = tuple(AGREEMENT)
-    """What a device lacks is refused by `Module.compile`."""
+    """`Module.compile` refuses what a device lacks."""
 
     def __init__(self, threads: int) -> None:
         fastconv.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Random weights under which a deep network is a fair thing to compare and to time."""
+"""Random weights with which deep networks can be compared and timed fairly."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fastconv.nn.module import Array
 
 
 def randomise(model: nn.Module, x: Array, seed: int = 0) -> Array:
-    """Give a network random weights of which every one matters, and return its result for `x`.
+    """Give a network random weights that all influence the result; return its result for `x`.
 
-    With the initial values of the papers signals grow or die from layer to layer, so that all
+    With the initial values of the papers, signals grow or vanish from layer to layer, so that all
     libraries agree on garbage. Here kernels keep the size of signals, and the statistics of batch
-    norms are those of `x`. Biases are positive: deep networks of which half of the activations are
-    zero are chaotic, and rounding errors grow from layer to layer.
+    norms are those of `x`. Biases are positive: a deep network with half of its activations at zero
+    is chaotic, and rounding errors grow from layer to layer.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def randomise(model: nn.Module, x: Array, seed: int = 0) -> Array:
 
 
 def _observing(norm: nn.BatchNorm2d) -> Callable[[Any], Any]:
-    """Return a forward that first takes the statistics of its input for those of the norm."""
+    """Return a `forward` that first sets the norm's statistics to those of its input."""
 
     def forward(x: Any) -> Any:
         norm.running_mean = x.mean((0, 2, 3))

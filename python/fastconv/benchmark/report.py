@@ -12,7 +12,7 @@ from fastconv.benchmark.runner import REFERENCE
 from fastconv.benchmark.statistics import geometric_mean
 
 SCHEMA = 1
-"""Of the JSON files; a change that readers would notice makes it grow."""
+"""The version of the JSON files; it grows with each change that readers would notice."""
 
 Rows = Sequence[dict[str, Any]]
 
@@ -76,7 +76,7 @@ def _environment(environment: dict[str, Any]) -> str:
 
 
 def _table(results: Rows) -> list[str]:
-    """Milliseconds of each contender, the ratios, and what else the cases know."""
+    """Milliseconds of each contender, the ratios, and other columns of the cases."""
     names = list(dict.fromkeys(c["name"] for r in results for c in r["contenders"]))
     columns: dict[str, Callable[[dict[str, Any]], str]] = {"case": lambda r: r["case"]["name"]}
     if len({result["case"]["device"] for result in results}) > 1:
@@ -131,7 +131,7 @@ def _means(results: Rows) -> list[str]:
 
 
 def _notes(results: Rows) -> list[str]:
-    """Who took part, what numbers in parentheses are, sizes, and why contenders were refused."""
+    """Contenders, the meaning of numbers in parentheses, sizes, and reasons of refusals."""
     contenders = {c["name"]: c for result in results for c in result["contenders"]}
     described = (f"{c['name']} {c['version']}: {c['settings']}" for c in contenders.values())
     lines = ["", *(f"- {text}" for text in described)]
@@ -178,6 +178,6 @@ def _memory(result: dict[str, Any], name: str) -> str:
 
 
 def _megabytes(size: int, reference: int | None) -> str:
-    """Return a size, and how many times that of the reference it is where both are known."""
+    """Return a size and, if both are known, its ratio to that of the reference."""
     ratio = f" ({size / reference:.2f}x)" if reference not in (None, size) else ""
     return f"{size / 1e6:.3g}{ratio}"

@@ -1,4 +1,4 @@
-"""Contenders that take turns, until their times are certain or the budget is spent."""
+"""Contenders take turns until their times are certain or the budget is spent."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Settings:
     budget: float = 20.0
     """Seconds for one case, all contenders together."""
     tolerance: float = 0.05
-    """How wide the interval of every ratio may be, relative to the ratio."""
+    """The largest width of any ratio's interval, relative to the ratio."""
     block: float = 0.05
-    """Seconds that a contender computes in one round, with a single call at least."""
+    """Seconds that a contender computes in one round; at least one call."""
     pause: float = 0.02
     """Seconds between two contenders: idle threads of some libraries spin for a while."""
 
@@ -45,18 +45,18 @@ class Contender:
     """The fastest call of each round, from NumPy array to NumPy array."""
     compute: list[float] = field(default_factory=list)
     transfers: list[float] = field(default_factory=list)
-    """Their parts, where the contender knows them: the least of each round."""
+    """Parts of the calls' times, if the contender knows them: the least of each round."""
     difference: float | None = None
-    """Of its output from the reference's, relative to the largest output."""
+    """The difference of its output from the reference's, relative to the largest output."""
     memory: int | None = None
     """Peak resident bytes of its process."""
     profile: list[dict[str, Any]] = field(default_factory=list)
-    """Its steps with their times, where it can tell."""
+    """Its steps with their times, if it can tell."""
     refused: str | None = None
     """Why it was not timed."""
 
     def timing(self) -> Timing | None:
-        """Summarise its rounds, `None` where it was refused."""
+        """Summarise its rounds; `None` if it was refused."""
         return Timing.of(self.seconds) if self.seconds else None
 
 
@@ -70,12 +70,12 @@ class Result:
     """Floating-point operations a second of one thread, measured before each round."""
     tolerance: float
     stopped: str
-    """Why: ``"converged"``, ``"budget"``, ``"refused"`` where none was left, or ``"rounds"`` where
-    their number is fixed."""
+    """Why it stopped: ``"converged"``, ``"budget"``, ``"refused"`` if no contender was left, or
+    ``"rounds"`` if their number is fixed."""
 
     @property
     def noise(self) -> float:
-        """How much slower the median calibration was than the fastest."""
+        """How much slower the median calibration was than the fastest one."""
         return max(self.calibration) / float(np.median(self.calibration)) - 1
 
     def ratios(self) -> dict[str, Ratio]:
@@ -87,7 +87,7 @@ class Result:
         return {name: Ratio.of(first.seconds, c.seconds) for name, c in by_name.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, and what follows from it, for JSON."""
+        """Return everything, with the evaluation, for JSON."""
         contenders = []
         for contender in self.contenders:
             timing = contender.timing()
@@ -135,15 +135,15 @@ def run_case(
     case : dict
         What identifies the case in reports; `AGREEMENT` says what its ``"precision"`` allows.
     workers : mapping of str to Worker
-        The contenders; the order is that of the rounds. Those without the case's device are left
-        out.
+        The contenders, in the order in which they take turns. Contenders that lack the case's
+        device are left out.
     load : callable
         Makes a worker load the case, and returns its output.
     settings : Settings
         When to stop.
     expected : ndarray, optional
-        What their outputs must agree with; by default the first output, so that `REFERENCE` comes
-        first.
+        The output that theirs must agree with; by default the first contender's, so `REFERENCE`
+        comes first.
     """
     allowed = AGREEMENT[case["precision"]]
     contenders = []
@@ -182,7 +182,7 @@ def _race(
     racing: list[tuple[Contender, Worker]],
     settings: Settings,
 ) -> list[float]:
-    """Let the contenders take turns, without those that fail; return each round's calibration."""
+    """Let the contenders take turns; drop those that fail. Return each round's calibration."""
     calibration: list[float] = []
     calls = dict.fromkeys((c.name for c, _ in racing), 1)
     end = time.monotonic() + settings.budget

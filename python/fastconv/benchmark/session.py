@@ -1,4 +1,4 @@
-"""What the commands that time have in common: options, workers, progress, reports."""
+"""Shared code of the commands that time: options, workers, progress, reports."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def positive(text: str) -> int:
 
 
 def add_case_options(parser: argparse.ArgumentParser) -> None:
-    """Add what to time, and for how long."""
+    """Add the options that say what to time, and for how long."""
     parser.add_argument(
         "--batch", type=positive, nargs="+", default=[1], metavar="N", help="images (default: 1)"
     )
@@ -66,7 +66,7 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Add the numbers of threads, and where results go."""
+    """Add the options for the numbers of threads, and for where results go."""
     parser.add_argument(
         "--threads",
         type=positive,
@@ -80,7 +80,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_threshold_option(parser: argparse.ArgumentParser) -> None:
-    """Add what counts as slower."""
+    """Add the option that says what counts as slower."""
     parser.add_argument(
         "--threshold",
         type=float,
@@ -91,7 +91,7 @@ def add_threshold_option(parser: argparse.ArgumentParser) -> None:
 
 
 def usable_devices(wanted: Sequence[str]) -> list[str]:
-    """Return the devices without those that are not there, which stderr hears of."""
+    """Return the devices that are there; name a missing one on stderr."""
     if "cuda" in wanted and not fastconv.cuda.is_available():
         text = "fastconv: no CUDA device, or no build that uses it: going on with the CPU"
         print(text, file=sys.stderr)
@@ -119,7 +119,8 @@ def race(
     options : Namespace
         Of `add_case_options` and `add_output_options`.
     environment : callable
-        From the number of threads to what the libraries read when they are imported.
+        Takes the number of threads; returns the environment variables that the libraries read when
+        they are imported.
 
     Raises
     ------
@@ -152,7 +153,7 @@ def _time(
     workers: Mapping[str, Worker],
     settings: Settings,
 ) -> Result:
-    """Time a case; devices and reduced precisions must agree with full precision on the CPU."""
+    """Time a case. Other devices and precisions must agree with full precision on the CPU."""
     full = replace(case, device="cpu", precision="fp64" if case.precision == "fp64" else "fp32")
     with tempfile.TemporaryDirectory(prefix="fastconv-bench-") as name:
         folder = Path(name)
@@ -172,7 +173,7 @@ def _time(
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Any]:
-    """Yield a function that shows what runs next: a bar of rich where it is installed."""
+    """Yield a function that shows what runs next, by a bar of rich if that is installed."""
     if importlib.util.find_spec("rich") is None:
         yield lambda text: print(text, file=sys.stderr)
         return
@@ -189,14 +190,14 @@ def _progress(total: int) -> Iterator[Any]:
 def finish(
     options: argparse.Namespace, suite: str, results: Sequence[Result], source: Path
 ) -> None:
-    """Print the tables or JSON, and write all forms of the report where ``--out`` says so.
+    """Print the tables or JSON; with ``--out``, write all forms of the report there.
 
     Parameters
     ----------
     options : Namespace
         Of `add_output_options`.
     suite : str
-        How the files are called.
+        The name of the files.
     results : sequence of Result
         What was timed.
     source : Path

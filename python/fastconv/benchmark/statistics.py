@@ -1,7 +1,7 @@
-"""What timings on a noisy machine allow to say.
+"""Conclusions from timings on a noisy machine.
 
-Whatever else runs on a machine makes a call slower, never faster. So the time of a contender is its
-minimum, and the question is whether that minimum is the machine's or luck: it counts as found once
+Other programs on a machine make a call slower, never faster. So the time of a contender is its
+minimum. The question is whether that minimum is the machine's or luck. It counts as found once
 several rounds, spread over the run, have come close to it.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 CONFIRMATIONS = 3
-"""Rounds that must have come close to the minimum, itself included."""
+"""The number of rounds that must come close to the minimum, its own round included."""
 
 
 class Timing(NamedTuple):
@@ -24,9 +24,9 @@ class Timing(NamedTuple):
     median: float
     """Over the rounds."""
     spread: float
-    """Of the middle half of the rounds, relative to the median."""
+    """The width of the middle half of the rounds, relative to the median."""
     confirmed: float
-    """What `CONFIRMATIONS` rounds have reached; infinite with fewer rounds."""
+    """The time that `CONFIRMATIONS` rounds have reached; infinite with fewer rounds."""
     rounds: int
 
     @classmethod
@@ -57,14 +57,14 @@ class Ratio(NamedTuple):
     """How many times as long the other takes: above 1, the first is faster."""
 
     value: float
-    """Of the minima."""
+    """The ratio of the minima."""
     low: float
     high: float
-    """Where the value would lie if one of the minima were the luck of a single round."""
+    """The interval of the value if one of the minima were the luck of a single round."""
     median: float
-    """Of the ratios of the single rounds, in which both ran next to each other."""
+    """The median ratio of single rounds, in which both ran next to each other."""
     spread: float
-    """Of the middle half of the ratios of the single rounds, relative to their median."""
+    """The width of the middle half of these ratios, relative to their median."""
 
     @classmethod
     def of(cls, first: Sequence[float], other: Sequence[float]) -> Ratio:
@@ -73,7 +73,7 @@ class Ratio(NamedTuple):
         Parameters
         ----------
         first, other : sequence of float
-            Seconds of each round, as many of both.
+            Seconds of each round, the same number of rounds for both.
 
         Raises
         ------

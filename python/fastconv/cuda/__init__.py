@@ -1,7 +1,7 @@
 """CUDA devices and arrays in their memory.
 
-Where this build, the driver or the machine lacks something, all that needs a device raises
-`CudaUnavailable`, which says what is missing. Nothing here touches the driver before it is called.
+If this build, the driver or the machine lacks something, every function that needs a device raises
+`CudaUnavailable`, which says what is missing. Importing this package does not touch the driver.
 """
 
 from fastconv.cuda._array import Array, asarray

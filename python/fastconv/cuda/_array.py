@@ -1,4 +1,4 @@
-"""Arrays in the memory of CUDA devices, and those that other libraries lend."""
+"""Arrays in the memory of CUDA devices, our own and other libraries'."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ON_HOST = frozenset({np.ndarray, int, float, bool, str, type(None)})
 class Array:
     """An array in the memory of a CUDA device.
 
-    Made by `asarray`, and by operators and networks that are given one. It owns its memory or
-    keeps alive the array of another library whose memory it shares. NumPy never converts it behind
-    the scenes: say ``.numpy()``. Other libraries take it without a copy:
+    `asarray` makes one, and so do operators and networks that get one. It owns its memory, or
+    shares the memory of another library's array and keeps that array alive. NumPy never converts it
+    behind the scenes: call ``.numpy()``. Other libraries take it without a copy:
     ``torch.from_dlpack(array)``, ``cupy.asarray(array)``.
 
-    Values are made in the order of a stream; whoever takes them by one of the protocols waits for
-    that on its own stream.
+    Its values are computed in the order of a stream. A library that takes it by one of the
+    protocols waits for them on its own stream.
     """
 
     __slots__ = ("_native",)
@@ -50,7 +50,7 @@ class Array:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its sizes."""
+        """The size of each axis."""
         return self._native.shape
 
     @property
@@ -60,7 +60,7 @@ class Array:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """NumPy's type of its elements."""
+        """NumPy's dtype of the elements."""
         return self._native.dtype
 
     @property
@@ -75,16 +75,16 @@ class Array:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its elements."""
+        """Bytes of all elements."""
         return self.size * self.dtype.itemsize
 
     @property
     def device(self) -> str:
-        """The device that has it: ``"cuda:0"``."""
+        """The device that it is on, such as ``"cuda:0"``."""
         return f"cuda:{self._native.device}"
 
     def numpy(self) -> NDArray[Any]:
-        """Copy it to a C-contiguous NumPy array, after waiting for its values.
+        """Wait for the values and copy them to a C-contiguous NumPy array.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class Array:
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
     ) -> Any:
-        """Lend it by DLPack, as the Python array API standard says."""
+        """Share it by DLPack, as in the Python array API standard."""
         if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
             raise BufferError(f"the array is on {self.device}: use its method numpy() on the CPU")
         if (
@@ -193,13 +193,13 @@ def asarray(x: Any, *, device: int | str | None = None) -> Array:
     Parameters
     ----------
     x : object
-        A `cuda.Array` (returned as it is), an array of torch, CuPy or another library in CUDA
-        memory (shared by DLPack or ``__cuda_array_interface__``, without a copy; the current stream
-        waits for its values), or what ``np.asarray`` takes (copied). Float16, float32, float64,
-        bool or an integer type. Another library's memory must stay as it is until the work on it
-        is done: where its stream is another one, say so with `stream`.
+        A `cuda.Array` is returned as it is. An array of torch, CuPy or another library in CUDA
+        memory is shared without a copy, by DLPack or ``__cuda_array_interface__``; the current
+        stream waits for its values. Anything that ``np.asarray`` takes is copied. The dtype is
+        float16, float32, float64, bool or an integer type. The other library must not change its
+        memory until the work on it is done: if it uses another stream, choose that with `stream`.
     device : int or str, optional
-        ``"cuda:N"`` or N; by default where `x` is, for NumPy arrays device 0.
+        ``"cuda:N"`` or N. Default: the device of `x`; device 0 for NumPy arrays.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def asarray(x: Any, *, device: int | str | None = None) -> Array:
     MemoryError
         If the device has too little memory.
     TypeError
-        If `x` has another dtype, or does not let itself be taken.
+        If `x` has another dtype, or its library refuses to share it.
     ValueError
         If `x` is on another device than `device`, or there is no such device.
 

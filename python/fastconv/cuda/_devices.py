@@ -34,7 +34,7 @@ def _native() -> ModuleType:
 
 
 def build_config() -> dict[str, Any] | None:
-    """What this build has for CUDA, for `fastconv.show_config`; does not touch the driver."""
+    """Describe this build's CUDA backend for `fastconv.show_config`; the driver is not asked."""
     from importlib.util import find_spec  # here, as few ask: import fastconv must stay fast
 
     if find_spec("fastconv._cuda") is None:
@@ -61,14 +61,14 @@ def device_number(device: Any) -> int:
 
 
 def device_index(device: Any) -> int | None:
-    """The number of the CUDA device that a `device` argument names, `None` for the CPU.
+    """Return the number of the CUDA device that `device` names, `None` for the CPU.
 
     Raises
     ------
     fastconv.cuda.CudaUnavailable
-        If it is ``"cuda"`` or ``"cuda:N"`` and there is no device that this build can use.
+        If `device` is ``"cuda"`` or ``"cuda:N"`` and there is no device that this build can use.
     TypeError, ValueError
-        If it is no string, or another one.
+        If `device` is no string, or a string of another form.
     """
     if device is None or (type(device) is str and device == "cpu"):
         return None
@@ -125,7 +125,7 @@ def _is_usable(native: ModuleType, device: int) -> bool:
 
 @dataclass(frozen=True)
 class DeviceProperties:
-    """What `get_device_properties` tells of a device; sizes are in bytes."""
+    """The result of `get_device_properties`; sizes are in bytes."""
 
     name: str
     compute_capability: tuple[int, int]
@@ -136,7 +136,7 @@ class DeviceProperties:
 
 
 def get_device_properties(device: int | str = 0) -> DeviceProperties:
-    """Tell a device's name, compute capability and sizes.
+    """Return a device's name, compute capability and sizes.
 
     Parameters
     ----------
@@ -167,8 +167,8 @@ def get_device_properties(device: int | str = 0) -> DeviceProperties:
 def synchronize(device: int | str = 0) -> None:
     """Wait until all work that was issued to a device is done.
 
-    Work is issued and not waited for, so that errors of kernels may show here, and time that is
-    taken without this is the time of issuing.
+    Calls issue work and do not wait for it. So errors of kernels may show here, and a clock stopped
+    before this call measures only the time of issuing.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def synchronize(device: int | str = 0) -> None:
 
 
 def _stream_number(value: Any) -> int:
-    """The number of a stream, as DLPack has it, of anything that stands for a stream."""
+    """Return the number that DLPack gives a stream, from any library's stream object."""
     for attribute in ("cuda_stream", "ptr"):  # torch's, CuPy's
         value = getattr(value, attribute, value)
     if hasattr(value, "__cuda_stream__"):  # (version of the protocol, pointer)
@@ -200,22 +200,22 @@ def _stream_number(value: Any) -> int:
 
 @contextmanager
 def stream(stream: Any) -> Iterator[None]:
-    """Issue what this thread does inside the ``with`` block to a stream.
+    """Issue the work of this thread to a stream, inside the ``with`` block.
 
-    Elsewhere it is the legacy default stream.
+    Outside of it, work goes to the legacy default stream.
 
     Parameters
     ----------
     stream : object or int
-        A stream of torch, of CuPy, of anything with ``__cuda_stream__``, or a pointer. It must live
-        as long as the arrays that are made on it.
+        A stream of torch or CuPy, an object with ``__cuda_stream__``, or a pointer. The stream must
+        live as long as the arrays that are made on it.
 
     Raises
     ------
     CudaUnavailable
         If this build has no CUDA backend.
     TypeError, ValueError
-        If it is no stream.
+        If `stream` is no stream.
 
     Examples
     --------

@@ -65,6 +65,12 @@ def _rsqrt(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     return graph.node("Reciprocal", graph.node("Sqrt", *inputs))
 
 
+@operator("trunc")
+def _trunc(graph: Graph, call: Call, inputs: list[str | None]) -> str:
+    negative = graph.node("Less", *inputs, graph.constant(0, call.node.dtype))
+    return graph.node("Where", negative, graph.node("Ceil", *inputs), graph.node("Floor", *inputs))
+
+
 @operator("expm1")
 def _expm1(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     one = graph.constant(1, call.node.dtype)

@@ -42,7 +42,9 @@ NEUTRAL: Mapping[str, Neutral] = {
         ),
     ),
     "decimals": Neutral((0,), "scale, fastconv.round(x * 10**n) / 10**n"),
-    "rounding_mode": Neutral((None,), "fastconv.floor(fastconv.divide(a, b)) rounds down"),
+    "rounding_mode": Neutral(
+        (None,), "fastconv.floor(fastconv.divide(a, b)) rounds down, fastconv.trunc towards 0"
+    ),
     "training": Neutral(
         (False,), "only inference is computed, with running_mean and running_var as they are"
     ),

@@ -30,6 +30,7 @@ __all__ = [
     "sin",
     "sqrt",
     "square",
+    "trunc",
 ]
 
 _DOC = """{summary}, element by element.
@@ -136,6 +137,12 @@ round = _function(
     "[0.5, 1.5, -1.7]",
     "array([ 0.,  2., -2.])",
     more=" * decimals",
+)
+trunc = _function(
+    "trunc",
+    "The nearest integer that is not further from 0",
+    "[1.5, -1.7]",
+    "array([ 1., -1.])",
 )
 logical_not = _function(
     "logical_not", "Whether it is false", "[True, False]", "array([False,  True])", "bool"

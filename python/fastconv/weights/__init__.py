@@ -16,7 +16,7 @@ __all__ = ["WeightsError", "load", "save"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what reads and writes files when it is first used."""
+    """Import the code that reads and writes files at its first use."""
     from importlib import import_module
 
     if name not in ("load", "save"):

@@ -32,15 +32,15 @@ Fail = Callable[[str], WeightsError]
 """Makes the error to raise from what is wrong."""
 
 Choose = Callable[[object, Fail], dict[str, Any]]
-"""Takes what a file holds, and a function that makes errors; returns the weights, by name."""
+"""Takes the content of a file and a function that makes errors; returns the weights, by name."""
 
 
 class Source:
-    """An open weight file, and how many more bytes of arrays it may ask for.
+    """An open weight file, and a budget: how many more bytes its arrays may take.
 
     A few bytes of a compressed archive, or of a tensor with strides of zero, can stand for
-    terabytes. All arrays of one file together therefore take at most 64 MiB + 16 times the size of
-    the file.
+    terabytes. So all arrays of one file together may take at most 64 MiB + 16 times the size of the
+    file.
     """
 
     def __init__(self, file: BinaryIO, path: str, size: int) -> None:
@@ -77,7 +77,7 @@ class Source:
 
 
 def check_regular(path: str) -> None:
-    """Refuse devices, pipes and sockets, which can be endless; a folder fails when it is opened."""
+    """Refuse devices, pipes and sockets, which can be endless. Opening a folder fails by itself."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise WeightsError(f"{path}: expected a regular file, not a device, pipe or socket")

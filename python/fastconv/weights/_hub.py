@@ -53,8 +53,8 @@ def fetch(spec: str, progress: bool = True) -> HubFiles:
     """Get a model's weights and configuration from the Hugging Face hub, or from its local cache.
 
     What is in the cache is not downloaded again. Without network, or with ``HF_HUB_OFFLINE=1``,
-    the cache alone serves. All files are of one commit. Each file whose name in the cache is a hash
-    is checked against it; where the file system has no symbolic links, no hash is known.
+    only the cache serves. All files are of one commit. A file whose name in the cache is a hash is
+    compared with it. On file systems without symbolic links no hash is known.
 
     Parameters
     ----------
@@ -67,19 +67,19 @@ def fetch(spec: str, progress: bool = True) -> HubFiles:
     Returns
     -------
     HubFiles
-        Weights from ``model.safetensors``, or from ``pytorch_model.bin`` where the repository (or,
-        without network, the cache) does not have it; of each of them also in shards.
+        Weights from ``model.safetensors``, or from ``pytorch_model.bin`` if the repository (or,
+        without network, the cache) does not have it. Either may be in shards.
 
     Raises
     ------
     ImportError
         huggingface_hub is not installed.
     ValueError
-        `spec` has another form; as `WeightsError`: a file is not what its hash says, or is no JSON.
+        `spec` has another form. As `WeightsError`: a file does not match its hash, or is no JSON.
     OSError
-        There is no such repository, revision or file (``FileNotFoundError``), nor is it in the
-        cache while offline; it is private or gated (``PermissionError``); the network or the hub
-        failed (``ConnectionError``).
+        There is no such repository, revision or file, or, offline, the cache lacks it
+        (``FileNotFoundError``); it is private or gated (``PermissionError``); the network or the
+        hub failed (``ConnectionError``).
 
     Examples
     --------

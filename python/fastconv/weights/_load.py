@@ -1,4 +1,4 @@
-"""`load`: find out what a file is from its first bytes and hand it to that format's reader."""
+"""`load`: find the format of a file from its first bytes, and let that format's reader read it."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def load(
     - NumPy's ``.npz``;
     - the index of shards of these, such as ``model.safetensors.index.json``.
 
-    No torch is needed and no code from the file is run. torch files are pickles; they are read by a
-    small interpreter that makes dicts, lists, tuples, strings, numbers and tensors. Any other
-    object beside the weights (arguments, sets, an optimizer) is skipped without being made; one in
-    their place, such as a whole model, is refused, with an error that names it.
+    It needs no torch, and runs no code from the file. torch's files are pickles. A small
+    interpreter reads them and makes dicts, lists, tuples, strings, numbers and tensors. It skips
+    any other object beside the weights (arguments, sets, an optimizer) without making it. An object
+    in place of the weights, such as a whole model, is an error that names it.
 
-    A checkpoint that wraps the state dict is unwrapped. Where the top level is not all tensors, the
-    first of these entries that is a dict with tensors in it is taken (again unwrapped, if need be):
+    A checkpoint that wraps the state dict is unwrapped. If the top level is not all tensors, `load`
+    takes the first of these entries that is a dict with tensors in it, again unwrapped if need be:
     ``"state_dict"``, ``"model"``, ``"model_state_dict"``, ``"model_state"``, ``"net"``,
     ``"network"``, ``"module"``, ``"params"``, ``"weights"``; then those of an exponential moving
     average (EMA): ``"model_ema"``, ``"state_dict_ema"``, ``"ema_state_dict"``,
-    ``"model_ema_state_dict"``, ``"ema"``, ``"ema_model"``, ``"params_ema"``. Without one, the
-    tensors of the top level are. Beside one they are a state dict too where their names have dots,
-    as those of networks have: it is taken where the entries have only averages, or fewer tensors
-    each. The prefixes ``"module."`` of ``torch.nn.DataParallel`` and ``"_orig_mod."`` of
-    ``torch.compile`` are removed where all names have them.
+    ``"model_ema_state_dict"``, ``"ema"``, ``"ema_model"``, ``"params_ema"``. If there is no such
+    entry, it takes the tensors of the top level. It also takes these if their names have dots, as
+    those of networks have, and the entries hold only averages, or fewer tensors each. The prefixes
+    ``"module."`` of ``torch.nn.DataParallel`` and ``"_orig_mod."`` of ``torch.compile`` are removed
+    if all names have them.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ def load(
         The file; or a folder with ``model.safetensors`` or ``pytorch_model.bin``, or the index of
         their shards.
     use_ema : bool, optional
-        Whether to take the EMA weights or the others, where a file has both. By default the others.
-        Given, it also parts the names of one state dict: those that begin with ``"ema."``,
-        ``"ema_model."``, ``"model_ema."``, ``"ema_net."`` or ``"ema_module."``, which is removed,
-        from the others.
+        Whether to take the EMA weights or the others, if a file has both. Default: the others. True
+        or False also divides a single state dict: EMA weights are those whose names begin with
+        ``"ema."``, ``"ema_model."``, ``"model_ema."``, ``"ema_net."`` or ``"ema_module."``. The
+        prefix is removed.
     key : str, optional
-        Where in the file to look instead of at the top: names of entries, then what the names of
-        weights begin with, joined by dots, such as ``"generator"`` or ``"state_dict.teacher"``.
-        The prefix is removed.
+        Where in the file to look instead of at the top: the names of entries, then the beginning of
+        the weights' names, joined by dots, such as ``"generator"`` or ``"state_dict.teacher"``. The
+        prefix is removed.
 
     Returns
     -------
@@ -135,9 +135,9 @@ def read(
 ) -> tuple[dict[str, Array], Part]:
     """Read the part of a file that ``choose(root, fail)`` takes from what the file holds.
 
-    What the file holds is a mapping, maybe of mappings, to arrays, tensors that are not read yet,
-    and anything else; `find_parts` finds the state dicts in it. The first value are their arrays,
-    the second the part.
+    `root` is a mapping, maybe of mappings, to arrays, tensors that are not read yet, and anything
+    else. `find_parts` finds the state dicts in it. The result is the arrays of the part, and the
+    part.
     """
     path = os.fspath(path)
     if not is_shard:
@@ -161,7 +161,7 @@ def read(
 
 
 def _read_shard(path: str) -> dict[str, Array | Unreadable]:
-    """Read all tensors of a shard; of those that NumPy lacks, of what kind they are."""
+    """Read all tensors of a shard; for those that NumPy lacks, return their kind."""
 
     def choose(root: object, fail: Fail) -> Part:
         part = find_parts(root, is_tensor, fail)[0]

@@ -22,11 +22,11 @@ _MAX_HEADER = 10_000
 """Bytes before the data; NumPy's own limit, as more is not safe to parse."""
 
 _SKIPPED_KINDS = "SUcmM"
-"""Text, complex numbers and times: nothing that weights are, but harmless beside them."""
+"""Text, complex numbers and times: no weights, but harmless beside them."""
 
 
 def read_npz(archive: Archive) -> dict[str, Array | Unreadable]:
-    """Read all arrays of an ``.npz`` archive but those of dtypes that no weights have."""
+    """Read all arrays of an ``.npz`` archive, except those of dtypes that weights never have."""
     source = archive.source
     arrays: dict[str, Array | Unreadable] = {}
     for name in archive.names:

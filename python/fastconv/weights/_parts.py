@@ -1,4 +1,4 @@
-"""Which part of a checkpoint is the weights: what training saves has them under many names."""
+"""Which part of a checkpoint is the weights: training programs save them under many names."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ WRAPPERS = (
 """Entries of a checkpoint that may hold a state dict, the most usual first."""
 
 _WRAPPED = ("module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module")
-"""What `DataParallel`, `torch.compile` and others put before every name, and no network has."""
+"""Prefixes that `DataParallel`, `torch.compile` and others put before every name. No network has
+them in its own names."""
 
 _ATTRIBUTES = ("model", "net", "network", "backbone", "student", "teacher")
 _EMA_ATTRIBUTES = ("ema", "ema_model", "model_ema", "ema_net", "ema_module")
-"""What a class around the network, such as a LightningModule, calls it."""
+"""The names that a class around the network, such as a LightningModule, gives it."""
 
 _AVERAGED = "n_averaged"
-"""The counter of `torch.optim.swa_utils.AveragedModel`, which torchvision's EMA is."""
+"""The counter of `torch.optim.swa_utils.AveragedModel`, the class of torchvision's EMA."""
 
 _MAX_WRAPPING = 4
-"""The most entries, one in another, that lead to a state dict."""
+"""The most nested entries that lead to a state dict."""
 
 _MAX_GROUPS = 16
 """The most prefixes whose names are compared with a model's."""
@@ -65,9 +66,9 @@ class Part(NamedTuple):
     prefix: str
     """What the names in the file begin with."""
     values: dict[str, Any]
-    """By their names without the prefix, what the weights are in the file."""
+    """The weights in the file, by their names without the prefix."""
     unreadable: dict[str, str]
-    """Tensors that NumPy has no dtype for, and of what kind they are."""
+    """Tensors that NumPy has no dtype for, with their kind."""
     ema: bool
     """Whether these are an exponential moving average of the weights."""
     beside: tuple[str, ...] = ()
@@ -75,7 +76,7 @@ class Part(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What `narrow` takes to find it."""
+        """The key by which `narrow` finds it."""
         return ".".join([*self.path, self.prefix]).rstrip(".")
 
 
@@ -134,10 +135,10 @@ def _walk(
     fail: Fail,
     seen: set[int],
 ) -> list[Part]:
-    """List the parts below a mapping, and itself; each mapping once, for it may be cyclic.
+    """List the parts below a mapping, and the mapping itself; each once, for it may be cyclic.
 
-    Beside others it is a part only if its names have dots, as those of networks have: before them
-    where it has more weights than each of them.
+    Beside other parts, the mapping itself is a part only if its names have dots, as those of
+    networks have. It comes before the others if it has more weights than each of them.
     """
     if id(value) in seen:
         return []
@@ -189,13 +190,13 @@ def narrow(root: object, key: str, fail: Fail) -> object:
 
 
 def below(parts: list[Part], key: str) -> list[Part]:
-    """Return the parts of what `narrow` gave, with the way to it."""
+    """Return the parts of a result of `narrow`, with the entries that lead to it."""
     path, ema = tuple(key.split(".")), _says_ema(key)
     return [part._replace(path=(*path, *part.path), ema=part.ema or ema) for part in parts]
 
 
 def select_ema(parts: list[Part], use_ema: bool | None, fail: Fail) -> list[Part]:
-    """Return the parts that may be meant: without a wish the plain ones, where there are any."""
+    """Return the parts that `use_ema` selects; by default those that are no averages, if any."""
     if use_ema is None:
         return [part for part in parts if not part.ema] or parts
     chosen = [part for part in parts if part.ema == use_ema]
@@ -214,18 +215,18 @@ def without_wrapping(part: Part) -> Part:
 
 
 def by_prefix(part: Part) -> list[Part]:
-    """Split a part by what classes around a network put before the names of its weights."""
+    """Split a part by the prefixes that classes around a network give its weights."""
     groups = _split(part, _REMOVED_FOR_A_MODEL)
     return sorted(groups, key=lambda group: -len(group.values))[:_MAX_GROUPS]
 
 
 def by_average(part: Part) -> list[Part]:
-    """Split a part into the weights and what is their average by its prefix."""
+    """Split a part into the weights and, by their prefix, the averages."""
     return [part] if part.ema else _split(part, _AVERAGE)
 
 
 def _split(part: Part, pattern: re.Pattern[str]) -> list[Part]:
-    """Split a part by what a pattern matches at the start of its names, and remove that."""
+    """Split a part by the prefixes that a pattern matches, and remove them."""
 
     def prefix(name: str) -> str:
         match = pattern.match(name)

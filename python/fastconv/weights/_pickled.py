@@ -1,4 +1,4 @@
-"""What a pickle of torch holds: tensors as descriptions, dicts, and stand-ins for all else.
+"""The content of a torch pickle: descriptions of tensors, dicts, and stand-ins for all else.
 
 The layout of torch's pickles is that of ``torch/serialization.py`` and ``torch/_utils.py``.
 """
@@ -14,10 +14,10 @@ from fastconv.weights._common import MAX_NDIM, describe_shape, quote
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Opaque:
-    """An object that is no tensor and no dict: what it was made by, and nothing else.
+    """An object that is neither a tensor nor a dict: the name of what makes it, and nothing else.
 
-    Whatever a pickle does to it has no effect. It is equal to itself alone, so that it can be a
-    dict's key at no cost.
+    Nothing that a pickle does to it has an effect. It is equal only to itself, so it is a cheap key
+    of a dict.
     """
 
     name: str
@@ -84,7 +84,7 @@ STORAGE_DTYPES = {
 
 
 def refusal(name: str) -> str:
-    """Return what to say about an object that cannot be read, where weights should be."""
+    """Return the message for an object that cannot be read, in a place of weights."""
     return (
         f"the pickle asks for {quote(name)}, which no state dict needs and fastconv neither "
         "imports nor runs; save model.state_dict() alone with torch.save, or use safetensors"
@@ -92,7 +92,7 @@ def refusal(name: str) -> str:
 
 
 def safe_key(key: object) -> object:
-    """Return what stands for a dict's key; no weights have one that is no string.
+    """Return a safe stand-in for a dict's key. Keys of weights are strings.
 
     No tuples: hashing nested ones takes exponential time, deep ones overflow the C stack. No long
     integers: too many have the same hash.

@@ -37,7 +37,7 @@ _LACKED_BITS = {
     "F4": 4,
     "C64": 64,
 }
-"""How many bits the dtypes have that are skipped."""
+"""The number of bits of the dtypes that are skipped."""
 
 
 class _Tensor(NamedTuple):
@@ -54,8 +54,8 @@ class _Tensor(NamedTuple):
 def read_safetensors(source: Source, choose: Choose) -> dict[str, Array]:
     """Read the chosen tensors of a safetensors file, as views of one buffer.
 
-    That buffer has fewer and larger pages than arrays of their own, whose page faults would cost
-    several times what reading costs. The file is not mapped: a truncated one would end the process.
+    One buffer has fewer and larger pages than separate arrays, whose page faults would cost several
+    times as much as reading. The file is not mapped: a truncated one would end the process.
     """
     tensors = _read_header(source)
     data = np.empty(source.size - source.file.tell(), np.uint8)

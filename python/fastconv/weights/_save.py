@@ -16,8 +16,8 @@ from fastconv.weights._common import LOADED_DTYPES, Array
 def save(path: str | os.PathLike[str], state_dict: Mapping[str, Array]) -> None:
     """Write a state dict to a file: safetensors or ``.npz``, by the suffix of ``path``.
 
-    The file appears whole or not at all: it is written beside its place under another name and then
-    moved there, replacing a file that was there.
+    The file appears whole or not at all. It is written under another name in the same folder and
+    then renamed, which replaces a file of that name.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def save(path: str | os.PathLike[str], state_dict: Mapping[str, Array]) -> None:
     Raises
     ------
     ValueError
-        The suffix is another one.
+        `path` ends otherwise.
     TypeError
         A key is not a string, or a value not an array of those dtypes.
     ImportError

@@ -18,7 +18,7 @@ WEIGHT_FILES = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
-"""Names of weights in a repository of the hub or a folder; the first that it has is taken."""
+"""Names of weights in a folder or a repository of the hub; the first one there is taken."""
 
 EXPECTED_FILES = "model.safetensors or pytorch_model.bin, or their shards with an .index.json"
 
@@ -26,12 +26,12 @@ _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 def is_index(head: bytes) -> bool:
-    """Whether a file that begins so is JSON; safetensors begin with a length, which has zeros."""
+    """Whether these first bytes are JSON. Safetensors begin with a length, which has zeros."""
     return head[:1] == b"{" and b"\0" not in head[:8]
 
 
 def weights_file(path: str) -> str:
-    """Return the file of weights that a path stands for: itself, or one in the folder that it is.
+    """Return the file of weights that a path names: the path, or a file in it if it is a folder.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def weights_file(path: str) -> str:
 def parse_index(content: bytes, fail: Fail) -> dict[str, list[str]]:
     """Return the names of the tensors in each shard.
 
-    A shard is beside its index: its name is no path.
+    A shard lies beside its index: its name must not be a path.
     """
     if len(content) > MAX_JSON_BYTES:
         raise fail(f"expected an index of at most {MAX_JSON_BYTES} bytes; got more")

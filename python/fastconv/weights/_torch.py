@@ -1,4 +1,4 @@
-"""What torch's two formats share: storages by key, and the way from a pickle to arrays."""
+"""Shared code of torch's two formats: storages by key, and arrays from a pickle's tensors."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Storages:
     def persistent_load(self, pid: object) -> Storage | Global:
         """Check and return the storage that a persistent id describes.
 
-        ``("storage", type, key, location, numel)``, in the stream format followed by ``None`` or,
-        where the storage is a part of another, by ``(view_key, start, view_numel)``. There the
-        class of a module is an id too, with its source code, which is not looked at.
+        It is ``("storage", type, key, location, numel)``. In the stream format ``None`` follows,
+        or, if the storage is a part of another, ``(view_key, start, view_numel)``. There the class
+        of a module is an id too, with its source code, which is ignored.
         """
         match pid:
             case ("module", Global() as kind, *_):
@@ -81,8 +81,8 @@ def read_tensors(
     """Read tensors that a pickle describes.
 
     ``read_storage(storage)`` returns the whole storage as a new one-dimensional array of its file
-    dtype in native byte order. Each one is read once; those that only other parts of the checkpoint
-    use are not read.
+    dtype in native byte order. Each storage is read once. Storages that only other parts of the
+    checkpoint use are not read.
     """
     by_storage: dict[str, list[str]] = {}
     for name, tensor in tensors.items():

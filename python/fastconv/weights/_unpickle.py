@@ -1,11 +1,11 @@
 """An interpreter for the pickles of torch's checkpoints that runs nothing a pickle names.
 
-`pickle.Unpickler` imports and calls what the file asks for; even with ``find_class`` restricted,
+`pickle.Unpickler` imports and calls what the file asks for. Even with ``find_class`` restricted,
 its opcodes call methods, set attributes, hash deep tuples recursively and allocate whatever size is
-declared. This interpreter has no such powers: its values are numbers, strings, tuples, lists, dicts
-and the inert classes of `_pickled`. It makes tensors and dicts, for these may be weights; of every
-other object only the name remains. A pickle's opcodes are described in the standard library's
-``pickletools``, which also decodes their arguments here; the layout of torch's pickles is that of
+declared. This interpreter can do none of that: its values are numbers, strings, tuples, lists,
+dicts and the inert classes of `_pickled`. It makes tensors and dicts, for these may be weights. Of
+every other object it keeps only the name. The standard library's ``pickletools`` describes a
+pickle's opcodes, and decodes their arguments here. The layout of torch's pickles is that of
 ``torch/serialization.py`` and ``torch/_utils.py``.
 """
 
@@ -36,8 +36,8 @@ _MAX_OPCODES = 2**21
 """About 36 opcodes describe a tensor, so this is enough for 58,000 of them."""
 
 _MAX_ARGUMENTS = 2**22
-"""The most values that all calls of a pickle together take: recalling a list costs one opcode,
-however long it is."""
+"""The most arguments of all calls of a pickle together. Recalling a list costs one opcode, however
+long the list is."""
 
 _MAX_NAME = 1000
 """The longest name of a module or of something in it."""
@@ -47,16 +47,17 @@ _ATTACK = re.compile(
     r"|(builtins|__builtin__)\.(eval|exec|execfile|compile|open|__import__)",
     re.ASCII | re.DOTALL,
 )
-"""What nobody saves. It would not be run either; but a file that names it deserves an alarm."""
+"""Names that only an attack has. They are not run either, but a file that has one is refused."""
 
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 _TEXT_OPCODES = {"INT", "LONG", "FLOAT", "STRING", "UNICODE", "GET", "PUT", "PERSID"}
-"""Of protocol 0, which torch cannot use. Refused undecoded: decimal numbers can be slow to read."""
+"""Opcodes of protocol 0, which torch cannot use. They are refused without decoding: decimal numbers
+can be slow to read."""
 
 
 def unpickle(stream: BytesIO, persistent_load: Callable[[object], object], fail: Fail) -> Any:
-    """Read one pickle from ``stream`` and leave the stream behind its end.
+    """Read one pickle from ``stream``, up to its end.
 
     ``persistent_load`` gets what the pickle says about a storage; ``fail`` makes the error to
     raise.

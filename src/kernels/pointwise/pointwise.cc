@@ -71,6 +71,7 @@ FASTCONV_INLINE Vec<T> compute(Vec<T> a, [[maybe_unused]] Vec<T> b, [[maybe_unus
   if constexpr (i == I::floor) return each<T>(a, [](T x) -> T { return f ? __builtin_floorf(x) : __builtin_floor(x); });
   if constexpr (i == I::ceil) return each<T>(a, [](T x) -> T { return f ? __builtin_ceilf(x) : __builtin_ceil(x); });
   if constexpr (i == I::round) return each<T>(a, [](T x) -> T { return f ? __builtin_rintf(x) : __builtin_rint(x); });
+  if constexpr (i == I::trunc) return each<T>(a, [](T x) -> T { return f ? __builtin_truncf(x) : __builtin_trunc(x); });
   if constexpr (i == I::power) {
     Vec<T> y;
     for (int l = 0; l < lanes<T>; ++l) y[l] = f ? __builtin_powf(a[l], b[l]) : __builtin_pow(a[l], b[l]);

@@ -17,9 +17,9 @@ def write(folder: Path, name: str, report: dict[str, Any]) -> list[Path]:
     Parameters
     ----------
     folder : Path
-        Where to.
+        The folder that they go to.
     name : str
-        How the files' names begin.
+        The beginning of the files' names.
     report : dict
         As `report.read_json` returns it.
 
@@ -78,7 +78,7 @@ def _machine(report: dict[str, Any], threads: int) -> str:
 def _ratios(path: Path, results: Rows, subtitle: str) -> Path:
     """One group of bars for each case, one bar for each peer, with its interval.
 
-    An interval that says next to nothing is cut off, so that the bars can be seen.
+    A very wide interval is cut off, so that the bars can be seen.
     """
     peers = list(dict.fromkeys(name for result in results for name in result["ratios"]))
     figure, axes = _figure.new(9, 1.4 + len(results) * (0.22 * len(peers) + 0.16))

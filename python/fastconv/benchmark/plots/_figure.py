@@ -1,4 +1,4 @@
-"""What all plots have in common."""
+"""Shared code of all plots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # hides the
 
 
 def new(width: float, height: float) -> tuple[Any, Any]:
-    """Return a figure of so many inches, and its axes."""
+    """Return a figure of this size in inches, and its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -32,7 +32,7 @@ def save(figure: Any, path: Path) -> Path:
 
 
 def reference(result: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what fastconv did in a case, `None` where it was not timed."""
+    """Return fastconv's part of a case; `None` if it was not timed."""
     for contender in result["contenders"]:
         if contender["name"] == REFERENCE and contender["timing"] is not None:
             found: dict[str, Any] = contender

@@ -107,7 +107,7 @@ def _kind(case: dict[str, Any]) -> str:
 
 
 def steps(path: Path, result: dict[str, Any], peak: float, subtitle: str) -> Path:
-    """Time of each step of a network, in the order in which they run."""
+    """Time of each step of a network, in the order of the steps."""
     contender = _figure.reference(result)
     assert contender is not None
     profile = contender["profile"]
