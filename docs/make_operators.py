@@ -29,7 +29,7 @@ elements. `forward` records the others.
 
 def rows() -> Iterator[str]:
     """Yield a line for each operator."""
-    for name, inputs, attributes in _core.operators():
+    for name, _, inputs, attributes in _core.operators():
         fields = [
             f"`{key}`: {kind}" + (f" (`{default!r}`)" if default is not None else "")
             for key, kind, default in attributes

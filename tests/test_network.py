@@ -275,6 +275,21 @@ def test_many_random_graphs(first):
         check(module(x), module.eager(x))
 
 
+def test_other_sizes_share_the_constants_of_programs():
+    """A second run of the passes would number values anew: it finds more to fuse here."""
+    kernel, each = draw((5, 5, 3, 3), np.float64), draw((5, 1, 1), np.float64, 1)
+
+    class Elu(nn.Module):
+        def forward(self, x):
+            y = fastconv.conv2d(x, kernel, padding=1) * draw((14,), np.float64, 2) - 1
+            return fastconv.where(y > 0, y, fastconv.expm1(y) * 1.0) * each
+
+    module = Elu().astype(np.float64)
+    for n in (2, 3, 1):
+        x = draw((n, 5, 12, 14), np.float64, n)
+        check(module(x), module.eager(x))
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_random_graphs_without_images(seed):
     y = RandomNetwork(seed)(np.empty((0, 5, 11, 11), np.float32))

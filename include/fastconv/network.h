@@ -19,6 +19,7 @@ struct NetworkOptions {
   int threads = 0;                           // during run(); 0: the caller's
   std::map<ValueId, Algorithm> algorithms;   // of convolutions, by StepInfo::value; the rule decides the others
   bool pack_weights = true;                  // false: for plan_network only
+  bool is_optimized = false;                 // the graph has been through all passes: with_graph counts on its values' numbers
 };
 
 // An algorithm that was considered for a convolution of a network.

@@ -200,6 +200,7 @@ class Network:
         max_workspace: int | None,
         threads: int,
         algorithms: Mapping[int, str] = ...,
+        optimized: bool = ...,  # whether the graph is what Graph.optimized returns
     ) -> None: ...
     @staticmethod  # steps() of the network that would be made
     def plan(

@@ -64,6 +64,7 @@ class Network:
         device: int = ...,
         algorithm: str = ...,  # of all convolutions
         keep_constants: bool = ...,  # False: with_graph is not called
+        optimized: bool = ...,  # whether the graph is what Graph.optimized returns
     ) -> None: ...
     def with_graph(self, optimized: Any) -> Network: ...
     def run(

@@ -187,15 +187,15 @@ void bind_network(py::module_& m) {
   py::class_<Network, std::shared_ptr<Network>>(m, "Network")
       .def(py::init([](const Graph& recorded, std::vector<ValueId> outputs, const std::string& accuracy,
                        std::optional<std::size_t> max_workspace, int threads,
-                       const std::map<ValueId, std::string>& algorithms) {
-        NetworkOptions options{parse_accuracy(accuracy), max_workspace, threads, {}};
+                       const std::map<ValueId, std::string>& algorithms, bool optimized) {
+        NetworkOptions options{parse_accuracy(accuracy), max_workspace, threads, {}, true, optimized};
         for (const auto& [value, algorithm] : algorithms) options.algorithms[value] = parse_algorithm(algorithm);
         Graph graph = recorded;
         graph.set_outputs(std::move(outputs));
         const py::gil_scoped_release release;
         return compile_network(graph, options);
       }), py::arg("graph"), py::arg("outputs"), py::arg("accuracy"), py::arg("max_workspace"), py::arg("threads"),
-           py::arg("algorithms") = std::map<ValueId, std::string>{})
+           py::arg("algorithms") = std::map<ValueId, std::string>{}, py::arg("optimized") = false)
       .def("with_graph", &Network::with_graph, py::call_guard<py::gil_scoped_release>())
       .def("run", [](const Network& n, const std::vector<py::array>& arrays, const Outs& outs) { return run(n, arrays, outs); },
            py::arg("arrays"), py::arg("outs") = Outs{})

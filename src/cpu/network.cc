@@ -114,7 +114,8 @@ class CpuNetwork final : public Network {
 }  // namespace
 
 std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOptions& options) {
-  return std::make_shared<CpuNetwork>(fuse_pointwise(optimize(recorded)), options, std::make_shared<Packed>());
+  return std::make_shared<CpuNetwork>(options.is_optimized ? recorded : fuse_pointwise(optimize(recorded)), options,
+                                      std::make_shared<Packed>());
 }
 
 std::vector<StepInfo> plan_network(const Graph& recorded, NetworkOptions options) {

@@ -177,7 +177,7 @@ std::shared_ptr<CudaNetwork> compile_network(const Graph& recorded, const CudaOp
   if (options.device < 0 || options.device >= devices)
     fail("device='cuda:", options.device, "' does not exist: there ", devices == 1 ? "is " : "are ", devices, " CUDA device", devices == 1 ? "" : "s");
   const DeviceGuard guard(options.device);
-  Graph graph = optimize(recorded);
+  Graph graph = options.is_optimized ? recorded : optimize(recorded);
   switch (options.precision) {
     case Precision::fp16: return make<__half>(std::move(graph), options);
     case Precision::bf16: return make<__nv_bfloat16>(std::move(graph), options);

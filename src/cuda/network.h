@@ -22,6 +22,7 @@ struct CudaOptions {
   // Whether the graph's constants stay when they are on the device: with_graph needs them where another size takes
   // another algorithm.
   bool keep_constants = true;
+  bool is_optimized = false;  // the graph has been through all passes: with_graph counts on its values' numbers
 };
 
 class CudaNetwork : public Network {

@@ -90,8 +90,8 @@ class Compiled:
             if native.device == device and other.same_but_sizes(graph):
                 return recording, native.with_graph(graph)
         if device is None:
-            native = _core.Network(graph, graph.outputs, "fast", None, 0)
+            native = _core.Network(graph, graph.outputs, "fast", None, 0, optimized=True)
         else:
-            native = cuda._native().Network(graph, graph.outputs, device=device)
+            native = cuda._native().Network(graph, graph.outputs, device=device, optimized=True)
         self._packed = [*self._packed, (graph, native)][-4:]
         return recording, native

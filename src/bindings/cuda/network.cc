@@ -110,15 +110,16 @@ void bind_network(py::module_& m) {
   py::class_<CudaNetwork, std::shared_ptr<CudaNetwork>>(m, "Network")
       .def(py::init([](const Graph& recorded, std::vector<ValueId> outputs, const std::string& accuracy,
                        std::optional<std::size_t> max_workspace, const std::string& precision, int device,
-                       const std::string& algorithm, bool keep_constants) {
+                       const std::string& algorithm, bool keep_constants, bool optimized) {
         const cuda::CudaOptions options{parse_precision(precision), parse_accuracy(accuracy), max_workspace,
-                                        parse_cuda_algorithm(algorithm), device, keep_constants};
+                                        parse_cuda_algorithm(algorithm), device, keep_constants, optimized};
         Graph graph = recorded;
         graph.set_outputs(std::move(outputs));
         const py::gil_scoped_release release;
         return cuda::compile_network(graph, options);
       }), py::arg("graph"), py::arg("outputs"), py::arg("accuracy") = "fast", py::arg("max_workspace") = std::nullopt,
-           py::arg("precision") = "fp32", py::arg("device") = 0, py::arg("algorithm") = "auto", py::arg("keep_constants") = true)
+           py::arg("precision") = "fp32", py::arg("device") = 0, py::arg("algorithm") = "auto", py::arg("keep_constants") = true,
+           py::arg("optimized") = false)
       .def("with_graph", [](const CudaNetwork& n, const Graph& g) { return std::static_pointer_cast<CudaNetwork>(n.with_graph(g)); },
            py::call_guard<py::gil_scoped_release>())
       .def("run", [](const CudaNetwork& n, const std::vector<py::array>& arrays, const Outs& outs) { return run(n, arrays, outs); },
