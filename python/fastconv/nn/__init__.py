@@ -11,13 +11,21 @@ Examples
 
 from typing import TYPE_CHECKING, NoReturn
 
-from fastconv.nn import activations, init
+from fastconv.nn import activations, init, rectifiers
 from fastconv.nn.activations import *
 from fastconv.nn.containers import ModuleDict, ModuleList, Sequential
 from fastconv.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
+from fastconv.nn.grouped import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from fastconv.nn.linear import Linear
 from fastconv.nn.module import Module
-from fastconv.nn.normalization import BatchNorm2d, LayerNorm, LayerNorm2d, LocalResponseNorm
+from fastconv.nn.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    LayerNorm,
+    LayerNorm2d,
+    LocalResponseNorm,
+)
 from fastconv.nn.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -31,6 +39,7 @@ from fastconv.nn.padding import (
     ZeroPad2d,
 )
 from fastconv.nn.parameters import ParameterDict, ParameterList
+from fastconv.nn.rectifiers import *
 from fastconv.nn.shaping import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
@@ -43,13 +52,17 @@ from fastconv.nn.shaping import (
     PixelUnshuffle,
     Unflatten,
     Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
 )
 
 __all__ = [
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool2d",
+    "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
@@ -59,6 +72,10 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "Flatten",
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "LayerNorm",
     "LayerNorm2d",
     "Linear",
@@ -79,25 +96,22 @@ __all__ = [
     "Sequential",
     "Unflatten",
     "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
     "init",
     *activations.__all__,
+    *rectifiers.__all__,
 ]
 
 _SUBSTITUTES = {
     "functional": "fastconv.ops: import fastconv.ops as F",
     "Parameter": "the array itself: self.weight = array",
     "Buffer": "self.register_buffer(name, array)",
-    "BatchNorm1d": "fastconv.batch_norm in a Module of your own",
+    "SyncBatchNorm": "nn.BatchNorm2d, which has the same state",
     "LazyConv2d": "nn.Conv2d with its in_channels",
     "LazyLinear": "nn.Linear with its in_features",
-    "UpsamplingBilinear2d": 'nn.Upsample(..., mode="bilinear", align_corners=True)',
-    "UpsamplingNearest2d": "nn.Upsample(...)",
-    "AlphaDropout": "nn.Dropout",
-    "Dropout1d": "nn.Dropout",
-    "Dropout3d": "nn.Dropout",
-    "FeatureAlphaDropout": "nn.Dropout",
     "DataParallel": "the module itself: calls use all threads of fastconv.set_num_threads(n)",
 }
 
