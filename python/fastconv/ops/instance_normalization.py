@@ -74,12 +74,15 @@ def instance_norm(
     array([[[-1.,  1.],
             [ 1., -1.]]])
     """
-    if not as_bool("use_input_stats", use_input_stats):
-        if running_mean is None or running_var is None:
-            raise TypeError(
-                "use_input_stats=False needs running_mean and running_var, got None: pass both"
-            )
-        return batch_norm(x, running_mean, running_var, weight, bias, eps=eps, out=out)
+    with_input, given = as_bool("use_input_stats", use_input_stats), running_mean is not None
+    if given != (running_var is not None) or not (given or with_input):
+        raise TypeError(
+            "running_mean and running_var must be given both, or neither and use_input_stats=True"
+        )
+    if not with_input:
+        mean: Any = running_mean
+        variance: Any = running_var
+        return batch_norm(x, mean, variance, weight, bias, eps=eps, out=out)
     shape: Any = x.shape if is_symbolic(x) else Operands(x=x).source("x").shape
     if len(shape) < 2 or shape[1] == 0:
         raise ValueError(f"x must have shape (N, C, ...) with at least one channel, got {shape}")

@@ -380,7 +380,7 @@ def glu(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     at = as_axis("axis", axis, source.ndim)
     size = source.shape[at]
     if size % 2:
-        raise ValueError(f"axis {at} of x must have an even size, got {size}")
+        raise ValueError(f"axis {at} of x must be of even size, got {size}")
     before = (slice(None),) * at
     halves = {
         "x": source[(*before, slice(size // 2))],
