@@ -84,17 +84,17 @@ ValueId fuse(Rewriter& r, ValueId id) {
   const Node& node = r.in[id];
   const auto own = program_of(node);
   if (!own) return kNone;
+  for (std::size_t i = 0; i < node.inputs.size(); ++i)
+    if ((r.in.dtype(node.inputs[i]) == DType::boolean) != own->input_is_mask(static_cast<int>(i))) return kNone;  // lowering refuses it
   Builder builder(r.out);
   std::vector<int> operands;
   bool fused = false;
   DType computed = computed_in(r.in, node);
   const auto agrees = [&](DType other) { return other == computed || other == DType::boolean || computed == DType::boolean; };
-  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-    const ValueId input = node.inputs[i];
+  for (const ValueId input : node.inputs) {
     const Node before = r.made(input);
     const auto part = program_of(before);
-    const bool is_of_kind = part && part->result_is_mask() == own->input_is_mask(static_cast<int>(i));  // lowering refuses others
-    const bool fits = is_of_kind && r.single_use(input) && before.shape == node.shape && agrees(computed_in(r.out, before)) &&
+    const bool fits = part && r.single_use(input) && before.shape == node.shape && agrees(computed_in(r.out, before)) &&
                       before.inputs.size() + node.inputs.size() <= kMostInputs && part->steps.size() + own->steps.size() <= kMostSteps;
     if (!fits) {
       operands.push_back(builder.input(r.mapped(input)));
