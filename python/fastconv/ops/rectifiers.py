@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 from fastconv._arguments import Array, as_axis, as_float
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
-from fastconv.ops._pointwise import compute, with_numbers
-from fastconv.ops._symbols import is_symbolic, record, recordable
+from fastconv.ops._pointwise import apply_program, with_numbers
+from fastconv.ops._symbols import is_symbolic, recordable
 from fastconv.ops._torch import torch_arguments
 
 __all__ = [
@@ -158,16 +158,7 @@ def _rectifier(
 
 def _run(name: str, x: ArrayLike, out: Array | None, **numbers: float) -> Array:
     values = {key: as_float(key, value) for key, value in numbers.items()}
-    return _computed(PROGRAMS[name].format(**values), {"x": x}, out)
-
-
-def _computed(program: str, operands: dict[str, Any], out: Array | None) -> Array:
-    """Compute a program, or record it where an operand is symbolic."""
-    if is_symbolic(*operands.values()):
-        return record(
-            "pointwise", tuple(recordable(**operands).values()), {"program": program}, out
-        )
-    return compute(program, operands, out)
+    return apply_program(PROGRAMS[name].format(**values), {"x": x}, out)
 
 
 @_rectifier(
@@ -337,7 +328,7 @@ def prelu(x: ArrayLike, weight: ArrayLike | float, *, out: Array | None = None) 
         )
     new = () if slopes.shape in ((), (1,)) else (channels, *(1,) * (len(shape) - 2))
     values["weight"] = slopes if slopes.shape == new else slopes.reshape(new)
-    return _computed(PROGRAMS["prelu"], values, out)
+    return apply_program(PROGRAMS["prelu"], values, out)
 
 
 @torch_arguments("input=x dim=axis")
@@ -386,4 +377,4 @@ def glu(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
         "x": source[(*before, slice(size // 2))],
         "gates": source[(*before, slice(size // 2, None))],
     }
-    return _computed(PROGRAMS["glu"], halves, out)
+    return apply_program(PROGRAMS["glu"], halves, out)
