@@ -73,10 +73,11 @@ arrays while a network is recorded. So these have what NumPy's arrays have too: 
 `dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`, `flatten`, `take`, `repeat`,
 `clip`, `round`, `mean`, `var`, `std`, `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`,
 `copy`, arithmetic, comparisons, basic slicing, and one constant array of integers as an index,
-`x[:, [2, 0]]`. NumPy's functions of the same meaning as those above work, too, such as
-`numpy.exp`, `numpy.concatenate`, `numpy.where`, `numpy.pad` and `numpy.linalg.norm`. Torch's methods are errors that name what works on both; names
-that end in `_`, as `relu_`, are as well. So are numbers and arrays of another dtype with which
-NumPy would go on in float64, such as `x * numpy.sqrt(2)` for float32: write `float(...)`.
+`x[:, [2, 0]]`. NumPy's functions of the same meaning as those above work, too, such as `numpy.exp`,
+`numpy.concatenate`, `numpy.where`, `numpy.pad` and `numpy.linalg.norm`. Torch's methods are errors
+that name what works on both; names that end in `_`, as `relu_`, are as well. So are numbers and
+arrays of another dtype with which NumPy would go on in float64, such as `x * numpy.sqrt(2)` for
+float32: write `float(...)`.
 
 Random numbers are an error, too: they would be drawn once, when the network is compiled. Pass them
 as an input. One kind goes unnoticed: numbers that are no array in the network (a slope, the side of

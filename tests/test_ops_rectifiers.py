@@ -147,6 +147,15 @@ def test_programs_are_recognised_with_any_numbers(number: float) -> None:
     )
 
 
+def test_graphs_show_the_calls_that_programs_are_of() -> None:
+    module = Forward(lambda x: fc.softplus(fc.prelu(x, 0.25), 0.1))
+    shown = [str(node) for node in module.graph((3,)) if node.op == "pointwise"]
+    assert shown == [
+        "pointwise(%0, array(), program=prelu())",
+        "pointwise(%2, program=softplus(beta=0.1, threshold=20))",
+    ]
+
+
 def test_other_programs_are_not_recognised() -> None:
     for name, template in PROGRAMS.items():
         program = template.format_map(
