@@ -25,6 +25,7 @@ def changed(x, y):
     return x + 0, y
 
 
+VAR = [lambda x: np.var(x, -1, correction=1)] if NUMPY2 else []
 CALLS = {
     "amax": [lambda x: np.amax(x, 1), lambda x: np.amax(x, axis=(2, 3), keepdims=True)],
     "amin": [lambda x: np.amin(x, -1)],
@@ -120,7 +121,12 @@ CALLS = {
     "take": [lambda x: np.take(x, [3, 0], 1), lambda x: np.take(x, 7, mode="raise")],
     "tile": [lambda x: np.tile(x, (1, 2, 1)), lambda x: np.tile(A=x, reps=2)],
     "transpose": [np.transpose, lambda x: np.transpose(x, (0, 2, 3, 1))],
-    "var": [lambda x: np.var(x, (1, 2)), lambda x: np.var(x, ddof=2), lambda x: x.var(axis=1)],
+    "var": [
+        lambda x: np.var(x, (1, 2)),
+        lambda x: np.var(x, ddof=2),
+        *VAR,
+        lambda x: x.var(axis=1),
+    ],
     "where": [
         lambda x: np.where(x > 0, x, 0.1 * x),
         lambda x: np.where(X > 0, x, W),
@@ -236,6 +242,8 @@ REFUSED = [
     (lambda x: np.moveaxis(x, [0, 1], [2, 2]), "source and destination must name"),
     (lambda x: np.mean(x, [2, 3]), r"mean with torch's arguments"),
     (lambda x: np.var(x, dtype="f8"), r"numpy\.var with dtype='f8'"),
+    (lambda x: np.broadcast_to(x, (2, -1, 6, 5)), "shape must not have negative sizes"),
+    (lambda x: np.broadcast_to(x, (2, 3, 6, 5)), "does not expand to shape"),
     (lambda x: np.sort(x), r"numpy\.sort is not possible"),
     (lambda x: np.einsum("nchw->nc", x), r"einsum is not possible"),
     (lambda x: np.empty_like(x), r"numpy\.empty_like .*numpy\.zeros_like"),

@@ -586,6 +586,8 @@ LAYERS: dict[str, dict[str, list[Any]]] = {
     },
     **{f"{kind}Pad1d": {"padding": [1, (1, 2)]} for kind in PADS},
     **{f"{kind}Pad2d": {"padding": [1, (1, 2, 0, 1)]} for kind in PADS},
+    **{f"{kind}Pad3d": {"padding": [1, (1, 2, 0, 1, 2, 0)]} for kind in PADS},
+    "ConstantPad3d": {"padding": [1, (1, 2, 0, -1, 0, 1)], "value": [1.5, -2]},
     "ConstantPad1d": {"padding": [1, (1, 2), (-1, 3)], "value": [1.5, -2]},
     "ConstantPad2d": {"padding": [1, (1, 2, 0, -1)], "value": [1.5, -2]},
     "PixelUnshuffle": {"downscale_factor": [2]},

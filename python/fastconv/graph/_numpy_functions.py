@@ -20,7 +20,7 @@ from fastconv.graph._refusals import unsupported
 
 _REDUCTION = "a axis -dtype -out keepdims -initial -where"
 _INDEX = "a axis -out keepdims"
-_VARIANCE = "a axis -dtype -out ddof keepdims -where -mean -correction"
+_VARIANCE = "a axis -dtype -out ddof keepdims -where -mean correction=ddof"
 _CONCAT = "arrays axis -out -dtype -casting"
 _ROUND = "a -decimals -out"
 _LIKE = "a dtype -order -subok shape -device"
@@ -28,7 +28,6 @@ _LIKE = "a dtype -order -subok shape -device"
 _NEUTRAL: Mapping[str, Sequence[Any]] = {
     "casting": ("same_kind",),
     "copy": (None, True),
-    "correction": (0, 0.0),
     "decimals": (0,),
     "device": (None, "cpu"),
     "end_values": (0,),
@@ -40,6 +39,12 @@ _NEUTRAL: Mapping[str, Sequence[Any]] = {
     "where": (True,),
 }
 """The values, beside `None`, with which an argument that is marked by ``-`` changes nothing."""
+
+
+def _broadcast_to(array: Any, shape: Any) -> Any:
+    if min(shape if is_sequence(shape) else (shape,), default=0) < 0:
+        raise ValueError(f"shape must not have negative sizes, got {shape}")
+    return array._view(ops.expand(array, shape))
 
 
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, **bounds: Any) -> Any:
@@ -144,10 +149,7 @@ _ROWS: Mapping[str, tuple[str, str | Callable[..., Any]]] = {
         "ary indices_or_sections axis",
         functools.partial(_split, cut=np.array_split),
     ),
-    "broadcast_to": (
-        "array shape -subok",
-        lambda array, shape: array._view(ops.expand(array, shape)),
-    ),
+    "broadcast_to": ("array shape -subok", _broadcast_to),
     "clip": ("a a_min a_max -out min max", _clip),
     "concatenate": (_CONCAT, _concatenate),
     "copy": ("a -order -subok", "copy"),

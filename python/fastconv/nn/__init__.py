@@ -29,14 +29,19 @@ from fastconv.nn.normalization import (
 from fastconv.nn.padding import (
     CircularPad1d,
     CircularPad2d,
+    CircularPad3d,
     ConstantPad1d,
     ConstantPad2d,
+    ConstantPad3d,
     ReflectionPad1d,
     ReflectionPad2d,
+    ReflectionPad3d,
     ReplicationPad1d,
     ReplicationPad2d,
+    ReplicationPad3d,
     ZeroPad1d,
     ZeroPad2d,
+    ZeroPad3d,
 )
 from fastconv.nn.parameters import ParameterDict, ParameterList
 from fastconv.nn.rectifiers import *
@@ -66,8 +71,10 @@ __all__ = [
     "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
+    "CircularPad3d",
     "ConstantPad1d",
     "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
@@ -91,8 +98,10 @@ __all__ = [
     "PixelUnshuffle",
     "ReflectionPad1d",
     "ReflectionPad2d",
+    "ReflectionPad3d",
     "ReplicationPad1d",
     "ReplicationPad2d",
+    "ReplicationPad3d",
     "Sequential",
     "Unflatten",
     "Upsample",
@@ -100,6 +109,7 @@ __all__ = [
     "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
+    "ZeroPad3d",
     "init",
     *activations.__all__,
     *rectifiers.__all__,
@@ -110,7 +120,17 @@ _SUBSTITUTES = {
     "Parameter": "the array itself: self.weight = array",
     "Buffer": "self.register_buffer(name, array)",
     "SyncBatchNorm": "nn.BatchNorm2d, which has the same state",
-    "LazyConv2d": "nn.Conv2d with its in_channels",
+    **{
+        f"Lazy{kind}": f"nn.{kind} with its {size}"
+        for size, kinds in {
+            "in_channels": ("Conv1d", "Conv2d", "ConvTranspose2d"),
+            "num_features": (
+                *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
+                *("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"),
+            ),
+        }.items()
+        for kind in kinds
+    },
     "LazyLinear": "nn.Linear with its in_features",
     "DataParallel": "the module itself: calls use all threads of fastconv.set_num_threads(n)",
 }
