@@ -9,7 +9,7 @@ import fastconv as fc
 import numpy as np
 import pytest
 from fastconv import nn
-from fastconv.ops.rectifiers import PROGRAMS, recognise
+from fastconv.ops._programs import PROGRAMS, recognise
 
 INF, NAN = math.inf, math.nan
 SELU = (np.longdouble("1.0507009873554805"), np.longdouble("1.7580993408473766"))

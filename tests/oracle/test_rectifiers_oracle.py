@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fastconv.ops.rectifiers import PROGRAMS
+from fastconv.ops._programs import PROGRAMS
 from test_ops_oracle import OPINFO, assert_near, strided, to_torch
 
 pytestmark = pytest.mark.oracle

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastconv._core as _core
-from fastconv.ops.rectifiers import recognise
+from fastconv.ops._programs import recognise
 
 __all__ = ["Graph", "Node"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from fastconv.onnx._dynamic import Call
 from fastconv.onnx._graph import Graph, operator
-from fastconv.ops.rectifiers import recognise
+from fastconv.ops._programs import recognise
 
 _NAMES = {
     "add": "Add",
