@@ -28,7 +28,8 @@ class Reductions:
         self, axis: Any = None, *args: Any, ddof: float = 0, keepdims: bool = False, **other: Any
     ) -> Any:
         """Average the squared deviations from the mean, as `numpy.ndarray.var`."""
-        deviation = self - self._reduced("mean", axis, args, True, other)
+        _refuse_others("var", axis, args, other)
+        deviation = self - self._op("mean", axis, True)
         mean = ops.mean(deviation * deviation, axis, keepdims)
         if ddof == 0:
             return mean
@@ -70,6 +71,10 @@ class Reductions:
         return self._op("cumsum", axis)
 
     def _reduced(self, name: str, axis: Any, args: Any, keepdims: bool, other: Any) -> Any:
-        if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
-            unsupported(f"{name} with torch's arguments", name)
+        _refuse_others(name, axis, args, other)
         return self._op(name, axis, keepdims)
+
+
+def _refuse_others(name: str, axis: Any, args: Any, other: Any) -> None:
+    if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
+        unsupported(f"{name} with torch's arguments", name)
