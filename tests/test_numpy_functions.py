@@ -232,6 +232,7 @@ REFUSED = [
     (lambda x: np.pad(x, -1), "pad_width must have integers that are not negative, got -1"),
     (lambda x: np.pad(x, 0.5), r"pad_width must have integers"),
     (lambda x: np.linalg.norm(x[0, 0], 2), r"norm with ord=2 over 2 axes.*fastconv\.norm"),
+    (lambda x: np.linalg.norm(x, axis=(0, 1, 2)), "axis must name one axis or two"),
     (lambda x: np.linalg.norm(x, "nuc", (1, 2)), "ord='nuc' over 2 axes"),
     (lambda x: np.where(x > 0), r"numpy\.where of a condition alone.*fastconv\.where"),
     (lambda x: np.where(x > 0, x, np.float64(2)), r"where: a number has dtype float64"),

@@ -90,6 +90,8 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
     axes = x.ndim if axis is None else len(axis) if is_sequence(axis) else 1
     if axes == 2 and ord == "fro":
         ord = None
+    if axes > 2 and axis is not None:
+        raise ValueError(f"axis must name one axis or two, got {axis}")
     if axes != 1 and ord is not None:
         unsupported(f"numpy.linalg.norm with ord={ord!r} over {axes} axes", "norm")
     return ops.norm(x, ord, axis, keepdims)
@@ -136,7 +138,8 @@ def _where(condition: Any, **choices: Any) -> Any:
 
 
 def _like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Any:
-    return np.full(a.shape if shape is None else shape, fill_value, dtype or a.dtype)
+    sizes, of = a.shape if shape is None else shape, a.dtype if dtype is None else dtype
+    return np.full(sizes, fill_value, of)
 
 
 _ROWS: Mapping[str, tuple[str, str | Callable[..., Any]]] = {
