@@ -39,6 +39,7 @@ If NumPy and torch mean different things by one name, NumPy's meaning counts:
 | `x.squeeze(1)` | an error unless that axis has size 1 | leaves another size alone |
 | `x.mean(axis)`, `x.sum(axis)` | an int or a tuple, and `keepdims` | also a list, and `keepdim` |
 | `max(x, axis)`, `min(x, axis)` | the values; `argmax` gives the indices | a pair of both |
+| `x.var(axis)`, `x.std(axis)` | divided by the number of elements | by one less |
 | `x.repeat(2, 1)` | each element of axis 1 twice | all of `x` twice along axis 0 |
 | `take(x, i, axis)` | along an axis, as `index_select` | of the flat array alone |
 | `scatter_add(x, i, u, axis)` | `numpy.add.at`, torch's `index_add` | an index for each element |
@@ -70,9 +71,10 @@ FORWARD = """
 `forward` runs in two ways: on arrays (`model.eager(x)`), and on symbolic values, which stand for
 arrays while a network is recorded. Symbolic values have much of what NumPy's arrays have: `shape`,
 `ndim`, `dtype`, `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`, `flatten`, `take`,
-`repeat`, `mean`, `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`, `copy`, arithmetic,
-comparisons, NumPy's functions of single elements such as `numpy.exp`, basic slicing, and one
-constant array of integers as an index, `x[:, [2, 0]]`.
+`repeat`, `clip`, `round`, `mean`, `var`, `std`, `sum`, `prod`, `max`, `min`, `argmax`, `argmin`,
+`cumsum`, `copy`, arithmetic, comparisons, basic slicing, and one constant array of integers as an
+index, `x[:, [2, 0]]`. NumPy's functions of the same meaning work too, such as `numpy.exp`,
+`numpy.concatenate`, `numpy.where`, `numpy.pad` and `numpy.linalg.norm`.
 
 Torch's methods are errors that name what works on both, and so are names that end in `_`, as
 `relu_`. Numbers and arrays of another dtype are errors if NumPy would go on in float64 with them,

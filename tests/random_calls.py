@@ -166,12 +166,41 @@ def group_norm(d: Draw, _: str) -> Made:
     return F.group_norm, {"x": x, "weight": d.array(c), "bias": d.array(c)}, {"num_groups": groups}
 
 
+def instance_norm(d: Draw, _: str) -> Made:
+    c, statistics = d.size(33), d.pick(True, False)
+    arrays = {"x": d.pick(d.image(c, 2), d.array(2, c, 1 + d.size())), "weight": d.array(c)}
+    if statistics:
+        arrays |= {"running_mean": d.array(c), "running_var": d.array(c) ** 2, "bias": d.array(c)}
+    return F.instance_norm, arrays, {"use_input_stats": not statistics, "eps": 0.1}
+
+
 def local_response_norm(d: Draw, _: str) -> Made:
     return F.local_response_norm, {"x": d.image()}, {"size": d.between(1, 7)}
 
 
 def pointwise(d: Draw, name: str) -> Made:
     return getattr(F, name), {"x": d.pick(d.array(d.between(1, 300)), d.image())}, {}
+
+
+def threshold(d: Draw, _: str) -> Made:
+    return (
+        F.threshold,
+        {"x": d.pick(d.array(d.between(1, 300)), d.image())},
+        {
+            "threshold": d.between(-1, 1),
+            "value": d.between(-1, 1),
+        },
+    )
+
+
+def prelu(d: Draw, _: str) -> Made:
+    x = d.pick(d.image(), d.array(d.size(), d.size()))
+    return F.prelu, {"x": x, "weight": d.array(d.pick(1, x.shape[1]))}, {}
+
+
+def glu(d: Draw, _: str) -> Made:
+    x = d.image(2 * d.size(33))
+    return F.glu, {"x": x}, {"axis": d.pick(1, -3)}
 
 
 def binary(d: Draw, name: str) -> Made:
@@ -411,6 +440,8 @@ POINTWISE = (
     *("relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid"),
     *("tanh", "mish", "negative", "abs", "sign", "reciprocal", "square", "sqrt", "rsqrt", "exp"),
     *("expm1", "log", "log1p", "erf", "sin", "cos", "floor", "ceil", "round", "trunc"),
+    *("celu", "elu", "hardshrink", "hardtanh", "logsigmoid", "selu", "softplus", "softshrink"),
+    *("softsign", "tanhshrink"),
 )
 BINARY = (
     *("subtract", "divide", "power", "minimum", "maximum", "equal", "not_equal"),
@@ -421,7 +452,8 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
         made.__name__: made
         for made in (
             *(conv2d, conv1d, prepare_conv2d, conv_transpose2d, depthwise_separable_conv2d),
-            *(linear, batch_norm, layer_norm, group_norm, local_response_norm),
+            *(linear, batch_norm, layer_norm, group_norm, instance_norm, local_response_norm),
+            *(threshold, prelu, glu),
             *(interpolate, pad, permute),
             *(channel_shuffle, pixel_shuffle, concat, split, flatten, reshape, network),
             *(pixel_unshuffle, depth_to_space, space_to_depth, take, scatter_add, expand, tile),
@@ -435,7 +467,7 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
     **dict.fromkeys(("max_pool2d", "avg_pool2d"), pool),
     **dict.fromkeys(("adaptive_max_pool2d", "adaptive_avg_pool2d"), adaptive_pool),
     **dict.fromkeys(("mean", "sum", "prod", "max", "min", "argmax", "argmin"), reduction),
-    **dict.fromkeys(("softmax", "log_softmax", "cumsum"), reduction),
+    **dict.fromkeys(("softmax", "log_softmax", "softmin", "cumsum"), reduction),
     **dict.fromkeys(("expand_dims", "unsqueeze", "flip"), with_axis),
     "norm": norm,
     "global_avg_pool2d": lambda d, _: (F.global_avg_pool2d, {"x": d.image()}, {}),

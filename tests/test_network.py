@@ -68,6 +68,7 @@ class RandomNetwork(nn.Module):
     )
     kinds_without_devices = (
         *("take", "tile", "scatter", "reduce", "chain", "chain", "choice", "arithmetic"),
+        *("rectifier", "prelu", "instance"),
     )
 
     def _weight(self, *shape):
@@ -107,6 +108,22 @@ class RandomNetwork(nn.Module):
     def _activation(self, x, values):
         kinds = ("relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "sigmoid", "tanh")
         return getattr(fastconv, str(self._rng.choice(kinds)))(x)
+
+    def _rectifier(self, x, values):
+        kinds = ("celu", "elu", "selu", "softplus", "softsign", "hardtanh", "logsigmoid")
+        kinds += ("tanhshrink", "hardshrink", "softshrink")
+        kind = str(self._rng.choice(kinds))
+        return fastconv.multiply(getattr(fastconv, kind)(x), self._weight(x.shape[1], 1, 1))
+
+    def _prelu(self, x, values):
+        y = fastconv.prelu(x, self._weight(int(self._rng.choice([1, x.shape[1]]))))
+        return fastconv.glu(y, 1) if x.shape[1] % 2 == 0 and x.shape[1] > 40 else y
+
+    def _instance(self, x, values):
+        if min(x.shape[2:]) < 2:
+            return None
+        weight, bias = self._weight(x.shape[1]), self._weight(x.shape[1])
+        return fastconv.instance_norm(x, None, None, weight, bias, eps=1e-2)
 
     def _sum(self, x, values):
         fitting = [v for v in values if v.shape == x.shape]

@@ -31,6 +31,20 @@ OPS: dict[str, Callable[..., Any]] = {
     "mish": fastconv.mish,
     "sigmoid": fastconv.sigmoid,
     "tanh": fastconv.tanh,
+    "celu": fastconv.celu,
+    "elu": fastconv.elu,
+    "hardshrink": fastconv.hardshrink,
+    "hardtanh": fastconv.hardtanh,
+    "logsigmoid": fastconv.logsigmoid,
+    "prelu": lambda x, out=None: fastconv.prelu(x, (np.arange(C) / 16).astype(x.dtype), out=out),
+    "selu": fastconv.selu,
+    "softplus": fastconv.softplus,
+    "softshrink": fastconv.softshrink,
+    "softsign": fastconv.softsign,
+    "tanhshrink": fastconv.tanhshrink,
+    "threshold": lambda x, out=None: fastconv.threshold(x, 0.5, -1, out=out),
+    "glu": lambda x, out=None: fastconv.glu(x, 1, out=out),
+    "softmin": lambda x, out=None: fastconv.softmin(x, 1, out=out),
     "softmax": fastconv.softmax,
     "softmax_channels": lambda x, out=None: fastconv.softmax(x, 1, out=out),
     "log_softmax": lambda x, out=None: fastconv.log_softmax(x, 1, out=out),
@@ -45,6 +59,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "batch_norm": lambda x, out=None: fastconv.batch_norm(x, *parameters(x.dtype), out=out),
     "layer_norm": lambda x, out=None: fastconv.layer_norm(x, x.shape[-1], out=out),
     "group_norm": lambda x, out=None: fastconv.group_norm(x, 4, out=out),
+    "instance_norm": lambda x, out=None: fastconv.instance_norm(x, out=out),
     "local_response_norm": lambda x, out=None: fastconv.local_response_norm(x, 5, out=out),
     "add": lambda x, out=None: fastconv.add(x, 1.5, out=out),
     "multiply": lambda x, out=None: fastconv.multiply(1.5, x, out=out),
@@ -82,10 +97,15 @@ OPS: dict[str, Callable[..., Any]] = {
     "stack": lambda x, out=None: fastconv.stack([x, x], 1, out=out),
     "roll": lambda x, out=None: fastconv.roll(x, (5, -40), (1, 3), out=out),
 }
+RECTIFIERS = {
+    *("celu", "elu", "hardshrink", "hardtanh", "logsigmoid", "prelu", "selu", "softplus"),
+    *("softshrink", "softsign", "tanhshrink", "threshold"),
+}
 INPLACE = {
+    *RECTIFIERS,
     *("relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid"),
     *("tanh", "mish", "add", "multiply", "batch_norm", "layer_norm"),
-    "group_norm",
+    *("group_norm", "instance_norm"),
 }
 
 each_op = pytest.mark.parametrize("name", sorted(OPS))
@@ -253,7 +273,9 @@ def test_bits_do_not_depend_on_the_batch(name: str, x: np.ndarray) -> None:
         same(OPS[name](x[i : i + 1]), y[i : i + 1])
 
 
-@pytest.mark.parametrize("name", sorted(OPS.keys() - {"stack", "roll"}))  # which are several
+@pytest.mark.parametrize(
+    "name", sorted(OPS.keys() - {"stack", "roll", "glu", "softmin"})
+)  # several
 def test_symbolic_values_are_recorded(name: str) -> None:
     calls: list[tuple[str, Any, Any]] = []
 
@@ -274,6 +296,8 @@ def test_symbolic_values_are_recorded(name: str) -> None:
         "bilinear": "interpolate",
         "bicubic": "interpolate",
         **dict.fromkeys(("flatten", "squeeze", "expand_dims", "unsqueeze"), "reshape"),
+        **dict.fromkeys(RECTIFIERS, "pointwise"),
+        "instance_norm": "group_norm",
         "flip": "slice",
         "expand": "tile",
         "depth_to_space": "pixel_shuffle",
@@ -294,7 +318,7 @@ def test_every_isa_passes_these_tests(isa: str, run_python: Callable[..., str]) 
     assert used.strip() == isa
     if os.environ.get("FASTCONV_ISA") or isa == fastconv.show_config("dict")["isa"]:
         return  # this very run covers it
-    names = ("activation", "common", "moves", "norm", "pointwise", "pool", "shape")
+    names = ("activation", "common", "moves", "norm", "pointwise", "pool", "rectifiers", "shape")
     files = [str(here / f"test_ops_{name}.py") for name in names]
     run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", *files, FASTCONV_ISA=isa)
 

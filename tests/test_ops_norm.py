@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import fastconv
@@ -104,6 +105,129 @@ def test_group_norm(
 def test_group_norm_of_empty_arrays(dtype: Any) -> None:
     for shape in ((0, 4, 3), (2, 4, 0), (2, 0, 3)):
         assert fastconv.group_norm(np.zeros(shape, dtype), 2).shape == shape
+
+
+class Function(nn.Module):
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def forward(self, x: Any) -> Any:
+        return self._function(x)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 6, 5), (2, 17, 5, 7), (1, 3, 1, 2), (2, 4, 3, 2, 2), (0, 3, 2)]
+)
+def test_instance_norm(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> None:
+    x = (3 * rng.normal(size=shape) + 1).astype(dtype)
+    weight, bias, mean = (rng.normal(size=shape[1]).astype(dtype) for _ in range(3))
+    variance = rng.uniform(0.2, 2, shape[1]).astype(dtype)
+    for values in (weight, bias, mean, variance):
+        values.flags.writeable = False
+    axes, v = tuple(range(2, len(shape))), x.astype(np.float64)
+    column = (-1,) + (1,) * len(axes)
+    own = v.mean(axes, keepdims=True), v.var(axes, keepdims=True)
+    running = mean.reshape(column), variance.reshape(column)
+    for with_input, (m, var) in ((True, own), (False, running)):
+        normalised = (v - m) / np.sqrt(var + 1e-3)
+        for w, b in ((None, None), (weight, bias), (None, bias), (weight, None)):
+            expected = normalised * (1 if w is None else w.reshape(column))
+            expected = expected + (0 if b is None else b.reshape(column))
+
+            options = {"use_input_stats": with_input, "eps": 1e-3}
+            call = partial(fastconv.instance_norm, **options, weight=w, bias=b)
+            call = partial(call, running_mean=mean, running_var=variance)
+            y = call(x)
+            np.testing.assert_allclose(y, expected, rtol=0, atol=100 * np.finfo(dtype).eps)
+            recorded = Function(call)(x)
+            if with_input:
+                np.testing.assert_array_equal(recorded, y)
+            else:  # the statistics become one factor and one summand
+                np.testing.assert_allclose(recorded, y, rtol=0, atol=100 * np.finfo(dtype).eps)
+    same = x.copy()
+    assert call(same, out=same) is same
+    np.testing.assert_array_equal(same, y)
+
+
+def test_instance_norm_needs_statistics() -> None:
+    x, c = np.ones((2, 3, 4)), np.ones(3)
+    for arguments in (
+        (None, None, None, None, False),
+        (c,),
+        (None, c),
+        (c, None, None, None, False),
+    ):
+        with pytest.raises(TypeError, match="running_mean and running_var must be given both"):
+            fastconv.instance_norm(x, *arguments)
+    for shape in ((2, 3), (2, 3, 1), (2, 3, 1, 1)):
+        with pytest.raises(ValueError, match="must have more than one element in a channel"):
+            fastconv.instance_norm(np.ones(shape))
+        assert fastconv.instance_norm(np.ones(shape), c, c, use_input_stats=False).shape == shape
+    with pytest.raises(ValueError, match=r"x must have shape \(N, C, ...\).*got \(3,\)"):
+        fastconv.instance_norm(c)
+    with pytest.raises(ValueError, match=r"at least one channel, got \(2, 0, 4\)"):
+        fastconv.instance_norm(np.ones((2, 0, 4)))
+    with pytest.raises(TypeError, match="use_input_stats must be True or False"):
+        fastconv.instance_norm(x, use_input_stats=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"weight must have shape \(3,\)"):
+        fastconv.instance_norm(x, weight=np.ones(4))
+
+
+LAYERS = [
+    (nn.GroupNorm(2, 4), (2, 4, 5, 3), lambda x, w, b: fastconv.group_norm(x, 2, w, b)),
+    (nn.InstanceNorm1d(4, affine=True), (2, 4, 5), None),
+    (nn.InstanceNorm2d(4, affine=True), (2, 4, 5, 3), None),
+    (nn.InstanceNorm3d(4, affine=True), (2, 4, 5, 3, 2), None),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape", "function"), LAYERS)
+def test_layers_with_statistics_of_samples(
+    layer: Any, shape: tuple[int, ...], function: Any, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal(shape, np.float32)
+    weight, bias = (rng.standard_normal(4, np.float32) for _ in range(2))
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    function = function or (lambda x, w, b: fastconv.instance_norm(x, None, None, w, b))
+    expected = function(x, weight, bias)
+    np.testing.assert_array_equal(layer(x), expected)
+    np.testing.assert_array_equal(layer.eager(x), expected)
+    if layer.input_ndim is not None:  # one sample without a batch
+        np.testing.assert_array_equal(layer(x[0]), expected[0])
+        np.testing.assert_array_equal(layer.eager(x[0]), expected[0])
+    layer.reset_parameters()
+    np.testing.assert_array_equal(layer(x), function(x, None, None))
+
+
+def test_tracked_statistics_take_the_place_of_a_samples(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((2, 4, 5, 3), np.float32)
+    layer = nn.InstanceNorm2d(4, track_running_stats=True)
+    assert list(layer.state_dict()) == ["running_mean", "running_var", "num_batches_tracked"]
+    mean, variance = np.arange(4, dtype=np.float32), np.arange(1, 5, dtype=np.float32)
+    layer.running_mean, layer.running_var = mean, variance
+    expected = fastconv.batch_norm(x, mean, variance)
+    np.testing.assert_array_equal(layer.eager(x), expected)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-6)
+    layer.reset_parameters()
+    assert layer.running_mean.tolist() == [0] * 4
+    assert list(nn.InstanceNorm2d(4).state_dict()) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(nn.BatchNorm1d, (3, 4)), (nn.BatchNorm1d, (3, 4, 5)), (nn.BatchNorm3d, (3, 4, 2, 3, 5))],
+)
+def test_batch_norms_of_other_ranks(
+    make: Any, shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    layer, x = make(4), rng.standard_normal(shape, np.float32)
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        setattr(layer, name, rng.uniform(0.5, 2, 4).astype(np.float32))
+    statistics = layer.running_mean, layer.running_var
+    expected = fastconv.batch_norm(x, *statistics, layer.weight, layer.bias)
+    np.testing.assert_array_equal(layer.eager(x), expected)
+    # Folded into one factor and one summand: two roundings of numbers below 16.
+    np.testing.assert_allclose(layer(x), expected, rtol=0, atol=32 * np.finfo(np.float32).eps)
 
 
 def test_layer_norm_keeps_accuracy_far_from_zero(rng: np.random.Generator) -> None:

@@ -241,6 +241,10 @@ def test_bad_input(call, error, match):
         (lambda x: fc.divide(x, np.ones(4, np.float32)), "do not broadcast"),
         (lambda x: fc.exp(x, out=F4), "out cannot be given"),
         (lambda x: x if x > 0 else -x, "a truth value"),
+        (lambda x: fc.exp(x > 0), "exp has no kernel for bool"),
+        (lambda x: fc.subtract(x > 0, x < 1), "subtract has no kernel for bool"),
+        (lambda x: fc.where(x > 0, x < 1, x < 2), "where has no kernel for bool"),
+        (lambda x: fc.elu(x > 0), "pointwise has no kernel for bool"),
     ],
 )
 def test_bad_input_while_recording(function, match):

@@ -211,7 +211,11 @@ FORMULAS = [
     ("expand_dims", "fastconv.expand_dims(x, axis)", lambda a, b: np.expand_dims(a, 1)),
     ("mT", "x.swapaxes(-2, -1)", lambda a, b: np.swapaxes(a, -2, -1)),
     ("t", "x.swapaxes(0, 1)", lambda a, b: np.swapaxes(a, 0, 1)),
-    ("concatenate cat", "fastconv.concat(arrays, axis)", lambda a, b: np.concatenate([a, b], 1)),
+    (
+        "concatenate cat vstack hstack dstack column_stack",
+        "fastconv.concat(arrays, axis)",
+        lambda a, b: np.concatenate([a, b], 1),
+    ),
     ("stack", "fastconv.stack(arrays, axis)", lambda a, b: np.stack([a, b], 1)),
     (
         "chunk",
@@ -240,7 +244,7 @@ PROSE = """
     mean sum prod argmax argmin norm topk size dim ndimension numel nelement view unflatten T
     transpose permute movedim moveaxis swapaxes swapdims unbind pad
     astype float double half bfloat16 type type_as to cuda device is_cuda get_device contiguous
-    detach cpu data requires_grad grad is_contiguous item tolist numpy
+    detach cpu data requires_grad grad is_contiguous item tolist numpy empty_like
 """
 
 

@@ -112,6 +112,8 @@ ValueId fuse(Rewriter& r, ValueId id) {
   const Node& node = r.in[id];
   const auto own = program_of(r.in, node);
   if (!own) return kNone;
+  for (std::size_t i = 0; i < node.inputs.size(); ++i)
+    if ((r.in.dtype(node.inputs[i]) == DType::boolean) != own->input_is_mask(static_cast<int>(i))) return kNone;  // lowering refuses it
   Builder builder(r.out);
   std::vector<int> operands;
   bool fused = false;

@@ -7,7 +7,7 @@ import pytest
 from exported import Function, check, random
 from fastconv import nn
 from fastconv import ops as F
-from fastconv.ops._pointwise import INSTRUCTIONS
+from fastconv.ops._pointwise import INSTRUCTIONS, apply_program
 from fastconv.ops.activation import ACTIVATIONS
 
 pytestmark = pytest.mark.oracle
@@ -52,6 +52,26 @@ def elements(name, kinds, x):
     return F.where(y, x, 2) if y.dtype == bool else y
 
 
+def randomised(layer):
+    """Return the layer with other numbers than those of the beginning."""
+    state = layer.state_dict().items()
+    rng = np.random.default_rng(3)
+    layer.load_state_dict(
+        {k: rng.uniform(0.5, 1.5, v.shape).astype(v.dtype) if v.ndim else v for k, v in state}
+    )
+    return layer
+
+
+def program(x):
+    """Return a program that is no function of ONNX: each instruction that has several operands."""
+    text = (
+        "t0 = greater(x0, x1); t1 = clip(x0, -1.5, inf); t2 = expm1(t1); t3 = log1p(t2); "
+        "t4 = square(x1); t5 = not_equal(t4, 0.25); t6 = logical_and(t0, t5); t7 = add(t4, 1e-3); "
+        "t8 = rsqrt(t7); where(t6, t8, t3)"
+    )
+    return apply_program(text, {"x": x, "w": W[0]})
+
+
 def cases():
     """Yield the name, the module and the shape of the input."""
     for k, s, d, c in itertools.product((1, 2, 3, (2, 3)), (1, 2, (3, 1)), (1, 2, 3), (0, 1)):
@@ -85,14 +105,40 @@ def cases():
     yield "LayerNorm2d", nn.LayerNorm2d(6), IMAGES
     for kwargs in ({}, {"affine": False}, {"eps": 1}):
         yield f"BatchNorm2d {kwargs}", nn.BatchNorm2d(6, **kwargs), IMAGES
+        yield f"BatchNorm1d {kwargs}", nn.BatchNorm1d(6, **kwargs), (1, 6, 5)
+        yield f"BatchNorm1d {kwargs} of vectors", nn.BatchNorm1d(6, **kwargs), (1, 6)
+        yield f"BatchNorm3d {kwargs}", nn.BatchNorm3d(6, **kwargs), (1, 6, 2, 3, 4)
+        for groups in (1, 2, 6):
+            layer = nn.GroupNorm(groups, 6, **kwargs)
+            for shape in (IMAGES, (1, 6, 5), (1, 6, 2, 3, 4)):
+                yield f"GroupNorm {groups, kwargs} {shape}", randomised(layer), shape
+        yield f"GroupNorm {kwargs} of vectors", randomised(nn.GroupNorm(2, 6, **kwargs)), (1, 6)
+        for tracked in (False, True):
+            layer = nn.InstanceNorm2d(6, track_running_stats=tracked, **kwargs)
+            yield f"InstanceNorm2d {tracked, kwargs}", randomised(layer), IMAGES
+    yield "InstanceNorm1d", nn.InstanceNorm1d(6, affine=True), (1, 6, 5)
+    yield "InstanceNorm3d", nn.InstanceNorm3d(6), (1, 6, 2, 3, 4)
+    yield "BatchNorm2d randomised", randomised(nn.BatchNorm2d(6)), IMAGES
     for layer in (
         *(nn.LeakyReLU(slope) for slope in (0, 1, 2, 0.3, -0.5)),
         *(nn.ReLU(), nn.ReLU6(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Hardswish()),
         *(nn.Hardsigmoid(), nn.Mish(), nn.Sigmoid(), nn.Tanh(), nn.Identity(), nn.Dropout()),
         *(nn.Dropout2d(), nn.StochasticDepth(0.1)),
+        *(nn.ELU(), nn.ELU(0.3), nn.CELU(), nn.CELU(0.3), nn.SELU(), nn.RReLU(), nn.Softsign()),
+        *(nn.Softplus(), nn.Softplus(2), nn.Softplus(0.5, 1), nn.Softplus(1, 0), nn.LogSigmoid()),
+        *(nn.Hardtanh(), nn.Hardtanh(-0.3, 2), nn.Threshold(0.3, 0), nn.Threshold(-0.3, 0.5)),
+        *(nn.Tanhshrink(), nn.Hardshrink(), nn.Softshrink(), nn.Softshrink(0.2), nn.PReLU()),
     ):
         for shape in (IMAGES, ROW):
             yield f"{layer} {shape}", layer, shape
+    yield "PReLU of channels", randomised(nn.PReLU(6)), IMAGES
+    yield "PReLU of vectors", randomised(nn.PReLU(7)), ROW
+    yield "PReLU of two values", Function(lambda x: F.prelu(x, x[0, :, 0, 0])), IMAGES
+    yield "Softmax2d", nn.Softmax2d(), IMAGES
+    yield "program", Function(program), IMAGES
+    for axis in (1, -1):
+        yield f"GLU {axis}", nn.GLU(axis), IMAGES
+        yield f"Softmin {axis}", nn.Softmin(axis), IMAGES
     for axis in range(-4, 4):
         yield f"Softmax {axis}", nn.Softmax(axis), IMAGES
         yield f"LogSoftmax {axis}", nn.LogSoftmax(axis), IMAGES

@@ -68,6 +68,8 @@ OPERATORS = {
     "linear 2d": lambda x: F.linear(x[:, :, 0, 0], V, V[:, 0], activation="hardswish"),
     "batch_norm": lambda x: F.batch_norm(x, V[0], V[1], None, V[2], activation="hardsigmoid"),
     "layer_norm": lambda x: F.layer_norm(x, (8,)),
+    "group_norm": lambda x: F.group_norm(x, 3, V[0], V[1]),
+    "pointwise": lambda x: F.elu(F.prelu(x, V[0]), 0.5),
     "local_response_norm": lambda x: F.local_response_norm(x, 3, alpha=0.5),
     "local_response_norm even": lambda x: F.local_response_norm(x, 4, alpha=0.5),
     "leaky_relu": lambda x: F.leaky_relu(x, 0.2),

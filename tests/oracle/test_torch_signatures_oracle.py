@@ -46,7 +46,7 @@ def signature(name: str) -> list[inspect.Parameter]:
     }.get(name, torch_function(name))
     if inspect.isfunction(function):
         return [p for p in inspect.signature(function).parameters.values() if p.name != "_"]
-    packet = getattr(torch.ops.aten, {"concat": "cat"}.get(name, name))
+    packet = getattr(torch.ops.aten, {"concat": "cat", "logsigmoid": "log_sigmoid"}.get(name, name))
     schemas = [getattr(packet, overload)._schema for overload in packet.overloads()]
     schemas = [s for s in schemas if "Tensor" in str(s.arguments[0].type)]
     schemas = [s for s in schemas if "out" not in {a.name for a in s.arguments}]
@@ -76,6 +76,7 @@ def test_builtin_signatures_are_those_of_torchs_documentation() -> None:
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 4, 6, 5))
 SIGNALS = RNG.standard_normal((2, 4, 9))
+VOLUMES = RNG.standard_normal((2, 4, 3, 6, 5))
 C = RNG.standard_normal((4, 4))
 INPLACE = {"input": [X], "inplace": [False, True]}
 NO_DTYPE = [None, Refused(torch.float64, r"dtype=torch.float64.*x.astype\(dtype\)")]
@@ -106,9 +107,20 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
     **dict.fromkeys(("relu", "relu6", "silu", "hardswish", "hardsigmoid", "mish"), INPLACE),
     "leaky_relu": {**INPLACE, "negative_slope": [0.2, 0.01]},
     "gelu": {"input": [X], "approximate": ["tanh", "none"]},
+    **{key: {**INPLACE, "alpha": [0.5, 1.0, -2.0]} for key in ("elu", "celu")},
+    "selu": INPLACE,
+    "softplus": {"input": [X], "beta": [2.0, 1, -1], "threshold": [0.5, 20]},
+    **{key: {"input": [X]} for key in ("softsign", "tanhshrink", "logsigmoid")},
+    "hardtanh": {**INPLACE, "min_val": [-0.5, 1, 2], "max_val": [0.7, -1.0, -2]},
+    "threshold": {**INPLACE, "threshold": [0.1], "value": [-3.0, 0]},
+    "hardshrink": {"input": [X], "lambd": [0.3, 0, -1]},
+    "softshrink": {"input": [X], "lambd": [0.3, 0, -1]},
+    "prelu": {"input": [X], "weight": [C[0], C[0, :1], C[0, :1].reshape(()), C[0, :3], C]},
+    "glu": {"input": [X], "dim": [1, -2, 3]},
     "sigmoid": {"input": [X]},
     "tanh": {"input": [X]},
     "softmax": SOFTMAX,
+    "softmin": SOFTMAX,
     "log_softmax": SOFTMAX,
     "conv2d": CONV2D,
     "conv1d": {
@@ -190,6 +202,16 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "bias": [RNG.standard_normal(4), None],
         "eps": [1e-3],
     },
+    "instance_norm": {
+        "input": [X, X[:1, :, 0], VOLUMES, X[:, :, :1, :1]],
+        "running_mean": [C[0]],
+        "running_var": [abs(C[1])],
+        "weight": [C[2], None],
+        "bias": [C[3], None],
+        "use_input_stats": [True, False],
+        "momentum": [0.1, 0.5],
+        "eps": [1e-3, 1e-5],
+    },
     "layer_norm": {
         "input": [X],
         "normalized_shape": [(6, 5), [5]],
@@ -268,6 +290,9 @@ TOGETHER: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("interpolate", "antialias"): [{"mode": "bilinear"}],
     ("conv_transpose2d", "output_padding"): [{"stride": 2}],
     ("conv1d", "padding"): [{"stride": 1}],
+    ("instance_norm", "running_mean"): [{"running_var": abs(C[1])}],
+    ("instance_norm", "running_var"): [{"running_mean": C[0]}],
+    ("instance_norm", "use_input_stats"): [{"running_mean": C[0], "running_var": C[1] ** 2}, {}],
     ("pad", "value"): [{"mode": "constant"}],
     ("split", "split_size_or_sections"): [{"dim": 1}],
     ("split", "dim"): [{"split_size_or_sections": 1}],
@@ -303,7 +328,10 @@ def same(ours: Any, theirs: Any) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-DEPRECATED = {key: {"dim"} for key in ("softmax", "log_softmax", "Softmax", "LogSoftmax")}
+DEPRECATED = {
+    key: {"dim"}
+    for key in ("softmax", "log_softmax", "softmin", "Softmax", "LogSoftmax", "Softmin")
+}
 """Arguments whose absence torch warns about: it goes by the shape then, and we by the last axis."""
 
 
@@ -349,7 +377,9 @@ def check(ours: Callable[..., Any], theirs: Callable[..., Any], call: Call) -> N
     try:
         expected = theirs(*map(to_torch, call.args), **given)
     except (ValueError, RuntimeError):  # what torch refuses nobody has to compute
-        with pytest.raises((TypeError, ValueError), match=r"must be|min, max or both"):
+        with pytest.raises(
+            (TypeError, ValueError), match=r"must (be|not be|have)|min, max or both"
+        ):
             ours(*args, **kwargs)
         return
     same(ours(*args, **kwargs), expected)
@@ -472,12 +502,54 @@ POOL = {
 }
 DIM = {"dim": [1, -1, Refused(None, "dim must be an integer")]}
 
+BATCH_NORM = {
+    "num_features": [4],
+    "eps": [1e-3],
+    "momentum": [0.2, None],
+    "affine": [True, False],
+    "track_running_stats": [True, Refused(False, "track_running_stats=False.*LayerNorm")],
+    **PLACED,
+    "bias": [False, True],
+}
+INSTANCE_NORM = {
+    **BATCH_NORM,
+    "momentum": [0.2, 0.1],
+    "track_running_stats": [True, False],
+}
+UPSAMPLING = {"size": [(8, 7), 9], "scale_factor": [None, 2.0, (1.5, 2.0)]}
+DROPOUTS = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
 PADS = ("Zero", "Reflection", "Replication", "Circular")
 
 LAYERS: dict[str, dict[str, list[Any]]] = {
     **dict.fromkeys(("ReLU", "ReLU6", "SiLU", "Hardswish", "Hardsigmoid", "Mish"), ONLY_INPLACE),
-    **{key: {"p": [0.3, 1.0], **ONLY_INPLACE} for key in ("Dropout", "Dropout2d")},
-    **{key: {} for key in ("Sigmoid", "Tanh")},
+    **{key: {"p": [0.3, 1.0], **ONLY_INPLACE} for key in DROPOUTS},
+    **{key: {} for key in ("Sigmoid", "Tanh", "Softsign", "Tanhshrink", "LogSigmoid", "Softmax2d")},
+    **{key: {"alpha": [0.5, 1.0], **ONLY_INPLACE} for key in ("ELU", "CELU")},
+    "SELU": ONLY_INPLACE,
+    "RReLU": {"lower": [0.1], "upper": [0.4], **ONLY_INPLACE},
+    "PReLU": {"num_parameters": [4, 1], "init": [0.1, -1.0], **PLACED},
+    "Softplus": {"beta": [2.0], "threshold": [0.5]},
+    "Hardtanh": {
+        "min_val": [-0.5],
+        "max_val": [0.7],
+        **ONLY_INPLACE,
+        "min_value": [None, Refused(-1.0, "min_value=-1.0.*min_val")],
+        "max_value": [None, Refused(1.0, "max_value=1.0.*max_val")],
+    },
+    "Threshold": {"threshold": [0.1], "value": [-3.0], **ONLY_INPLACE},
+    **{key: {"lambd": [0.3]} for key in ("Hardshrink", "Softshrink")},
+    "GLU": {"dim": [1, -2]},
+    "Softmin": DIM,
+    "GroupNorm": {
+        "num_groups": [2, 4, 1],
+        "num_channels": [4],
+        "eps": [1e-3],
+        "affine": [True, False],
+        **PLACED,
+        "bias": [False, True],
+    },
+    **dict.fromkeys(("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"), INSTANCE_NORM),
+    **dict.fromkeys(("UpsamplingNearest2d", "UpsamplingBilinear2d"), UPSAMPLING),
     "LeakyReLU": {"negative_slope": [0.2], **ONLY_INPLACE},
     "GELU": {"approximate": ["tanh", "none"]},
     "Softmax": DIM,
@@ -494,15 +566,7 @@ LAYERS: dict[str, dict[str, list[Any]]] = {
         "padding_mode": ["zeros"],
     },
     "Linear": {"in_features": [5], "out_features": [3], "bias": [False, True], **PLACED},
-    "BatchNorm2d": {
-        "num_features": [4],
-        "eps": [1e-3],
-        "momentum": [0.2, None],
-        "affine": [True, False],
-        "track_running_stats": [True, Refused(False, "track_running_stats=False.*LayerNorm")],
-        **PLACED,
-        "bias": [False, True],
-    },
+    **dict.fromkeys(("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"), BATCH_NORM),
     "LayerNorm": {
         "normalized_shape": [(6, 5), 5],
         "eps": [1e-3],
@@ -527,6 +591,8 @@ LAYERS: dict[str, dict[str, list[Any]]] = {
     },
     **{f"{kind}Pad1d": {"padding": [1, (1, 2)]} for kind in PADS},
     **{f"{kind}Pad2d": {"padding": [1, (1, 2, 0, 1)]} for kind in PADS},
+    **{f"{kind}Pad3d": {"padding": [1, (1, 2, 0, 1, 2, 0)]} for kind in PADS},
+    "ConstantPad3d": {"padding": [1, (1, 2, 0, -1, 0, 1)], "value": [1.5, -2]},
     "ConstantPad1d": {"padding": [1, (1, 2), (-1, 3)], "value": [1.5, -2]},
     "ConstantPad2d": {"padding": [1, (1, 2, 0, -1)], "value": [1.5, -2]},
     "PixelUnshuffle": {"downscale_factor": [2]},
@@ -541,6 +607,10 @@ TOGETHER |= {
     ("Upsample", "mode"): [{"size": 3}],
     ("Upsample", "align_corners"): [{"size": 3, "mode": "bilinear"}],
     ("Upsample", "recompute_scale_factor"): [{"scale_factor": 1.3}],
+    **{
+        (f"Upsampling{kind}2d", "scale_factor"): [{"size": None}]
+        for kind in ("Nearest", "Bilinear")
+    },
 }
 
 CONTAINERS = {"Module", "ModuleList", "ModuleDict", "Sequential", "init"}
@@ -560,17 +630,22 @@ def compare_layers(name: str, call: Call) -> None:
             ours_class(*call.args, **call.kwargs)
         return
     theirs = theirs_class(*call.args, **call.kwargs).eval()
-    if name == "Upsample" and theirs.size is theirs.scale_factor is None:  # torch says so later
+    if (
+        name.startswith("Upsampl") and theirs.size is theirs.scale_factor is None
+    ):  # torch says so later
         with pytest.raises(ValueError, match="must be given"):
             ours_class(*call.args, **call.kwargs)
         return
     ours = ours_class(*call.args, **call.kwargs)
     state = theirs.state_dict()
+    for value in filter(torch.Tensor.is_floating_point, state.values()):
+        value.copy_(torch.linspace(0.5, 1.5, value.numel()).reshape(value.shape))
     assert list(ours.state_dict()) == list(state)
     for key, value in ours.state_dict().items():
         assert str(state[key].dtype) == f"torch.{value.dtype}"
     ours.load_state_dict(state)
-    x = SIGNALS if name.endswith("1d") else X[..., :4] if name == "PixelUnshuffle" else X
+    x = {"1d": SIGNALS, "3d": VOLUMES}.get(name[-2:], X)
+    x = X[..., :4] if name in ("PixelUnshuffle", "GLU") else x
     expected = theirs.double()(torch.from_numpy(x.copy()))
     same(ours.double()(x), expected)
     same(ours.eager(x), expected)
@@ -585,6 +660,31 @@ def test_layers(name: str) -> None:
             compare_layers(name, call)
         except Exception as error:
             raise AssertionError(f"{name}{call.args} {call.kwargs}") from error
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *(("BatchNorm1d", shape) for shape in ((3, 4), (3, 4, 1), (0, 4))),
+        *(("InstanceNorm1d", shape) for shape in ((4, 7), (1, 4, 2), (0, 4, 2))),
+        *(("InstanceNorm2d", shape) for shape in ((4, 7, 3), (1, 4, 1, 2))),
+        *(("InstanceNorm3d", shape) for shape in ((4, 7, 3, 2), (2, 4, 1, 2, 1))),
+        *(("GroupNorm", shape) for shape in ((3, 4), (2, 4, 5), (2, 4, 3, 2, 2), (0, 4, 5))),
+        *(("Softmax2d", shape) for shape in ((4, 3, 2), (2, 4, 3, 2))),
+        *(("PReLU", shape) for shape in ((3, 4), (2, 4, 5), (2, 4, 1, 2, 3), (0, 4, 3))),
+    ],
+)
+def test_layers_take_arrays_of_the_ranks_that_torchs_do(name: str, shape: tuple[int, ...]) -> None:
+    args = {"GroupNorm": (2, 4), "Softmax2d": ()}.get(name, (4,))
+    theirs = getattr(torch.nn, name)(*args).double().eval()
+    for value in filter(torch.Tensor.is_floating_point, theirs.state_dict().values()):
+        value.copy_(torch.linspace(0.5, 1.5, value.numel()).reshape(value.shape))
+    ours = getattr(nn, name)(*args).double()
+    ours.load_state_dict(theirs.state_dict())
+    x = np.random.default_rng(1).standard_normal(shape) + 3
+    expected = theirs(torch.from_numpy(x.copy()))
+    same(ours(x), expected)
+    same(ours.eager(x), expected)
 
 
 def test_identity_takes_anything_as_torchs_does() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,8 +15,26 @@ _UFUNCS = {
     getattr(np, name): name
     for name in (*INSTRUCTIONS, "add", "multiply")
     if isinstance(getattr(np, name, None), np.ufunc)
-} | {np.rint: "round"}
-"""The ops that are functions of NumPy."""
+} | {
+    np.rint: "round",
+    np.fabs: "abs",
+    np.tanh: "tanh",
+    np.bitwise_and: "logical_and",
+    np.bitwise_or: "logical_or",
+    np.bitwise_xor: "logical_xor",
+    np.invert: "logical_not",
+}
+"""The ops that are functions of NumPy; of masks, those of bits are those of truth."""
+
+
+def refuse_promotion(op: str, values: Iterable[Any]) -> None:
+    """Refuse scalars of NumPy with which the arrays among these would become of another dtype."""
+    given = list(values)
+    symbols = (x for x in given if isinstance(x, Arithmetic) and x.dtype.kind == "f")
+    if (x := next(symbols, None)) is not None:
+        for value in given:
+            if isinstance(value, (np.integer, np.floating)):
+                x._refuse_promotion(op, value.dtype)
 
 
 _Self = TypeVar("_Self", bound="Arithmetic")
@@ -130,7 +149,21 @@ class Arithmetic:
         if name in ("add", "multiply"):
             a, b = inputs
             return a._binary(name, b) if isinstance(a, Arithmetic) else self._binary(name, a)
+        refuse_promotion(name, inputs)
         return getattr(ops, name)(*inputs)
+
+    def clip(self, min: Any = None, max: Any = None, **other: Any) -> Any:
+        """Keep between two bounds, as `numpy.ndarray.clip`."""
+        if other:
+            unsupported(f"clip({', '.join(other)}=)", "clip")
+        refuse_promotion("clip", (self, min, max))
+        return ops.clip(self, min, max)  # type: ignore[arg-type]
+
+    def round(self, decimals: int = 0, **other: Any) -> Any:
+        """Round to integers, as `numpy.ndarray.round`."""
+        if other or decimals != 0:
+            unsupported("round to other than integers", "round")
+        return self._op("round")
 
     def _binary(self, op: str, other: Any, *, reverse: bool = False) -> Any:
         if not isinstance(other, Arithmetic):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastconv._core as _core
+from fastconv.ops._programs import recognise
 
 __all__ = ["Graph", "Node"]
 
@@ -69,7 +70,7 @@ class Node:
         defaults = _defaults()[self.op]
         arguments = [_label(value) for value in _without_last_nones(self.inputs)]
         arguments += [
-            f"{key}={value!r}"
+            f"{key}={_program(value) if key == 'program' else repr(value)}"
             for key, value in self.fields.items()
             if key not in defaults or value != defaults[key]
         ]
@@ -77,6 +78,14 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<%{self.id} = {self}: {_dtype_name(self.dtype)} {self.shape}>"
+
+
+def _program(text: str) -> str:
+    """Return the call that a program is of, or the program itself."""
+    if (known := recognise(text)) is None:
+        return repr(text)
+    name, numbers = known
+    return f"{name}({', '.join(f'{key}={number:g}' for key, number in numbers.items())})"
 
 
 def _dtype_name(dtype: np.dtype[Any]) -> str:

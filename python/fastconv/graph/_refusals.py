@@ -38,9 +38,6 @@ class Refusals:
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         unsupported("conversion to a NumPy array")
 
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
-        unsupported(f"numpy.{func.__name__}", func.__name__)
-
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", str(func))

@@ -18,6 +18,7 @@ _PERMUTE = "x.transpose(axes) of all axes, x.swapaxes(a, b) or fastconv.permute(
 _BROADCAST = "fastconv.expand(x, shape), or + and *, which broadcast by themselves"
 _LINEAR = "fastconv.linear(x, weight.T) for x @ weight, a constant of two dimensions"
 _SCATTER = "fastconv.scatter_add(x, indices, updates, axis), torch's index_add"
+_CONCAT = "fastconv.concat(arrays, axis)"
 _VALUES = "network(x, taps=[...]) for the values inside a network"
 
 SUBSTITUTES = {
@@ -83,8 +84,9 @@ SUBSTITUTES = {
     "moveaxis": _PERMUTE,
     "swapaxes": "x.swapaxes(a, b)",
     "swapdims": "x.swapaxes(a, b)",
-    "concatenate": "fastconv.concat(arrays, axis)",
-    "cat": "fastconv.concat(arrays, axis)",
+    **dict.fromkeys(("concatenate", "cat"), _CONCAT),
+    **dict.fromkeys(("vstack", "hstack", "dstack", "column_stack"), _CONCAT),
+    "empty_like": "numpy.zeros_like(x)",
     "stack": "fastconv.stack(arrays, axis)",
     "split": "fastconv.split(x, size, axis) or a slice",
     "chunk": "fastconv.split(x, -(-x.shape[axis] // chunks), axis)",

@@ -18,6 +18,8 @@ import fastconv._core as _core
 from fastconv._arguments import as_axis, is_sequence, numpy_array
 from fastconv._read_only import read_only
 from fastconv.graph._arithmetic import Arithmetic
+from fastconv.graph._numpy_functions import NumpyFunctions
+from fastconv.graph._reductions import Reductions
 from fastconv.graph._refusals import Refusals, unsupported
 from fastconv.ops._device import record_with
 from fastconv.ops._pointwise import INSTRUCTIONS
@@ -144,14 +146,15 @@ class Recorder:
         return constant
 
 
-class Symbol(Arithmetic, Refusals):
+class Symbol(Arithmetic, Reductions, NumpyFunctions, Refusals):
     """The result of a recorded operator: a shape and a dtype, and no numbers yet.
 
-    It takes the functions of `fastconv.ops`, NumPy's functions of the same names, arithmetic,
+    It takes the functions of `fastconv.ops`, NumPy's functions of the same meaning, arithmetic,
     comparisons, basic slicing, one constant array of integers as an index, and those methods of
     NumPy's arrays that are such functions: `reshape`, `transpose`, `swapaxes`, `squeeze`, `ravel`,
-    `flatten`, `take`, `repeat`, `mean`, `sum`, `prod`, `max`, `min`, `argmax`, `argmin`, `cumsum`,
-    `copy`. Whatever else is done to it raises a `TypeError` that names the substitute.
+    `flatten`, `take`, `repeat`, `clip`, `round`, `mean`, `var`, `std`, `sum`, `prod`, `max`, `min`,
+    `argmax`, `argmin`, `cumsum`, `copy`. Whatever else is done to it raises a `TypeError` that
+    names the substitute.
 
     ``+=``, ``-=``, ``*=`` and ``/=`` change this very symbol, as they change an array, for all who
     have it.
@@ -333,45 +336,6 @@ class Symbol(Arithmetic, Refusals):
             unsupported("repeat with torch's arguments", "repeat")
         x, at = (self.flatten(), 0) if axis is None else (self, as_axis("axis", axis, self.ndim))
         return x.take(np.repeat(np.arange(x.shape[at]), repeats), at)
-
-    def mean(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
-        """Average over axes, given as an int or a tuple, as `numpy.ndarray.mean`."""
-        return self._reduced("mean", axis, args, keepdims, other)
-
-    def sum(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
-        """Sum over axes, given as an int or a tuple, as `numpy.ndarray.sum`."""
-        return self._reduced("sum", axis, args, keepdims, other)
-
-    def prod(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
-        """Multiply over axes, given as an int or a tuple, as `numpy.ndarray.prod`."""
-        return self._reduced("prod", axis, args, keepdims, other)
-
-    def max(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
-        """Return the greatest along axes, given as an int or a tuple, as `numpy.ndarray.max`."""
-        return self._reduced("max", axis, args, keepdims, other)
-
-    def min(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
-        """Return the least along axes, given as an int or a tuple, as `numpy.ndarray.min`."""
-        return self._reduced("min", axis, args, keepdims, other)
-
-    def argmax(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
-        """Return the index of the greatest along an axis, as `numpy.ndarray.argmax`."""
-        return self._reduced("argmax", axis, args, keepdims, other)
-
-    def argmin(self, axis: Any = None, *args: Any, keepdims: bool = False, **other: Any) -> Symbol:
-        """Return the index of the least along an axis, as `numpy.ndarray.argmin`."""
-        return self._reduced("argmin", axis, args, keepdims, other)
-
-    def cumsum(self, axis: Any = None, *args: Any, **other: Any) -> Symbol:
-        """Sum up to each element along an axis, as `numpy.ndarray.cumsum`."""
-        if args or other:
-            unsupported("cumsum with other arguments than axis", "cumsum")
-        return self._op("cumsum", axis)
-
-    def _reduced(self, name: str, axis: Any, args: Any, keepdims: bool, other: Any) -> Symbol:
-        if args or other or isinstance(axis, list):  # NumPy has other arguments, and takes no list
-            unsupported(f"{name} with torch's arguments", name)
-        return self._op(name, axis, keepdims)
 
     @staticmethod
     def _index(item: Any) -> int:

@@ -11,26 +11,40 @@ Examples
 
 from typing import TYPE_CHECKING, NoReturn
 
-from fastconv.nn import activations, init
+from fastconv.nn import activations, init, rectifiers
 from fastconv.nn.activations import *
 from fastconv.nn.containers import ModuleDict, ModuleList, Sequential
 from fastconv.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
+from fastconv.nn.grouped import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from fastconv.nn.linear import Linear
 from fastconv.nn.module import Module
-from fastconv.nn.normalization import BatchNorm2d, LayerNorm, LayerNorm2d, LocalResponseNorm
+from fastconv.nn.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    LayerNorm,
+    LayerNorm2d,
+    LocalResponseNorm,
+)
 from fastconv.nn.padding import (
     CircularPad1d,
     CircularPad2d,
+    CircularPad3d,
     ConstantPad1d,
     ConstantPad2d,
+    ConstantPad3d,
     ReflectionPad1d,
     ReflectionPad2d,
+    ReflectionPad3d,
     ReplicationPad1d,
     ReplicationPad2d,
+    ReplicationPad3d,
     ZeroPad1d,
     ZeroPad2d,
+    ZeroPad3d,
 )
 from fastconv.nn.parameters import ParameterDict, ParameterList
+from fastconv.nn.rectifiers import *
 from fastconv.nn.shaping import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
@@ -43,22 +57,32 @@ from fastconv.nn.shaping import (
     PixelUnshuffle,
     Unflatten,
     Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
 )
 
 __all__ = [
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool2d",
+    "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
+    "CircularPad3d",
     "ConstantPad1d",
     "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
     "Flatten",
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "LayerNorm",
     "LayerNorm2d",
     "Linear",
@@ -74,30 +98,40 @@ __all__ = [
     "PixelUnshuffle",
     "ReflectionPad1d",
     "ReflectionPad2d",
+    "ReflectionPad3d",
     "ReplicationPad1d",
     "ReplicationPad2d",
+    "ReplicationPad3d",
     "Sequential",
     "Unflatten",
     "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
+    "ZeroPad3d",
     "init",
     *activations.__all__,
+    *rectifiers.__all__,
 ]
 
 _SUBSTITUTES = {
     "functional": "fastconv.ops: import fastconv.ops as F",
     "Parameter": "the array itself: self.weight = array",
     "Buffer": "self.register_buffer(name, array)",
-    "BatchNorm1d": "fastconv.batch_norm in a Module of your own",
-    "LazyConv2d": "nn.Conv2d with its in_channels",
+    "SyncBatchNorm": "nn.BatchNorm2d, which has the same state",
+    **{
+        f"Lazy{kind}": f"nn.{kind} with its {size}"
+        for size, kinds in {
+            "in_channels": ("Conv1d", "Conv2d", "ConvTranspose2d"),
+            "num_features": (
+                *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
+                *("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"),
+            ),
+        }.items()
+        for kind in kinds
+    },
     "LazyLinear": "nn.Linear with its in_features",
-    "UpsamplingBilinear2d": 'nn.Upsample(..., mode="bilinear", align_corners=True)',
-    "UpsamplingNearest2d": "nn.Upsample(...)",
-    "AlphaDropout": "nn.Dropout",
-    "Dropout1d": "nn.Dropout",
-    "Dropout3d": "nn.Dropout",
-    "FeatureAlphaDropout": "nn.Dropout",
     "DataParallel": "the module itself: calls use all threads of fastconv.set_num_threads(n)",
 }
 

@@ -14,8 +14,12 @@ from fastconv.nn.module import Module, Value
 
 __all__ = [
     "GELU",
+    "AlphaDropout",
     "Dropout",
+    "Dropout1d",
     "Dropout2d",
+    "Dropout3d",
+    "FeatureAlphaDropout",
     "Hardsigmoid",
     "Hardswish",
     "Identity",
@@ -193,8 +197,24 @@ class Dropout(Identity):
         return f"p={self.p}"
 
 
+class Dropout1d(Dropout):
+    """`Dropout2d` of signals."""
+
+
 class Dropout2d(Dropout):
     """Drop channels in training (Tompson et al. 2015); the identity at inference."""
+
+
+class Dropout3d(Dropout):
+    """`Dropout2d` of volumes."""
+
+
+class AlphaDropout(Dropout):
+    """`Dropout` for `SELU`, which keeps mean and variance; the identity at inference."""
+
+
+class FeatureAlphaDropout(Dropout):
+    """`AlphaDropout` of whole channels; the identity at inference."""
 
 
 class StochasticDepth(Identity):

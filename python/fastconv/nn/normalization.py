@@ -1,20 +1,72 @@
-"""Normalisation layers."""
+"""Normalisation layers; those by statistics of each sample's channels are in `grouped`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
-
-import numpy as np
 
 from fastconv import ops as F
 from fastconv._arguments import as_eps, as_size, is_sequence
-from fastconv.nn import init
+from fastconv.nn._affine import Affine, ChannelNorm
 from fastconv.nn.module import Array, Module, Value
 from fastconv.ops._torch import check_neutral
 
 
-class BatchNorm2d(Module):
+class _BatchNorm(ChannelNorm):
+    """Normalise each channel by its running statistics."""
+
+    running_mean: Array
+    running_var: Array
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        check_neutral(track_running_stats=track_running_stats)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias
+        )
+
+    def _normalised(self, x: Value, ranks: Container[int], shapes: str) -> Value:
+        """Normalise what has one of these numbers of dimensions, as `shapes` says."""
+        if x.ndim not in ranks:
+            raise ValueError(
+                f"{type(self).__name__} takes {shapes}, got {x.shape}: fastconv.batch_norm takes "
+                f"channels on axis 1 of any shape"
+            )
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return super().extra_repr() + ("" if self.weight is not None else ", affine=False")
+
+
+class BatchNorm1d(_BatchNorm):
+    """`BatchNorm2d` of vectors ``(N, C)`` or signals ``(N, C, L)``.
+
+    Examples
+    --------
+    >>> from fastconv import nn
+    >>> nn.BatchNorm1d(64)
+    BatchNorm1d(64, eps=1e-05)
+    """
+
+    def forward(self, x: Value) -> Value:
+        """Normalise."""
+        return self._normalised(x, (2, 3), "vectors (N, C) or signals (N, C, L)")
+
+
+class BatchNorm2d(_BatchNorm):
     """Normalise each channel by its running statistics: ``(x - mean) / sqrt(var + eps)``.
 
     It takes images ``(N, C, H, W)``, as in torch, or one ``(C, H, W)``.
@@ -50,63 +102,30 @@ class BatchNorm2d(Module):
 
     input_ndim = 4
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        check_neutral(momentum=momentum, track_running_stats=track_running_stats)
-        self.num_features = num_features = as_size("num_features", num_features)
-        self.eps = as_eps(eps)
-        self.momentum = momentum
-        self.weight: Array | None
-        self.bias: Array | None
-        self.register_parameter("weight", init.constant((num_features,), 1) if affine else None)
-        self.register_parameter(
-            "bias", init.constant((num_features,), 0) if affine and bias else None
-        )
-        self.running_mean: Array
-        self.running_var: Array
-        self.register_buffer("running_mean", init.constant((num_features,), 0))
-        self.register_buffer("running_var", init.constant((num_features,), 1))
-        self.register_buffer("num_batches_tracked", np.array(0, np.int64))
-        self.to(device=device, dtype=dtype)
-
-    def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
-        """Return to the identity: mean 0, variance 1, weight 1, bias 0."""
-        _reset_affine(self)
-        self.running_mean = init.constant((self.num_features,), 0)
-        self.running_var = init.constant((self.num_features,), 1)
-
     def forward(self, x: Value) -> Value:
         """Normalise."""
         if x.ndim == 3:  # a single image, whose channels F.batch_norm would look for on axis 1
             y = self.forward(F.reshape(x, (1, *x.shape)))
             return F.reshape(y, y.shape[1:])
-        if x.ndim != 4:
-            raise ValueError(
-                f"BatchNorm2d takes images (N, C, H, W) or (C, H, W), got {x.shape}: "
-                "fastconv.batch_norm takes channels on axis 1 of any shape"
-            )
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-        )
-
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments."""
-        return f"{self.num_features}, eps={self.eps}" + (
-            "" if self.weight is not None else ", affine=False"
-        )
+        return self._normalised(x, (4,), "images (N, C, H, W) or (C, H, W)")
 
 
-class LayerNorm(Module):
+class BatchNorm3d(_BatchNorm):
+    """`BatchNorm2d` of volumes ``(N, C, D, H, W)``.
+
+    Examples
+    --------
+    >>> from fastconv import nn
+    >>> nn.BatchNorm3d(64)
+    BatchNorm3d(64, eps=1e-05)
+    """
+
+    def forward(self, x: Value) -> Value:
+        """Normalise."""
+        return self._normalised(x, (5,), "volumes (N, C, D, H, W)")
+
+
+class LayerNorm(Affine):
     """Normalise over the last axes by the mean and variance of each sample there.
 
     Parameters
@@ -148,18 +167,8 @@ class LayerNorm(Module):
             else (as_size("normalized_shape", normalized_shape),)
         )
         self.eps = as_eps(eps)
-        shape = self.normalized_shape
-        self.weight: Array | None
-        self.bias: Array | None
-        self.register_parameter("weight", init.constant(shape, 1) if elementwise_affine else None)
-        self.register_parameter(
-            "bias", init.constant(shape, 0) if elementwise_affine and bias else None
-        )
+        self._declare_affine(self.normalized_shape, elementwise_affine, bias)
         self.to(device=device, dtype=dtype)
-
-    def reset_parameters(self, rng: np.random.Generator | int | None = None) -> None:
-        """Return to weight 1, bias 0."""
-        _reset_affine(self)
 
     def forward(self, x: Value) -> Value:
         """Normalise."""
@@ -187,13 +196,6 @@ class LayerNorm2d(LayerNorm):
         x = F.permute(x, (0, 2, 3, 1))
         x = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
         return F.permute(x, (0, 3, 1, 2))
-
-
-def _reset_affine(layer: BatchNorm2d | LayerNorm) -> None:
-    if layer.weight is not None:
-        layer.weight = init.constant(layer.weight.shape, 1)
-    if layer.bias is not None:
-        layer.bias = init.constant(layer.bias.shape, 0)
 
 
 class LocalResponseNorm(Module):

@@ -8,6 +8,7 @@ from fastconv.nn.module import Module, Value
 
 Two = int | tuple[int, int]
 Four = int | tuple[int, int, int, int]
+Six = int | tuple[int, int, int, int, int, int]
 
 
 class _Pad(Module):
@@ -16,7 +17,7 @@ class _Pad(Module):
     _mode = "constant"
     _sides: int
 
-    def __init__(self, padding: Two | Four) -> None:
+    def __init__(self, padding: Two | Four | Six) -> None:
         self.padding = as_ints("padding", padding, self._sides)
 
     def forward(self, x: Value) -> Value:
@@ -44,6 +45,14 @@ class _Pad2d(_Pad):
         super().__init__(padding)
 
 
+class _Pad3d(_Pad):
+    input_ndim = 5
+    _sides = 6
+
+    def __init__(self, padding: Six) -> None:
+        super().__init__(padding)
+
+
 class ZeroPad1d(_Pad1d):
     """Add zeros at the ends, given as one int or (left, right)."""
 
@@ -58,6 +67,10 @@ class ZeroPad2d(_Pad2d):
     >>> nn.ZeroPad2d((1, 2, 3, 0))(np.ones((1, 1, 4, 4), np.float32)).shape
     (1, 1, 7, 7)
     """
+
+
+class ZeroPad3d(_Pad3d):
+    """`ZeroPad2d` of volumes, given as one int or (left, right, top, bottom, front, back)."""
 
 
 class ReflectionPad1d(_Pad1d):
@@ -79,6 +92,12 @@ class ReflectionPad2d(_Pad2d):
     _mode = "reflect"
 
 
+class ReflectionPad3d(_Pad3d):
+    """`ReflectionPad2d` of volumes, given as one int or (left, right, top, bottom, front, back)."""
+
+    _mode = "reflect"
+
+
 class ReplicationPad1d(_Pad1d):
     """Repeat the ends, given as one int or (left, right)."""
 
@@ -87,6 +106,12 @@ class ReplicationPad1d(_Pad1d):
 
 class ReplicationPad2d(_Pad2d):
     """Repeat the border, given as one int or (left, right, top, bottom)."""
+
+    _mode = "replicate"
+
+
+class ReplicationPad3d(_Pad3d):
+    """`ReplicationPad2d` of volumes, as one int or (left, right, top, bottom, front, back)."""
 
     _mode = "replicate"
 
@@ -103,8 +128,14 @@ class CircularPad2d(_Pad2d):
     _mode = "circular"
 
 
+class CircularPad3d(_Pad3d):
+    """`CircularPad2d` of volumes, given as one int or (left, right, top, bottom, front, back)."""
+
+    _mode = "circular"
+
+
 class _ConstantPad(_Pad):
-    def __init__(self, padding: Two | Four, value: float) -> None:
+    def __init__(self, padding: Two | Four | Six, value: float) -> None:
         self.padding = as_ints("padding", padding, self._sides)
         self.value = as_float("value", value)
 
@@ -141,4 +172,14 @@ class ConstantPad2d(_ConstantPad):
     _sides = 4
 
     def __init__(self, padding: Four, value: float) -> None:
+        super().__init__(padding, value)
+
+
+class ConstantPad3d(_ConstantPad):
+    """`ConstantPad2d` of volumes, given as one int or (left, right, top, bottom, front, back)."""
+
+    input_ndim = 5
+    _sides = 6
+
+    def __init__(self, padding: Six, value: float) -> None:
         super().__init__(padding, value)

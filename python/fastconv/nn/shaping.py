@@ -235,6 +235,28 @@ class Upsample(Module):
         return f"{target}, mode={self.mode!r}"
 
 
+class UpsamplingNearest2d(Upsample):
+    """`Upsample` in the mode "nearest"."""
+
+    def __init__(
+        self,
+        size: IntPair | None = None,
+        scale_factor: float | tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__(size, scale_factor, "nearest")
+
+
+class UpsamplingBilinear2d(Upsample):
+    """`Upsample` in the mode "bilinear" with aligned corners."""
+
+    def __init__(
+        self,
+        size: IntPair | None = None,
+        scale_factor: float | tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__(size, scale_factor, "bilinear", align_corners=True)
+
+
 class ChannelShuffle(Module):
     """Interleave the channels of `groups` blocks (ShuffleNet)."""
 

@@ -123,6 +123,27 @@ def _layer_norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     return graph.node("LayerNormalization", x, weight, bias, axis=-len(sizes), epsilon=eps)
 
 
+@operator("group_norm")
+def _group_norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
+    x, weight, bias = inputs
+    sizes, groups = call.in_sizes(), call.attributes["num_groups"]
+    channels, eps = call.node.shape[1], float(call.attributes["eps"])
+    if groups == channels and len(sizes) > 2:
+        weight = weight or graph.constant(np.ones(channels))
+        bias = bias or graph.constant(np.zeros(channels))
+        return graph.node("InstanceNormalization", x, weight, bias, epsilon=eps)
+    # The operator GroupNormalization came with opset 18.
+    one, zero = (graph.constant(np.full(groups, value)) for value in (1, 0))
+    y = graph.node("Reshape", x, graph.ints([0, groups, -1]))
+    y = graph.node("InstanceNormalization", y, one, zero, epsilon=eps)
+    y = graph.reshape(y, sizes[:1], sizes)
+    for kind, vector in (("Mul", weight), ("Add", bias)):
+        if vector is not None and len(sizes) > 2:
+            vector = graph.node("Unsqueeze", vector, graph.ints(range(1, len(sizes) - 1)))
+        y = y if vector is None else graph.node(kind, y, vector)
+    return y
+
+
 @operator("local_response_norm")
 def _local_response_norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, size = inputs[0], call.attributes["size"]

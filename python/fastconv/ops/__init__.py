@@ -18,11 +18,13 @@ from fastconv.ops import (
     elementwise,
     extremes,
     indexing,
+    instance_normalization,
     interpolation,
     normalization,
     padding,
     pool,
     probability,
+    rectifiers,
     reduction,
     repetition,
     shape,
@@ -39,11 +41,13 @@ from fastconv.ops.elementary import *
 from fastconv.ops.elementwise import *
 from fastconv.ops.extremes import *
 from fastconv.ops.indexing import *
+from fastconv.ops.instance_normalization import *
 from fastconv.ops.interpolation import *
 from fastconv.ops.normalization import *
 from fastconv.ops.padding import *
 from fastconv.ops.pool import *
 from fastconv.ops.probability import *
+from fastconv.ops.rectifiers import *
 from fastconv.ops.reduction import *
 from fastconv.ops.repetition import *
 from fastconv.ops.shape import *
@@ -61,11 +65,13 @@ __all__ = [
     *elementwise.__all__,
     *extremes.__all__,
     *indexing.__all__,
+    *instance_normalization.__all__,
     *interpolation.__all__,
     *normalization.__all__,
     *padding.__all__,
     *pool.__all__,
     *probability.__all__,
+    *rectifiers.__all__,
     *reduction.__all__,
     *repetition.__all__,
     *shape.__all__,

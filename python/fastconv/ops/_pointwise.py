@@ -48,6 +48,13 @@ def apply(instruction: str, out: Array | None = None, **operands: Any) -> Array:
     return compute(f"{instruction}({inputs})", given, out, masked, result)
 
 
+def apply_program(program: str, operands: Mapping[str, Any], out: Array | None = None) -> Array:
+    """Compute a program of floats, or record it where an operand is symbolic."""
+    if not is_symbolic(*operands.values()):
+        return compute(program, operands, out)
+    return record("pointwise", tuple(recordable(**operands).values()), {"program": program}, out)
+
+
 def with_numbers(operands: Mapping[str, Any]) -> dict[str, Any]:
     """Return the operands, numbers among them as arrays of the dtype that the floats have."""
     if not any(map(is_number, operands.values())):

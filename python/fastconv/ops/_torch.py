@@ -49,6 +49,10 @@ NEUTRAL: Mapping[str, Neutral] = {
         (False,), "only inference is computed, with running_mean and running_var as they are"
     ),
     "momentum": Neutral((float, int, None), "only training uses it: leave it out"),
+    **{
+        f"{bound}_value": Neutral((None,), f"torch renamed it: pass {bound}_val")
+        for bound in ("min", "max")
+    },
     "track_running_stats": Neutral(
         (True,),
         "the statistics of a batch are not computed at inference: set running_mean and "

@@ -12,9 +12,10 @@ from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record
 from fastconv.ops._torch import torch_arguments
+from fastconv.ops.elementary import negative
 from fastconv.ops.shape import reshape
 
-__all__ = ["log_softmax", "softmax"]
+__all__ = ["log_softmax", "softmax", "softmin"]
 
 
 def _softmax(x: ArrayLike, axis: int, logarithm: bool, out: Array | None) -> Array:
@@ -102,3 +103,39 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Ar
     array([[-1000.,     0.]])
     """
     return _softmax(x, axis, True, out)
+
+
+@torch_arguments("input=x dim=axis _stacklevel dtype")
+@takes_device_arrays("x")
+def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    """`softmax` of ``-x``: the smallest number gets the largest share.
+
+    Parameters
+    ----------
+    x : array_like of float
+        Any shape.
+    axis : int
+        Along which the results sum to one.
+    out : ndarray, optional
+        Where the result goes: the shape and dtype of `x`.
+
+    Returns
+    -------
+    ndarray
+        The shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is no float array, `axis` is out of range or `out` does not fit.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.softmin([1.0, 1.0, 1000.0])
+    array([0.5, 0.5, 0. ])
+    """
+    if not is_symbolic(x):
+        operands = Operands(x=x)
+        operands.check_out(out, operands.source("x").shape)
+    return _softmax(negative(x), axis, False, out)
