@@ -739,9 +739,9 @@ def test_a_new_batch_size_shares_the_packed_weights(module, x, monkeypatch):
     packed = []
 
     class Native(_core.Network):
-        def __init__(self, *args):
+        def __init__(self, *args, **options):
             packed.append(args)
-            super().__init__(*args)
+            super().__init__(*args, **options)
 
     monkeypatch.setattr(_core, "Network", Native)
     for n in (2, 1, 2, 1):

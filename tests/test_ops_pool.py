@@ -292,11 +292,11 @@ def test_shuffles() -> None:
         (lambda x: fastconv.interpolate(x, 3, mode="cubic"), "mode must be one of"),
         (
             lambda x: fastconv.interpolate(x, 3, align_corners=True),
-            "for mode='bilinear' and 'bicubic' only",
+            "for mode='linear', 'bilinear' and 'bicubic' only",
         ),
         (
             lambda x: fastconv.interpolate(x, 3, mode="area", antialias=True),
-            "antialias is for mode='bilinear' and 'bicubic' only: leave it out of mode='area'",
+            "antialias is for mode='linear', 'bilinear' and 'bicubic' only: leave it out of mode='area'",
         ),
         (
             lambda x: fastconv.interpolate(x, 3, recompute_scale_factor=True),
