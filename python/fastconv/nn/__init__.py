@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 from fastconv.nn import activations, init
 from fastconv.nn.activations import *
 from fastconv.nn.containers import ModuleDict, ModuleList, Sequential
-from fastconv.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
+from fastconv.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from fastconv.nn.convolution import Conv1d, Conv2d, Conv3d
 from fastconv.nn.linear import Linear
 from fastconv.nn.module import Module
 from fastconv.nn.normalization import BatchNorm2d, LayerNorm, LayerNorm2d, LocalResponseNorm
@@ -31,13 +32,23 @@ from fastconv.nn.padding import (
     ZeroPad2d,
 )
 from fastconv.nn.parameters import ParameterDict, ParameterList
-from fastconv.nn.shaping import (
+from fastconv.nn.pooling import (
+    AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
     AdaptiveMaxPool2d,
+    AvgPool1d,
     AvgPool2d,
+    AvgPool3d,
+    LPPool1d,
+    LPPool2d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from fastconv.nn.shaping import (
     ChannelShuffle,
     Flatten,
-    MaxPool2d,
     Permute,
     PixelShuffle,
     PixelUnshuffle,
@@ -46,9 +57,13 @@ from fastconv.nn.shaping import (
 )
 
 __all__ = [
+    "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AvgPool1d",
     "AvgPool2d",
+    "AvgPool3d",
     "BatchNorm2d",
     "ChannelShuffle",
     "CircularPad1d",
@@ -57,13 +72,19 @@ __all__ = [
     "ConstantPad2d",
     "Conv1d",
     "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
     "ConvTranspose2d",
     "Flatten",
+    "LPPool1d",
+    "LPPool2d",
     "LayerNorm",
     "LayerNorm2d",
     "Linear",
     "LocalResponseNorm",
+    "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
     "Module",
     "ModuleDict",
     "ModuleList",
