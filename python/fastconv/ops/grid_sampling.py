@@ -100,7 +100,8 @@ def grid_sample(
         inputs = [value.reshape((1, *value.shape)) for value in values.values()]
         y = record("grid_sample", inputs, attributes, out)
         return record("reshape", (y,), {"shape": y.shape[1:]})
-    images, grids = operands.images(), operands.contiguous("grid").reshape((-1, *places[-3:]))
+    images, grids = operands.images(), operands.contiguous("grid")
+    grids = grids if batch else grids[None]
     return operands.run(
         lambda y: _core.grid_sample(images, grids, y if batch else y[None], attributes),
         (*shape[:-2], *places[-3:-1]),

@@ -17,7 +17,7 @@ from fastconv.ops._symbols import is_symbolic, refuse_out
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.arithmetic import power
 from fastconv.ops.elementwise import multiply
-from fastconv.ops.pool import avg_pool2d
+from fastconv.ops.pool import avg_pool2d, max_pool2d
 
 __all__ = ["lp_pool1d", "lp_pool2d"]
 
@@ -42,7 +42,8 @@ def lp_pool2d(
     ----------
     x : array_like of float, shape (N, C, H, W) or (C, H, W)
     norm_type : float
-        The exponent, not 0. With 1 it is the sum.
+        The exponent, not 0 nor NaN. With 1 it is the sum; with infinity the maximum of the
+        magnitudes, with its negative their minimum.
     kernel_size : int or (int, int)
         The window's height and width.
     stride : int or (int, int), optional
@@ -61,7 +62,8 @@ def lp_pool2d(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type or shape, no window fits, or `norm_type` is 0.
+        If an argument is of the wrong type or shape, no window fits, or `norm_type` is 0 or
+        NaN.
 
     Examples
     --------
@@ -70,11 +72,15 @@ def lp_pool2d(
     array([[[[ 5., 10.]]]])
     """
     exponent = as_float("norm_type", norm_type)
-    if exponent == 0:
-        raise ValueError("norm_type must not be 0, which has no root: count with fastconv.norm")
+    if exponent == 0 or math.isnan(exponent):
+        raise ValueError(f"norm_type must be a number other than 0, got {norm_type!r}")
     kernel_size = as_pair("kernel_size", kernel_size)
 
     def pooled(x: Any) -> Array:
+        if math.isinf(exponent):
+            sign = math.copysign(1.0, exponent)
+            size = multiply(abs(x), sign)
+            return multiply(max_pool2d(size, kernel_size, stride, 0, 1, ceil_mode), sign)
         mean = avg_pool2d(power(x, exponent), kernel_size, stride, 0, ceil_mode)
         return power(multiply(mean, float(math.prod(kernel_size))), 1 / exponent)
 
@@ -104,7 +110,7 @@ def lp_pool1d(
     ----------
     x : array_like of float, shape (N, C, L) or (C, L)
     norm_type : float
-        The exponent, not 0.
+        As for `lp_pool2d`.
     kernel_size, stride : int or (int,)
     ceil_mode : bool
         As for `lp_pool2d`.
