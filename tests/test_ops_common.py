@@ -39,15 +39,6 @@ OPS: dict[str, Callable[..., Any]] = {
     "adaptive_avg_pool2d": lambda x, out=None: fastconv.adaptive_avg_pool2d(x, (5, 7), out=out),
     "adaptive_max_pool2d": lambda x, out=None: fastconv.adaptive_max_pool2d(x, (5, 7), out=out),
     "global_avg_pool2d": fastconv.global_avg_pool2d,
-    "max_pool1d": lambda x, out=None: fastconv.max_pool1d(x[0], 3, 2, 1, out=out),
-    "avg_pool1d": lambda x, out=None: fastconv.avg_pool1d(x[0], 3, 2, 1, out=out),
-    "adaptive_avg_pool1d": lambda x, out=None: fastconv.adaptive_avg_pool1d(x[0], 7, out=out),
-    "adaptive_max_pool1d": lambda x, out=None: fastconv.adaptive_max_pool1d(x[0], 7, out=out),
-    "lp_pool1d": lambda x, out=None: fastconv.lp_pool1d(x[0], 2, 3, out=out),
-    "lp_pool2d": lambda x, out=None: fastconv.lp_pool2d(x, 2, 3, 2, out=out),
-    "max_pool3d": lambda x, out=None: fastconv.max_pool3d(x, (1, 3, 3), 2, out=out),
-    "avg_pool3d": lambda x, out=None: fastconv.avg_pool3d(x, (1, 3, 3), 2, out=out),
-    "grid_sample": lambda x, out=None: fastconv.grid_sample(x, x[:, :4, :5, :2], out=out),
     "interpolate": lambda x, out=None: fastconv.interpolate(x, (17, 40), out=out),
     "bilinear": lambda x, out=None: fastconv.interpolate(x, (17, 40), mode="bilinear", out=out),
     "bicubic": lambda x, out=None: fastconv.interpolate(x, (17, 40), mode="bicubic", out=out),
@@ -303,8 +294,8 @@ def test_every_isa_passes_these_tests(isa: str, run_python: Callable[..., str]) 
     assert used.strip() == isa
     if os.environ.get("FASTCONV_ISA") or isa == fastconv.show_config("dict")["isa"]:
         return  # this very run covers it
-    names = ("activation", "common", "moves", "norm", "pointwise", "pool", "shape")
-    files = [str(here / f"test_ops_{name}.py") for name in names]
+    names = ("activation", "common", "grid_sample", "moves", "norm", "pointwise", "pool", "shape")
+    files = [str(here / f"test_ops_{name}.py") for name in (*names, "signals")]
     run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", *files, FASTCONV_ISA=isa)
 
 

@@ -19,20 +19,22 @@ def check_signals(x: Any) -> None:
         raise ValueError(f"x must have shape (N, C, L) or (C, L), got {x.shape}")
 
 
-def as_images(x: Any) -> Any:
-    """Images of height 1: a view of an array; a recorded reshape, for any batch, of a symbol."""
-    if not is_symbolic(x):
-        return x[..., None, :]
-    channels, length = x.shape[-2:]
-    batch = 1 if x.ndim == 2 else -1
-    if x.ndim == 3 and 0 in (channels, length):  # NumPy could not tell -1
-        batch = x.shape[0]
-    return reshape(x, (batch, channels, 1, length))
+def as_images(signals: Any) -> Any:
+    """A batch of images of height 1: views of arrays, recorded reshapes of symbolic values."""
+    if not is_symbolic(signals):
+        return signals[:, :, None] if signals.ndim == 3 else signals[None, :, None]
+    channels, length = signals.shape[-2:]
+    batch = 1 if signals.ndim == 2 else -1  # any
+    if signals.ndim == 3 and 0 in (channels, length):  # NumPy could not tell -1
+        batch = signals.shape[0]
+    return reshape(signals, (batch, channels, 1, length))
 
 
-def as_signals(y: Any, ndim: int) -> Any:
-    """Recorded images of height 1 as signals of `ndim` dimensions."""
-    return flatten(y, 2) if ndim == 3 else reshape(y, (y.shape[1], y.shape[3]))
+def as_signals(images: Any, ndim: int) -> Any:
+    """Such images as signals of `ndim` dimensions."""
+    if not is_symbolic(images):
+        return images[:, :, 0] if ndim == 3 else images[0, :, 0]
+    return flatten(images, 2) if ndim == 3 else reshape(images, images.shape[1::2])
 
 
 def over_images(
@@ -47,15 +49,15 @@ def over_images(
     """
     if is_symbolic(x):
         refuse_out(out)
-        check_signals(x)
-        return as_signals(function(as_images(x)), x.ndim)  # type: ignore[no-any-return]
-    operands = Operands(x=x)
-    signals = operands.source("x")
+        signals: Any = x
+    else:
+        operands = Operands(x=x)
+        signals = operands.source("x")
     check_signals(signals)
+    images, ndim = as_images(signals), signals.ndim
     if out is None:
-        return function(as_images(signals))[..., 0, :]
-    c, length = signals.shape[-2:]
-    n, channels, _, size = shape((signals.shape[0] if signals.ndim == 3 else 1, c, 1, length))
-    operands.check_out(out, (n, channels, size)[-signals.ndim :])
-    function(as_images(signals), out=out[..., None, :])
+        return as_signals(function(images), ndim)  # type: ignore[no-any-return]
+    n, channels, _, length = shape(images.shape)
+    operands.check_out(out, (n, channels, length)[-ndim:])
+    function(images, out=as_images(out))
     return out
