@@ -44,9 +44,9 @@ std::optional<Operator> on_images(const Operator& op) {
   return std::nullopt;
 }
 
-class Sink {
+class ReshapeSink {
  public:
-  explicit Sink(const Graph& in) : r_(in), in_(in), images_(in.size(), kNone) {}
+  explicit ReshapeSink(const Graph& in) : r_(in), in_(in), images_(in.size(), kNone) {}
 
   Graph run() {
     for (ValueId id = 0; id < in_.size(); ++id) {
@@ -115,7 +115,7 @@ class Sink {
 Graph sink_reshapes(Graph graph) {
   const auto to_signals = [&](const Node& node) { return node.as<op::Reshape>() && is_image_of(graph.shape(node.inputs[0]), node.shape); };
   if (!any_node(graph, to_signals)) return graph;
-  return Sink(graph).run();
+  return ReshapeSink(graph).run();
 }
 
 }  // namespace fastconv

@@ -11,18 +11,15 @@
 namespace fastconv {
 namespace {
 
-using Mode = GridSampling::Mode;
-using Padding = GridSampling::Padding;
-
 template <class T>
-struct Tap {
+struct SampleTap {
   index_t at;  // along its axis; -1: outside, where there are zeros
   T weight;
 };
 
 // One axis of the images.
 template <class T>
-struct Axis {
+struct SampledAxis {
   T size;
   GridSampling how;
 
@@ -32,8 +29,8 @@ struct Axis {
   }
   // Into the image, unless there are zeros around it. NaN becomes 0.
   T inside(T at) const {
-    if (how.padding_mode == Padding::zeros) return at;
-    if (how.padding_mode == Padding::reflection) at = reflected(at);
+    if (how.padding_mode == GridSampling::Padding::zeros) return at;
+    if (how.padding_mode == GridSampling::Padding::reflection) at = reflected(at);
     return std::min(size - 1, std::max(T(0), at));
   }
   T reflected(T at) const {
@@ -42,16 +39,16 @@ struct Axis {
     const T distance = std::abs(at - low), rest = distance - std::trunc(distance / (2 * span)) * (2 * span);
     return std::min(rest, 2 * span - rest) + low;
   }
-  Tap<T> tap(T at, T weight) const { return {at > -1 && at < size ? static_cast<index_t>(at) : -1, weight}; }
+  SampleTap<T> tap(T at, T weight) const { return {at > -1 && at < size ? static_cast<index_t>(at) : -1, weight}; }
 
   // What a place of the grid reads; how many taps.
-  int taps(T at, std::array<Tap<T>, 4>& all) const {
+  int taps(T at, std::array<SampleTap<T>, 4>& all) const {
     at = place(at);
-    if (how.mode == Mode::nearest) {
+    if (how.mode == GridSampling::Mode::nearest) {
       all[0] = tap(std::nearbyint(inside(at)), 1);
       return 1;
     }
-    if (how.mode == Mode::bilinear) {
+    if (how.mode == GridSampling::Mode::bilinear) {
       at = inside(at);
       const T low = std::floor(at), share = at - low;
       all[0] = tap(low, 1 - share);
@@ -70,7 +67,7 @@ struct Axis {
 
 // What an output pixel reads: the sum of weight * x over `count` taps, and `outside`, which is 0, or NaN where a weight is.
 template <class T>
-struct Pixel {
+struct SampledPixel {
   index_t y;  // offsets in the first block of channels
   std::array<index_t, 16> x;
   std::array<T, 16> weight;
@@ -79,8 +76,9 @@ struct Pixel {
 };
 
 template <class T>
-void add_taps(const Axis<T>& vertical, const Axis<T>& horizontal, const T* place, const TensorView<const T>& x, Pixel<T>& pixel) {
-  std::array<Tap<T>, 4> rows, columns;
+void find_taps(const SampledAxis<T>& vertical, const SampledAxis<T>& horizontal, const T* place, const TensorView<const T>& x,
+               SampledPixel<T>& pixel) {
+  std::array<SampleTap<T>, 4> rows, columns;
   const int row_count = vertical.taps(place[1], rows), column_count = horizontal.taps(place[0], columns);
   pixel.count = 0;
   pixel.outside = 0;
@@ -103,25 +101,25 @@ void grid_sample(const GridSampling& how, const TensorView<const T>& x, const T*
   check_layout(x, "x");
   check_layout(y, "out");
   if (x.block != y.block) throw std::logic_error("grid_sample: x and out have different layouts");
-  const Axis<T> vertical{static_cast<T>(x.h), how}, horizontal{static_cast<T>(x.w), how};
   const index_t pixels = y.h * y.w, blocks = ceil_div(x.c, x.block), lanes = x.block;
   constexpr index_t kTogether = 64;  // pixels, whose taps serve all channels
   const index_t parts = ceil_div(pixels, kTogether);
-  const index_t work = kTogether * (16 + blocks * lanes * (how.mode == Mode::bicubic ? 16 : 4));
+  const index_t work = kTogether * (16 + blocks * lanes * (how.mode == GridSampling::Mode::bicubic ? 16 : 4));
   parallel_ranges(y.n * parts, grain_of(work), [&](index_t begin, index_t end) {
-    std::array<Pixel<T>, kTogether> taps;
+    const SampledAxis<T> vertical{static_cast<T>(x.h), how}, horizontal{static_cast<T>(x.w), how};
+    std::array<SampledPixel<T>, kTogether> taps;
     for (index_t task = begin; task < end; ++task) {
       const index_t n = task / parts, first = task % parts * kTogether, count = std::min(kTogether, pixels - first);
       for (index_t p = 0; p < count; ++p) {
         const index_t at = first + p;
         taps[p].y = at / y.w * y.sh + at % y.w * y.sw;
-        add_taps(vertical, horizontal, grid + 2 * (n * pixels + at), x, taps[p]);
+        find_taps(vertical, horizontal, grid + 2 * (n * pixels + at), x, taps[p]);
       }
       for (index_t b = 0; b < blocks; ++b) {
         const T* from = x.data + n * x.sn + b * x.sb;
         T* to = y.data + n * y.sn + b * y.sb;
         for (index_t p = 0; p < count; ++p) {
-          const Pixel<T>& pixel = taps[p];
+          const SampledPixel<T>& pixel = taps[p];
           if (lanes == 1) {
             T sum = pixel.outside;
             for (int t = 0; t < pixel.count; ++t) sum += pixel.weight[t] * from[pixel.x[t]];
