@@ -74,7 +74,7 @@ def test_builtin_signatures_are_those_of_torchs_documentation() -> None:
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 4, 6, 5))
 SIGNALS = RNG.standard_normal((2, 4, 9))
-VOLUMES = RNG.standard_normal((2, 4, 3, 6, 5))
+VOLUMES = RNG.standard_normal((2, 4, 3, 6, 9))
 C = RNG.standard_normal((4, 4))
 INPLACE = {"input": [X], "inplace": [False, True]}
 NO_DTYPE = [None, Refused(torch.float64, r"dtype=torch.float64.*x.astype\(dtype\)")]
