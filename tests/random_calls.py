@@ -95,6 +95,24 @@ def conv1d(d: Draw, _: str) -> Made:
     return F.conv1d, arrays, options | {"activation": d.pick(*ACTIVATIONS)}
 
 
+def conv_transpose1d(d: Draw, _: str) -> Made:
+    groups, c, o = d.pick(1, 1, 2, 3), d.size(33), d.size(17)
+    arrays = {
+        "x": d.array(d.pick(1, 2), c * groups, d.size()),
+        "weight": d.array(c * groups, o, d.between(1, 5)),
+        "bias": d.array(o * groups),
+    }
+    options = {"stride": d.between(1, 3), "groups": groups}
+    return F.conv_transpose1d, arrays, options | {"activation": d.pick(*ACTIVATIONS)}
+
+
+def conv3d(d: Draw, _: str) -> Made:
+    kernel = (d.between(1, 3), d.between(1, 3))
+    x = d.array(d.pick(1, 2), d.size(17), d.between(1, 3), *(max(3, d.size(17)) for _ in "hw"))
+    options = {"stride": d.pick(1, (2, 1, 2)), "padding": (0, d.between(0, 1), d.between(0, 1))}
+    return F.conv3d, {"x": x, "weight": d.array(d.size(17), x.shape[1], 1, *kernel)}, options
+
+
 def prepare_conv2d(d: Draw, _: str) -> Made:
     _, arrays, options = conv2d(d, "conv2d")
 
@@ -261,6 +279,50 @@ def pool(d: Draw, name: str) -> Made:
         "ceil_mode": d.pick(True, False),
     }
     return getattr(F, name), {"x": d.image(least=3)}, options
+
+
+def pool1d(d: Draw, name: str) -> Made:
+    x = d.array(d.pick(1, 2), d.size(), max(3, d.size()))
+    options: dict[str, Any] = {"kernel_size": d.between(2, 3), "stride": d.between(1, 3)}
+    if name == "lp_pool1d":
+        options |= {"norm_type": d.pick(1, 2, 3)}
+    else:
+        options |= {"padding": d.between(0, 1), "ceil_mode": d.pick(True, False)}
+    return getattr(F, name), {"x": x}, options
+
+
+def pool3d(d: Draw, name: str) -> Made:
+    x = d.array(d.pick(1, 2), d.size(17), d.between(1, 3), *(max(3, d.size(17)) for _ in "hw"))
+    kernel = (1, d.between(2, 3), d.between(2, 3))
+    return getattr(F, name), {"x": x}, {"kernel_size": kernel, "stride": d.between(1, 2)}
+
+
+def lp_pool2d(d: Draw, _: str) -> Made:
+    options = {"norm_type": d.pick(1, 2, 3), "kernel_size": d.between(2, 3)}
+    return F.lp_pool2d, {"x": d.image(least=3)}, options | {"ceil_mode": d.pick(True, False)}
+
+
+def adaptive_pool1d(d: Draw, name: str) -> Made:
+    x = d.array(d.pick(1, 2), d.size(), d.size())
+    return getattr(F, name), {"x": x}, {"output_size": d.between(1, 9)}
+
+
+def grid_sample(d: Draw, _: str) -> Made:
+    x = d.image()
+    options = {
+        "mode": d.pick("bilinear", "nearest", "bicubic"),
+        "padding_mode": d.pick("zeros", "border", "reflection"),
+        "align_corners": d.pick(True, False),
+    }
+    return F.grid_sample, {"x": x, "grid": d.array(len(x), d.size(17), d.size(17), 2)}, options
+
+
+def affine_grid(d: Draw, _: str) -> Made:
+    def call(x: Any, **options: Any) -> Any:
+        return F.affine_grid(x, **options)
+
+    n = d.size(5)
+    return call, {"x": d.array(n, 2, 3)}, {"size": (n, 1, d.size(17), d.size(17))}
 
 
 def adaptive_pool(d: Draw, name: str) -> Made:
@@ -452,6 +514,7 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
         made.__name__: made
         for made in (
             *(conv2d, conv1d, prepare_conv2d, conv_transpose2d, depthwise_separable_conv2d),
+            *(conv_transpose1d, conv3d, lp_pool2d, grid_sample, affine_grid),
             *(linear, batch_norm, layer_norm, group_norm, instance_norm, local_response_norm),
             *(threshold, prelu, glu),
             *(interpolate, pad, permute),
@@ -466,6 +529,9 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
     **{"where": where, "clip": clip, "chain": chain},
     **dict.fromkeys(("max_pool2d", "avg_pool2d"), pool),
     **dict.fromkeys(("adaptive_max_pool2d", "adaptive_avg_pool2d"), adaptive_pool),
+    **dict.fromkeys(("max_pool1d", "avg_pool1d", "lp_pool1d"), pool1d),
+    **dict.fromkeys(("max_pool3d", "avg_pool3d"), pool3d),
+    **dict.fromkeys(("adaptive_max_pool1d", "adaptive_avg_pool1d"), adaptive_pool1d),
     **dict.fromkeys(("mean", "sum", "prod", "max", "min", "argmax", "argmin"), reduction),
     **dict.fromkeys(("softmax", "log_softmax", "softmin", "cumsum"), reduction),
     **dict.fromkeys(("expand_dims", "unsqueeze", "flip"), with_axis),

@@ -50,6 +50,13 @@ ENTRIES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "conv2d residual": ("residual", lambda bad: fc.conv2d(IMAGES, WEIGHT, residual=bad)),
     "conv1d": ("x", lambda bad: fc.conv1d(bad, WEIGHT[..., 0])),
     "conv_transpose2d": ("weight", lambda bad: fc.conv_transpose2d(IMAGES, bad)),
+    "conv_transpose1d": ("weight", lambda bad: fc.conv_transpose1d(IMAGES[0], bad)),
+    "conv3d": ("weight", lambda bad: fc.conv3d(IMAGES, bad)),
+    "max_pool1d": ("x", lambda bad: fc.max_pool1d(bad, 2)),
+    "lp_pool2d": ("x", lambda bad: fc.lp_pool2d(bad, 2, 2)),
+    "max_pool3d": ("x", lambda bad: fc.max_pool3d(bad, 1)),
+    "grid_sample": ("grid", lambda bad: fc.grid_sample(IMAGES, bad)),
+    "affine_grid": ("theta", lambda bad: fc.affine_grid(bad, (1, 1, 2, 2))),
     "depthwise_separable": (
         "depthwise_weight",
         lambda bad: fc.depthwise_separable_conv2d(IMAGES, bad, WEIGHT),
@@ -82,6 +89,7 @@ ENTRIES: dict[str, tuple[str, Callable[[Any], Any]]] = {
         lambda bad: recorded(lambda x: fc.conv2d(x, WEIGHT, residual=bad)),
     ),
     "recorded conv1d": ("weight", lambda bad: recorded(lambda x: fc.conv1d(x[0], bad))),
+    "recorded grid": ("grid", lambda bad: recorded(lambda x: fc.grid_sample(x, bad))),
     "recorded linear": ("weight", lambda bad: recorded(lambda x: fc.linear(x, bad))),
     "recorded batch_norm": (
         "running_mean",

@@ -150,6 +150,7 @@ COMPUTE = {
     "softmax": ([(1, 4)], {"axis": 1}),
     "log_softmax": ([(1, 4)], {"axis": 1}),
     "interpolate": ([(1, 4, 5, 5)], {"size": (7, 7)}),
+    "grid_sample": ([(1, 4, 5, 5), (1, 3, 3, 2)], {}),
     **{
         name: ([(1, 4, 5, 5), (4, 1, 1), (5,)][: len(operands)], {})
         for name, operands, _ in _core.instructions()

@@ -14,7 +14,7 @@ import pytest
 import random_calls
 from fastconv import _core
 
-SAMPLE = 1200
+SAMPLE = 12 * len(random_calls.NAMES)  # every name in every setting, dtype and end
 
 
 @pytest.mark.parametrize("isa", fastconv.show_config("dict")["isa_found"])

@@ -87,6 +87,48 @@ ARGUMENTS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]]]] = {
     ),
     "adaptive_avg_pool2d": (fc.adaptive_avg_pool2d, {"output_size": PAIR}),
     "adaptive_max_pool2d": (fc.adaptive_max_pool2d, {"output_size": PAIR}),
+    "max_pool1d": (
+        lambda x, kernel_size=3, **a: fc.max_pool1d(x[0], kernel_size, **a),
+        {"kernel_size": INTEGER, "stride": INTEGER, "padding": INTEGER, "dilation": INTEGER},
+    ),
+    "avg_pool1d": (
+        lambda x, kernel_size=3, **a: fc.avg_pool1d(x[0], kernel_size, **a),
+        {"kernel_size": INTEGER, "stride": INTEGER, "padding": INTEGER, "ceil_mode": INTEGER},
+    ),
+    "adaptive_avg_pool1d": (
+        lambda x, output_size: fc.adaptive_avg_pool1d(x[0], output_size),
+        {"output_size": INTEGER},
+    ),
+    "lp_pool2d": (
+        lambda x, norm_type=2, kernel_size=2, **a: fc.lp_pool2d(x, norm_type, kernel_size, **a),
+        {"norm_type": NUMBERS, "kernel_size": PAIR, "stride": PAIR, "ceil_mode": INTEGER},
+    ),
+    "max_pool3d": (
+        lambda x, **a: fc.max_pool3d(x, **{"kernel_size": (1, 2, 2)} | a),
+        {"kernel_size": SEQUENCE, "stride": SEQUENCE, "padding": SEQUENCE, "dilation": SEQUENCE},
+    ),
+    "conv3d": (
+        lambda x, **a: fc.conv3d(x, WEIGHT[:, :, None], **a),
+        {"stride": SEQUENCE, "padding": SEQUENCE, "dilation": SEQUENCE, "groups": INTEGER},
+    ),
+    "conv_transpose1d": (
+        lambda x, **a: fc.conv_transpose1d(x[0], WEIGHT[:, :, 0], **a),
+        {
+            "stride": INTEGER,
+            "padding": INTEGER,
+            "output_padding": INTEGER,
+            "dilation": INTEGER,
+            "groups": INTEGER,
+        },
+    ),
+    "grid_sample": (
+        lambda x, **a: fc.grid_sample(x, x[:, :3, :3, :2], **a),
+        {"mode": NO_INTEGERS, "padding_mode": NO_INTEGERS, "align_corners": INTEGER},
+    ),
+    "affine_grid": (
+        lambda x, size: fc.affine_grid(x[:, :2, 0, :3], size),
+        {"size": SEQUENCE},
+    ),
     "interpolate": (fc.interpolate, {"size": PAIR, "scale_factor": FACTORS}),
     "interpolate bilinear": (
         lambda x, align_corners=None, **a: fc.interpolate(

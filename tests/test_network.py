@@ -68,7 +68,7 @@ class RandomNetwork(nn.Module):
     )
     kinds_without_devices = (
         *("take", "tile", "scatter", "reduce", "chain", "chain", "choice", "arithmetic"),
-        *("rectifier", "prelu", "instance"),
+        *("rectifier", "prelu", "instance", "sample", "signals", "slices"),
     )
 
     def _weight(self, *shape):
@@ -194,6 +194,31 @@ class RandomNetwork(nn.Module):
             return None
         size = (x.shape[2] + 1, x.shape[3] + 2)
         return fastconv.interpolate(x, size, mode=str(self._rng.choice(["nearest", "bilinear"])))
+
+    def _sample(self, x, values):
+        grid = fastconv.tanh(fastconv.conv2d(x, self._weight(2, x.shape[1], 1, 1), stride=2))
+        options = (
+            str(self._rng.choice(["bilinear", "bicubic"])),  # "nearest" has steps
+            str(self._rng.choice(["zeros", "border", "reflection"])),
+            bool(self._rng.integers(2)),
+        )
+        return fastconv.grid_sample(x, fastconv.permute(grid, (0, 2, 3, 1)), *options)
+
+    def _signals(self, x, values):
+        n, c, h, w = x.shape
+        y = fastconv.reshape(x, (n, c, h * w))
+        y = fastconv.conv_transpose1d(y, self._weight(c, 8, 3), self._weight(8), padding=1)
+        y = fastconv.conv1d(y, self._weight(c, 8, 5), padding=2, activation="relu")
+        y = fastconv.max_pool1d(y, 3, 1, 1) + fastconv.avg_pool1d(y, 3, 1, 1)
+        y = y + fastconv.adaptive_avg_pool1d(y, 1) + fastconv.adaptive_max_pool1d(y, 1)
+        return fastconv.reshape(y, x.shape)
+
+    def _slices(self, x, values):
+        n, c, h, w = x.shape
+        y = fastconv.reshape(x, (n, 1, c, h, w))
+        y = fastconv.conv3d(y, self._weight(3, 1, 1, 3, 3), padding=(0, 1, 1))
+        y = fastconv.max_pool3d(y, (1, 3, 3), 1, (0, 1, 1)) + fastconv.avg_pool3d(y, 1)
+        return fastconv.mean(y, 1)
 
     def _shuffle(self, x, values):
         if x.shape[1] % 4 == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -308,19 +307,6 @@ def test_symbolic_values_are_recorded(name: str) -> None:
         assert attributes == {"axis": 3 if name == "softmax" else 1}
     with pytest.raises(TypeError, match="symbolic"):
         OPS[name](symbol, out=np.empty(3))
-
-
-def test_every_isa_passes_these_tests(isa: str, run_python: Callable[..., str]) -> None:
-    here = Path(__file__).parent
-    used = run_python(
-        "-c", "import fastconv; print(fastconv.show_config('dict')['isa'])", FASTCONV_ISA=isa
-    )
-    assert used.strip() == isa
-    if os.environ.get("FASTCONV_ISA") or isa == fastconv.show_config("dict")["isa"]:
-        return  # this very run covers it
-    names = ("activation", "common", "moves", "norm", "pointwise", "pool", "rectifiers", "shape")
-    files = [str(here / f"test_ops_{name}.py") for name in names]
-    run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", *files, FASTCONV_ISA=isa)
 
 
 def test_an_isa_that_is_unknown_is_an_import_error(run_python: Callable[..., str]) -> None:

@@ -14,6 +14,7 @@
 #include "fastconv/op/concat.h"
 #include "fastconv/op/conv2d.h"
 #include "fastconv/op/conv_transpose2d.h"
+#include "fastconv/op/grid_sample.h"
 #include "fastconv/op/group_norm.h"
 #include "fastconv/op/interpolate.h"
 #include "fastconv/op/layer_norm.h"
@@ -43,7 +44,7 @@ using Operator =
     std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::BatchNorm, op::ScaleShift,
                  op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pointwise, op::Pool, op::AdaptivePool,
                  op::Reduce, op::ArgMax, op::Norm, op::CumSum, op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax,
-                 op::Interpolate, op::ChannelShuffle, op::PixelShuffle, op::PixelUnshuffle, op::Take, op::Tile, op::ScatterAdd>;
+                 op::Interpolate, op::GridSample, op::ChannelShuffle, op::PixelShuffle, op::PixelUnshuffle, op::Take, op::Tile, op::ScatterAdd>;
 
 // What all operators have, by their homes (fastconv/op/): see docs/architecture.md.
 const char* operator_name(const Operator& op);     // "conv2d", "add", ...

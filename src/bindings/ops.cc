@@ -10,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/options.h"
 #include "fastconv/error.h"
+#include "fastconv/op/grid_sample.h"
 #include "fastconv/op/interpolate.h"
 
 namespace fastconv::bindings {
@@ -162,6 +163,21 @@ void layer_norm_arrays(const py::array& x, py::array out, const std::optional<py
   });
 }
 
+// The grid is contiguous (N, H_out, W_out, 2).
+void grid_sample_arrays(const py::array& x, const py::array& grid, py::array out, const py::dict& attributes) {
+  op::GridSample how;
+  op::read_fields("grid_sample", to_attributes("grid_sample", attributes), how);
+  const Shape shape = shape_of(x), places = shape_of(grid);
+  check_shape(out, how.infer(op::Inputs("grid_sample", {{&shape, false}, {&places, false}})), "out");
+  dispatch(x, [&]<class T>(T) {
+    const TensorView<const T> from = view4<T>(x, "x");
+    const T* at = contiguous_data<T>(grid, "grid");
+    const TensorView<T> to = mutable_view4<T>(out, "out");
+    const py::gil_scoped_release release;
+    grid_sample(how, from, at, to);
+  });
+}
+
 // Calls run(x, out, outer, count, inner) for x of that shape.
 template <class Out = void, class Run>
 void over_middle(const py::array& x, py::array& out, bool reduced, Run&& run) {
@@ -220,6 +236,7 @@ void bind_ops(py::module_& m) {
     const InterpolationGeometry g = interpolation_geometry(spatial(x), spatial(out), how);
     run_pool(x, out, spatial(out), [&](const auto& from, const auto& to) { interpolate(g, from, to); });
   });
+  m.def("grid_sample", &grid_sample_arrays);
   m.def("local_response_norm", [](const py::array& x, py::array out, index_t size, double alpha, double beta, double k) {
     run_pool(x, out, spatial(x),
              [&](const auto& from, const auto& to) { local_response_norm(from, to, size, alpha, beta, k); });

@@ -227,11 +227,15 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const bool in_place = !apart && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
     const Extent most = largest_band(in_place);
-    const index_t columns = g.out_w == this->task_.geometry.out_w ? most.columns : std::min<index_t>(g.out_w, 256);
-    const index_t across = ceil_div(g.out_w, columns);
+    index_t columns = g.out_w == this->task_.geometry.out_w ? most.columns : std::min<index_t>(g.out_w, 256);
     // Enough tasks for every thread: rows are divided first where images are wide, output channels where they are small; both
-    // where that leaves too few.
+    // where that leaves too few. Signals have one row: their columns are divided where there are too few output channels.
     const index_t wanted = threads == 1 ? 1 : 3 * threads;
+    if (g.out_h == 1 && g.taps() > 1) {
+      const index_t least = ceil_div(wanted, std::max<index_t>(1, x.n * g.groups * pairs));
+      columns = std::min(columns, std::max(kLeastColumns, ceil_div(g.out_w, least)));
+    }
+    const index_t across = ceil_div(g.out_w, columns);
     index_t bands = ceil_div(g.out_h, std::min(most.rows, g.out_h));
     const index_t others = x.n * g.groups * across * (g.out_w >= kWide ? 1 : pairs);
     if (others * bands < wanted) bands = divide_rows(g.out_h, bands, ceil_div(wanted, others), threads);
@@ -460,6 +464,7 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       }
   }
 
+  static constexpr index_t kLeastColumns = 64;  // of signals, that are worth a task of their own
   static constexpr index_t kPairs = 4;         // at most, that take a part of the reduction together
   static constexpr index_t kWorthPacking = 8;  // pairs that read the same input
 

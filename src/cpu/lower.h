@@ -148,6 +148,7 @@ class Lowering {
   void lower(ValueId id, const op::Pad& o);
   void lower(ValueId id, const op::Softmax& o);
   void lower(ValueId id, const op::Interpolate& o);
+  void lower(ValueId id, const op::GridSample& o);
   void lower(ValueId id, const op::ChannelShuffle& o);
   void lower(ValueId id, const op::PixelShuffle& o);
   void lower(ValueId id, const op::PixelUnshuffle& o);

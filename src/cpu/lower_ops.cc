@@ -259,6 +259,16 @@ void Lowering::lower(ValueId id, const op::Interpolate& o) {
              [=]<class T>(void* const* b) { fastconv::interpolate<T>(*geometry, x.at<const T>(b), y.at<T>(b)); });
 }
 
+void Lowering::lower(ValueId id, const op::GridSample& o) {
+  const ValueId values[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
+  const Operand x = image(as(values[0], blocked_[id]), graph_.shape(values[0])), grid = flat(as(values[1], false), values[1]);
+  define(id);
+  const Operand y = image(id);
+  emit_float(id, {x, grid, y}, [=, how = static_cast<const GridSampling&>(o)]<class T>(void* const* b) {
+    fastconv::grid_sample<T>(how, x.at<const T>(b), grid.data<T>(b), y.at<T>(b));
+  });
+}
+
 void Lowering::lower(ValueId id, const op::ScatterAdd& o) {
   const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
   const Shape s = around(inputs[0], o.axis, o.axis + 1);

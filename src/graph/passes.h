@@ -9,6 +9,7 @@ namespace fastconv {
 Graph remove_dead(Graph graph);          // nodes that no output needs
 Graph remove_identities(Graph graph);    // reshapes to the same shape, pads by nothing, ...
 Graph sink_permutes(Graph graph);        // channels-last sections compute on the NCHW value instead
+Graph sink_reshapes(Graph graph);        // what is between 1-d layers computes on their images of height 1
 Graph fold_padding(Graph graph);         // zero padding before a convolution becomes its own
 Graph fold_affine(Graph graph);          // batch norms, products and sums with constants go into weights
 Graph pool_first(Graph graph);           // averages of 1x1 convolutions become 1x1 convolutions of averages

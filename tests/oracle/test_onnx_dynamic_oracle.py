@@ -71,6 +71,14 @@ FREE = {
     "roll": lambda x: F.roll(x, (1, -2), (1, 3)),
     "scatter_add": lambda x: F.scatter_add(x, [1, -1, 1], x[:, :3], 1),
     "scatter_add at the end": lambda x: F.scatter_add(x, [-1, 0, -1], x[:, :, :3], 2),
+    "signals": lambda x: F.max_pool1d(
+        F.conv_transpose1d(F.flatten(x, 2), W[:, :, 0], None, 2), 3, 2, 1, 1, True
+    ),
+    "slices of volumes": lambda x: F.max_pool3d(
+        F.conv3d(x.reshape((x.shape[0], 2, 3, *x.shape[2:])), W[:, :2, None], padding=(0, 1, 1)),
+        (1, 2, 2),
+    ),
+    "grid_sample": lambda x: F.grid_sample(x, F.tanh(F.permute(x[:, :2], (0, 2, 3, 1)))),
     "slices": lambda x: x[:, 1:3, 1:, :-2],
     "slices of the end": lambda x: x[:, ::-1, -3:, -1],
     "slices backwards": lambda x: x[::-1, :, :2:-1, -2::-2],

@@ -90,6 +90,23 @@ def cases():
         yield f"Conv2d {k, s, p, d, g}", nn.Conv2d(6, 12, k, s, p, d, g), IMAGES
     for k, s, p, d in itertools.product((1, 3), (1, 2), ("same", "valid", 2, ((1, 2),)), (1, 2)):
         yield f"Conv1d {k, s, p, d}", nn.Conv1d(6, 12, k, s, p, d, 6), (1, 6, 11)
+    signals, volumes = (1, 6, 23), (1, 6, 2, 9, 8)
+    for k, s, c in itertools.product((1, 2, 5), (1, 2, 3), (False, True)):
+        for p in paddings(k):
+            yield f"MaxPool1d {k, s, p, c}", nn.MaxPool1d(k, s, p, ceil_mode=c), signals
+            yield f"AvgPool1d {k, s, p, c}", nn.AvgPool1d(k, s, p, c), signals
+        yield f"LPPool1d {k, s, c}", nn.LPPool1d(2, k, s, c), signals
+        yield f"LPPool2d {k, s, c}", nn.LPPool2d(2, k, s, c), IMAGES
+    for size in (1, 2, 5, 23):
+        yield f"AdaptiveAvgPool1d {size}", nn.AdaptiveAvgPool1d(size), signals
+        yield f"AdaptiveMaxPool1d {size}", nn.AdaptiveMaxPool1d(size), signals
+    for k, s, p, (g, d) in itertools.product((1, 3, 4), (1, 2), (0, 1), ((1, 1), (3, 2))):
+        layer = nn.ConvTranspose1d(6, 9, k, s, p, s - 1, g, True, d)
+        yield f"ConvTranspose1d {k, s, p, g, d}", layer, signals
+    for s in (1, (1, 2, 1), 2):
+        yield f"Conv3d {s}", nn.Conv3d(6, 4, (1, 3, 2), s, (0, 1, 0)), volumes
+        yield f"MaxPool3d {s}", nn.MaxPool3d((1, 3, 2), s, (0, 1, 0)), volumes
+        yield f"AvgPool3d {s}", nn.AvgPool3d((1, 3, 2), s, (0, 1, 0)), volumes
     for k, s, p, o, (g, d), b in itertools.product(
         (3, (2, 3)), (1, 2, 3), (0, 1), (0, 1, 2), ((1, 1), (3, 3)), (True, False)
     ):

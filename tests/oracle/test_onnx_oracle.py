@@ -98,6 +98,7 @@ OPERATORS = {
     "softmax": lambda x: F.softmax(x, 1),
     "log_softmax": lambda x: F.log_softmax(x, -1),
     "interpolate": lambda x: F.interpolate(x, (11, 5)),
+    "grid_sample": lambda x: F.grid_sample(x, F.tanh(x[:, :4, :5, :2]), "bilinear", "border"),
     "interpolate area": lambda x: F.interpolate(x, (11, 5), mode="area"),
     "interpolate antialias": lambda x: F.interpolate(x, (3, 19), mode="bicubic", antialias=True),
     "interpolate scale": lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"),

@@ -40,10 +40,8 @@ def torch_function(name: str) -> Any:
 
 def signature(name: str) -> list[inspect.Parameter]:
     """The parameters of torch's function."""
-    function = {
-        "max_pool2d": F.max_pool2d_with_indices,  # the two are dispatched by return_indices
-        "adaptive_max_pool2d": F.adaptive_max_pool2d_with_indices,
-    }.get(name, torch_function(name))
+    # Two are dispatched by return_indices.
+    function = getattr(F, f"{name}_with_indices", None) or torch_function(name)
     if inspect.isfunction(function):
         return [p for p in inspect.signature(function).parameters.values() if p.name != "_"]
     packet = getattr(torch.ops.aten, {"concat": "cat", "logsigmoid": "log_sigmoid"}.get(name, name))
@@ -76,7 +74,7 @@ def test_builtin_signatures_are_those_of_torchs_documentation() -> None:
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 4, 6, 5))
 SIGNALS = RNG.standard_normal((2, 4, 9))
-VOLUMES = RNG.standard_normal((2, 4, 3, 6, 5))
+VOLUMES = RNG.standard_normal((2, 4, 3, 6, 9))
 C = RNG.standard_normal((4, 4))
 INPLACE = {"input": [X], "inplace": [False, True]}
 NO_DTYPE = [None, Refused(torch.float64, r"dtype=torch.float64.*x.astype\(dtype\)")]
@@ -136,6 +134,23 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "weight": [RNG.standard_normal((4, 6, 3, 2))],
         "padding": [1, (1, 0)],
         "output_padding": [1, (1, 0)],
+    },
+    "conv_transpose1d": {
+        **CONV2D,
+        "input": [SIGNALS],
+        "weight": [RNG.standard_normal((4, 6, 3))],
+        "stride": [2, (1,)],
+        "padding": [1, (2,)],
+        "output_padding": [1, (0,)],
+        "dilation": [1, (2,)],
+    },
+    "conv3d": {
+        **CONV2D,
+        "input": [X],  # (C, D, H, W)
+        "weight": [RNG.standard_normal((6, 2, 1, 3, 2))],
+        "stride": [2, (1, 2, 1)],
+        "padding": [(0, 1, 0), 0, "valid", Refused(1, r"padding must be 0 in depth, got \(1, 1")],
+        "dilation": [1, (3, 2, 1)],
     },
     "linear": {"input": [X], "weight": [RNG.standard_normal((3, 5))], "bias": [np.ones(3), None]},
     "add": {
@@ -235,6 +250,69 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "ceil_mode": [True, False],
         "return_indices": NO_INDICES,
     },
+    "max_pool1d": {
+        "input": [SIGNALS],
+        "kernel_size": [2, (3,)],
+        "stride": [1, (2,), None],
+        "padding": [1, (0,)],
+        "dilation": [1, (2,)],
+        "ceil_mode": [True, False],
+        "return_indices": NO_INDICES,
+    },
+    "max_pool3d": {
+        "input": [X],
+        "kernel_size": [(1, 2, 3), 1, Refused(2, r"kernel_size must be 1 in depth, got \(2, 2")],
+        "stride": [1, (2, 1, 2), None],
+        "padding": [(0, 1, 1), 0],
+        "dilation": [1, (3, 2, 1)],
+        "ceil_mode": [True, False],
+        "return_indices": NO_INDICES,
+    },
+    "avg_pool1d": {
+        "input": [SIGNALS],
+        "kernel_size": [2, (3,)],
+        "stride": [1, (2,), None],
+        "padding": [1, (0,)],
+        "ceil_mode": [False, True],
+        "count_include_pad": [False, True],
+    },
+    "avg_pool3d": {
+        "input": [X],
+        "kernel_size": [(1, 2, 3), 1],
+        "stride": [1, (2, 1, 2), None],
+        "padding": [(0, 1, 1), 0],
+        "ceil_mode": [False, True],
+        "count_include_pad": [False, True],
+        "divisor_override": [3, None, -1],
+    },
+    **{
+        f"lp_pool{n}d": {
+            "input": [x],
+            "norm_type": [2, 3.0, 1, float("inf"), -float("inf")],
+            "kernel_size": [2, size],
+            "stride": [1, size, None],
+            "ceil_mode": [True, False],
+        }
+        for n, x, size in ((1, SIGNALS, 3), (2, X, (3, 2)))
+    },
+    "adaptive_avg_pool1d": {"input": [SIGNALS], "output_size": [3, (4,)]},
+    "adaptive_max_pool1d": {
+        "input": [SIGNALS],
+        "output_size": [3, (4,)],
+        "return_indices": NO_INDICES,
+    },
+    "grid_sample": {
+        "input": [X],
+        "grid": [RNG.uniform(-1.5, 1.5, (2, 3, 4, 2))],
+        "mode": ["bilinear", "nearest", "bicubic"],
+        "padding_mode": ["zeros", "border", "reflection"],
+        "align_corners": [True, False],
+    },
+    "affine_grid": {
+        "theta": [RNG.standard_normal((2, 2, 3))],
+        "size": [[2, 1, 3, 4]],
+        "align_corners": [True, False],
+    },
     "avg_pool2d": {
         "input": [X],
         "kernel_size": [2, (3, 2)],
@@ -288,6 +366,7 @@ TOGETHER: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("interpolate", "align_corners"): [{"mode": "bilinear"}],
     ("interpolate", "recompute_scale_factor"): [{"size": None, "scale_factor": 1.3}],
     ("interpolate", "antialias"): [{"mode": "bilinear"}],
+    ("conv_transpose1d", "output_padding"): [{"stride": 2}],
     ("conv_transpose2d", "output_padding"): [{"stride": 2}],
     ("conv1d", "padding"): [{"stride": 1}],
     ("instance_norm", "running_mean"): [{"running_var": abs(C[1])}],
@@ -395,6 +474,7 @@ def test_every_common_function_is_in_the_table() -> None:
     assert len(COMMON) > 30
 
 
+@pytest.mark.filterwarnings("ignore:Default grid_sample and affine_grid")  # without align_corners
 @pytest.mark.parametrize("name", COMMON)
 def test_functions(name: str) -> None:
     ours = getattr(fastconv, name)
@@ -500,6 +580,13 @@ POOL = {
     "padding": [1, 0],
     "ceil_mode": [False, True],
 }
+POOL1D = {**POOL, "kernel_size": [2, (3,)], "stride": [1, None, (2,)]}
+POOL3D = {
+    **POOL,
+    "kernel_size": [(1, 2, 3), 1],
+    "stride": [1, None, (2, 2, 1)],
+    "padding": [(0, 1, 1), 0],
+}
 DIM = {"dim": [1, -1, Refused(None, "dim must be an integer")]}
 
 BATCH_NORM = {
@@ -557,6 +644,19 @@ LAYERS: dict[str, dict[str, list[Any]]] = {
     "Identity": {},
     "Conv1d": CONV,
     "Conv2d": {**CONV, "kernel_size": [3, (3, 2)], "padding": [1, (1, 0), "same", "valid"]},
+    "Conv3d": {
+        **CONV,
+        "kernel_size": [(1, 3, 5), Refused(3, r"\(1, height, width\), got 3")],
+        "padding": [(0, 1, 0), 0, "same", "valid"],
+        "padding_mode": ["zeros", *(Refused(m, "must be one of zeros") for m in PADDING_MODES[:1])],
+    },
+    "ConvTranspose1d": {
+        **CONV,
+        "stride": [2, 1],
+        "padding": [1, (0,)],
+        "output_padding": [1, (0,)],
+        "padding_mode": ["zeros"],
+    },
     "ConvTranspose2d": {
         **CONV,
         "kernel_size": [3, (3, 2)],
@@ -577,6 +677,21 @@ LAYERS: dict[str, dict[str, list[Any]]] = {
     "LocalResponseNorm": {"size": [3], "alpha": [0.5], "beta": [0.5], "k": [2.0]},
     "MaxPool2d": {**POOL, "dilation": [1, (2, 1)], "return_indices": NO_INDICES},
     "AvgPool2d": {**POOL, "count_include_pad": [False, True], "divisor_override": [3, None]},
+    "MaxPool1d": {**POOL1D, "dilation": [1, (2,)], "return_indices": NO_INDICES},
+    "MaxPool3d": {**POOL3D, "dilation": [1, (3, 2, 1)], "return_indices": NO_INDICES},
+    "AvgPool1d": {**POOL1D, "count_include_pad": [False, True]},
+    "AvgPool3d": {**POOL3D, "count_include_pad": [False, True], "divisor_override": [3, None]},
+    **{
+        f"LPPool{n}d": {
+            "norm_type": [2, 3.0],
+            "kernel_size": [2, size],
+            "stride": [1, size, None],
+            "ceil_mode": [True, False],
+        }
+        for n, size in ((1, 3), (2, (3, 2)))
+    },
+    "AdaptiveAvgPool1d": {"output_size": [3, (4,)]},
+    "AdaptiveMaxPool1d": {"output_size": [3, (4,)], "return_indices": NO_INDICES},
     "AdaptiveAvgPool2d": {"output_size": [3, (2, None)]},
     "AdaptiveMaxPool2d": {"output_size": [3, (2, None)], "return_indices": NO_INDICES},
     "ChannelShuffle": {"groups": [2]},
@@ -603,6 +718,7 @@ TOGETHER |= {
     ("AvgPool2d", "divisor_override"): [{"padding": 1}],
     ("Conv1d", "padding_mode"): [{"padding": 2}, {"padding": "same"}],
     ("Conv2d", "padding_mode"): [{"padding": (2, 1)}, {"padding": "same", "dilation": 2}],
+    ("ConvTranspose1d", "output_padding"): [{"stride": 2}],
     ("ConvTranspose2d", "output_padding"): [{"stride": 2}],
     ("Upsample", "mode"): [{"size": 3}],
     ("Upsample", "align_corners"): [{"size": 3, "mode": "bilinear"}],
@@ -644,8 +760,8 @@ def compare_layers(name: str, call: Call) -> None:
     for key, value in ours.state_dict().items():
         assert str(state[key].dtype) == f"torch.{value.dtype}"
     ours.load_state_dict(state)
-    x = {"1d": SIGNALS, "3d": VOLUMES}.get(name[-2:], X)
-    x = X[..., :4] if name in ("PixelUnshuffle", "GLU") else x
+    x = {"1d": SIGNALS, "3d": VOLUMES}.get(name[-2:], X[..., : 4 if "Unshuffle" in name else 5])
+    x = X[..., :4] if name == "GLU" else x
     expected = theirs.double()(torch.from_numpy(x.copy()))
     same(ours.double()(x), expected)
     same(ours.eager(x), expected)

@@ -167,6 +167,7 @@ MIXES: dict[str, _Mixes] = {
     **dict.fromkeys(_REDUCTIONS, lambda node, x: dict.fromkeys(node.fields["axis"])),
     "cumsum": lambda node, x: {node.fields["axis"]: None},
     "interpolate": _interpolate,
+    "grid_sample": lambda node, x: {2: None, 3: None},
     "pixel_shuffle": _pixel_shuffle,
     "pixel_unshuffle": _pixel_unshuffle,
     "channel_shuffle": lambda node, x: {1: None},

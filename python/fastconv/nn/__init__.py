@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 from fastconv.nn import activations, init, rectifiers
 from fastconv.nn.activations import *
 from fastconv.nn.containers import ModuleDict, ModuleList, Sequential
-from fastconv.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
+from fastconv.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from fastconv.nn.convolution import Conv1d, Conv2d, Conv3d
 from fastconv.nn.grouped import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from fastconv.nn.linear import Linear
 from fastconv.nn.module import Module
@@ -44,14 +45,24 @@ from fastconv.nn.padding import (
     ZeroPad3d,
 )
 from fastconv.nn.parameters import ParameterDict, ParameterList
+from fastconv.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    LPPool1d,
+    LPPool2d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
 from fastconv.nn.rectifiers import *
 from fastconv.nn.shaping import (
-    AdaptiveAvgPool2d,
-    AdaptiveMaxPool2d,
-    AvgPool2d,
     ChannelShuffle,
     Flatten,
-    MaxPool2d,
     Permute,
     PixelShuffle,
     PixelUnshuffle,
@@ -62,9 +73,13 @@ from fastconv.nn.shaping import (
 )
 
 __all__ = [
+    "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
+    "AvgPool1d",
     "AvgPool2d",
+    "AvgPool3d",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
@@ -77,17 +92,23 @@ __all__ = [
     "ConstantPad3d",
     "Conv1d",
     "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
     "ConvTranspose2d",
     "Flatten",
     "GroupNorm",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "LPPool1d",
+    "LPPool2d",
     "LayerNorm",
     "LayerNorm2d",
     "Linear",
     "LocalResponseNorm",
+    "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -119,11 +140,15 @@ _SUBSTITUTES = {
     "functional": "fastconv.ops: import fastconv.ops as F",
     "Parameter": "the array itself: self.weight = array",
     "Buffer": "self.register_buffer(name, array)",
+    "AdaptiveAvgPool3d": "fastconv.mean(x, (-3, -2, -1), keepdims=True), for the output size 1",
+    "AdaptiveMaxPool3d": "fastconv.max(x, (-3, -2, -1), keepdims=True), for the output size 1",
+    "ConvTranspose3d": "nn.ConvTranspose2d, for each slice",
+    "LPPool3d": "nn.LPPool2d, for each slice",
     "SyncBatchNorm": "nn.BatchNorm2d, which has the same state",
     **{
         f"Lazy{kind}": f"nn.{kind} with its {size}"
         for size, kinds in {
-            "in_channels": ("Conv1d", "Conv2d", "ConvTranspose2d"),
+            "in_channels": ("Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"),
             "num_features": (
                 *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"),
                 *("InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"),

@@ -32,15 +32,16 @@ class _Conv(Module):
 
     _dims: int
     _transposed = False
+    _padding_modes: tuple[str, ...] = ("zeros", "reflect", "replicate", "circular")
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: IntPair | tuple[int],
-        stride: IntPair | tuple[int],
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...],
         padding: Padding,
-        dilation: IntPair | tuple[int],
+        dilation: int | tuple[int, ...],
         groups: int,
         bias: bool,
         padding_mode: str,
@@ -61,8 +62,7 @@ class _Conv(Module):
                     f"{name} must be a positive multiple of groups, got {name}={value}, "
                     f"groups={groups}"
                 )
-        modes = ("zeros",) if self._transposed else ("zeros", "reflect", "replicate", "circular")
-        choice("padding_mode", padding_mode, modes)
+        choice("padding_mode", padding_mode, self._padding_modes)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _tuple(kernel_size, self._dims, "kernel_size")
@@ -244,40 +244,38 @@ class Conv1d(_Conv):
         return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class ConvTranspose2d(_Conv):
-    """Transposed convolution: the gradient of `Conv2d` with respect to its input.
+class Conv3d(_Conv):
+    """Convolution of ``(N, in, D, H, W)`` with kernels of depth 1.
 
-    Parameters
-    ----------
-    in_channels, out_channels, kernel_size, stride, padding, groups, bias, dilation, device, dtype
-        As for `Conv2d` and in torch's order; the weight is ``(in, out / groups, kh, kw)``.
-    output_padding : int or (int, int)
-        Rows and columns added at the bottom and right of the output.
-    padding_mode : {"zeros"}
-        Present because torch has it.
+    Arguments as those of `Conv2d`, along depth, height and width; see `fastconv.conv3d`. Of
+    `padding_mode` there is "zeros" only.
+
+    Raises
+    ------
+    ValueError
+        As `Conv2d`; if the kernel's depth is not 1.
 
     Examples
     --------
     >>> from fastconv import nn
-    >>> nn.ConvTranspose2d(16, 8, 2, stride=2).weight.shape
-    (16, 8, 2, 2)
+    >>> nn.Conv3d(3, 8, (1, 3, 3), padding=(0, 1, 1)).weight.shape
+    (8, 3, 1, 3, 3)
     """
 
-    _dims = 2
-    _transposed = True
-    input_ndim = 4
+    _dims = 3
+    _padding_modes = ("zeros",)
+    input_ndim = 5
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: IntPair,
-        stride: IntPair = 1,
-        padding: IntPair = 0,
-        output_padding: IntPair = 0,
+        kernel_size: int | tuple[int, int, int],
+        stride: int | tuple[int, int, int] = 1,
+        padding: Padding = 0,
+        dilation: int | tuple[int, int, int] = 1,
         groups: int = 1,
         bias: bool = True,
-        dilation: IntPair = 1,
         padding_mode: str = "zeros",
         device: Any = None,
         dtype: Any = None,
@@ -295,17 +293,13 @@ class ConvTranspose2d(_Conv):
             device,
             dtype,
         )
-        self.output_padding = _tuple(output_padding, 2, "output_padding")
+        if self.kernel_size[0] != 1:
+            raise ValueError(
+                "Conv3d has kernels of depth 1, which make it a 2-d convolution of each slice: "
+                f"kernel_size must be (1, height, width), got {kernel_size!r}"
+            )
 
     def forward(self, x: Value) -> Value:
         """Convolve."""
-        return F.conv_transpose2d(
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,  # type: ignore[arg-type]
-            self.output_padding,
-            self.groups,
-            self.dilation,
-        )
+        padding: Any = self.padding
+        return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)

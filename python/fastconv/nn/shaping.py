@@ -1,4 +1,4 @@
-"""Pooling, resizing and rearranging layers: no parameters, no pointwise functions."""
+"""Resizing and rearranging layers: no parameters, no pointwise functions."""
 
 from __future__ import annotations
 
@@ -7,123 +7,8 @@ import math
 from fastconv import ops as F
 from fastconv._arguments import as_axis, as_int, as_shape
 from fastconv.nn.module import Module, Value
-from fastconv.ops._torch import check_neutral
 
 IntPair = int | tuple[int, int]
-
-
-class MaxPool2d(Module):
-    """The maximum of each window; see `fastconv.max_pool2d`.
-
-    Examples
-    --------
-    >>> from fastconv import nn
-    >>> nn.MaxPool2d(3, stride=2, padding=1)
-    MaxPool2d(kernel_size=3, stride=2, padding=1)
-    """
-
-    input_ndim = 4
-
-    def __init__(
-        self,
-        kernel_size: IntPair,
-        stride: IntPair | None = None,
-        padding: IntPair = 0,
-        dilation: IntPair = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
-        check_neutral(return_indices=return_indices)
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.dilation = dilation
-        self.ceil_mode = ceil_mode
-
-    def forward(self, x: Value) -> Value:
-        """Pool."""
-        return F.max_pool2d(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
-        )
-
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-class AvgPool2d(Module):
-    """The mean of each window; see `fastconv.avg_pool2d`."""
-
-    input_ndim = 4
-
-    def __init__(
-        self,
-        kernel_size: IntPair,
-        stride: IntPair | None = None,
-        padding: IntPair = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> None:
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-        self.divisor_override = divisor_override
-
-    def forward(self, x: Value) -> Value:
-        """Pool."""
-        return F.avg_pool2d(
-            x,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-class _AdaptivePool(Module):
-    """Pooling to a given output size."""
-
-    input_ndim = 4
-
-    def __init__(self, output_size: IntPair | tuple[int | None, int | None] | None) -> None:
-        self.output_size = output_size
-
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments."""
-        return f"output_size={self.output_size}"
-
-
-class AdaptiveAvgPool2d(_AdaptivePool):
-    """The mean of windows that divide the image into ``output_size`` parts."""
-
-    def forward(self, x: Value) -> Value:
-        """Pool."""
-        return F.adaptive_avg_pool2d(x, self.output_size)
-
-
-class AdaptiveMaxPool2d(_AdaptivePool):
-    """The maximum of windows that divide the image into ``output_size`` parts."""
-
-    def __init__(
-        self,
-        output_size: IntPair | tuple[int | None, int | None] | None,
-        return_indices: bool = False,
-    ) -> None:
-        check_neutral(return_indices=return_indices)
-        super().__init__(output_size)
-
-    def forward(self, x: Value) -> Value:
-        """Pool."""
-        return F.adaptive_max_pool2d(x, self.output_size)
 
 
 class Flatten(Module):

@@ -19,6 +19,7 @@ from fastconv.onnx import (  # noqa: F401 - they register operators
     _pools,
     _reductions,
     _resize,
+    _sampling,
 )
 from fastconv.onnx._dynamic import DynamicAxes, Size, is_fixed, parse, record_calls
 from fastconv.onnx._graph import Graph

@@ -18,9 +18,9 @@ from fastconv.ops._conv import (
 )
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
+from fastconv.ops._signals import as_images, as_signals, check_signals
 from fastconv.ops._symbols import is_symbolic, record_images, recordable
 from fastconv.ops._torch import torch_arguments
-from fastconv.ops.shape import flatten, reshape
 
 __all__ = ["conv1d", "conv2d", "depthwise_separable_conv2d"]
 
@@ -191,41 +191,32 @@ def conv1d(
         padding1d_argument(padding),
         (1, single("dilation", dilation)),
         groups,
+        activation,
+        algorithm,
+        accuracy,
     )
     if is_symbolic(x, residual):
         _check_recordable(algorithm, accuracy)
         return _record_conv1d(x, weight, bias, options, activation, residual, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
-    signals, kernel = operands.source("x"), operands.source("weight")
+    signals, kernel = operands["x"], operands.contiguous("weight")
     if kernel.ndim != 3:
         raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
-    if signals.ndim not in (2, 3):
-        raise ValueError(f"x must have shape (N, C, L) or (C, L), got {signals.shape}")
-    added = operands.source("residual") if residual is not None else None
+    check_signals(signals)
+    added = operands.get("residual")
     if added is not None and added.ndim != signals.ndim:
         raise ValueError(
             f"residual must have the output's shape, with {signals.ndim} dimensions as x has, "
             f"got {added.shape}"
         )
+    images, filters = as_images(signals), kernel[:, :, None]
     if out is not None:
-        batch = signals.shape if signals.ndim == 3 else (1, *signals.shape)
-        n, channels, _, length = _core.conv_output_shape(
-            (*batch[:2], 1, batch[2]), (*kernel.shape[:2], 1, kernel.shape[2]), *options[:4]
-        )
+        n, channels, _, length = _core.conv_output_shape(images.shape, filters.shape, *options[:4])
         operands.check_out(out, (n, channels, length)[-signals.ndim :], inplace=("residual",))
-    result = conv2d(
-        signals[..., None, :],
-        kernel[..., None, :],
-        bias,
-        *options[:4],
-        activation=activation,
-        residual=None if added is None else added[..., None, :],
-        algorithm=algorithm,
-        accuracy=accuracy,
-        out=None if out is None else out[..., None, :],
-        device=device,
-    )
-    return result[..., 0, :] if out is None else out
+    target = operands.native_out(out)
+    added, y = (v if v is None else as_images(v) for v in (added, target))
+    y = _core.conv2d(images, filters, operands.get_contiguous("bias"), added, y, *options)
+    return operands.finish(as_signals(y, signals.ndim), out) if target is None else target
 
 
 def _record_conv1d(
@@ -237,28 +228,17 @@ def _record_conv1d(
         raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
     x, residual = recordable(("residual",), x=x, residual=residual).values()
     ndim = x.ndim
-    if ndim not in (2, 3):
-        raise ValueError(f"x must have shape (N, C, L) or (C, L), got {x.shape}")
+    check_signals(x)
     if residual is not None and residual.ndim != ndim:
         raise ValueError(
             f"residual must have the output's shape, with {ndim} dimensions as x has, "
             f"got {residual.shape}"
         )
-    x, residual = (
-        v if v is None else reshape(v, (_batch_size(v.shape), v.shape[-2], 1, v.shape[-1]))
-        for v in (x, residual)
-    )
+    x, residual = (v if v is None else as_images(v) for v in (x, residual))
     y = conv2d(
         x, kernel[:, :, None], bias, *options[:4], activation=activation, residual=residual, out=out
     )
-    return flatten(y, 2) if ndim == 3 else reshape(y, (y.shape[1], y.shape[3]))
-
-
-def _batch_size(shape: tuple[int, ...]) -> int:
-    """That of signals (N, C, L) or (C, L) in a new shape: -1, any number, where NumPy can tell."""
-    if len(shape) == 2:
-        return 1
-    return shape[0] if 0 in shape[1:] else -1
+    return as_signals(y, ndim)  # type: ignore[no-any-return]
 
 
 @takes_device_arrays("x")

@@ -7,15 +7,16 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv._arguments import Array, as_int, as_pair
-from fastconv.ops._conv import run_conv
+from fastconv._arguments import Array, as_array, as_int, as_pair
+from fastconv.ops._conv import run_conv, single
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
+from fastconv.ops._signals import over_images
 from fastconv.ops._symbols import is_symbolic, record_images
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.activation import activation_name
 
-__all__ = ["conv_transpose2d"]
+__all__ = ["conv_transpose1d", "conv_transpose2d"]
 
 
 @torch_arguments("input=x weight bias stride padding output_padding groups dilation")
@@ -96,4 +97,66 @@ def conv_transpose2d(
         lambda y: _core.conv_transpose2d(images, kernel, offset, y, *values),
         lambda: _core.conv_transpose_output_shape(images.shape, kernel.shape, *values[:5]),
         out,
+    )
+
+
+@torch_arguments("input=x weight bias stride padding output_padding groups dilation")
+@takes_device_arrays("x")
+def conv_transpose1d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: int | tuple[int] = 1,
+    padding: int | tuple[int] = 0,
+    output_padding: int | tuple[int] = 0,
+    groups: int = 1,
+    dilation: int | tuple[int] = 1,
+    *,
+    activation: str | None = None,
+    out: Array | None = None,
+) -> Array:
+    """1-d transposed convolution: `conv_transpose2d` on images of height 1.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, L) or (C, L)
+    weight : array_like, shape (C, O / groups, K)
+    bias : array_like, shape (O,), optional
+    stride, padding, output_padding, dilation : int or (int,)
+    groups, activation, out
+        As for `conv_transpose2d`.
+
+    Returns
+    -------
+    ndarray, shape (N, O, L_out) or (O, L_out)
+        ``L_out = (L - 1) * stride - 2 * padding + dilation * (K - 1) + output_padding + 1``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv_transpose2d`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x = np.array([[[1.0, 2.0]]])
+    >>> fastconv.conv_transpose1d(x, np.array([[[1.0, 10.0]]]), stride=2)
+    array([[[ 1., 10.,  2., 20.]]])
+    """
+    kernel = as_array("weight", weight)
+    if kernel.ndim != 3:
+        raise ValueError(f"weight must have shape (C, O / groups, K), got {kernel.shape}")
+    kernel = kernel[..., None, :]
+    steps = (1, single("stride", stride)), (0, single("padding", padding))
+    extra = (0, single("output_padding", output_padding))
+    between = (1, single("dilation", dilation))
+    return over_images(
+        lambda images, out=None: conv_transpose2d(
+            images, kernel, bias, *steps, extra, groups, between, activation=activation, out=out
+        ),
+        x,
+        out,
+        lambda shape: _core.conv_transpose_output_shape(
+            shape, kernel.shape, *steps, extra, between, as_int("groups", groups)
+        ),
     )
