@@ -19,6 +19,7 @@
 #include "fastconv/op/layer_norm.h"
 #include "fastconv/op/linear.h"
 #include "fastconv/op/local_response_norm.h"
+#include "fastconv/op/matmul.h"
 #include "fastconv/op/pad.h"
 #include "fastconv/op/permute.h"
 #include "fastconv/op/pointwise.h"
@@ -40,7 +41,7 @@ using ValueId = int;                  // the number of the node whose result it 
 inline constexpr ValueId kNone = -1;  // an optional input that is absent
 
 using Operator =
-    std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::BatchNorm, op::ScaleShift,
+    std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::Matmul, op::BatchNorm, op::ScaleShift,
                  op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pointwise, op::Pool, op::AdaptivePool,
                  op::Reduce, op::ArgMax, op::Norm, op::CumSum, op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax,
                  op::Interpolate, op::ChannelShuffle, op::PixelShuffle, op::PixelUnshuffle, op::Take, op::Tile, op::ScatterAdd>;

@@ -128,6 +128,7 @@ class Lowering {
   void lower(ValueId id, const op::Conv2d& o);
   void lower(ValueId id, const op::Linear& o);
   void lower(ValueId id, const op::ConvTranspose2d& o);
+  void lower(ValueId id, const op::Matmul& o);
   void lower(ValueId id, const op::ScaleShift& o);
   void lower(ValueId id, const op::LayerNorm& o);
   void lower(ValueId id, const op::GroupNorm& o);

@@ -259,6 +259,20 @@ void Lowering::lower(ValueId id, const op::Interpolate& o) {
              [=]<class T>(void* const* b) { fastconv::interpolate<T>(*geometry, x.at<const T>(b), y.at<T>(b)); });
 }
 
+void Lowering::lower(ValueId id, const op::Matmul&) {
+  const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
+  const Shape &sa = graph_.shape(inputs[0]), &sb = graph_.shape(inputs[1]);
+  const Operand a = flat(as(inputs[0], false), inputs[0]), b = flat(as(inputs[1], false), inputs[1]);
+  define(id);
+  const Operand y = flat(places_[id], id);
+  const MatmulGeometry g = matmul_geometry(sa, contiguous_strides(sa), sb, contiguous_strides(sb));
+  const bool flush = options_.accuracy != Accuracy::exact;
+  StepInfo& info = emit_float(id, {a, b, y}, [=]<class T>(void* const* at) {
+    fastconv::matmul<T>(g, a.data<T>(at), b.data<T>(at), y.data<T>(at), flush);
+  });
+  info.macs = g.macs();
+}
+
 void Lowering::lower(ValueId id, const op::ScatterAdd& o) {
   const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
   const Shape s = around(inputs[0], o.axis, o.axis + 1);
