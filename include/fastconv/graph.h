@@ -95,6 +95,10 @@ class Graph {
   const Shape& shape(ValueId value) const { return nodes_[value].shape; }
   DType dtype(ValueId value) const { return nodes_[value].dtype; }
   bool is_constant(ValueId value) const { return value != kNone && nodes_[value].as<op::Constant>(); }
+  // Whether a convolution or linear layer has weights and bias that are constants: then they are packed once.
+  bool has_constant_weights(const Node& node) const {
+    return is_constant(node.inputs[1]) && (node.input(2) == kNone || is_constant(node.input(2)));
+  }
   void set_name(ValueId value, const std::string& name) { nodes_[value].name = name; }
 
   const std::vector<ValueId>& inputs() const { return inputs_; }

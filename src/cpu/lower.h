@@ -236,6 +236,7 @@ class Lowering {
   void linear(ValueId id);
   template <class T>
   void conv_transpose2d(ValueId id);
+  ConvPlan plan(ValueId id, const ConvTask& task) const;
   template <class T>
   const ChosenConv<T>& conv(ValueId id, bool nchw);  // made once
   template <class T, class Conv, class Plan>
@@ -244,6 +245,10 @@ class Lowering {
   bool joins_depthwise(ValueId id);
   template <class T>
   void run_conv(ValueId id, const Operand& x, const Operand& y, std::optional<Operand> residual);
+  template <class T>  // with weights that are values, which are packed in every call
+  void run_unpacked(ValueId id, const ConvTask& task, const Operand& x, const Operand& y, std::optional<Operand> residual);
+  // Gives a convolution's result the place of its residual, if that may be.
+  void define_over(ValueId id, const Operand& x, const std::optional<Operand>& residual);
 
   const Graph& graph_;
   const NetworkOptions& options_;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr index_t kWorthTask = 1 << 17;       // products
 constexpr index_t kDepth = 4 * kReductionPart;  // of a block
+constexpr index_t kDepthOfRow = 16;             // where a has one row: so many rows of b are read side by side
 
 // Batches of rows of one a, all times the same b, are rows of one product; so is a product with a single column the other way round.
 template <class T>
@@ -54,9 +55,10 @@ class Product {
         c_(c),
         lanes_(pack_kernels<T>().lanes),
         width_(GemmKernels<T>::kMaxVectors * lanes_),
-        depth_(std::min(g_.k, kDepth)),
+        depth_(std::min(g_.k, g_.m == 1 ? kDepthOfRow : kDepth)),
         dots_(g_.m == 1 && g_.b.row == 1),
-        packs_a_(g_.a.column != 1 || (g_.m > kFewRows && g_.a.row * static_cast<index_t>(sizeof(T)) % kConflict == 0)) {
+        packs_a_(g_.a.column != 1 || (g_.n >= kManyPanels * width_ && g_.a.row * static_cast<index_t>(sizeof(T)) % kConflict == 0)),
+        packs_b_(g_.b.column != 1 || g_.m > gemm_kernels<T>().max_rows) {
     const auto cached = static_cast<index_t>(cache_sizes().l2 / sizeof(T));
     columns_ = std::clamp(cached / 2 / depth_ / width_ * width_, width_, ceil_div(g_.n, width_) * width_);
     rows_ = std::clamp<index_t>(cached / 4 / depth_, gemm_kernels<T>().max_rows, std::max<index_t>(g_.m, gemm_kernels<T>().max_rows));
@@ -90,8 +92,9 @@ class Product {
   }
 
  private:
-  // Rows at a distance of a multiple of half a page fall into the same few sets of the L1 cache.
-  static constexpr index_t kConflict = 2048, kFewRows = 2;
+  // Rows at a distance of a multiple of half a page fall into the same few sets of the L1 cache. To pack them is worth it where
+  // many panels read them.
+  static constexpr index_t kConflict = 2048, kManyPanels = 8;
 
   struct Range {
     index_t begin, end;
@@ -138,9 +141,11 @@ class Product {
 
   void block(const T* a, const T* b, T* c, Range m, Range n, Range k, T* scratch) const {
     T *panels = scratch, *sums = panels + panels_size(), *packed_rows = sums + rows_ * width_;
+    const auto packs = [&](index_t columns) { return packs_b_ || columns % lanes_ != 0; };
     for (index_t column = n.begin; column < n.end; column += width_)
-      pack_panel(b, k, column, std::min(width_, n.end - column), panels + (column - n.begin) * k.size());
-    std::vector<index_t> offsets;
+      if (const index_t columns = std::min(width_, n.end - column); packs(columns))
+        pack_panel(b, k, column, columns, panels + (column - n.begin) * k.size());
+    index_t offsets[kReductionPart];
     for (Range rows{m.begin, 0}; rows.begin < m.end; rows.begin = rows.end) {
       rows.end = std::min(rows.begin + rows_, m.end);
       GemmTile<T> tile{};
@@ -162,6 +167,10 @@ class Product {
         if (!whole && k.begin > 0) copy_rows(to, g_.n, sums, width_, rows.size(), columns);
         tile.b = panels + (column - n.begin) * k.size();
         tile.b_stride = vectors * lanes_;
+        if (!packs(columns)) {
+          tile.b = b + k.begin * g_.b.row + column;
+          tile.b_stride = g_.b.row;
+        }
         for (index_t first = 0; first < k.size(); first += kReductionPart) {
           const index_t count = std::min(kReductionPart, k.size() - first);
           tile.accumulate = k.begin + first > 0;
@@ -191,14 +200,13 @@ class Product {
   }
 
   // The products [first, first + count) of a block.
-  void set_runs(GemmTile<T>& tile, std::vector<index_t>& offsets, index_t first, index_t count, index_t rows) const {
-    offsets.clear();
+  void set_runs(GemmTile<T>& tile, index_t* offsets, index_t first, index_t count, index_t rows) const {
     tile.run = packs_a_ ? lanes_ : count;
     tile.runs = count / tile.run;
     tile.tail_run = count % tile.run;
     tile.tail_runs = tile.tail_run > 0;
-    for (index_t k = first; k < first + count; k += tile.run) offsets.push_back(packs_a_ ? k * rows : k);
-    tile.offsets = offsets.data();
+    tile.offsets = offsets;
+    for (index_t i = 0; i < tile.runs + tile.tail_runs; ++i) offsets[i] = packs_a_ ? (first + i * lanes_) * rows : first;
   }
 
   static void sweep(GemmTile<T> tile, index_t rows, int vectors) {
@@ -224,7 +232,8 @@ class Product {
   T* const c_;
   const index_t lanes_, width_;  // of a vector, of a panel
   const index_t depth_;          // of a block
-  const bool dots_, packs_a_;
+  const bool dots_;           // each sum is one of the kernel matrix_vector
+  const bool packs_a_, packs_b_;  // else they are read where they are
   index_t columns_, rows_;  // of a block
   index_t row_parts_ = 1, column_parts_ = 1;
 };

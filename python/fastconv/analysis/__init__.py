@@ -4,8 +4,8 @@ Nothing here computes with pixels or weights: formulas for single layers, and wh
 recorded graph of a whole network.
 
 MACs are multiply-accumulates, the unit in which papers and torchvision give the cost of a network;
-FLOPs are floating-point operations, always ``2 * MACs``. Convolutions, transposed convolutions and
-linear layers are counted, padding included; biases, normalisation, activations, pooling and
+FLOPs are floating-point operations, always ``2 * MACs``. Convolutions, transposed convolutions,
+linear layers and matmul are counted, padding included; biases, normalisation, activations, pooling and
 elementwise operators are not, as they add little.
 """
 

@@ -14,7 +14,7 @@ _UFUNCS = {
     getattr(np, name): name
     for name in (*INSTRUCTIONS, "add", "multiply")
     if isinstance(getattr(np, name, None), np.ufunc)
-} | {np.rint: "round"}
+} | {np.rint: "round", np.matmul: "matmul"}
 """The ops that are functions of NumPy."""
 
 
@@ -62,6 +62,15 @@ class Arithmetic:
 
     def __rpow__(self, other: Any) -> Any:
         return self._binary("power", other, reverse=True)
+
+    def __matmul__(self, other: Any) -> Any:
+        return self._binary("matmul", other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return self._binary("matmul", other, reverse=True)
+
+    def __imatmul__(self, other: Any) -> Any:
+        return self._in_place("matmul", "@", other)
 
     def __lt__(self, other: Any) -> Any:
         return self._binary("less", other)

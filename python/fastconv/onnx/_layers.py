@@ -100,6 +100,11 @@ def _linear(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     return _finish(graph, y, residual, call.attributes)
 
 
+@operator("matmul")
+def _matmul(graph: Graph, call: Call, inputs: list[str | None]) -> str:
+    return graph.node("MatMul", *inputs)
+
+
 @operator("batch_norm")
 def _batch_norm(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, mean, var, weight, bias = inputs

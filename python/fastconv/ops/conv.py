@@ -105,7 +105,7 @@ def conv2d(
     ((1, 2, 5, 5), 12.0, 27.0)
     """
     options = conv_options(stride, padding, dilation, groups, activation, algorithm, accuracy)
-    if is_symbolic(x, residual):
+    if is_symbolic(x, weight, bias, residual):
         _check_recordable(algorithm, accuracy)
         attributes = {name: getattr(options, name) for name in _RECORDED}
         inputs = {"x": x, "weight": weight, "bias": bias, "residual": residual}
@@ -192,7 +192,7 @@ def conv1d(
         (1, single("dilation", dilation)),
         groups,
     )
-    if is_symbolic(x, residual):
+    if is_symbolic(x, weight, bias, residual):
         _check_recordable(algorithm, accuracy)
         return _record_conv1d(x, weight, bias, options, activation, residual, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
@@ -232,10 +232,9 @@ def _record_conv1d(
     x: Any, weight: Any, bias: Any, options: ConvOptions, activation: Any, residual: Any, out: Any
 ) -> Array:
     """Record `conv1d`: a `conv2d` between two reshapes, which hold for any batch size."""
-    kernel = as_array("weight", weight)
+    x, kernel, residual = recordable(("residual",), x=x, weight=weight, residual=residual).values()
     if kernel.ndim != 3:
         raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
-    x, residual = recordable(("residual",), x=x, residual=residual).values()
     ndim = x.ndim
     if ndim not in (2, 3):
         raise ValueError(f"x must have shape (N, C, L) or (C, L), got {x.shape}")

@@ -59,7 +59,7 @@ def linear(
     [[4.0, 4.0, 4.0, 4.0], [4.0, 4.0, 4.0, 4.0]]
     """
     activation = activation_name(activation)
-    if is_symbolic(x, residual):
+    if is_symbolic(x, weight, bias, residual):
         return _record_linear(x, weight, bias, residual, activation, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
