@@ -216,7 +216,8 @@ class RandomNetwork(nn.Module):
     def _value_weights(self, x, values):
         c, k, out = x.shape[1], int(self._rng.choice([1, 3])), self._channels()
         depthwise = self._rng.random() < 0.3
-        gate = fastconv.sigmoid(x[:1].sum((0, 2, 3)))  # (c,)
+        # (c,): a value, but the same for every batch
+        gate = fastconv.sigmoid(0 * fastconv.tanh(x[:1]).sum((0, 2, 3)) + self._weight(c))
         if self._rng.random() < 0.3:
             y = fastconv.permute(x, (0, 2, 3, 1))
             y = fastconv.linear(y, self._weight(out, c) * gate, self._weight(out, c) @ gate)

@@ -80,9 +80,7 @@ def test_integers_are_exact(rng: np.random.Generator) -> None:
     network = Apply(lambda x, w: fc.conv2d(x, w, padding=1)).compile(
         [x.shape, w.shape], accuracy="exact"
     )
-    np.testing.assert_array_equal(
-        network(x, w), fc.conv2d(x, w, padding=1, algorithm="reference")
-    )
+    np.testing.assert_array_equal(network(x, w), fc.conv2d(x, w, padding=1, algorithm="reference"))
 
 
 def test_one_dimension() -> None:
@@ -210,7 +208,7 @@ def test_errors() -> None:
     images, rows = (4, 3, 8, 8), (4, 3, 8)
     for function, shape, message in (
         (lambda x: fc.conv2d(x, x[:, :2, :3, :3]), images, "weight has 2 input channels but x has"),
-        (lambda x: fc.conv2d(x, x[0]), images, "weight must have shape"),
+        (lambda x: fc.conv2d(x, x[0]), images, "weight must have 4 dimensions"),
         (lambda x: fc.conv2d(x, x[:, :, :3, :3], x[0, 0, 0]), images, "bias must have shape"),
         (lambda x: fc.linear(x, x[0, :, :5]), rows, "weight has 5 input features but x has"),
         (lambda x: fc.linear(x, x), rows, "weight must have shape"),

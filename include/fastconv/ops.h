@@ -156,8 +156,9 @@ struct MatmulGeometry {
 };
 // Of arrays as NumPy's matmul takes them. Throws std::invalid_argument where their shapes do not fit.
 MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Shape& b, const Shape& b_strides);
-// c, contiguous (batch, m, n), overlaps neither a nor b.
+// c, contiguous (batch, m, n), overlaps neither a nor b. If `exact`, the bits of an element depend on its row and column alone, and
+// subnormal numbers count; else products of a single row or column may sum in another order.
 template <class T>
-void matmul(const MatmulGeometry& g, const T* a, const T* b, T* c, bool flush_denormals);
+void matmul(const MatmulGeometry& g, const T* a, const T* b, T* c, bool exact);
 
 }  // namespace fastconv

@@ -170,7 +170,7 @@ void matmul_arrays(const py::array& a, const py::array& b, py::array out) {
     const T *p = static_cast<const T*>(a.data()), *q = static_cast<const T*>(b.data());
     T* y = mutable_contiguous_data<T>(out, "out");
     const py::gil_scoped_release release;
-    matmul(g, p, q, y, /*flush_denormals=*/true);
+    matmul(g, p, q, y, /*exact=*/false);
   });
 }
 

@@ -186,6 +186,9 @@ class Lowering {
   Operand image(ValueId id) { return image(place(id), graph_.shape(id)); }
   Operand planes(const Place& place, const Shape& sizes) const;
   Operand flat(const Place& place, ValueId id) const;
+  // A value in any order of its axes, with the strides of those; one that strides_suffice() for lies in its input.
+  std::pair<Operand, Shape> strided(ValueId id);
+  bool strides_suffice(ValueId id) const;
   // As an array that broadcasts to the value of `id`: sizes that both layouts have, and the strides of a value in them.
   Shape broadcast_sizes(ValueId id) const;
   Shape broadcast_strides(ValueId value, const Place& place, ValueId id) const;

@@ -1,7 +1,7 @@
 // Products of matrices by the register tiles of src/kernels/gemm: rows of a are broadcast, b is packed in panels of two vectors of
 // columns. The blocks are those of Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication": a block of
 // b's panels, and beside it one of a's rows, stay in L2, a part of a panel in L1. Each sum goes over k in its order, in parts of
-// kReductionPart products, so that no block and no thread changes its bits.
+// kReductionPart products, so that no block and no thread changes its bits; but that of a single row, where this is faster.
 #include <algorithm>
 
 #include "conv/band.h"
@@ -48,15 +48,16 @@ MatmulGeometry simplified(MatmulGeometry g, const T*& a, const T*& b) {
 template <class T>
 class Product {
  public:
-  Product(const MatmulGeometry& geometry, const T* a, const T* b, T* c)
+  Product(const MatmulGeometry& geometry, const T* a, const T* b, T* c, bool exact)
       : g_(simplified(geometry, a, b)),
         a_(a),
         b_(b),
         c_(c),
         lanes_(pack_kernels<T>().lanes),
         width_(GemmKernels<T>::kMaxVectors * lanes_),
-        depth_(std::min(g_.k, g_.m == 1 ? kDepthOfRow : kDepth)),
-        dots_(g_.m == 1 && g_.b.row == 1),
+        exact_(exact),
+        depth_(std::min(g_.k, g_.m == 1 && !exact ? kDepthOfRow : kDepth)),
+        dots_(g_.m == 1 && g_.b.row == 1 && !exact),
         packs_a_(g_.a.column != 1 || (g_.n >= kManyPanels * width_ && g_.a.row * static_cast<index_t>(sizeof(T)) % kConflict == 0)),
         packs_b_(g_.b.column != 1 || g_.m > gemm_kernels<T>().max_rows) {
     const auto cached = static_cast<index_t>(cache_sizes().l2 / sizeof(T));
@@ -64,7 +65,7 @@ class Product {
     rows_ = std::clamp<index_t>(cached / 4 / depth_, gemm_kernels<T>().max_rows, std::max<index_t>(g_.m, gemm_kernels<T>().max_rows));
   }
 
-  void run(bool flush_denormals) {
+  void run() {
     const index_t batches = checked_size(g_.batch);
     // Enough tasks for all threads: the longer side is divided. Each task packs what it needs.
     const double products = double(g_.m) * double(g_.n) * double(g_.k);
@@ -83,7 +84,7 @@ class Product {
     parallel(
         batches * parts,
         [&](TaskQueue& queue) {
-          const FlushDenormals flush(flush_denormals);
+          const FlushDenormals flush(!exact_);
           const Scratch scratch(scratch_bytes());
           for (index_t begin, end; queue.next(begin, end);)
             for (index_t task = begin; task < end; ++task) this->task(task, scratch.as<T>());
@@ -231,6 +232,7 @@ class Product {
   const T *const a_, *const b_;
   T* const c_;
   const index_t lanes_, width_;  // of a vector, of a panel
+  const bool exact_;
   const index_t depth_;          // of a block
   const bool dots_;           // each sum is one of the kernel matrix_vector
   const bool packs_a_, packs_b_;  // else they are read where they are
@@ -262,14 +264,14 @@ MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Sha
 }
 
 template <class T>
-void matmul(const MatmulGeometry& g, const T* a, const T* b, T* c, bool flush_denormals) {
+void matmul(const MatmulGeometry& g, const T* a, const T* b, T* c, bool exact) {
   const index_t size = checked_size(g.batch) * g.m * g.n;
   if (size == 0) return;
   if (g.k == 0) {
     std::fill_n(c, size, T(0));
     return;
   }
-  Product<T>(g, a, b, c).run(flush_denormals);
+  Product<T>(g, a, b, c, exact).run();
 }
 
 template void matmul<float>(const MatmulGeometry&, const float*, const float*, float*, bool);

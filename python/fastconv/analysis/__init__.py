@@ -5,8 +5,8 @@ recorded graph of a whole network.
 
 MACs are multiply-accumulates, the unit in which papers and torchvision give the cost of a network;
 FLOPs are floating-point operations, always ``2 * MACs``. Convolutions, transposed convolutions,
-linear layers and matmul are counted, padding included; biases, normalisation, activations, pooling and
-elementwise operators are not, as they add little.
+linear layers and matmul are counted, padding included; biases, normalisation, activations, pooling
+and elementwise operators are not, as they add little.
 """
 
 from fastconv.analysis._arithmetic import (

@@ -341,7 +341,9 @@ def _weights(operand: Field, node: Node) -> Field:
     channels = len(node.shape) - 1 if node.op == "linear" else 1
     others: dict[int, Taps | None] = dict.fromkeys(range(1, 4))
     windows = [_mixed(window, others) for window in operand.windows]
-    return Field(tuple(w if w.axis is None else w.moved(channels) for w in windows), operand.context)
+    return Field(
+        tuple(w if w.axis is None else w.moved(channels) for w in windows), operand.context
+    )
 
 
 def propagate(node: Node, fields: Mapping[int, Field]) -> Field | None:

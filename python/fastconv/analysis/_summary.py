@@ -181,7 +181,8 @@ def summary(
     -----
     MACs are counted as torchvision and fvcore do: one for each product of a weight and an input
     element in convolutions, transposed convolutions and linear layers, products with padding
-    included, and of two elements in `matmul`; nothing for biases, normalisation, activations, pooling and elementwise operators.
+    included, and of two elements in `matmul`; nothing for biases, normalisation, activations,
+    pooling and elementwise operators.
 
     Examples
     --------
