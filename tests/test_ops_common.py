@@ -294,8 +294,11 @@ def test_every_isa_passes_these_tests(isa: str, run_python: Callable[..., str]) 
     assert used.strip() == isa
     if os.environ.get("FASTCONV_ISA") or isa == fastconv.show_config("dict")["isa"]:
         return  # this very run covers it
-    names = ("activation", "common", "moves", "norm", "pointwise", "pool", "shape")
-    files = [str(here / f"test_ops_{name}.py") for name in names]
+    names = ("activation", "common", "matmul", "moves", "norm", "pointwise", "pool", "shape")
+    files = [
+        *(str(here / f"test_ops_{name}.py") for name in names),
+        str(here / "test_value_weights.py"),
+    ]
     run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", *files, FASTCONV_ISA=isa)
 
 

@@ -62,15 +62,15 @@ class Product {
         packs_b_(g_.b.column != 1 || g_.m > gemm_kernels<T>().max_rows) {
     const auto cached = static_cast<index_t>(cache_sizes().l2 / sizeof(T));
     columns_ = std::clamp(cached / 2 / depth_ / width_ * width_, width_, ceil_div(g_.n, width_) * width_);
-    rows_ = std::clamp<index_t>(cached / 4 / depth_, gemm_kernels<T>().max_rows, std::max<index_t>(g_.m, gemm_kernels<T>().max_rows));
+    rows_ = std::clamp<index_t>(cached / 4 / std::max(depth_, width_), gemm_kernels<T>().max_rows, std::max<index_t>(g_.m, gemm_kernels<T>().max_rows));
   }
 
   void run() {
     const index_t batches = checked_size(g_.batch);
     // Enough tasks for all threads: the longer side is divided. Each task packs what it needs.
     const double products = double(g_.m) * double(g_.n) * double(g_.k);
-    const index_t most = ceil_div(index_t{3} * num_threads(), batches);
-    const index_t wanted = num_threads() == 1 ? 1 : std::min(most, static_cast<index_t>(products / kWorthTask));
+    const auto most = static_cast<double>(ceil_div(index_t{3} * num_threads(), batches));
+    const index_t wanted = num_threads() == 1 ? 1 : static_cast<index_t>(std::min(most, products / kWorthTask));
     while (row_parts_ * column_parts_ < wanted) {
       const index_t rows = g_.m / row_parts_, columns = g_.n / column_parts_;
       if (rows >= columns && rows >= 2 * gemm_kernels<T>().max_rows)
