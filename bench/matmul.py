@@ -5,7 +5,8 @@
 needs fastconv alone; NumPy's BLAS takes its threads from the environment. A row for each product:
 milliseconds, how many times as long NumPy takes, and, for one head, how many times as long `linear`
 takes for the same product. All are timed in turns; passes over all products lie apart in time; the
-minimum counts.
+minimum counts. Calls take 5 ms at a time with a pause after them: a process that may use its cores
+for a part of the time only is stopped when it has used that up.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 TOKENS = (64, 197, 256, 577, 1024)
 CHANNELS = (32, 64)
 HEADS = (1, 8)
+PAUSE = 0.02  # seconds
 
 
 def shortest(call: Callable[[], Any]) -> float:
@@ -58,6 +60,7 @@ class Product:
     def measure(self) -> None:
         for i, call in enumerate(self.calls):
             self.seconds[i] = min(self.seconds[i], shortest(call))
+            time.sleep(PAUSE)
 
     @property
     def ratios(self) -> Any:

@@ -52,7 +52,8 @@ def conv2d(
     x : array_like, shape (N, C, H, W) or (C, H, W)
         float32 or float64 (float16 is computed in float32 and rounded once); any strides.
     weight : array_like, shape (O, C / groups, KH, KW)
-        Same dtype as `x`.
+        Same dtype as `x`. Inside a network, `weight` and `bias` may be values that the network
+        computes; they are then packed in every call, and run on the CPU only.
     bias : array_like, shape (O,), optional
     stride, dilation : int or (int, int)
         Along height and width.

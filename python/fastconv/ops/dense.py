@@ -36,6 +36,7 @@ def linear(
     x : array_like, shape (..., I)
     weight : array_like, shape (O, I)
     bias : array_like, shape (O,), optional
+        Inside a network, both may be values that the network computes, as in `conv2d`.
     activation : str, optional
         As for `conv2d`.
     residual : array_like, shape of the result, optional
