@@ -1,6 +1,6 @@
 // Products of matrices by the register tiles of src/kernels/gemm: rows of a are broadcast, b is packed in panels of two vectors of
 // columns. The blocks are those of Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication": a block of
-// b's panels, and beside it one of a's rows, stay in L2, a part of a panel in L1. Each sum goes over k in its order, in parts of
+// b's panels, and beside it one of a's rows with theirs of c, stay in L2, a part of a panel in L1. Each sum goes over k in its order, in parts of
 // kReductionPart products, so that no block and no thread changes its bits; but that of a single row, where this is faster.
 #include <algorithm>
 
@@ -62,7 +62,8 @@ class Product {
         packs_b_(g_.b.column != 1 || g_.m > gemm_kernels<T>().max_rows) {
     const auto cached = static_cast<index_t>(cache_sizes().l2 / sizeof(T));
     columns_ = std::clamp(cached / 2 / depth_ / width_ * width_, width_, ceil_div(g_.n, width_) * width_);
-    rows_ = std::clamp<index_t>(cached / 4 / std::max(depth_, width_), gemm_kernels<T>().max_rows, std::max<index_t>(g_.m, gemm_kernels<T>().max_rows));
+    const index_t rows = cached / 4 / (depth_ + std::min(columns_, g_.n));
+    rows_ = std::min(g_.m, std::max<index_t>(rows, gemm_kernels<T>().max_rows));
   }
 
   void run() {
