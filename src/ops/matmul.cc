@@ -211,6 +211,7 @@ class Product {
     for (index_t i = 0; i < tile.runs + tile.tail_runs; ++i) offsets[i] = packs_a_ ? (first + i * lanes_) * rows : first;
   }
 
+  static constexpr index_t kLine = 64 / sizeof(T);  // of the cache
   static void sweep(GemmTile<T> tile, index_t rows, int vectors) {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const index_t tiles = ceil_div(rows, vectors == 1 ? kernels.max_single_rows : kernels.max_rows);
@@ -221,6 +222,9 @@ class Product {
       const index_t begin = i * rows / tiles, end = (i + 1) * rows / tiles;
       tile.a = a + begin * tile.a_stride;
       tile.c = c + begin * tile.c_stride;
+      if (!tile.accumulate)  // the hardware does not foresee where the next rows are
+        for (index_t row = 0; row < end - begin; ++row)
+          for (index_t at = 0; at < vectors * tile.c_vector_stride; at += kLine) fetch_to_write(tile.c + row * tile.c_stride + at);
       kernels.tile[0][end - begin - 1][vectors - 1](tile);
     }
   }
