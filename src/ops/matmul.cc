@@ -1,7 +1,8 @@
 // Products of matrices by the register tiles of src/kernels/gemm: rows of a are broadcast, b is packed in panels of two vectors of
 // columns. The blocks are those of Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication": a block of
-// b's panels, and beside it one of a's rows with theirs of c, stay in L2, a part of a panel in L1. Each sum goes over k in its order, in parts of
-// kReductionPart products, so that no block and no thread changes its bits; but that of a single row, where this is faster.
+// b's panels, and beside it one of a's rows with theirs of c, stay in L2, a part of a panel in L1. Each sum goes over k in its
+// order, in parts of kReductionPart products, so that no block and no thread changes its bits. A single row is summed otherwise
+// where that is faster.
 #include <algorithm>
 
 #include "conv/band.h"
@@ -15,11 +16,12 @@
 namespace fastconv {
 namespace {
 
-constexpr index_t kWorthTask = 1 << 17;       // products
+constexpr index_t kWorthTask = 1 << 17;         // products
 constexpr index_t kDepth = 4 * kReductionPart;  // of a block
 constexpr index_t kDepthOfRow = 16;             // where a has one row: so many rows of b are read side by side
 
-// Batches of rows of one a, all times the same b, are rows of one product; so is a product with a single column the other way round.
+// Batches of rows at one distance, all times the same b, are rows of one product; a product with a single column is one with a
+// single row.
 template <class T>
 MatmulGeometry simplified(MatmulGeometry g, const T*& a, const T*& b) {
   if (g.k == 1) g.a.column = 1;  // that of a size of 1 may be anything
@@ -97,6 +99,7 @@ class Product {
   // Rows at a distance of a multiple of half a page fall into the same few sets of the L1 cache. To pack them is worth it where
   // many panels read them.
   static constexpr index_t kConflict = 2048, kManyPanels = 8;
+  static constexpr index_t kLine = 64 / sizeof(T);  // of the cache
 
   struct Range {
     index_t begin, end;
@@ -211,7 +214,7 @@ class Product {
     for (index_t i = 0; i < tile.runs + tile.tail_runs; ++i) offsets[i] = packs_a_ ? (first + i * lanes_) * rows : first;
   }
 
-  static constexpr index_t kLine = 64 / sizeof(T);  // of the cache
+  // All rows of a block times a panel.
   static void sweep(GemmTile<T> tile, index_t rows, int vectors) {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const index_t tiles = ceil_div(rows, vectors == 1 ? kernels.max_single_rows : kernels.max_rows);
@@ -238,10 +241,10 @@ class Product {
   T* const c_;
   const index_t lanes_, width_;  // of a vector, of a panel
   const bool exact_;
-  const index_t depth_;          // of a block
-  const bool dots_;           // each sum is one of the kernel matrix_vector
+  const index_t depth_;           // of a block
+  const bool dots_;               // each sum is one of the kernel matrix_vector
   const bool packs_a_, packs_b_;  // else they are read where they are
-  index_t columns_, rows_;  // of a block
+  index_t columns_, rows_;        // of a block
   index_t row_parts_ = 1, column_parts_ = 1;
 };
 
