@@ -8,7 +8,7 @@ unset PYTHONPATH FASTCONV_ISA FASTCONV_NUM_THREADS OMP_NUM_THREADS
 export SKBUILD_CMAKE_DEFINE=FASTCONV_CUDA=OFF
 
 # The tests of what computes with arrays, for other instruction sets than the best.
-computing=(tests/test_{conv*,ops*,graph,network*,nn,models,lenet,residual,mobile,isa,threads,package}.py)
+computing=(tests/test_{conv*,ops*,epilogues,graph,network*,signal_networks,value_weights,nn,models,lenet,residual,mobile,isa,threads,package}.py)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

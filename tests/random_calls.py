@@ -164,6 +164,20 @@ def linear(d: Draw, _: str) -> Made:
     return F.linear, arrays, {"activation": d.pick(*ACTIVATIONS)}
 
 
+def matmul(d: Draw, _: str) -> Made:
+    def operand(rows: int, columns: int) -> Array:
+        if d.pick(True, False, False, False):
+            return d.array(*d.pick([], [1], [2], [2, 1]), rows, columns)
+        x = d.array(rows, columns)
+        return x[0] if rows == 1 else x[:, 0] if columns == 1 else x
+
+    def call(x: Any, other: Any, **out: Any) -> Any:
+        return F.matmul(x, other, **out)
+
+    m, k, n = d.size(), d.between(1, 300), d.size()
+    return call, {"x": operand(m, k), "other": operand(k, n)}, {}
+
+
 def batch_norm(d: Draw, _: str) -> Made:
     x = d.pick(d.image(), d.array(d.size(), d.size()))
     arrays = {"x": x, "running_mean": d.array(x.shape[1]), "running_var": d.array(x.shape[1]) ** 2}
@@ -514,8 +528,8 @@ MAKERS: dict[str, Callable[[Draw, str], Made]] = {
         made.__name__: made
         for made in (
             *(conv2d, conv1d, prepare_conv2d, conv_transpose2d, depthwise_separable_conv2d),
-            *(conv_transpose1d, conv3d, lp_pool2d, grid_sample, affine_grid),
-            *(linear, batch_norm, layer_norm, group_norm, instance_norm, local_response_norm),
+            *(conv_transpose1d, conv3d, lp_pool2d, grid_sample, affine_grid, linear, matmul),
+            *(batch_norm, layer_norm, group_norm, instance_norm, local_response_norm),
             *(threshold, prelu, glu),
             *(interpolate, pad, permute),
             *(channel_shuffle, pixel_shuffle, concat, split, flatten, reshape, network),

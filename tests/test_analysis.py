@@ -396,12 +396,13 @@ def field_of(function, shape=(1, 2, 12, 12)):
 
 
 CONV = nn.Conv2d(2, 2, 3, padding=1)
+ONES = np.ones((5, 2), np.float32)
 
 
 def test_every_operator_is_known():
     made_by_passes = {"input", "constant", "scale_shift"}
     operators = {name for name, *_ in _core.operators()} - made_by_passes
-    assert operators == {*MIXES, *POINTWISE, "concat", "scatter_add"}
+    assert operators == {*MIXES, *POINTWISE, "concat", "matmul", "scatter_add"}
 
 
 def test_gates_are_global_context_and_no_window():
@@ -447,6 +448,13 @@ def test_sums_and_products_with_constants_change_nothing():
         lambda x: F.tile(CONV(x), (1, 1, 2, 1)),
         lambda x: F.scatter_add(x, [5, 2], CONV(x)[:, :, :2], 2),
         lambda x: F.scatter_add(np.ones((1, 2, 12, 12), np.float32), [5, 2], x[:, :, :2], 2),
+        lambda x: np.ones((12, 12), np.float32) @ x,
+        lambda x: x @ x.swapaxes(-1, -2),
+        lambda x: x[0, 0, 0] @ CONV(x),
+        lambda x: CONV(x) @ x[0, 0, 0],
+        lambda x: F.conv2d(np.ones((1, 2, 12, 12), np.float32), x, padding=6),
+        lambda x: F.conv2d(x, CONV.weight, CONV(x)[0, :, 0, 0], padding=1),
+        lambda x: F.linear(np.ones((12, 12), np.float32), x[0, 0].swapaxes(0, 1)),
     ],
 )
 def test_whole_image(function):
@@ -482,6 +490,10 @@ def test_flattened_pixels_have_no_place():
         lambda x: F.stack([CONV(x), CONV(x)], 1)[:, 0],
         lambda x: F.scatter_add(CONV(x), [5, 2], np.ones((1, 2, 2, 12), np.float32), 2),
         lambda x: F.scatter_add(x, [1, 1], CONV(x), 1),
+        lambda x: (ONES[:5] @ CONV(x).transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3),
+        lambda x: (CONV(x).transpose(0, 2, 3, 1) @ ONES[:2]).transpose(0, 3, 1, 2),
+        lambda x: (CONV(x).transpose(0, 2, 3, 1) @ ONES[0]).reshape(1, 1, 12, 12),
+        lambda x: (ONES[0] @ CONV(x).transpose(0, 2, 1, 3)).reshape(1, 1, 12, 12),
     ],
 )
 def test_moves_along_other_axes_change_nothing(function):

@@ -232,6 +232,7 @@ RECORDED: dict[str, tuple[list[Any], dict[str, tuple[Any, list[Any]]]]] = {
         },
     ),
     "linear": (["x", np.ones((4, 8), np.float32), VECTOR], {"activation": ("relu", NO_INTEGERS)}),
+    "matmul": (["x", np.ones((8, 4), np.float32)], {}),
     "batch_norm": (["x", VECTOR, VECTOR, VECTOR, VECTOR], {"eps": (1e-5, NUMBERS)}),
     "layer_norm": (
         ["x", np.ones(8, np.float32), np.ones(8, np.float32)],

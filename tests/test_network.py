@@ -68,7 +68,16 @@ class RandomNetwork(nn.Module):
     )
     kinds_without_devices = (
         *("take", "tile", "scatter", "reduce", "chain", "chain", "choice", "arithmetic"),
-        *("rectifier", "prelu", "instance", "sample", "signals", "slices"),
+        *(
+            "rectifier",
+            "prelu",
+            "instance",
+            "sample",
+            "signals",
+            "slices",
+            "matmul",
+            "value_weights",
+        ),
     )
 
     def _weight(self, *shape):
@@ -239,6 +248,37 @@ class RandomNetwork(nn.Module):
         axis, other = int(self._rng.integers(1, 4)), self._pick(values)
         indices = self._rng.integers(-x.shape[axis], x.shape[axis], x.shape[axis])
         return fastconv.scatter_add(x, indices, other if other.shape == x.shape else x, axis)
+
+    def _matmul(self, x, values):
+        n, c, h, w = x.shape
+        kind = self._rng.integers(4)
+        if kind == 0:
+            return x @ self._weight(self._channels(), w).swapaxes(0, 1)
+        if kind == 1:
+            return self._weight(self._channels(), h) @ x
+        if kind == 2:
+            fitting = [v for v in values if v.shape == x.shape]
+            return x @ (fitting[self._rng.integers(len(fitting))] / w).swapaxes(-2, -1)
+        q = x.reshape(n, c, h * w).swapaxes(1, 2)
+        p = fastconv.softmax(q @ fastconv.tanh(q).swapaxes(1, 2) / c, -1)
+        return (p @ q).swapaxes(1, 2).reshape(x.shape)
+
+    def _value_weights(self, x, values):
+        c, k, out = x.shape[1], int(self._rng.choice([1, 3])), self._channels()
+        depthwise = self._rng.random() < 0.3
+        # (c,): a value, but the same for every batch
+        gate = fastconv.sigmoid(0 * fastconv.tanh(x[:1]).sum((0, 2, 3)) + self._weight(c))
+        if self._rng.random() < 0.3:
+            y = fastconv.permute(x, (0, 2, 3, 1))
+            y = fastconv.linear(y, self._weight(out, c) * gate, self._weight(out, c) @ gate)
+            return fastconv.permute(y, (0, 3, 1, 2))
+        if depthwise:
+            weight = self._weight(c, 1, k, k) * gate.reshape(c, 1, 1, 1)
+            return x + fastconv.conv2d(x, weight, gate, padding=k // 2, groups=c)
+        weight = self._weight(out, c, k, k) * gate.reshape(1, c, 1, 1)
+        bias = self._weight(out, c) @ gate if self._rng.random() < 0.5 else None
+        y = fastconv.conv2d(x, weight, bias, padding=k // 2)
+        return self._norm(y, values) if self._rng.random() < 0.5 else fastconv.relu(y)
 
     def _chain(self, x, values):
         scale, shift = self._weight(x.shape[1], 1, 1), self._weight(x.shape[1], 1, 1)

@@ -20,6 +20,7 @@
 #include "fastconv/op/layer_norm.h"
 #include "fastconv/op/linear.h"
 #include "fastconv/op/local_response_norm.h"
+#include "fastconv/op/matmul.h"
 #include "fastconv/op/pad.h"
 #include "fastconv/op/permute.h"
 #include "fastconv/op/pointwise.h"
@@ -41,7 +42,7 @@ using ValueId = int;                  // the number of the node whose result it 
 inline constexpr ValueId kNone = -1;  // an optional input that is absent
 
 using Operator =
-    std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::BatchNorm, op::ScaleShift,
+    std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::Matmul, op::BatchNorm, op::ScaleShift,
                  op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pointwise, op::Pool, op::AdaptivePool,
                  op::Reduce, op::ArgMax, op::Norm, op::CumSum, op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax,
                  op::Interpolate, op::GridSample, op::ChannelShuffle, op::PixelShuffle, op::PixelUnshuffle, op::Take, op::Tile, op::ScatterAdd>;
@@ -96,6 +97,10 @@ class Graph {
   const Shape& shape(ValueId value) const { return nodes_[value].shape; }
   DType dtype(ValueId value) const { return nodes_[value].dtype; }
   bool is_constant(ValueId value) const { return value != kNone && nodes_[value].as<op::Constant>(); }
+  // Whether a convolution or linear layer has weights and bias that are constants: then they are packed once.
+  bool has_constant_weights(const Node& node) const {
+    return is_constant(node.inputs[1]) && (node.input(2) == kNone || is_constant(node.input(2)));
+  }
   void set_name(ValueId value, const std::string& name) { nodes_[value].name = name; }
 
   const std::vector<ValueId>& inputs() const { return inputs_; }

@@ -152,4 +152,26 @@ template <class T>
 void scatter_add(const T* x, const T* updates, T* y, index_t outer, index_t count, index_t inner,
                  const std::vector<index_t>& indices);
 
+// ---- Products of matrices ----
+
+// A batch of products (m, k) @ (k, n). Strides count elements and may be anything; those of the batch are 0 where a matrix
+// serves several.
+struct MatmulGeometry {
+  struct Strides {
+    Shape batch;
+    index_t row = 0, column = 0;
+  };
+  Shape batch;
+  index_t m = 1, k = 1, n = 1;
+  Strides a, b;
+
+  index_t macs() const { return checked_size(batch) * m * k * n; }
+};
+// Of arrays as NumPy's matmul takes them. Throws std::invalid_argument where their shapes do not fit.
+MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Shape& b, const Shape& b_strides);
+// c, contiguous (batch, m, n), overlaps neither a nor b. If `exact`, the bits of an element depend on its row and column alone, and
+// subnormal numbers count; else products of a single row or column may sum in another order.
+template <class T>
+void matmul(const MatmulGeometry& g, const T* a, const T* b, T* c, bool exact);
+
 }  // namespace fastconv

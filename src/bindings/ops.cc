@@ -12,6 +12,7 @@
 #include "fastconv/error.h"
 #include "fastconv/op/grid_sample.h"
 #include "fastconv/op/interpolate.h"
+#include "fastconv/op/matmul.h"
 
 namespace fastconv::bindings {
 namespace {
@@ -178,6 +179,17 @@ void grid_sample_arrays(const py::array& x, const py::array& grid, py::array out
   });
 }
 
+void matmul_arrays(const py::array& a, const py::array& b, py::array out) {
+  check_shape(out, op::matmul_shape(shape_of(a), shape_of(b)), "out");
+  dispatch(a, [&]<class T>(T) {
+    const MatmulGeometry g = matmul_geometry(shape_of(a), strides_of<T>(a, "a"), shape_of(b), strides_of<T>(b, "b"));
+    const T *p = static_cast<const T*>(a.data()), *q = static_cast<const T*>(b.data());
+    T* y = mutable_contiguous_data<T>(out, "out");
+    const py::gil_scoped_release release;
+    matmul(g, p, q, y, /*exact=*/false);
+  });
+}
+
 // Calls run(x, out, outer, count, inner) for x of that shape.
 template <class Out = void, class Run>
 void over_middle(const py::array& x, py::array& out, bool reduced, Run&& run) {
@@ -241,6 +253,8 @@ void bind_ops(py::module_& m) {
     run_pool(x, out, spatial(x),
              [&](const auto& from, const auto& to) { local_response_norm(from, to, size, alpha, beta, k); });
   });
+  m.def("matmul_output_shape", [](const Shape& a, const Shape& b) { return py::tuple(py::cast(op::matmul_shape(a, b))); });
+  m.def("matmul", &matmul_arrays);
   m.def("batch_norm", &batch_norm_arrays);
   m.def("layer_norm", &layer_norm_arrays);
   m.def("softmax", [](const py::array& x, py::array out, bool logarithm) {

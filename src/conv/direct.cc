@@ -24,16 +24,6 @@ struct Source {
 // A part with more products than this is summed in several calls of a register tile, each of whole runs.
 constexpr index_t kLongestPart = 160;
 
-// Fetches a cache line that will be written, and takes it from other cores at once: __builtin_prefetch(p, 1) does so only where the
-// compiler may suppose the instruction, which CPUs without it ignore.
-inline void fetch_to_write(const void* p) {
-#if defined(__x86_64__)
-  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(p)));
-#else
-  __builtin_prefetch(p, 1);
-#endif
-}
-
 // The runs of a part of the reduction: so many of `run` products, then so many of `tail_run`.
 struct Runs {
   const index_t* offsets;

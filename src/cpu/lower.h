@@ -128,6 +128,7 @@ class Lowering {
   void lower(ValueId id, const op::Conv2d& o);
   void lower(ValueId id, const op::Linear& o);
   void lower(ValueId id, const op::ConvTranspose2d& o);
+  void lower(ValueId id, const op::Matmul& o);
   void lower(ValueId id, const op::ScaleShift& o);
   void lower(ValueId id, const op::LayerNorm& o);
   void lower(ValueId id, const op::GroupNorm& o);
@@ -186,6 +187,9 @@ class Lowering {
   Operand image(ValueId id) { return image(place(id), graph_.shape(id)); }
   Operand planes(const Place& place, const Shape& sizes) const;
   Operand flat(const Place& place, ValueId id) const;
+  // A value in any order of its axes, with the strides of those; one that strides_suffice() for lies in its input.
+  std::pair<Operand, Shape> strided(ValueId id);
+  bool strides_suffice(ValueId id) const;
   // As an array that broadcasts to the value of `id`: sizes that both layouts have, and the strides of a value in them.
   Shape broadcast_sizes(ValueId id) const;
   Shape broadcast_strides(ValueId value, const Place& place, ValueId id) const;
@@ -236,6 +240,7 @@ class Lowering {
   void linear(ValueId id);
   template <class T>
   void conv_transpose2d(ValueId id);
+  ConvPlan plan(ValueId id, const ConvTask& task) const;
   template <class T>
   const ChosenConv<T>& conv(ValueId id, bool nchw);  // made once
   template <class T, class Conv, class Plan>
@@ -244,6 +249,10 @@ class Lowering {
   bool joins_depthwise(ValueId id);
   template <class T>
   void run_conv(ValueId id, const Operand& x, const Operand& y, std::optional<Operand> residual);
+  template <class T>  // with weights that are values, which are packed in every call
+  void run_unpacked(ValueId id, const ConvTask& task, const Operand& x, const Operand& y, std::optional<Operand> residual);
+  // Gives a convolution's result the place of its residual, if that may be.
+  void define_over(ValueId id, const Operand& x, const std::optional<Operand>& residual);
 
   const Graph& graph_;
   const NetworkOptions& options_;

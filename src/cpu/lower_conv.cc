@@ -94,13 +94,7 @@ const T* Lowering::weights(ValueId id) {
   return scaled.data();
 }
 
-template <class T>
-const Lowering::ChosenConv<T>& Lowering::conv(ValueId id, bool nchw) {
-  const Node& node = graph_[id];
-  ChosenConv<T>& chosen = convs<T>().chosen[id];
-  if (chosen.conv) return chosen;
-  const ConvTask task{geometry_of(graph_, node), dtype_of<T>, activation_of(node), options_.accuracy, nchw};
-  chosen.considered = [task, limit = options_.max_workspace] { return candidates(task, limit).second; };
+ConvPlan Lowering::plan(ValueId id, const ConvTask& task) const {
   ConvPlan plan = plan_conv(task);
   if (options_.max_workspace) {
     auto [algorithm, considered] = candidates(task, options_.max_workspace);
@@ -109,7 +103,17 @@ const Lowering::ChosenConv<T>& Lowering::conv(ValueId id, bool nchw) {
   }
   const auto given = options_.algorithms.find(id);
   if (given != options_.algorithms.end() && given->second != plan.algorithm) plan = plan_conv(task, given->second);
-  chosen.conv = packed<T>(packed_.of<T>().convs, id, plan);
+  return plan;
+}
+
+template <class T>
+const Lowering::ChosenConv<T>& Lowering::conv(ValueId id, bool nchw) {
+  const Node& node = graph_[id];
+  ChosenConv<T>& chosen = convs<T>().chosen[id];
+  if (chosen.conv) return chosen;
+  const ConvTask task{geometry_of(graph_, node), dtype_of<T>, activation_of(node), options_.accuracy, nchw};
+  chosen.considered = [task, limit = options_.max_workspace] { return candidates(task, limit).second; };
+  chosen.conv = packed<T>(packed_.of<T>().convs, id, plan(id, task));
   return chosen;
 }
 
@@ -127,10 +131,38 @@ std::shared_ptr<const Conv> Lowering::packed(PackedByValue<Conv, Plan>& all, Val
 }
 
 template <class T>
+void Lowering::run_unpacked(ValueId id, const ConvTask& task, const Operand& x, const Operand& y, std::optional<Operand> residual) {
+  const Node& node = graph_[id];
+  const ConvPlan taken = plan(id, task);
+  const Operand weight = flat(as(node.inputs[1], false), node.inputs[1]);
+  std::vector<Operand> operands{x, y, weight};
+  std::optional<Operand> bias;
+  if (node.input(2) != kNone) operands.push_back(*(bias = flat(as(node.input(2), false), node.input(2))));
+  if (residual) operands.push_back(*residual);
+  StepInfo& info = emit(id, operands, [=](void* const* b) {
+    const Conv2d<T> conv(taken, weight.data<const T>(b), bias ? bias->data<const T>(b) : nullptr);
+    if (!residual) return conv.run(x.at<const T>(b), nullptr, y.at<T>(b));
+    const TensorView<const T> r = residual->at<const T>(b);
+    conv.run(x.at<const T>(b), &r, y.at<T>(b));
+  });
+  info.workspace = taken.workspace_bytes;
+  if (residual) info.op += "+add";
+  info.op += activation_suffix(task.activation);
+  info.algorithm = algorithm_name(taken.algorithm);
+  info.reason = taken.reason;
+  info.error_class = error_class(taken.algorithm);
+  info.macs = task.geometry.macs() * x.view.n;
+}
+
+template <class T>
 void Lowering::run_conv(ValueId id, const Operand& x, const Operand& y, std::optional<Operand> residual) {
   const Node& node = graph_[id];
   // Single pixels are better taken together over the batch, as direct convolution does.
   const bool nchw = x.view.block == 1 && y.view.block == 1 && y.view.h * y.view.w > 4 && node.as<op::Conv2d>();
+  if (!graph_.has_constant_weights(node)) {
+    const ConvTask task{geometry_of(graph_, node), dtype_of<T>, activation_of(node), options_.accuracy, nchw, /*one_call=*/true};
+    return run_unpacked<T>(id, task, x, y, residual);
+  }
   const ChosenConv<T>& chosen = conv<T>(id, nchw);
   const Conv2d<T>& last = *chosen.conv;
   const auto step = [&](const auto& engine) -> StepInfo& {
@@ -180,6 +212,7 @@ bool Lowering::joins_depthwise(ValueId id) {
   const auto* depthwise = reader.as<op::Conv2d>();
   const auto is_blocked = [&](ValueId value) { return !graph_.is_constant(value) && blocked_[value]; };
   if (!depthwise || reader.inputs[0] != id || depthwise->groups != node.shape[1] || !is_blocked(next)) return false;
+  if (!graph_.has_constant_weights(node) || !graph_.has_constant_weights(reader)) return false;
   if (node.input(3) != kNone || (reader.input(3) != kNone && !is_blocked(reader.input(3)))) return false;
   if (static_cast<std::size_t>(checked_size(node.shape)) * sizeof(T) <= cache_sizes().l2) return false;
   auto joined = PointwiseDepthwise<T>::make(conv<T>(id, false).conv, conv<T>(next, false).conv);
@@ -189,21 +222,26 @@ bool Lowering::joins_depthwise(ValueId id) {
   return true;
 }
 
+void Lowering::define_over(ValueId id, const Operand& x, const std::optional<Operand>& residual) {
+  const Node& node = graph_[id];
+  const auto reads = [&](ValueId value) {
+    return value != kNone && !graph_.is_constant(value) && places_[value].buffer == residual->buffer;
+  };
+  if (residual && residual->buffer != x.buffer && !reads(node.inputs[1]) && !reads(node.input(2)))
+    define_in_place(id, node.input(3));
+  else
+    define(id);
+}
+
 template <class T>
 void Lowering::conv2d(ValueId id) {
   const Node& node = graph_[id];
   const ValueId residual = node.input(3);
   if (joins_depthwise<T>(id)) return;
   const Operand x = image(convs<T>().joined.contains(id) ? graph_[node.inputs[0]].inputs[0] : node.inputs[0]);
-  if (residual == kNone) {
-    define(id);
-    return run_conv<T>(id, x, image(id), {});
-  }
-  const Operand r = image(residual);
-  if (r.buffer != x.buffer)
-    define_in_place(id, residual);
-  else
-    define(id);
+  std::optional<Operand> r;
+  if (residual != kNone) r = image(residual);
+  define_over(id, x, r);
   run_conv<T>(id, x, image(id), r);
 }
 
@@ -218,10 +256,7 @@ void Lowering::linear(ValueId id) {
   const Operand x = view_of(node.inputs[0]);
   std::optional<Operand> r;
   if (residual != kNone) r = view_of(residual);
-  if (r && r->buffer != x.buffer)
-    define_in_place(id, residual);
-  else
-    define(id);
+  define_over(id, x, r);
   run_conv<T>(id, x, view_of(id), r);
 }
 

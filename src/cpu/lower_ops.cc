@@ -269,6 +269,28 @@ void Lowering::lower(ValueId id, const op::GridSample& o) {
   });
 }
 
+std::pair<Operand, Shape> Lowering::strided(ValueId id) {
+  if (graph_.is_constant(id) || places_.has(id)) return {flat(as(id, false), id), contiguous_strides(graph_.shape(id))};
+  const ValueId x = graph_[id].inputs[0];
+  const Shape strides = contiguous_strides(graph_.shape(x));
+  Shape permuted;
+  for (const int axis : graph_[id].as<op::Permute>()->order) permuted.push_back(strides[axis]);
+  return {flat(as(x, false), x), std::move(permuted)};
+}
+
+void Lowering::lower(ValueId id, const op::Matmul&) {
+  const auto [a, a_strides] = strided(graph_[id].inputs[0]);
+  const auto [b, b_strides] = strided(graph_[id].inputs[1]);
+  define(id);
+  const Operand y = flat(places_[id], id);
+  const MatmulGeometry g = matmul_geometry(graph_.shape(graph_[id].inputs[0]), a_strides, graph_.shape(graph_[id].inputs[1]), b_strides);
+  const bool exact = options_.accuracy == Accuracy::exact;
+  StepInfo& info = emit_float(id, {a, b, y}, [g, exact, a = a, b = b, y]<class T>(void* const* at) {
+    fastconv::matmul<T>(g, a.data<T>(at), b.data<T>(at), y.data<T>(at), exact);
+  });
+  info.macs = g.macs();
+}
+
 void Lowering::lower(ValueId id, const op::ScatterAdd& o) {
   const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
   const Shape s = around(inputs[0], o.axis, o.axis + 1);

@@ -2,6 +2,7 @@
 #include "cpu/lower.h"
 #include "cpu/strided.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -63,8 +64,20 @@ void Lowering::move(ValueId id, const Operand& x, const Operand& y, const Shape&
   });
 }
 
+// Whether all that read a permutation take any strides, so that there is no need for a step.
+bool Lowering::strides_suffice(ValueId id) const {
+  const ValueId end = buffers_.last_use(id);
+  if (end == graph_.size() || uses_[id] == 0 || !is_computed_in(graph_.dtype(id))) return false;
+  for (ValueId reader = id + 1; reader <= end; ++reader) {
+    const std::vector<ValueId>& inputs = graph_[reader].inputs;
+    if (std::count(inputs.begin(), inputs.end(), id) > 0 && !graph_[reader].as<op::Matmul>()) return false;
+  }
+  return true;
+}
+
 void Lowering::lower(ValueId id, const op::Permute& o) {
   const ValueId x = graph_[id].inputs[0];
+  if (strides_suffice(id)) return buffers_.need_until(x, buffers_.last_use(id));
   const Shape& shape = graph_.shape(x);
   define(id);
   const Shape strides = contiguous_strides(graph_.shape(id));

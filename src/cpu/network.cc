@@ -32,7 +32,8 @@ void drop_packed_constants(Graph& graph) {
   std::vector<bool> kept(graph.size());
   for (ValueId id = 0; id < graph.size(); ++id) {
     const Node& node = graph[id];
-    const bool packs = node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>() || node.as<op::Linear>();
+    const bool weighted = node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>() || node.as<op::Linear>();
+    const bool packs = weighted && graph.has_constant_weights(node);
     for (std::size_t i = 0; i < node.inputs.size(); ++i)
       if (node.inputs[i] != kNone && !(packs && (i == 1 || i == 2))) kept[node.inputs[i]] = true;
   }

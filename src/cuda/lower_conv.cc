@@ -68,6 +68,8 @@ int Lowering<T>::workspace(std::size_t bytes) {
 template <class T>
 void Lowering<T>::run_conv(ValueId id, Activation activation, const Images& x, const Images& y, const std::optional<Images>& residual) {
   const Node& node = graph_[id];
+  if (!graph_.has_constant_weights(node))
+    fail(operator_name(node.op), ": weight and bias must be arrays on CUDA devices, not symbolic values");
   const Choice choice = choose(geometry_of(graph_, node), x.view.n);
   const ConvPlan& plan = choice.plan;
   const void* weights = packed(node.inputs[1], plan);

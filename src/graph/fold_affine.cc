@@ -85,7 +85,7 @@ std::optional<Affine> of_binary(const Graph& graph, const Node& node, int defaul
 ValueId fold_into(Graph& out, const Node before, const Affine& affine) {
   if (!before.as<op::Conv2d>() && !before.as<op::ConvTranspose2d>() && !before.as<op::Linear>()) return kNone;
   const int channel_axis = before.as<op::Linear>() ? static_cast<int>(before.shape.size()) - 1 : 1;
-  if (affine.axis != channel_axis || before.input(3) != kNone) return kNone;
+  if (affine.axis != channel_axis || before.input(3) != kNone || !out.has_constant_weights(before)) return kNone;
   Operator op = before.op;
   const bool plain = std::visit(
       [&](auto& o) {

@@ -71,7 +71,7 @@ class Sink {
       moved.end = 2;
       return remember(id, r_.out.add(moved, {from.base, constant(node, 1), constant(node, 2)}, node.name), from.order);
     }
-    if (const auto* linear = node.as<op::Linear>(); linear && channels_last) {
+    if (const auto* linear = node.as<op::Linear>(); linear && channels_last && in_.has_constant_weights(node)) {
       ValueId residual = node.inputs.size() > 3 ? node.inputs[3] : kNone;
       if (residual != kNone) {
         if (lazy_[residual].order != from.order) return false;

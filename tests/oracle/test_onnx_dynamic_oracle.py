@@ -85,6 +85,7 @@ FREE = {
     "slice to the size of another": lambda x: F.pad(x, (0, 3, 2, 0))[..., : x.shape[2], :],
     "pad": lambda x: F.pad(x, (1, -2, 0, 3), "replicate"),
     "softmax": lambda x: F.softmax(x, 3),
+    "matmul": lambda x: F.softmax(x @ x.swapaxes(-1, -2), -1) @ x,
     "residual": lambda x: F.conv2d(x, W, None, 1, 1, residual=x),
 }
 
@@ -128,6 +129,7 @@ class Closed(nn.Module):
         (Function(lambda x: x * (1 / x.shape[2])), "the layer layer uses different .*constants"),
         (Function(lambda x: x if x.shape[2] < 9 else x + x), "different operators"),
         (Function(lambda x: F.layer_norm(x, x.shape[2:])), "its normalized_shape depends on"),
+        (Function(lambda x: F.conv2d(x, x[:1])), "its kernel_size depends on"),
         (Function(lambda x: x[:, :, : x.shape[2] // 3]), "slice of the layer layer .*a size, 2"),
         (Function(lambda x: F.concat(F.split(x, 4, 2), 1)), "different operators"),
     ],

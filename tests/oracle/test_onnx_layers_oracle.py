@@ -39,6 +39,25 @@ RESHAPES = {
 }
 
 
+PRODUCTS = {
+    "of a constant": lambda x: x @ np.ones((8, 5), np.float32),
+    "with a constant": lambda x: np.ones((4, 9), np.float32) @ x,
+    "with a vector": lambda x: x @ np.ones(8, np.float32),
+    "of a vector": lambda x: np.ones(9, np.float32) @ x,
+    "of values": lambda x: x @ F.tanh(x).swapaxes(-1, -2),
+    "of fewer axes": lambda x: x[0, 0] @ x.swapaxes(-1, -2),
+    "of vectors": lambda x: x[0, 0, 0] @ x[0, 0, 1],
+    "attention": lambda x: F.softmax(x @ x.swapaxes(-1, -2) / 3, -1) @ x,
+}
+VALUE_WEIGHTS = {
+    "conv2d": lambda x: F.conv2d(x, W * F.sigmoid(x[:1, :, :1, :1]), F.tanh(x[0, :, 0, 0])),
+    "depthwise": lambda x: F.conv2d(x, x[0, :, None, :3, :3], padding=1, groups=6),
+    "conv1d": lambda x: F.conv1d(x[:, :, 0], W[..., 0] * x[0, :, :1, 0]),
+    "linear": lambda x: F.linear(x, x[0, 0], x[0, 0, :, 0], activation="relu"),
+    "linear of rows": lambda x: F.linear(x[:, 0, 0], x[0, 0]),
+}
+
+
 def paddings(kernel_size):
     """What pools allow."""
     return sorted({0, (kernel_size if isinstance(kernel_size, int) else min(kernel_size)) // 2})
@@ -253,6 +272,11 @@ def functions():
         yield f"slice {name}", Function(lambda x, index=index: x[index]), IMAGES
     for name, shape in RESHAPES.items():
         yield f"reshape {name}", Function(lambda x, shape=shape: F.reshape(x, shape(x))), IMAGES
+    for name, function in PRODUCTS.items():
+        yield f"matmul {name}", Function(function), IMAGES
+    for name, function in VALUE_WEIGHTS.items():
+        yield f"{name} of value weights", Function(function), IMAGES
+    yield "matmul of rows", Function(lambda x: x @ x.swapaxes(0, 1)), ROW
     yield "split, concat", Function(lambda x: F.concat(F.split(x, 4, 1)[::-1], 1)), IMAGES
     yield "broadcast", Function(lambda x: 2 * x + np.ones((6, 9, 1), np.float32) + x), IMAGES
 

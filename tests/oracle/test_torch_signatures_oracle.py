@@ -153,6 +153,7 @@ FUNCTIONS: dict[str, dict[str, list[Any]]] = {
         "dilation": [1, (3, 2, 1)],
     },
     "linear": {"input": [X], "weight": [RNG.standard_normal((3, 5))], "bias": [np.ones(3), None]},
+    "matmul": {"input": [X], "other": [RNG.standard_normal((5, 3)), np.ones(5)]},
     "add": {
         "input": [X],
         "other": [X + 1, 2.0],

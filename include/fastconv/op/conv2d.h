@@ -28,12 +28,12 @@ struct Conv2d {
     return conv_geometry(x, weight, stride, padding, dilation, groups);
   }
   void complete(const Inputs& in) {
-    const ConvGeometry g = geometry(in.x(), in.weights(1, "weight"));
+    const ConvGeometry g = geometry(in.x(), in.required(1, "weight"));
     padding = {Padding::Mode::explicit_sizes, g.pad_top, g.pad_bottom, g.pad_left, g.pad_right};
   }
   Shape infer(const Inputs& in) const {
-    const ConvGeometry g = geometry(in.x(), in.weights(1, "weight"));
-    in.vector(2, g.out_channels, "bias");
+    const ConvGeometry g = geometry(in.x(), in.required(1, "weight"));
+    in.vector_of_values(2, g.out_channels, "bias");
     Shape y{in.x()[0], g.out_channels, g.out_h, g.out_w};
     in.residual(3, y);
     return y;

@@ -39,16 +39,25 @@ class Inputs {
     if (channels()[2] < 1 || x()[3] < 1) fail(name, ": x has no pixels: shape ", to_string(x()));
     return x();
   }
-  // The shape of an input that must be an array.
-  const Shape& weights(std::size_t i, const char* what) const {
+  // The shape of an input that must be there.
+  const Shape& required(std::size_t i, const char* what) const {
     if (!has(i)) fail(name, ": ", what, " is missing");
+    return *values_[i].shape;
+  }
+  // The same for one that must be an array.
+  const Shape& weights(std::size_t i, const char* what) const {
+    required(i, what);
     if (!values_[i].is_constant) fail(name, ": ", what, " must be an array, not a symbolic value");
     return *values_[i].shape;
   }
-  // Checks an optional vector of weights.
+  // Checks an optional vector of weights; or of values, too.
   void vector(std::size_t i, index_t size, const char* what) const {
+    if (has(i)) weights(i, what);
+    vector_of_values(i, size, what);
+  }
+  void vector_of_values(std::size_t i, index_t size, const char* what) const {
     if (!has(i)) return;
-    const Shape& shape = weights(i, what);
+    const Shape& shape = x(i);
     if (shape != Shape{size}) fail(name, ": ", what, " must have shape ", to_string({size}), ", got ", to_string(shape));
   }
   void residual(std::size_t i, const Shape& y) const {

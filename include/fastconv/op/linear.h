@@ -30,12 +30,12 @@ struct Linear {
     return conv_geometry(as_image(x), {weight[0], weight[1], 1, 1}, {1, 1}, {}, {1, 1}, 1);
   }
   Shape infer(const Inputs& in) const {
-    const Shape &x = in.x(), &w = in.weights(1, "weight");
+    const Shape &x = in.x(), &w = in.required(1, "weight");
     if (w.size() != 2) fail(in.name, ": weight must have shape (out_features, in_features), got ", to_string(w));
     if (x.empty() || x.back() != w[1])
       fail(in.name, ": weight has ", w[1], " input features but x has shape ", to_string(x), ": expected x.shape[-1] == ", w[1]);
     if (x.size() > 4) fail(in.name, ": x may have up to 4 dimensions here, got shape ", to_string(x), ": reshape it");
-    in.vector(2, w[0], "bias");
+    in.vector_of_values(2, w[0], "bias");
     Shape y = x;
     y.back() = w[0];
     in.residual(3, y);

@@ -4,9 +4,9 @@ There are formulas for single layers, and functions that read the recorded graph
 Nothing here computes with pixels or weights.
 
 MACs are multiply-accumulates, the unit in which papers and torchvision give the cost of a network.
-FLOPs are floating-point operations, always ``2 * MACs``. Convolutions, transposed convolutions and
-linear layers are counted, products with padding included. Biases, normalisation, activations,
-pooling and elementwise operators are not counted, as they add little.
+FLOPs are floating-point operations, always ``2 * MACs``. Convolutions, transposed convolutions,
+linear layers and `matmul` are counted, products with padding included. Biases, normalisation,
+activations, pooling and elementwise operators are not counted, as they add little.
 """
 
 from fastconv.analysis._arithmetic import (

@@ -316,9 +316,44 @@ def _scatter_add(operands: Sequence[tuple[Field | None, Shape]], node: Node) -> 
     return _broadcast(known, shape, gates=False)
 
 
+def _matmul(operands: Sequence[tuple[Field | None, Shape]], node: Node) -> Field:
+    """Return the field of a product of matrices: each element sees a row and a column."""
+    (_, a), (_, b) = operands
+    rank = max(len(a), len(b), 2)  # of the result, with the axes that vectors do not give it
+    removed = [axis for axis, shape in ((rank - 2, a), (rank - 1, b)) if len(shape) == 1]
+    kept = [axis for axis in range(rank) if axis not in removed]
+    fields = []
+    for (operand, shape), inner in zip(operands, (len(a) - 1, max(len(b) - 2, 0)), strict=True):
+        if operand is None:
+            continue
+        windows = []
+        for window in operand.windows:
+            moved = _mixed(window, {inner: None})
+            if moved.axis is not None:
+                axis = kept.index(moved.axis + rank - len(shape))
+                repeats = node.shape[axis] != shape[moved.axis]
+                moved = moved.moved(None if repeats else axis)
+            windows.append(moved)
+        fields.append((Field(tuple(windows), operand.context), node.shape))
+    return _broadcast(fields, node.shape, gates=False)
+
+
+def _weights(operand: Field, node: Node) -> Field:
+    """Return what the weights or the bias of a layer add, which are values themselves."""
+    channels = len(node.shape) - 1 if node.op == "linear" else 1
+    others: dict[int, Taps | None] = dict.fromkeys(range(1, 4))
+    windows = [_mixed(window, others) for window in operand.windows]
+    return Field(
+        tuple(w if w.axis is None else w.moved(channels) for w in windows), operand.context
+    )
+
+
 def propagate(node: Node, fields: Mapping[int, Field]) -> Field | None:
     """Return the field of an operator's result, `None` if it does not depend on the image."""
-    operands = [(fields.get(value.id), value.shape) for value in node.inputs if value is not None]
+    operands = [
+        (None, ()) if value is None else (fields.get(value.id), value.shape)
+        for value in node.inputs
+    ]
     known = [(f, shape) for f, shape in operands if f is not None]
     if not known:
         return None
@@ -328,9 +363,13 @@ def propagate(node: Node, fields: Mapping[int, Field]) -> Field | None:
         return _scatter_add(operands, node)
     if node.op in POINTWISE:
         return _broadcast(known, node.shape, gates=node.op in ("multiply", "divide"))
-    x, shape = operands[0]
-    if x is None:
-        return known[0][0]  # the residual alone
-    result = _unary(node, x, shape)
-    with_residual = [(f, node.shape) for f in (result, *(f for f, _ in known[1:]))]
-    return _broadcast(with_residual, node.shape, gates=False)
+    if node.op == "matmul":
+        return _matmul(operands, node)
+    results = []
+    for i, (operand, shape) in enumerate(operands):
+        if operand is not None and i == 0:
+            results.append(_unary(node, operand, shape))
+        elif operand is not None:
+            is_residual = i == 3
+            results.append(operand if is_residual else _weights(operand, node))
+    return _broadcast([(f, node.shape) for f in results], node.shape, gates=False)

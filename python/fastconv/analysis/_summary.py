@@ -62,8 +62,8 @@ class Summary:
     parameters, buffers : int
         Numbers of elements.
     macs : int
-        Multiply-accumulates of convolutions, transposed convolutions and linear layers, the only
-        ones that are counted.
+        Multiply-accumulates of convolutions, transposed convolutions, linear layers and `matmul`,
+        the only ones that are counted.
     activation_bytes : int
         Bytes of the results of all operators but reshapes, if all are kept.
     """
@@ -181,7 +181,8 @@ def summary(
     -----
     MACs are counted as torchvision and fvcore do: one for each product of a weight and an input
     element in convolutions, transposed convolutions and linear layers, products with padding
-    included; nothing for biases, normalisation, activations, pooling and elementwise operators.
+    included, and of two elements in `matmul`; nothing for biases, normalisation, activations,
+    pooling and elementwise operators.
 
     Examples
     --------
@@ -235,11 +236,13 @@ def summary(
 
 def operator_macs(node: Node) -> int:
     """Return the multiply-accumulates of a recorded operator."""
-    if node.op not in ("conv2d", "conv_transpose2d", "linear"):
+    if node.op not in ("conv2d", "conv_transpose2d", "linear", "matmul"):
         return 0
     x, weight, *_ = node.inputs
     assert x is not None
     assert weight is not None
+    if node.op == "matmul":
+        return math.prod(node.shape) * x.shape[-1]
     # Each element of the one is multiplied by the weights of its channel.
     elements = x.shape if node.op == "conv_transpose2d" else node.shape
     return math.prod(elements) * math.prod(weight.shape[1:])

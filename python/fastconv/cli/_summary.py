@@ -14,8 +14,9 @@ examples:
   fastconv summary mobilenet_v2 --input-shape 3 160 160 --batch 8
   fastconv summary vgg16 --json
 
-Multiply-accumulates (MACs) are those of convolutions and linear layers. A * marks a receptive field
-whose elements are scaled by values computed from the whole image (squeeze-and-excitation).
+Multiply-accumulates (MACs) are those of convolutions, linear layers and matmul. A * marks a
+receptive field whose elements are scaled by values computed from the whole image
+(squeeze-and-excitation).
 """
 
 

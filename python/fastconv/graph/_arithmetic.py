@@ -16,6 +16,7 @@ _UFUNCS = {
     for name in (*INSTRUCTIONS, "add", "multiply")
     if isinstance(getattr(np, name, None), np.ufunc)
 } | {
+    np.matmul: "matmul",
     np.rint: "round",
     np.fabs: "abs",
     np.tanh: "tanh",
@@ -81,6 +82,15 @@ class Arithmetic:
 
     def __rpow__(self, other: Any) -> Any:
         return self._binary("power", other, reverse=True)
+
+    def __matmul__(self, other: Any) -> Any:
+        return self._binary("matmul", other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return self._binary("matmul", other, reverse=True)
+
+    def __imatmul__(self, other: Any) -> Any:
+        return self._in_place("matmul", "@", other)
 
     def __lt__(self, other: Any) -> Any:
         return self._binary("less", other)

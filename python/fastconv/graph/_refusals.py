@@ -74,10 +74,5 @@ class Refusals:
 
     __rmod__ = __mod__
 
-    def __matmul__(self, other: Any) -> NoReturn:
-        unsupported("@", "matmul")
-
-    __rmatmul__ = __matmul__
-
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise TypeError("symbolic values are not written to: use fastconv.concat(arrays, axis)")

@@ -16,7 +16,6 @@ _DEVICE = 'model.compile(input_shape, device="cuda") for the whole network'
 _RESHAPE = "x.reshape(shape)"
 _PERMUTE = "x.transpose(axes) of all axes, x.swapaxes(a, b) or fastconv.permute(x, dims)"
 _BROADCAST = "fastconv.expand(x, shape), or + and *, which broadcast by themselves"
-_LINEAR = "fastconv.linear(x, weight.T) for x @ weight, a constant of two dimensions"
 _SCATTER = "fastconv.scatter_add(x, indices, updates, axis), torch's index_add"
 _CONCAT = "fastconv.concat(arrays, axis)"
 _VALUES = "network(x, taps=[...]) for the values inside a network"
@@ -44,9 +43,8 @@ SUBSTITUTES = {
     "add": "x + y",
     "mul": "x * y",
     "multiply": "x * y",
-    **dict.fromkeys(("matmul", "mm", "dot"), _LINEAR),
-    "bmm": "fastconv.mean(a[:, :, :, None] * b[:, None], 2) * a.shape[2]",
-    "addmm": "fastconv.linear(x, weight.T, bias) for bias + x @ weight",
+    **dict.fromkeys(("matmul", "mm", "bmm", "dot"), "x @ y"),
+    "addmm": "bias + x @ y",
     "mean": "fastconv.mean(x, axis, keepdims), which takes torch's spelling, too",
     "average": "fastconv.mean(x, axis)",
     "sum": "fastconv.sum(x, axis, keepdims), which takes torch's spelling, too",

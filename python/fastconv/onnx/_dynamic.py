@@ -97,9 +97,9 @@ class Call:
         """Return an attribute at every size."""
         return [node.fields[attribute] for node in self.nodes]
 
-    def in_sizes(self) -> list[Size]:
-        """Return the sizes of each axis of the first input."""
-        return _sizes([node.inputs[0] for node in self.nodes])
+    def in_sizes(self, i: int = 0) -> list[Size]:
+        """Return the sizes of each axis of an input, by default the first."""
+        return _sizes([node.inputs[i] for node in self.nodes])
 
     def out_sizes(self) -> list[Size]:
         """Return the sizes of each axis of the output."""

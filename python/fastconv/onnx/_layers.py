@@ -18,17 +18,19 @@ def _finish(graph: Graph, y: str, residual: str | None, attributes: Mapping[str,
     return _activate(graph, y, attributes.get("activation"))
 
 
-def _weight_shape(call: Call) -> tuple[int, ...]:
-    weight = call.node.inputs[1]
-    assert weight is not None
-    return weight.shape
+def _kernel(call: Call) -> tuple[int, ...]:
+    """Return the size of the kernel; weights may be values, whose sizes depend on the input's."""
+    sizes = call.in_sizes(1)[2:]
+    if not all(map(is_fixed, sizes)):
+        raise ValueError("its kernel_size depends on the size of a dynamic axis")
+    return tuple(size[0] for size in sizes)
 
 
 @operator("conv2d", varying=["padding"])
 def _conv2d(graph: Graph, call: Call, inputs: list[str | None]) -> str:
     x, weight, bias, residual = inputs
     attributes = call.attributes
-    kernel = _weight_shape(call)[2:]
+    kernel = _kernel(call)
     y = graph.node(
         "Conv",
         *(x, weight, bias) if bias else (x, weight),
@@ -75,7 +77,7 @@ def _conv_transpose2d(graph: Graph, call: Call, inputs: list[str | None]) -> str
     y = graph.node(
         "ConvTranspose",
         *(x, weight, bias) if bias and not any(rest) else (x, weight),
-        kernel_shape=_weight_shape(call)[2:],
+        kernel_shape=_kernel(call),
         strides=attributes["stride"],
         dilations=attributes["dilation"],
         group=attributes["groups"],
@@ -98,6 +100,11 @@ def _linear(graph: Graph, call: Call, inputs: list[str | None]) -> str:
         y = graph.node("MatMul", x, graph.node("Transpose", weight, perm=[1, 0]))
         y = y if bias is None else graph.node("Add", y, bias)
     return _finish(graph, y, residual, call.attributes)
+
+
+@operator("matmul")
+def _matmul(graph: Graph, call: Call, inputs: list[str | None]) -> str:
+    return graph.node("MatMul", *inputs)
 
 
 @operator("batch_norm")

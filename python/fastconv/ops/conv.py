@@ -52,7 +52,8 @@ def conv2d(
     x : array_like, shape (N, C, H, W) or (C, H, W)
         float32 or float64 (float16 is computed in float32 and rounded once); any strides.
     weight : array_like, shape (O, C / groups, KH, KW)
-        Same dtype as `x`.
+        Same dtype as `x`. Inside a network, `weight` and `bias` may be values that the network
+        computes; they are then packed in every call, and run on the CPU only.
     bias : array_like, shape (O,), optional
     stride, dilation : int or (int, int)
         Along height and width.
@@ -105,7 +106,7 @@ def conv2d(
     ((1, 2, 5, 5), 12.0, 27.0)
     """
     options = conv_options(stride, padding, dilation, groups, activation, algorithm, accuracy)
-    if is_symbolic(x, residual):
+    if is_symbolic(x, weight, bias, residual):
         _check_recordable(algorithm, accuracy)
         attributes = {name: getattr(options, name) for name in _RECORDED}
         inputs = {"x": x, "weight": weight, "bias": bias, "residual": residual}
@@ -195,7 +196,7 @@ def conv1d(
         algorithm,
         accuracy,
     )
-    if is_symbolic(x, residual):
+    if is_symbolic(x, weight, bias, residual):
         _check_recordable(algorithm, accuracy)
         return _record_conv1d(x, weight, bias, options, activation, residual, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
@@ -223,10 +224,9 @@ def _record_conv1d(
     x: Any, weight: Any, bias: Any, options: ConvOptions, activation: Any, residual: Any, out: Any
 ) -> Array:
     """Record `conv1d`: a `conv2d` between two reshapes, which hold for any batch size."""
-    kernel = as_array("weight", weight)
+    x, kernel, residual = recordable(("residual",), x=x, weight=weight, residual=residual).values()
     if kernel.ndim != 3:
         raise ValueError(f"weight must have shape (O, C / groups, K), got {kernel.shape}")
-    x, residual = recordable(("residual",), x=x, residual=residual).values()
     ndim = x.ndim
     check_signals(x)
     if residual is not None and residual.ndim != ndim:

@@ -1,4 +1,4 @@
-"""Fully connected layers."""
+"""Products of matrices, and fully connected layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastconv.ops._torch import torch_arguments
 from fastconv.ops.activation import activation_name
 from fastconv.ops.shape import flatten, reshape
 
-__all__ = ["linear"]
+__all__ = ["linear", "matmul"]
 
 
 @torch_arguments("input=x weight bias")
@@ -36,6 +36,7 @@ def linear(
     x : array_like, shape (..., I)
     weight : array_like, shape (O, I)
     bias : array_like, shape (O,), optional
+        Inside a network, both may be values that the network computes, as in `conv2d`.
     activation : str, optional
         As for `conv2d`.
     residual : array_like, shape of the result, optional
@@ -59,7 +60,7 @@ def linear(
     [[4.0, 4.0, 4.0, 4.0], [4.0, 4.0, 4.0, 4.0]]
     """
     activation = activation_name(activation)
-    if is_symbolic(x, residual):
+    if is_symbolic(x, weight, bias, residual):
         return _record_linear(x, weight, bias, residual, activation, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
@@ -109,3 +110,46 @@ def _record_linear(
     rows, added = (v if v is None else flatten(v, 0, -2) for v in (x, residual))
     y = record("linear", (rows, weight, bias, added), {"activation": activation}, out)
     return reshape(y, (*x.shape[:-1], y.shape[-1]))
+
+
+@torch_arguments("input=a other=b")
+@takes_device_arrays("a", "b")
+def matmul(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
+    """Product of two matrices, or of each two in two batches, as `numpy.matmul`.
+
+    Parameters
+    ----------
+    a : array_like of float, shape (..., M, K) or (K,)
+    b : array_like of float, shape (..., K, N) or (K,)
+        Of the dtype of `a`. The axes before the last two broadcast. What has one dimension is a
+        row of `a`, or a column of `b`, whose axis the result does not have. Any strides: a
+        transposed view is read as it is.
+    out : ndarray, optional
+        Where the result goes.
+
+    Returns
+    -------
+    ndarray, shape (..., M, N)
+        It does not depend on the number of threads. Zeros where K is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the dtypes differ or the shapes do not fit; for arrays on a CUDA device, where it has
+        no kernel.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.matmul([[1.0, 2.0], [3.0, 4.0]], [10.0, 1.0])
+    array([12., 34.])
+    >>> q, k = np.ones((2, 8, 197, 64)), np.ones((2, 8, 197, 64))
+    >>> fastconv.matmul(q, k.swapaxes(-1, -2)).shape
+    (2, 8, 197, 197)
+    """
+    if is_symbolic(a, b):
+        return record("matmul", tuple(recordable(a=a, b=b).values()), {}, out)
+    operands = Operands(a=a, b=b)
+    left, right = operands["a"], operands["b"]
+    shape = _core.matmul_output_shape(left.shape, right.shape)
+    return operands.run(lambda y: _core.matmul(left, right, y), shape, out, contiguous=True)

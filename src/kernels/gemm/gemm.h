@@ -4,6 +4,7 @@
 //   im2col               rows of A = output channels (the weights as they come), B = a packed panel of pixels
 //   Winograd             rows of A = tiles, B = transformed weights, one product for each position of the tile
 //   linear               rows of A = samples, B = packed weights
+//   matmul               A as it comes or packed, B = packed panels of columns
 //
 // A row of A is not contiguous in the reduction: it is a list of runs (for a convolution one for each channel block and
 // kernel row), whose start offsets are the same for all rows.

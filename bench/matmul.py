@@ -1,0 +1,102 @@
+"""Times the two products of attention beside NumPy's `matmul` and our `linear`.
+
+    OPENBLAS_NUM_THREADS=2 python bench/matmul.py --threads 2
+
+needs fastconv alone; NumPy's BLAS takes its threads from the environment. A row for each product:
+milliseconds, how many times as long NumPy takes, and, for one head, how many times as long `linear`
+takes for the same product. All are timed in turns; passes over all products lie apart in time; the
+minimum counts. Calls take 5 ms at a time with a pause after them: a process that may use its cores
+for a part of the time only is stopped when it has used that up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import fastconv
+import numpy as np
+
+TOKENS = (64, 197, 256, 577, 1024)
+CHANNELS = (32, 64)
+HEADS = (1, 8)
+PAUSE = 0.02  # seconds
+
+
+def shortest(call: Callable[[], Any]) -> float:
+    """Seconds of the fastest of at least 3 calls, and of what fits in 5 ms."""
+    best, begin, calls = np.inf, time.perf_counter(), 0
+    while calls < 3 or time.perf_counter() - begin < 0.005:
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+        calls += 1
+    return best
+
+
+class Product:
+    """One product of attention: ``q @ k.T`` or ``p @ v``."""
+
+    def __init__(self, name: str, heads: int, tokens: int, channels: int) -> None:
+        draw = np.random.default_rng(0).random
+        tall = draw((heads, tokens, channels), np.float32)
+        if name == "q @ k.T":
+            a, b = tall, draw((heads, tokens, channels), np.float32).swapaxes(1, 2)
+        else:
+            a, b = draw((heads, tokens, tokens), np.float32), tall
+        out = np.empty((heads, tokens, b.shape[2]), np.float32)
+        weight = np.ascontiguousarray(b[0].T)
+        self.name = f"{name}, {heads} x {tokens}, {channels}"
+        self.calls: list[Callable[[], Any]] = [
+            lambda: fastconv.matmul(a, b, out=out),
+            lambda: np.matmul(a, b, out=out),
+        ]
+        if heads == 1:
+            self.calls.append(lambda: fastconv.linear(a[0], weight, out=out[0]))
+        self.seconds = np.full(len(self.calls), np.inf)
+
+    def measure(self) -> None:
+        for i, call in enumerate(self.calls):
+            self.seconds[i] = min(self.seconds[i], shortest(call))
+            time.sleep(PAUSE)
+
+    @property
+    def ratios(self) -> Any:
+        return self.seconds[1:] / self.seconds[0]
+
+    def row(self) -> str:
+        linear = f"{self.ratios[1]:.2f}" if len(self.ratios) > 1 else ""
+        return f"| {self.name} | {self.seconds[0] * 1e3:.3f} | {self.ratios[0]:.2f} | {linear} |"
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--passes", type=int, default=5)
+    arguments = parser.parse_args()
+    fastconv.set_num_threads(arguments.threads)
+    products = [
+        Product(name, heads, tokens, channels)
+        for name in ("q @ k.T", "p @ v")
+        for heads in HEADS
+        for tokens in TOKENS
+        for channels in CHANNELS
+    ]
+    for _ in range(arguments.passes):
+        for product in products:
+            product.measure()
+    print("| product | ms | numpy / matmul | linear / matmul |")
+    print("| --- | ---: | ---: | ---: |")
+    for product in products:
+        print(product.row())
+    for i, peer in enumerate(("numpy", "linear")):
+        ratios = [p.ratios[i] for p in products if len(p.ratios) > i]
+        mean = np.exp(np.mean(np.log(ratios)))
+        print(f"{peer}: geometric mean {mean:.2f}, least {min(ratios):.2f} of {len(ratios)}")
+
+
+if __name__ == "__main__":
+    main()
