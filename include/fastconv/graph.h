@@ -49,7 +49,7 @@ using Operator =
 const char* operator_name(const Operator& op);     // "conv2d", "add", ...
 Attributes attributes_of(const Operator& op);      // with which read_operator gives it again
 std::string input_name(const Operator& op, std::size_t i);  // "weight"
-std::string activation_suffix(Activation activation);  // "+relu", ..., "" for none
+std::string activation_suffix(const Activation& activation);  // "+relu", ..., "" for none
 bool keeps_layout(const Operator& op);             // whether its result lies as x does, in channel blocks or plainly
 bool is_pointwise(const Operator& op);             // of one input
 

@@ -101,6 +101,8 @@ void Lowering<T>::lower(ValueId id) {
   const Node& node = graph_[id];
   if (checked_size(node.shape) == 0) return define(id, preferred_order(node.shape));  // nothing to compute
   std::visit([&](const auto& o) {
+    if constexpr (requires { o.kSlopes; })
+      if (o.activation.kind == Activation::prelu) fail("the activation prelu does not run on device='cuda'");
     if constexpr (requires { lower(id, o); }) return lower(id, o);
     fail(operator_name(node.op), " does not run on device='cuda'");
   }, node.op);

@@ -179,7 +179,7 @@ class Lowering {
   const void* packed(ValueId weight, const ConvPlan& plan);
   // Scratch that the next step has to itself; -1 for none.
   int workspace(std::size_t bytes);
-  void run_conv(ValueId id, Activation activation, const Images& x, const Images& y, const std::optional<Images>& residual);
+  void run_conv(ValueId id, const Activation& activation, const Images& x, const Images& y, const std::optional<Images>& residual);
 
   const Graph& graph_;
   const CudaOptions& options_;

@@ -20,7 +20,7 @@ void Lowering<T>::lower(ValueId id, const op::ScaleShift& o) {
   const auto run = [=](void* const* b, cudaStream_t stream) {
     cuda::scale_shift<T>(x.at(b), scale, shift, o.axis, o.activation, y.at(b), stream);
   };
-  emit(id, run, x, y);
+  emit(id, run, x, y).op += activation_suffix(o.activation);
 }
 
 template <class T>
@@ -72,8 +72,8 @@ void Lowering<T>::lower(ValueId id, const op::Activate& o) {
   const Array a = array(x);
   if (!reuse(id, x)) define_like(id, x);
   const Array y = array(id);
-  const auto run = [=](void* const* b, cudaStream_t stream) {
-    cuda::activate<T>(o.kind, static_cast<float>(o.negative_slope), a.at(b), y.at(b), stream);
+  const auto run = [=, activation = o.activation()](void* const* b, cudaStream_t stream) {
+    cuda::activate<T>(activation, a.at(b), y.at(b), stream);
   };
   emit(id, run, a, y);
 }

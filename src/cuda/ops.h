@@ -18,12 +18,12 @@ void fill(const Strided<T>& y, float value, cudaStream_t stream);
 
 // Element by element on arrays of y's sizes; a stride of zero repeats. y may be exactly x, a or b.
 template <class T>
-void activate(Activation kind, float negative_slope, const Strided<const T>& x, const Strided<T>& y, cudaStream_t stream);
+void activate(const Activation& activation, const Strided<const T>& x, const Strided<T>& y, cudaStream_t stream);
 template <class T>
 void binary(BinaryKind kind, const Strided<const T>& a, const Strided<const T>& b, const Strided<T>& y, cudaStream_t stream);
 // y = activation(x * scale + shift); scale and shift (float) are indexed along `axis`.
 template <class T>
-void scale_shift(const Strided<const T>& x, const float* scale, const float* shift, int axis, Activation activation,
+void scale_shift(const Strided<const T>& x, const float* scale, const float* shift, int axis, const Activation& activation,
                  const Strided<T>& y, cudaStream_t stream);
 
 // Pairs are (height, width). Windows and what averages divide by: as fastconv::pool_geometry; the output's sizes are y's.

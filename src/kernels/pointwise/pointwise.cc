@@ -12,14 +12,14 @@ FASTCONV_INLINE Vec<T> mask(IntVec<T> is_true) {
   return from_bits<T>(is_true);
 }
 
-// NumPy's: NaN where one of the two is.
+// NumPy's: NaN where one of the two is. Of equal ones, as zeros of either sign are, the first.
 template <class T>
 FASTCONV_INLINE Vec<T> minimum(Vec<T> a, Vec<T> b) {
-  return a == a ? at_most(b, a) : a;
+  return b == b ? at_most(a, b) : b;
 }
 template <class T>
 FASTCONV_INLINE Vec<T> maximum(Vec<T> a, Vec<T> b) {
-  return a == a ? at_least(b, a) : a;
+  return b == b ? at_least(a, b) : b;
 }
 
 template <I i, class T>

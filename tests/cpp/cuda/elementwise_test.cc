@@ -90,15 +90,15 @@ TEST(fill_gives_one_value) {
 TEST(activations_are_their_formulas) {
   const auto clamp = [](double v) { return std::clamp(v, 0.0, 6.0); };
   for_each_type([&]<class T>() {
-    for (int k = 0; k <= static_cast<int>(Activation::tanh); ++k) {
-      const auto kind = static_cast<Activation>(k);
+    for (int k = 0; k <= Activation::prelu; ++k) {
+      const auto kind = static_cast<Activation::Kind>(k);
       std::vector<float> values = normal<T>(519);
       for (float& v : values) v = static_cast<float>(T(3 * v));
       values[5] = NAN;
       values[6] = INFINITY;
       const Array<T> x(values);
       const auto flat = strided(x.data(), {519}, {1});
-      activate<T>(kind, 0.25f, strided<const T>(x.data(), {519}, {1}), flat, nullptr);  // in place
+      activate<T>({kind, 0.25, 1.5}, strided<const T>(x.data(), {519}, {1}), flat, nullptr);  // in place
       const auto result = x.read();
       for (std::size_t i = 0; i < values.size(); ++i) {
         const double v = values[i];
@@ -107,7 +107,9 @@ TEST(activations_are_their_formulas) {
           case Activation::none: break;
           case Activation::relu: wanted = v < 0 ? 0 : v; break;
           case Activation::relu6: wanted = std::isnan(v) ? v : clamp(v); break;
-          case Activation::leaky_relu: wanted = v < 0 ? 0.25 * v : v; break;
+          case Activation::clip: wanted = std::isnan(v) ? v : std::clamp(v, 0.25, 1.5); break;
+          case Activation::leaky_relu:
+          case Activation::prelu: wanted = v < 0 ? 0.25 * v : v; break;
           case Activation::gelu: wanted = 0.5 * v * std::erfc(-v / std::sqrt(2.0)); break;
           case Activation::gelu_tanh:
             wanted = 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
