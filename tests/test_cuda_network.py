@@ -345,6 +345,53 @@ def test_moving_elements_costs_nothing_where_strides_do():
     assert [step["op"] for step in network.explain()] == ["copy", "copy", "activation", "copy"]
 
 
+PRELU = "t0 = less(x0, 0); t1 = multiply(x0, x1); where(t0, t1, x0)"
+
+
+class Parametrised(nn.Module):
+    """Epilogues with parameters, a program of several steps, and masks between steps."""
+
+    input_ndim = 4
+
+    def __init__(self):
+        self.a, self.b, self.c = (
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.Conv2d(8, 8, 1),
+            nn.Linear(8, 5),
+        )
+
+    def forward(self, x):
+        x = fastconv.leaky_relu(self.a(x), 0.3)
+        x = fastconv.clip(self.b(x) + x, -0.25, 0.5)
+        slopes = np.linspace(-1, 2, 8, dtype=np.float32)[:, None, None]
+        if isinstance(x, np.ndarray):
+            x = np.where(x < 0, x * slopes, x)
+        else:
+            x = x.__fastconv_record__("pointwise", (x, slopes), {"program": PRELU})
+        mask = fastconv.logical_and(
+            fastconv.greater(x, -0.1), fastconv.logical_not(fastconv.equal(x, 0.5))
+        )
+        x = fastconv.where(mask, fastconv.exp(x), fastconv.subtract(1, x))
+        return fastconv.maximum(self.c(fastconv.mean(x, (2, 3))), 0)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 2e-2)])
+def test_pointwise_operators_and_epilogues_with_parameters(precision, tolerance):
+    module, x = Parametrised(), draw((2, 3, 6, 6))
+    module.reset_parameters(0)
+    network = module.compile(x.shape, device="cuda", precision=precision)
+    for _ in range(2):
+        np.testing.assert_allclose(network(x), module.eager(x), rtol=0, atol=tolerance)
+    steps = [step["op"] for step in network.explain() if step["op"] != "copy"]
+    assert steps == [
+        "conv2d+leaky_relu(0.3)",
+        "conv2d+add+clip(-0.25, 0.5)",
+        *("less", "scale_shift", "where", "greater", "equal", "logical_not", "logical_and"),
+        *("exp", "subtract", "where", "mean", "linear+clip(0, inf)"),
+    ]
+    check(module(cuda.asarray(x)).numpy(), module.eager(x))
+
+
 def test_max_workspace():
     module = nn.Conv2d(256, 16, 3, padding=1)
     x = draw((1, 256, 6, 6))

@@ -60,11 +60,12 @@ ACTIVATIONS = {
     "+clip(-inf, 0.75)": lambda x: fastconv.minimum(0.75, x),
     "+clip(0, inf) ": lambda x: fastconv.maximum(x, 0),
     "+clip(-0.5, inf)": lambda x: fastconv.maximum(-0.5, x),
+    "+relu": lambda x: fastconv.maximum(0, x),
     "+prelu": prelu_of_channels,
 }
 SEPARATE = {  # by the step that follows
-    "maximum": lambda x: fastconv.maximum(0, x),  # gives the zero that it has, where x is -0.0
-    "minimum": lambda x: fastconv.minimum(-0.0, x),
+    "maximum": lambda x: fastconv.maximum(-0.0, x),  # gives x where both are zeros
+    "minimum": lambda x: fastconv.minimum(0, x),
     "clip": lambda x: fastconv.clip(x, draw(1, x.shape[1], *[1] * (x.ndim - 2), dtype=x.dtype), 9),
     "clip ": lambda x: fastconv.clip(x, np.nan, 1),
     "activation": lambda x: fastconv.leaky_relu(x, np.nan),

@@ -21,9 +21,9 @@
 
 // Those without a word are pointwise operators, until they follow another operator as its activation. The slopes of prelu, which are
 // an input of that operator, take turns as a, channel by channel.
-#define FASTCONV_ACTIVATIONS(ROW)     \
-  FASTCONV_NAMED_ACTIVATIONS(ROW)     \
-  ROW(clip, clamp(x, a, b))           \
+#define FASTCONV_ACTIVATIONS(ROW)                       \
+  FASTCONV_NAMED_ACTIVATIONS(ROW)                       \
+  ROW(clip, x <= a ? (b <= a ? b : a) : x >= b ? b : x) \
   ROW(prelu, x < 0 ? x * a : x)
 
 namespace fastconv {

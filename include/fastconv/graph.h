@@ -121,7 +121,9 @@ ConvGeometry geometry_of(const Graph& graph, const Node& node);
 
 // All passes in their order: what is lowered.
 Graph optimize(Graph graph);
-// One more, for a back end that runs programs of several instructions: chains of pointwise operators become one.
+// One more after them, for a back end that runs programs of several instructions: chains of pointwise operators become one.
 Graph fuse_pointwise(Graph graph);
+// One more before them, for a back end that runs single instructions: such programs become an operator for each.
+Graph split_programs(Graph graph);
 
 }  // namespace fastconv

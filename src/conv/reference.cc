@@ -12,10 +12,7 @@ namespace {
 double activate(Activation::Kind kind, double x, double a, double b) {
   using T = double;
   using std::erfc, std::exp, std::tanh;
-  const auto clamp = [](double v, double low, double high) {
-    const double raised = v < low ? low : v;
-    return raised > high ? high : raised;
-  };
+  const auto clamp = [](double v, double low, double high) { return v < low ? low : v > high ? high : v; };
   switch (kind) {
 #define ROW(name, definition) \
   case Activation::name: return definition;

@@ -113,6 +113,7 @@ class Lowering {
   void lower(ValueId id, const op::LocalResponseNorm& o);
   void lower(ValueId id, const op::Activate& o);
   void lower(ValueId id, const op::Binary& o);
+  void lower(ValueId id, const op::Pointwise& o);
   void lower(ValueId id, const op::Pool& o);
   void lower(ValueId id, const op::AdaptivePool& o);
   void lower(ValueId id, const op::Reduce& o);
@@ -151,6 +152,9 @@ class Lowering {
   // Constants, on the device.
   const float* floats(ValueId id);              // null for kNone
   const float* constant_data(ValueId id) const; // on the host
+
+  // The inputs of a node as arrays that broadcast to its result, which gets its place.
+  std::vector<Array> broadcast(ValueId id);
 
   // Adds a step that reads and writes these operands.
   template <class... Operands>

@@ -24,8 +24,8 @@ std::optional<double> number(const Graph& graph, ValueId id) {
   return {};
 }
 
-// A program that clips one value by numbers. Of equal operands, as zeros of either sign are, minimum and maximum give the first, and
-// epilogues the value.
+// A program that clips one value by numbers. Of zeros of either sign minimum and maximum give the second one, and so does clip: the
+// bound.
 std::optional<Follower> clip_of(const Graph& graph, const Node& node, const PointwiseProgram& program) {
   const auto& step = program.steps[0];
   if (program.steps.size() != 1) return {};
@@ -44,7 +44,11 @@ std::optional<Follower> clip_of(const Graph& graph, const Node& node, const Poin
     return Follower{x, {Activation::clip, *low, *high}};
   }
   const auto bound = operand(1 - at);
-  if (!bound || (at == 1 && *bound == 0)) return {};
+  if (!bound) return {};
+  if (at == 1 && *bound == 0) {
+    if (step.instruction != Instruction::maximum || std::signbit(*bound)) return {};
+    return Follower{x, Activation::relu};
+  }
   if (step.instruction == Instruction::minimum) return Follower{x, {Activation::clip, -kInfinity, *bound}};
   return Follower{x, {Activation::clip, *bound, kInfinity}};
 }

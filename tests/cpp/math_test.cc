@@ -145,7 +145,7 @@ void check_activations(const Kernels& kernels) {
 
   const auto clip = call({Activation::clip, -1, 2}), crossed = call({Activation::clip, 2, -1}), zero = call({Activation::clip, 0, 1});
   CHECK(clip(T(-1.5)) == -1 && clip(T(0.5)) == T(0.5) && clip(infinity) == 2 && clip(-infinity) == -1 && std::isnan(clip(nan)));
-  CHECK(crossed(0) == -1 && crossed(infinity) == -1 && std::isnan(crossed(nan)) && std::signbit(zero(T(-0.0))));
+  CHECK(crossed(0) == -1 && crossed(infinity) == -1 && std::isnan(crossed(nan)) && !std::signbit(zero(T(-0.0))));
   const auto turned = call({Activation::leaky_relu, -2}), endless = call({Activation::leaky_relu, std::numeric_limits<double>::infinity()});
   CHECK(turned(-3) == 6 && turned(3) == 3 && endless(0) == 0 && endless(-1) == -infinity && std::isnan(turned(nan)));
 

@@ -36,10 +36,7 @@ struct alignas(sizeof(T) * kCount) Vector {
   T lane[kCount];
 };
 
-__device__ __forceinline__ float clamp(float x, float low, float high) {
-  const float raised = x < low ? low : x;
-  return raised > high ? high : raised;
-}
+__device__ __forceinline__ float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
 
 __device__ __forceinline__ float activate(Activation::Kind kind, float x, float a, float b) {
   using T = float;

@@ -23,7 +23,8 @@ Vec<T> activated(Vec<T> x, [[maybe_unused]] T first, [[maybe_unused]] T second) 
   if constexpr (a == relu) return at_least(x, Vec<T>{});
   if constexpr (a == relu6) return zero_to_six<T>(x);
   if constexpr (a == leaky_relu || a == prelu) return with_slope<T>(x, broadcast(first));
-  if constexpr (a == clip) return at_most(at_least(x, broadcast(first)), broadcast(second));
+  // Of zeros of either sign the bound, as `minimum` and `maximum` have it.
+  if constexpr (a == clip) return x == x ? at_most(broadcast(second), at_least(broadcast(first), x)) : x;
   if constexpr (a == gelu) return x * normal_cdf<T>(x);
   // x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2 u): nothing cancels.
   if constexpr (a == gelu_tanh)

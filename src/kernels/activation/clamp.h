@@ -6,13 +6,15 @@
 
 namespace fastconv {
 
-// Activations that are a clamp are done in registers by every kernel; the others in a pass of their own.
+// Activations that are a clamp are done in registers by every kernel; the others in a pass of their own. A clamp leaves a zero that
+// equals a bound its sign, and clip does not.
 template <class T>
 struct Clamp {
   T low, high;
 };
 inline bool is_clamp(const Activation& a) {
-  return a.kind == Activation::none || a.kind == Activation::relu || a.kind == Activation::relu6 || a.kind == Activation::clip;
+  return a.kind == Activation::none || a.kind == Activation::relu || a.kind == Activation::relu6 ||
+         (a.kind == Activation::clip && a.a != 0 && a.b != 0);
 }
 template <class T>
 Clamp<T> clamp_of(const Activation& a) {

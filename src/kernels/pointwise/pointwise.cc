@@ -12,14 +12,14 @@ FASTCONV_INLINE Vec<T> mask(IntVec<T> is_true) {
   return from_bits<T>(is_true);
 }
 
-// NumPy's: NaN where one of the two is. Of equal ones, as zeros of either sign are, the first.
+// NumPy's: NaN where one of the two is.
 template <class T>
 FASTCONV_INLINE Vec<T> minimum(Vec<T> a, Vec<T> b) {
-  return b == b ? at_most(a, b) : b;
+  return a == a ? at_most(b, a) : a;
 }
 template <class T>
 FASTCONV_INLINE Vec<T> maximum(Vec<T> a, Vec<T> b) {
-  return b == b ? at_least(a, b) : b;
+  return a == a ? at_least(b, a) : a;
 }
 
 template <I i, class T>
