@@ -37,8 +37,10 @@ CALLS = [
     (lambda x: fastconv.add(x, x), [(3, 3)]),
     *((getattr(fastconv, n), [IMAGES]) for n in ("exp", "expm1", "erf", "abs", "sign", "square")),
     *((getattr(fastconv, n), [(9, 7)]) for n in ("floor", "ceil", "negative", "reciprocal")),
-    *((lambda x, f=getattr(fastconv, n): f(fastconv.abs(x)), [(50,)]) for n in ("sqrt", "rsqrt")),
-    *((lambda x, f=getattr(fastconv, n): f(fastconv.abs(x)), [(50,)]) for n in ("log", "log1p")),
+    *(
+        (lambda x, function=function: function(fastconv.abs(x)), [(50,)])
+        for function in (fastconv.sqrt, fastconv.rsqrt, fastconv.log, fastconv.log1p)
+    ),
     (lambda x: fastconv.round(fastconv.multiply(x, 3)), [IMAGES]),
     *((getattr(fastconv, name), [IMAGES, (6, 1, 1)]) for name in ("subtract", "divide")),
     *((getattr(fastconv, name), [(7, 3), (3,)]) for name in ("minimum", "maximum")),
