@@ -388,6 +388,27 @@ def test_pointwise_operators_and_epilogues_with_parameters(precision, tolerance)
     check(module(cuda.asarray(x)).numpy(), module.eager(x))
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        "t0 = greater(x0, 0); t1 = expm1(x0); t2 = multiply(t1, 0.75); where(t0, x0, t2)",
+        "t0 = clip(x0, -0.5, 0.5); subtract(x0, t0)",
+        "t0 = abs(x0); t1 = add(t0, 1); t2 = divide(x0, t1); multiply(t2, t2)",
+        "minimum(0.25, x0)",
+    ],
+)
+def test_programs_of_several_steps_run_step_by_step(program):
+    class Network(nn.Module):
+        def forward(self, x):
+            return x.__fastconv_record__("pointwise", (x,), {"program": program})
+
+    x = draw((2, 5, 4, 3))
+    network = Network().compile(x.shape, device="cuda")
+    check(network(x), Network().compile(x.shape)(x))
+    computing = [step for step in network.explain() if step["op"] != "copy"]
+    assert len(computing) == program.count(";") + 1
+
+
 def test_max_workspace():
     module = nn.Conv2d(256, 16, 3, padding=1)
     x = draw((1, 256, 6, 6))

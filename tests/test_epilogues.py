@@ -23,11 +23,16 @@ def draw(*shape, dtype, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
+def pointwise(program, x, *others):
+    """Compute a program, or record it."""
+    if is_symbolic(x):
+        return x.__fastconv_record__("pointwise", (x, *others), {"program": program})
+    return compute(program, {f"x{i}": array for i, array in enumerate((x, *others))})
+
+
 def prelu(x, weight):
     """What ``nn.PReLU`` records."""
-    if is_symbolic(x):
-        return x.__fastconv_record__("pointwise", (x, weight), {"program": PRELU})
-    return compute(PRELU, {"x": x, "weight": weight})
+    return pointwise(PRELU, x, weight)
 
 
 def prelu_of_channels(x, *, axis=1):
@@ -61,6 +66,8 @@ ACTIVATIONS = {
     "+clip(0, inf) ": lambda x: fastconv.maximum(x, 0),
     "+clip(-0.5, inf)": lambda x: fastconv.maximum(-0.5, x),
     "+relu": lambda x: fastconv.maximum(0, x),
+    "+clip(-0.75, 0.5)": partial(pointwise, "clip(x0, -0.75, 0.5)"),
+    "+clip(-inf, 0.125)": partial(pointwise, "minimum(0.125, x0)"),
     "+prelu": prelu_of_channels,
 }
 SEPARATE = {  # by the step that follows
@@ -69,6 +76,7 @@ SEPARATE = {  # by the step that follows
     "clip": lambda x: fastconv.clip(x, draw(1, x.shape[1], *[1] * (x.ndim - 2), dtype=x.dtype), 9),
     "clip ": lambda x: fastconv.clip(x, np.nan, 1),
     "activation": lambda x: fastconv.leaky_relu(x, np.nan),
+    "pointwise": partial(pointwise, "clip(0.5, x0, 1)"),
 }
 
 
