@@ -67,6 +67,7 @@ ACTIVATIONS = {
     "+clip(-0.5, inf)": lambda x: fastconv.maximum(-0.5, x),
     "+relu": lambda x: fastconv.maximum(0, x),
     "+clip(-0.75, 0.5)": partial(pointwise, "clip(x0, -0.75, 0.5)"),
+    "+clip(1e-60, 1)": partial(pointwise, "clip(x0, 1e-60, 1)"),  # 0 in float32
     "+clip(-inf, 0.125)": partial(pointwise, "minimum(0.125, x0)"),
     "+prelu": prelu_of_channels,
 }

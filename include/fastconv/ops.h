@@ -43,8 +43,8 @@ struct PointwiseArray {
 template <class T>
 void pointwise(const PointwiseProgram& program, const Shape& shape, std::span<const PointwiseArray> arrays);
 
-// y = activation((x - mean) * scale + shift), a number of each for every channel, and of `slopes` for prelu. NCHW views need contiguous rows; both views
-// have the same block, which may be any (x of shape (N, C) is a view with block = C, w = N). y may be x.
+// y = activation((x - mean) * scale + shift), a number of each for every channel, and of `slopes` for prelu. NCHW views need
+// contiguous rows; both views have the same block, which may be any (x of shape (N, C) is a view with block = C, w = N). y may be x.
 template <class T>
 void affine(const TensorView<const T>& x, const TensorView<T>& y, const T* mean, const T* scale, const T* shift,
             const Activation& activation = {}, const T* slopes = nullptr);

@@ -12,9 +12,10 @@ template <class T>
 struct Clamp {
   T low, high;
 };
-inline bool is_clamp(const Activation& a) {
+template <class T>
+bool is_clamp(const Activation& a) {
   return a.kind == Activation::none || a.kind == Activation::relu || a.kind == Activation::relu6 ||
-         (a.kind == Activation::clip && a.a != 0 && a.b != 0);
+         (a.kind == Activation::clip && static_cast<T>(a.a) != 0 && static_cast<T>(a.b) != 0);
 }
 template <class T>
 Clamp<T> clamp_of(const Activation& a) {

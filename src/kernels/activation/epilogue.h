@@ -11,7 +11,7 @@ struct Epilogue {
   Activation activation;
   const T* slopes = nullptr;  // of prelu, by channel
 
-  bool is_clamp() const { return fastconv::is_clamp(activation); }
+  bool is_clamp() const { return fastconv::is_clamp<T>(activation); }
   Clamp<T> clamp() const { return clamp_of<T>(activation); }
 
   // To `count` elements of one channel.
