@@ -345,6 +345,70 @@ def test_moving_elements_costs_nothing_where_strides_do():
     assert [step["op"] for step in network.explain()] == ["copy", "copy", "activation", "copy"]
 
 
+PRELU = "t0 = less(x0, 0); t1 = multiply(x0, x1); where(t0, t1, x0)"
+
+
+class Parametrised(nn.Module):
+    """Epilogues with parameters, a program of several steps, and masks between steps."""
+
+    input_ndim = 4
+
+    def __init__(self):
+        self.a = nn.Conv2d(3, 8, 3, padding=1)
+        self.b, self.c = nn.Conv2d(8, 8, 1), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = fastconv.leaky_relu(self.a(x), 0.3)
+        x = fastconv.clip(self.b(x) + x, -0.25, 0.5)
+        slopes = np.linspace(-1, 2, 8, dtype=np.float32)[:, None, None]
+        if isinstance(x, np.ndarray):
+            x = np.where(x < 0, x * slopes, x)
+        else:
+            x = x.__fastconv_record__("pointwise", (x, slopes), {"program": PRELU})
+        below = fastconv.logical_not(fastconv.equal(x, 0.5))
+        mask = fastconv.logical_and(fastconv.greater(x, -0.1), below)
+        x = fastconv.where(mask, fastconv.exp(x), fastconv.subtract(1, x))
+        return fastconv.maximum(self.c(fastconv.mean(x, (2, 3))), 0)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 2e-2)])
+def test_pointwise_operators_and_epilogues_with_parameters(precision, tolerance):
+    module, x = Parametrised(), draw((2, 3, 6, 6))
+    module.reset_parameters(0)
+    network = module.compile(x.shape, device="cuda", precision=precision)
+    for _ in range(2):
+        np.testing.assert_allclose(network(x), module.eager(x), rtol=0, atol=tolerance)
+    steps = [step["op"] for step in network.explain() if step["op"] != "copy"]
+    assert steps == [
+        "conv2d+leaky_relu(0.3)",
+        "conv2d+add+clip(-0.25, 0.5)",
+        *("less", "scale_shift", "where", "equal", "logical_not", "greater", "logical_and"),
+        *("exp", "subtract", "where", "mean", "linear+clip(0, inf)"),
+    ]
+    check(module(cuda.asarray(x)).numpy(), module.eager(x))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "t0 = greater(x0, 0); t1 = expm1(x0); t2 = multiply(t1, 0.75); where(t0, x0, t2)",
+        "t0 = clip(x0, -0.5, 0.5); subtract(x0, t0)",
+        "t0 = abs(x0); t1 = add(t0, 1); t2 = divide(x0, t1); multiply(t2, t2)",
+        "minimum(0.25, x0)",
+    ],
+)
+def test_programs_of_several_steps_run_step_by_step(program):
+    class Network(nn.Module):
+        def forward(self, x):
+            return x.__fastconv_record__("pointwise", (x,), {"program": program})
+
+    x = draw((2, 5, 4, 3))
+    network = Network().compile(x.shape, device="cuda")
+    check(network(x), Network().compile(x.shape)(x))
+    computing = [step for step in network.explain() if step["op"] != "copy"]
+    assert len(computing) == program.count(";") + 1
+
+
 def test_max_workspace():
     module = nn.Conv2d(256, 16, 3, padding=1)
     x = draw((1, 256, 6, 6))

@@ -35,6 +35,20 @@ CALLS = [
     (lambda x: fastconv.multiply(x, 0.5), [(7, 3)]),
     (lambda x: fastconv.add(2, x), [IMAGES]),
     (lambda x: fastconv.add(x, x), [(3, 3)]),
+    *((getattr(fastconv, n), [IMAGES]) for n in ("exp", "expm1", "erf", "abs", "sign", "square")),
+    *((getattr(fastconv, n), [(9, 7)]) for n in ("floor", "ceil", "negative", "reciprocal")),
+    *(
+        (lambda x, function=function: function(fastconv.abs(x)), [(50,)])
+        for function in (fastconv.sqrt, fastconv.rsqrt, fastconv.log, fastconv.log1p)
+    ),
+    (lambda x: fastconv.round(fastconv.multiply(x, 3)), [IMAGES]),
+    *((getattr(fastconv, name), [IMAGES, (6, 1, 1)]) for name in ("subtract", "divide")),
+    *((getattr(fastconv, name), [(7, 3), (3,)]) for name in ("minimum", "maximum")),
+    (lambda x: fastconv.power(2.5, x), [IMAGES]),
+    (lambda x: fastconv.power(fastconv.abs(x), -1.25), [IMAGES]),
+    (lambda x: fastconv.clip(x, -0.5, 0.75), [IMAGES]),
+    (lambda x, low: fastconv.clip(x, low, 0.75), [IMAGES, (9, 1)]),
+    (lambda x, y: fastconv.subtract(y, fastconv.divide(x, 2)), [(3, 1), (3, 4)]),
     *(
         (lambda x, axes=axes: fastconv.mean(x, axes), [IMAGES])
         for axes in (None, 0, 1, (2, 3), (1, 3), (0, 2), (0, 1, 2), ())
@@ -200,6 +214,8 @@ def test_random_convolutions(seed):
         ("tile", lambda x: fastconv.expand(x, (5, *x.shape))),
         ("scatter_add", lambda x: fastconv.scatter_add(x, [0] * 6, x, 1)),
         ("grid_sample", lambda x: fastconv.grid_sample(x, x[:, :4, :5, :2])),
+        ("sin", fastconv.sin),
+        ("cos", fastconv.cos),
     ],
 )
 def test_what_does_not_run_on_a_device_says_so(name, call):
@@ -330,6 +346,27 @@ def test_errors(call, error, message):
     x = draw(*IMAGES)
     with pytest.raises(error, match=message):
         call(x, cuda.asarray(x))
+
+
+@ON_DEVICE
+@pytest.mark.parametrize("name", ["minimum", "maximum", "clip", "round", "sign"])
+def test_special_values_are_those_of_the_cpu(name):
+    special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, 1.5, -2.5, 1.0]
+    a, b = (v.reshape(-1).astype(np.float32) for v in np.meshgrid(special, special))
+    operands = {"clip": (a, b, b[::-1].copy()), "round": (a,), "sign": (a,)}.get(name, (a, b))
+    function = getattr(fastconv, name)
+    expected = function(*operands)
+    actual = function(*map(cuda.asarray, operands)).numpy()
+    np.testing.assert_array_equal(actual, expected)
+    number = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(actual)[number], np.signbit(expected)[number])
+
+
+@ON_DEVICE
+def test_masks_do_not_leave_a_device():
+    x = cuda.asarray(draw(3, 4))
+    with pytest.raises(ValueError, match="less gives bool, which an output on device='cuda'"):
+        fastconv.less(x, 0)
 
 
 @ON_DEVICE

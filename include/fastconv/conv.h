@@ -110,9 +110,9 @@ struct Packing {
 template <class T>
 class Conv2d {
  public:
-  // `weight` is contiguous (out, in / groups, kernel_h, kernel_w), `bias` has out_channels elements or is null; neither is
-  // kept, but weights for one call (ConvTask). Without weights there is no run().
-  Conv2d(ConvPlan plan, const T* weight, const T* bias, const Packing& packing = {});
+  // `weight` is contiguous (out, in / groups, kernel_h, kernel_w), `bias` has out_channels elements or is null, as `slopes` has where
+  // the activation is prelu; none is kept, but weights for one call (ConvTask). Without weights there is no run().
+  Conv2d(ConvPlan plan, const T* weight, const T* bias, const Packing& packing = {}, const T* slopes = nullptr);
   // The same for another plan, with which it shares the packed weights of `other`: packs_alike(), or a plan whose algorithm
   // had to be replaced for `other`.
   Conv2d(const Conv2d& other, ConvPlan plan);
@@ -171,8 +171,8 @@ class TransposeWinograd;
 template <class T>
 class ConvTranspose2d {
  public:
-  // `weight` is contiguous (in, out / groups, kernel_h, kernel_w); neither it nor the bias is kept.
-  ConvTranspose2d(ConvTransposePlan plan, const T* weight, const T* bias, const Packing& packing = {});
+  // `weight` is contiguous (in, out / groups, kernel_h, kernel_w); neither it nor bias and slopes are kept.
+  ConvTranspose2d(ConvTransposePlan plan, const T* weight, const T* bias, const Packing& packing = {}, const T* slopes = nullptr);
   // The same for another plan, with the packed weights of `other`: see Conv2d.
   ConvTranspose2d(const ConvTranspose2d& other, ConvTransposePlan plan);
   // Views as those of Conv2d::run.

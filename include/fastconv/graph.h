@@ -51,7 +51,7 @@ using Operator =
 const char* operator_name(const Operator& op);     // "conv2d", "add", ...
 Attributes attributes_of(const Operator& op);      // with which read_operator gives it again
 std::string input_name(const Operator& op, std::size_t i);  // "weight"
-std::string activation_suffix(Activation activation);  // "+relu", ..., "" for none
+std::string activation_suffix(const Activation& activation);  // "+relu", ..., "" for none
 bool keeps_layout(const Operator& op);             // whether its result lies as x does, in channel blocks or plainly
 bool is_pointwise(const Operator& op);             // of one input
 
@@ -128,7 +128,9 @@ ConvGeometry geometry_of(const Graph& graph, const Node& node);
 
 // All passes in their order: what is lowered.
 Graph optimize(Graph graph);
-// One more, for a back end that runs programs of several instructions: chains of pointwise operators become one.
+// One more after them, for a back end that runs programs of several instructions: chains of pointwise operators become one.
 Graph fuse_pointwise(Graph graph);
+// One more before them, for a back end that runs single instructions: such programs become an operator for each.
+Graph split_programs(Graph graph);
 
 }  // namespace fastconv

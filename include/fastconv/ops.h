@@ -23,9 +23,9 @@ void copy(const TensorView<const T>& x, const TensorView<T>& y);
 
 // ---- Element by element ----
 
-// y[i] = activation(x[i]) on contiguous memory; y may be x. `negative_slope` is leaky_relu's.
+// y[i] = activation(x[i]) on contiguous memory; y may be x.
 template <class T>
-void activate(Activation activation, const T* x, T* y, index_t count, T negative_slope = T(0.01));
+void activate(const Activation& activation, const T* x, T* y, index_t count);
 
 // out = a + b or a * b on arrays of one shape, each with its strides (in elements; zero repeats, as NumPy's broadcasting
 // does). out may be exactly a or b. A blocked tensor is an array of shape (n, blocks, h * w, block).
@@ -43,11 +43,11 @@ struct PointwiseArray {
 template <class T>
 void pointwise(const PointwiseProgram& program, const Shape& shape, std::span<const PointwiseArray> arrays);
 
-// y = activation((x - mean) * scale + shift), a number of each for every channel. NCHW views need contiguous rows; both views
-// have the same block, which may be any (x of shape (N, C) is a view with block = C, w = N). y may be x.
+// y = activation((x - mean) * scale + shift), a number of each for every channel, and of `slopes` for prelu. NCHW views need
+// contiguous rows; both views have the same block, which may be any (x of shape (N, C) is a view with block = C, w = N). y may be x.
 template <class T>
 void affine(const TensorView<const T>& x, const TensorView<T>& y, const T* mean, const T* scale, const T* shift,
-            Activation activation = Activation::none);
+            const Activation& activation = {}, const T* slopes = nullptr);
 
 // ---- Pooling and resizing ----
 

@@ -12,11 +12,13 @@ template <class Enum>
 struct Words;  // has `names`
 
 template <>
-struct Words<Activation> {
+struct Words<Activation::Kind> {
 #define ROW(name, definition) #name,
-  static constexpr auto names = std::to_array<const char*>({FASTCONV_ACTIVATIONS(ROW)});
+  static constexpr auto names = std::to_array<const char*>({FASTCONV_NAMED_ACTIVATIONS(ROW)});
 #undef ROW
 };
+template <>
+struct Words<Activation> : Words<Activation::Kind> {};
 
 template <>
 struct Words<DType> {  // NumPy's

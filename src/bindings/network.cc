@@ -179,8 +179,7 @@ void bind_network(py::module_& m) {
         Graph graph = recorded;
         graph.set_outputs(std::move(outputs));
         const py::gil_scoped_release release;
-        graph = optimize(std::move(graph));
-        return programs ? fuse_pointwise(std::move(graph)) : graph;
+        return programs ? fuse_pointwise(optimize(std::move(graph))) : optimize(split_programs(std::move(graph)));
       }, py::arg("outputs"), py::arg("programs") = true)
       .def("same_but_sizes", &Graph::same_but_sizes, py::call_guard<py::gil_scoped_release>());
 

@@ -1,4 +1,5 @@
 // Operators other than convolutions. All write into `out`, which Python has made or checked.
+#include "fastconv/op/activate.h"
 #include "fastconv/op/reduce.h"
 #include "fastconv/ops.h"
 
@@ -42,12 +43,12 @@ Shape strides_of(const py::array& array, const char* name) {
 
 void activate_arrays(const std::string& name, const py::array& x, py::array out, double negative_slope) {
   check_shape(out, shape_of(x), "out");
-  const Activation activation = parse_activation(name);
+  const Activation activation = op::Activate{parse_activation(name).kind, negative_slope}.activation();
   dispatch(x, [&]<class T>(T) {
     const T* from = contiguous_data<T>(x, "x");
     T* to = mutable_contiguous_data<T>(out, "out");
     const py::gil_scoped_release release;
-    activate(activation, from, to, x.size(), static_cast<T>(negative_slope));
+    activate(activation, from, to, x.size());
   });
 }
 

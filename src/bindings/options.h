@@ -23,7 +23,7 @@ Enum parse_word(const std::string& word, const char* what, const std::array<cons
 }
 
 inline Activation parse_activation(const std::string& word) {
-  return parse_word<Activation>(word, "activation", Words<Activation>::names);
+  return parse_word<Activation::Kind>(word, "activation", Words<Activation>::names);
 }
 
 inline Algorithm parse_algorithm(const std::string& word) {

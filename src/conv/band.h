@@ -5,8 +5,7 @@
 #include <vector>
 
 #include "fastconv/conv.h"
-#include "kernels/activation/activation.h"
-#include "kernels/activation/clamp.h"
+#include "kernels/activation/epilogue.h"
 #include "kernels/pack/pack.h"
 
 namespace fastconv {
@@ -25,8 +24,6 @@ inline index_t divide_rows(index_t rows, index_t least, index_t wanted, index_t 
   return std::max(least, bands > threads ? bands / threads * threads : bands);
 }
 
-inline constexpr double kLeakySlope = 0.01;
-
 // Fetches a cache line that will be written, and takes it from other cores at once: __builtin_prefetch(p, 1) does so only where the
 // compiler may suppose the instruction, which CPUs without it ignore.
 inline void fetch_to_write(const void* p) {
@@ -35,11 +32,6 @@ inline void fetch_to_write(const void* p) {
 #else
   __builtin_prefetch(p, 1);
 #endif
-}
-
-template <class T>
-void activate_in_place(Activation a, T* data, index_t count) {
-  activation_kernels<T>().apply(a, data, data, count, T(kLeakySlope));
 }
 
 // A rectangle of the (virtually padded) input; y and x may lie outside the image.
@@ -97,7 +89,7 @@ struct BandSums {
 // Finishes them: bias, residual, activation, into `out` of any layout. `bias` points at channel 0's and has a vector's room
 // behind the last.
 template <class T>
-void finish_band(const BandSums<T>& band, const T* bias, const TensorView<const T>* residual, Activation activation,
+void finish_band(const BandSums<T>& band, const T* bias, const TensorView<const T>* residual, const Epilogue<T>& epilogue,
                  const TensorView<T>& out) {
   const PackKernels<T>& kernels = pack_kernels<T>();
   const index_t lanes = kernels.lanes;
@@ -117,11 +109,11 @@ void finish_band(const BandSums<T>& band, const T* bias, const TensorView<const 
       one.column_stride = lanes;
       one.oc = band.oc + c;
       one.channels = 1;
-      finish_band(one, bias, residual, activation, out);
+      finish_band(one, bias, residual, epilogue, out);
     }
     return;
   }
-  const bool clamp_only = is_clamp(activation);
+  const bool clamp_only = epilogue.is_clamp();
   UnpackRow<T> row{};
   row.in_stride = band.column_stride;
   row.channels = band.channels;
@@ -129,8 +121,8 @@ void finish_band(const BandSums<T>& band, const T* bias, const TensorView<const 
   row.out_channel_stride = out.block > 1 ? 1 : out.sb;
   row.out_pixel_stride = out.sw;
   row.bias = bias + band.oc;
-  row.low = clamp_of<T>(activation).low;
-  row.high = clamp_of<T>(activation).high;
+  row.low = epilogue.clamp().low;
+  row.high = epilogue.clamp().high;
   index_t rows = band.rows;
   T* to = out.channel(band.n, band.oc) + band.y * out.sh + band.x * out.sw;
   const T* from = nullptr;
@@ -152,15 +144,15 @@ void finish_band(const BandSums<T>& band, const T* bias, const TensorView<const 
     kernels.unpack(row);
     if (clamp_only) continue;
     if (row.out_pixel_stride == 1)
-      for (index_t c = 0; c < band.channels; ++c) activate_in_place(activation, row.out + c * row.out_channel_stride, row.pixels);
+      for (index_t c = 0; c < band.channels; ++c) epilogue.apply(band.oc + c, row.out + c * row.out_channel_stride, row.pixels);
     else if (row.out_channel_stride == 1 && row.out_pixel_stride == band.channels)
-      activate_in_place(activation, row.out, row.pixels * band.channels);
+      epilogue.apply_to_pixels(band.oc, band.channels, row.out, row.pixels);
     else if (row.out_channel_stride == 1)
-      for (index_t p = 0; p < row.pixels; ++p) activate_in_place(activation, row.out + p * row.out_pixel_stride, band.channels);
+      for (index_t p = 0; p < row.pixels; ++p) epilogue.apply_to_pixels(band.oc, band.channels, row.out + p * row.out_pixel_stride, 1);
     else
       for (index_t p = 0; p < row.pixels; ++p)
         for (index_t c = 0; c < band.channels; ++c)
-          activate_in_place(activation, row.out + p * row.out_pixel_stride + c * row.out_channel_stride, 1);
+          epilogue.apply(band.oc + c, row.out + p * row.out_pixel_stride + c * row.out_channel_stride, 1);
   }
 }
 

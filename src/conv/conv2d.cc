@@ -8,16 +8,16 @@
 
 namespace fastconv {
 template <class T>
-Conv2d<T>::Conv2d(ConvPlan plan, const T* weight, const T* bias, const Packing& packing)
+Conv2d<T>::Conv2d(ConvPlan plan, const T* weight, const T* bias, const Packing& packing, const T* slopes)
     : plan_(std::move(plan)), engine_(make_engine<T>(plan_.task, plan_.algorithm)) {
   if (!weight) return;
-  engine_->pack(weight, bias, packing.arena.get());
+  engine_->pack(weight, bias, slopes, packing.arena.get());
   while (packing.fall_back && !plan_.task.one_call && engine_->probe(weight) > kProbeLimit) {
     std::string reason = std::string("with these weights the rounding error of ") + algorithm_name(plan_.algorithm) + " would be too large";
     plan_ = plan_conv(plan_.task, plan_.algorithm == Algorithm::winograd4 ? Algorithm::winograd2 : Algorithm::direct);
     plan_.reason = std::move(reason);
     engine_ = make_engine<T>(plan_.task, plan_.algorithm);
-    engine_->pack(weight, bias, packing.arena.get());
+    engine_->pack(weight, bias, slopes, packing.arena.get());
   }
 }
 

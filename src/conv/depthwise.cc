@@ -136,8 +136,8 @@ template <class T>
 void Depthwise<T>::rows(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t n, index_t row, index_t rows,
                         const TensorView<const T>* residual, const TensorView<T>& out) const {
   // Activations that are no clamp follow while the rows are in L1.
-  const Activation activation = this->task_.activation;
-  const index_t row_size = out.w * lanes_, step = is_clamp(activation) ? rows : 2 * ceil_div(kActivated, 2 * row_size);
+  const Epilogue<T> epilogue = this->epilogue();
+  const index_t row_size = out.w * lanes_, step = epilogue.is_clamp() ? rows : 2 * ceil_div(kActivated, 2 * row_size);
   for (index_t end = row + rows; row < end; row += step) {
     DepthwiseBand<T> d = band(block, x, x_row_stride, held, row, std::min(step, end - row));
     d.y = out.channel(n, block * lanes_) + row * out.sh;
@@ -145,10 +145,10 @@ void Depthwise<T>::rows(index_t block, const T* x, index_t x_row_stride, const I
     d.y_column_stride = out.sw;
     d.residual = residual ? residual->channel(n, block * lanes_) + row * residual->sh : nullptr;
     depthwise_kernels<T>().run(d);
-    if (is_clamp(activation)) continue;
+    if (epilogue.is_clamp()) continue;
     const bool joined = out.sh == row_size;
     for (index_t r = 0; r < (joined ? 1 : d.rows); ++r)
-      activate_in_place(activation, d.y + r * out.sh, joined ? d.rows * row_size : row_size);
+      epilogue.apply_to_pixels(block * lanes_, lanes_, d.y + r * out.sh, joined ? d.rows * out.w : out.w);
   }
 }
 
@@ -157,7 +157,6 @@ void Depthwise<T>::one_band(const TensorView<const T>& x, const TensorView<const
                             index_t block, index_t row, index_t rows, T* scratch) const {
   const ConvGeometry& g = this->task_.geometry;
   const index_t oc = block * lanes_, channels = std::min(lanes_, g.out_channels - oc);
-  const Activation activation = this->task_.activation;
   InputBand held{0, g.in_h, 0, g.in_w};
   const T* input = x.channel(n, oc / g.group_out());
   index_t input_row_stride = x.sh;
@@ -182,7 +181,7 @@ void Depthwise<T>::one_band(const TensorView<const T>& x, const TensorView<const
   d.high = clamp_of<T>(Activation::none).high;
   depthwise_kernels<T>().run(d);
   finish_band(BandSums<T>{d.y, d.y_row_stride, lanes_, n, oc, channels, row, rows, 0, g.out_w}, this->bias_.data(), residual,
-              activation, out);
+              this->epilogue(), out);
 }
 
 template <class T>

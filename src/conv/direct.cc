@@ -342,15 +342,15 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     p.in_place = same_layout(out) && (g.groups == 1 || g.group_out() % lanes_ == 0) && (!residual || same_layout(*residual)) && !aliased;
     GemmTile<T>& tile = p.tile;
     if (p.in_place) {
-      const Activation activation = this->task_.activation;
+      const Clamp<T> clamp = this->epilogue().clamp();
       tile.c = out.channel(band.n, oc) + band.y * out.sh + band.x * out.sw;
       p.c_row_stride = out.sh;
       tile.c_stride = out.sw;
       tile.c_vector_stride = out.sb;
       tile.residual = residual ? residual->channel(band.n, oc) + band.y * residual->sh + band.x * residual->sw : nullptr;
       tile.bias = this->bias_.data() + oc;
-      tile.low = clamp_of<T>(activation).low;
-      tile.high = clamp_of<T>(activation).high;
+      tile.low = clamp.low;
+      tile.high = clamp.high;
       // Pixels that lie apart, as those of a phase of a transposed convolution do: the hardware does not foresee where the next ones go.
       p.fetch = out.sw > lanes_;
     } else {
@@ -376,25 +376,26 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   // What the register tiles could not do.
   void finish(const ConvGeometry& g, index_t group, index_t pair, const Pair& p, BandSums<T> band,
               const TensorView<const T>* residual, const TensorView<T>& out) const {
-    const Activation activation = this->task_.activation;
+    const Epilogue<T> epilogue = this->epilogue();
     const GemmTile<T>& tile = p.tile;
+    const auto channel = [&](int v) { return group * g.group_out() + (2 * pair + v) * lanes_; };
     if (p.in_place) {
-      if (is_clamp(activation)) return;
+      if (epilogue.is_clamp()) return;
       const bool apart = tile.c_stride != lanes_;  // pixels that are samples lie a whole image apart
-      const index_t runs = apart ? p.columns : 1, run = apart ? lanes_ : p.columns * lanes_;
+      const index_t runs = apart ? p.columns : 1, run = apart ? 1 : p.columns;
       for (int v = 0; v < p.vectors; ++v)
         for (index_t r = 0; r < p.rows; ++r)
           for (index_t i = 0; i < runs; ++i)
-            activate_in_place(activation, tile.c + v * tile.c_vector_stride + r * p.c_row_stride + i * tile.c_stride, run);
+            epilogue.apply_to_pixels(channel(v), lanes_, tile.c + v * tile.c_vector_stride + r * p.c_row_stride + i * tile.c_stride, run);
       return;
     }
     band.data = tile.c;
     band.column_stride = lanes_;
     band.row_stride = band.columns * lanes_;
     for (int v = 0; v < p.vectors; ++v) {
-      band.oc = group * g.group_out() + (2 * pair + v) * lanes_;
+      band.oc = channel(v);
       band.channels = std::min(lanes_, g.group_out() - (2 * pair + v) * lanes_);
-      finish_band(band, this->bias_.data(), residual, activation, out);
+      finish_band(band, this->bias_.data(), residual, epilogue, out);
       band.data += tile.c_vector_stride;
     }
   }

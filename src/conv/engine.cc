@@ -6,17 +6,18 @@ namespace fastconv {
 namespace {
 
 template <class T>
-SharedArray<T> padded_bias(const T* bias, index_t channels) {
+SharedArray<T> padded(const T* values, index_t channels) {
   SharedArray<T> padded(static_cast<std::size_t>(channels + 2 * pack_kernels<T>().lanes));
-  for (index_t i = 0; i < static_cast<index_t>(padded.size()); ++i) padded.data()[i] = bias && i < channels ? bias[i] : T(0);
+  for (index_t i = 0; i < static_cast<index_t>(padded.size()); ++i) padded.data()[i] = values && i < channels ? values[i] : T(0);
   return padded;
 }
 
 }  // namespace
 
 template <class T>
-void ConvEngine<T>::pack(const T* weight, const T* bias, Arena* arena) {
-  bias_ = padded_bias(bias, task_.geometry.out_channels);
+void ConvEngine<T>::pack(const T* weight, const T* bias, const T* slopes, Arena* arena) {
+  bias_ = padded(bias, task_.geometry.out_channels);
+  if (slopes) slopes_ = padded(slopes, task_.geometry.out_channels);
   prepare();
   if (borrows()) {
     borrowed_ = weight;
@@ -37,7 +38,8 @@ std::unique_ptr<ConvEngine<T>> ConvEngine<T>::resized(const ConvTask& task) cons
 template <class T>
 void ConvEngine<T>::forget_epilogue() {
   task_.activation = Activation::none;
-  bias_ = padded_bias<T>(nullptr, task_.geometry.out_channels);
+  slopes_ = {};
+  bias_ = padded<T>(nullptr, task_.geometry.out_channels);
 }
 
 template <class T>

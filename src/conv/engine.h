@@ -6,6 +6,7 @@
 
 #include "fastconv/conv.h"
 #include "fastconv/memory.h"
+#include "kernels/activation/epilogue.h"
 
 namespace fastconv {
 
@@ -18,8 +19,9 @@ class ConvEngine {
   std::size_t packed_bytes() const { return borrows() ? 0 : static_cast<std::size_t>(packed_size()) * sizeof(T); }
   virtual std::size_t workspace_bytes() const = 0;  // scratch of one thread
 
-  // Comes before run(), once. `weight` is contiguous (out, in / groups, kernel_h, kernel_w); `bias` may be null.
-  void pack(const T* weight, const T* bias, Arena* arena);
+  // Comes before run(), once. `weight` is contiguous (out, in / groups, kernel_h, kernel_w); `bias` may be null. `slopes` are those of
+  // prelu, and else null.
+  void pack(const T* weight, const T* bias, const T* slopes, Arena* arena);
   // `residual` may be null. Sizes have been checked.
   virtual void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const = 0;
   // The largest error on a few pixels of hard data, in units of the roundoff and of the convolution of absolute values: for
@@ -35,11 +37,13 @@ class ConvEngine {
 
   const T* weights() const { return borrowed_ ? borrowed_ : packed_.data(); }  // where packing is but a copy
   bool flush_denormals() const { return task_.accuracy != Accuracy::exact; }
+  Epilogue<T> epilogue() const { return {task_.activation, slopes_.data()}; }
   // For a probe: without bias and activation.
   void forget_epilogue();
 
   ConvTask task_;
   SharedArray<T> packed_, bias_;  // the bias with zeros behind it, so that whole vectors can be loaded from any channel on
+  SharedArray<T> slopes_;         // of prelu, or none
   const T* borrowed_ = nullptr;   // or the caller's weights: those for one call, which run() packs
 
  private:

@@ -124,7 +124,7 @@ class Grouped final : public ConvEngine<T> {
     d.dilation_h = g.dilation_h;
     d.dilation_w = g.dilation_w;
     d.weights = this->packed_.data() + index * block_weights();
-    const Activation activation = this->task_.activation;
+    const Epilogue<T> epilogue = this->epilogue();
     const auto blocked = [&](const TensorView<const T>& view) {  // pixels of one row lie together
       return view.block == lanes_ && view.lane == 0 && view.sw == lanes_ && view.sh == out.sh;
     };
@@ -139,14 +139,14 @@ class Grouped final : public ConvEngine<T> {
       d.bias = this->bias_.data() + g.out_channels;  // zeros
     }
     d.y_column_stride = lanes_;
-    d.low = clamp_of<T>(in_place ? activation : Activation::none).low;
-    d.high = clamp_of<T>(in_place ? activation : Activation::none).high;
+    d.low = clamp_of<T>(in_place ? epilogue.activation : Activation::none).low;
+    d.high = clamp_of<T>(in_place ? epilogue.activation : Activation::none).high;
     grouped_kernels<T>().run(d);
     if (!in_place)
       finish_band(BandSums<T>{d.y, d.y_row_stride, lanes_, n, oc, block.channels, row, rows, 0, g.out_w}, this->bias_.data(),
-                  residual, activation, out);
-    else if (!is_clamp(activation))
-      for (index_t r = 0; r < rows; ++r) activate_in_place(activation, d.y + r * d.y_row_stride, g.out_w * lanes_);
+                  residual, epilogue, out);
+    else if (!epilogue.is_clamp())
+      for (index_t r = 0; r < rows; ++r) epilogue.apply_to_pixels(oc, lanes_, d.y + r * d.y_row_stride, g.out_w);
   }
 
   // Where the kernel finds its input: in x itself, or packed into scratch, of which what is left is returned.

@@ -133,13 +133,13 @@ class Im2col final : public ConvEngine<T> {
     GemmTile<T> tile{};
     tile.runs = 1;
     tile.c_vector_stride = pack_kernels<T>().lanes;
-    const Clamp<T> clamp = clamp_of<T>(this->task_.activation);
+    const Clamp<T> clamp = this->epilogue().clamp();
     tile.low = clamp.low;
     tile.high = clamp.high;
     tile.bias_of_rows = true;
     const auto joined = [](const auto& view) { return view.block == 1 && view.sw == 1 && view.sh == view.w; };
     // Whole vectors of pixels go straight to the output, where its rows follow one another.
-    const bool whole = joined(out) && (!residual || (joined(*residual) && residual->sb == out.sb)) && is_clamp(this->task_.activation) &&
+    const bool whole = joined(out) && (!residual || (joined(*residual) && residual->sb == out.sb)) && this->epilogue().is_clamp() &&
                        !(residual && residual->data == out.data && reduction_ > kReductionPart);  // out would hold partial sums
     for (index_t row = row0, rows; row < row1; row += rows) {
       rows = ceil_div(row1 - row, ceil_div(row1 - row, kernels.max_rows));
@@ -181,15 +181,15 @@ class Im2col final : public ConvEngine<T> {
   // A tile of channels x pixels, which may run over several rows of the image.
   void finish(const T* sums, index_t stride, index_t n, index_t channel, index_t channels, index_t first, index_t count,
               const TensorView<const T>* residual, const TensorView<T>& out) const {
-    const Activation activation = this->task_.activation;
+    const Epilogue<T> epilogue = this->epilogue();
     const auto planes = [](const auto& view) { return view.block == 1 && view.sw == 1; };
     const auto whole = [&](const auto& view) { return view.sh == out.w; };
     const bool vectors = planes(out) && (!residual || planes(*residual));
     const bool joined = vectors && whole(out) && (!residual || whole(*residual));
     FinishTile<T> f{};
     f.x_stride = stride;
-    f.low = clamp_of<T>(activation).low;
-    f.high = clamp_of<T>(activation).high;
+    f.low = epilogue.clamp().low;
+    f.high = epilogue.clamp().high;
     f.y_stride = out.sb;
     f.residual_stride = residual ? residual->sb : 0;
     f.rows = vectors ? channels : 1;
@@ -202,8 +202,8 @@ class Im2col final : public ConvEngine<T> {
         f.y = out.channel(n, channel + c) + y * out.sh + column * out.sw;
         f.residual = residual ? residual->channel(n, channel + c) + y * residual->sh + column * residual->sw : nullptr;
         pack_kernels<T>().finish_tile(f);
-        if (is_clamp(activation)) continue;
-        for (index_t r = 0; r < f.rows; ++r) activate_in_place(activation, f.y + r * f.y_stride, f.columns);
+        if (epilogue.is_clamp()) continue;
+        for (index_t r = 0; r < f.rows; ++r) epilogue.apply(channel + c + r, f.y + r * f.y_stride, f.columns);
       }
   }
 

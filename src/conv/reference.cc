@@ -9,12 +9,11 @@
 namespace fastconv {
 namespace {
 
-double activate(Activation activation, double x) {
+double activate(Activation::Kind kind, double x, double a, double b) {
   using T = double;
   using std::erfc, std::exp, std::tanh;
-  constexpr double slope = 0.01;
   const auto clamp = [](double v, double low, double high) { return v < low ? low : v > high ? high : v; };
-  switch (activation) {
+  switch (kind) {
 #define ROW(name, definition) \
   case Activation::name: return definition;
     FASTCONV_ACTIVATIONS(ROW)
@@ -30,9 +29,12 @@ class Reference final : public ConvEngine<T> {
 
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const override {
     const ConvGeometry& g = this->task_.geometry;
+    const Epilogue<T> epilogue = this->epilogue();
+    const Activation& activation = epilogue.activation;
     parallel_for(out.n * g.out_channels, [&](index_t task) {
       const index_t n = task / g.out_channels, oc = task % g.out_channels;
       const index_t first = oc / g.group_out() * g.group_in();
+      const double slope = epilogue.slopes ? double(epilogue.slopes[oc]) : activation.a;
       for (index_t oy = 0; oy < g.out_h; ++oy)
         for (index_t ox = 0; ox < g.out_w; ++ox) {
           double sum = 0;
@@ -49,7 +51,7 @@ class Reference final : public ConvEngine<T> {
           }
           sum += double(this->bias_.data()[oc]);
           if (residual) sum += double(residual->channel(n, oc)[oy * residual->sh + ox * residual->sw]);
-          out.channel(n, oc)[oy * out.sh + ox * out.sw] = T(activate(this->task_.activation, sum));
+          out.channel(n, oc)[oy * out.sh + ox * out.sw] = T(activate(activation.kind, sum, slope, activation.b));
         }
     });
   }

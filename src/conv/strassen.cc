@@ -246,7 +246,7 @@ class Strassen final : public ConvEngine<T> {
 
   // From the products of image n to the output channels [oc, oc + lanes) of either half.
   void add_up(const Task& t, const Band& band, index_t n, index_t oc, const T* m) const {
-    const Activation activation = this->task_.activation;
+    const Epilogue<T> epilogue = this->epilogue();
     const index_t pairs = band.pairs();
     StrassenOutput<T> output{};
     output.m = m;
@@ -261,14 +261,17 @@ class Strassen final : public ConvEngine<T> {
       if (t.residual) output.residual = t.residual->channel(n, oc) + band.first * t.residual->sw;
       output.bias = this->bias_.data() + oc;
       output.bias_half = output.bias + out_half_;
-      output.low = clamp_of<T>(activation).low;
-      output.high = clamp_of<T>(activation).high;
+      output.low = epilogue.clamp().low;
+      output.high = epilogue.clamp().high;
       strassen_kernels<T>().output(output);
-      if (is_clamp(activation)) return;
-      for (T* y : {output.y, output.y + output.y_half})
-        if (output.y_stride == lanes_) activate_in_place(activation, y, band.pixels * lanes_);
+      if (epilogue.is_clamp()) return;
+      for (index_t half = 0; half < 2; ++half) {
+        const index_t channel = half * out_half_ + oc;
+        T* y = output.y + half * output.y_half;
+        if (output.y_stride == lanes_) epilogue.apply_to_pixels(channel, lanes_, y, band.pixels);
         else
-          for (index_t p = 0; p < band.pixels; ++p) activate_in_place(activation, y + p * output.y_stride, lanes_);
+          for (index_t p = 0; p < band.pixels; ++p) epilogue.apply_to_pixels(channel, lanes_, y + p * output.y_stride, 1);
+      }
       return;
     }
     const T* zeros = this->bias_.data() + this->task_.geometry.out_channels;
@@ -284,7 +287,7 @@ class Strassen final : public ConvEngine<T> {
       for_each_stretch(band, t.out.w, [&](index_t row, index_t column, index_t pixels, index_t before) {
         const BandSums<T> stretch{sums + half * output.y_half + before * lanes_, pixels * lanes_, lanes_, n,
                                   half * out_half_ + oc, lanes_, row, 1, column, pixels};
-        finish_band(stretch, this->bias_.data(), t.residual, activation, t.out);
+        finish_band(stretch, this->bias_.data(), t.residual, epilogue, t.out);
       });
   }
 

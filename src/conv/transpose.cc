@@ -232,11 +232,11 @@ std::string ConvTransposePlan::algorithms() const {
 }
 
 template <class T>
-ConvTranspose2d<T>::ConvTranspose2d(ConvTransposePlan plan, const T* weight, const T* bias, const Packing& packing)
+ConvTranspose2d<T>::ConvTranspose2d(ConvTransposePlan plan, const T* weight, const T* bias, const Packing& packing, const T* slopes)
     : plan_(std::move(plan)) {
   if (plan_.is_winograd()) {
     const auto winograd = std::make_shared<TransposeWinograd<T>>(plan_.task);
-    if (weight) winograd->pack(weight, bias, packing.arena.get());
+    if (weight) winograd->pack(weight, bias, slopes, packing.arena.get());
     if (!weight || !packing.fall_back || winograd->probe(weight) <= kProbeLimit) {
       winograd_ = winograd;
       return;
@@ -246,7 +246,7 @@ ConvTranspose2d<T>::ConvTranspose2d(ConvTransposePlan plan, const T* weight, con
   }
   for (ConvTransposePlan::Phase& phase : plan_.phases) {
     const std::vector<T> turned = weight ? phase_weight(plan_.task.geometry, phase.taps, weight) : std::vector<T>();
-    phases_.push_back({Conv2d<T>(phase.dense, weight ? turned.data() : nullptr, bias, packing), {}});
+    phases_.push_back({Conv2d<T>(phase.dense, weight ? turned.data() : nullptr, bias, packing, slopes), {}});
     phase.dense = phases_.back().conv.plan();
   }
   plan_ = summed(std::move(plan_));

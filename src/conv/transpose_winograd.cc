@@ -94,9 +94,10 @@ TransposeWinograd<T>::TransposeWinograd(const ConvTask& task)
 }
 
 template <class T>
-void TransposeWinograd<T>::pack(const T* weight, const T* bias, Arena* arena) {
+void TransposeWinograd<T>::pack(const T* weight, const T* bias, const T* slopes, Arena* arena) {
   bias_.assign(static_cast<std::size_t>(task_.geometry.in_channels + lanes_), T(0));
   if (bias) std::copy_n(bias, task_.geometry.in_channels, bias_.begin());
+  if (slopes) slopes_.assign(slopes, slopes + task_.geometry.in_channels);
   packed_ = SharedArray<T>(static_cast<std::size_t>(packed_size_), arena);
   pack_weights(weight);
 }
@@ -192,7 +193,7 @@ void TransposeWinograd<T>::multiply(const Block& block, std::size_t phase, index
     band.rows = std::min(top + block.rows * kTile, out.h) - row;
     band.x = column;
     band.columns = std::min(left + block.columns * kTile, out.w) - column;
-    if (band.rows > 0 && band.columns > 0) finish_band(band, bias_.data(), static_cast<const TensorView<const T>*>(nullptr), task_.activation, out);
+    if (band.rows > 0 && band.columns > 0) finish_band(band, bias_.data(), static_cast<const TensorView<const T>*>(nullptr), {task_.activation, slopes_.empty() ? nullptr : slopes_.data()}, out);
   }
 }
 
@@ -201,6 +202,7 @@ double TransposeWinograd<T>::probe(const T* weight) const {
   TransposeWinograd plain(*this);
   std::fill(plain.bias_.begin(), plain.bias_.end(), T(0));
   plain.task_.activation = Activation::none;
+  plain.slopes_.clear();
   for (TransposeWindows::Phase& p : plain.windows_.phases) p.shift_h = p.shift_w = 0;
   double worst = 0;
   for (std::size_t phase = 0; phase < phases_.size(); ++phase) {

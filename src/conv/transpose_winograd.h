@@ -28,7 +28,7 @@ class TransposeWinograd {
 
   explicit TransposeWinograd(const ConvTask& task);
   // As ConvEngine's.
-  void pack(const T* weight, const T* bias, Arena* arena);
+  void pack(const T* weight, const T* bias, const T* slopes, Arena* arena);
   std::shared_ptr<const TransposeWinograd> resized(const ConvTask& task) const;
   void run(const TensorView<const T>& x, const TensorView<T>& out) const;
   double probe(const T* weight) const;
@@ -49,6 +49,7 @@ class TransposeWinograd {
   ConvTask task_;
   index_t lanes_, out_blocks_;
   std::vector<T> bias_;  // with zeros behind it so that whole vectors can be loaded
+  std::vector<T> slopes_;  // of prelu, or none
   std::vector<TransposePhase> phases_;
   TransposeWindows windows_;
   WinogradTiles<T> tiles_;

@@ -83,7 +83,7 @@ class Winograd final : public ConvEngine<T> {
       band.rows = std::min(block.rows * m, g.out_h - row);
       band.x = column;
       band.columns = std::min(block.columns * m, g.out_w - column);
-      finish_band(band, this->bias_.data(), residual, this->task_.activation, out);
+      finish_band(band, this->bias_.data(), residual, this->epilogue(), out);
     }
   }
 

@@ -15,6 +15,14 @@ Activation activation_of(const Node& node) {
   return conv ? conv->activation : node.as<op::Linear>()->activation;
 }
 
+// The slopes of prelu, or kNone.
+ValueId slopes_of(const Node& node) {
+  return std::visit([&](const auto& o) -> ValueId {
+    if constexpr (requires { o.kSlopes; }) return node.input(o.kSlopes);
+    return kNone;
+  }, node.op);
+}
+
 // A contiguous value whose last axis is channels, as the image that op::Linear::as_image() describes.
 TensorView<void> channels_last(const Shape& shape) {
   const Shape s = op::Linear::as_image(shape);
@@ -126,7 +134,8 @@ std::shared_ptr<const Conv> Lowering::packed(PackedByValue<Conv, Plan>& all, Val
     if (packs_alike(planned, plan)) return planned == plan ? conv : std::make_shared<const Conv>(*conv, plan);
   const Node& node = graph_[id];
   const Packing packing{/*fall_back=*/true, packed_.arena};
-  own.push_back({plan, std::make_shared<const Conv>(plan, weights<T>(node.inputs[1]), constant_data<T>(node.input(2)).get(), packing)});
+  const auto bias = constant_data<T>(node.input(2)), slopes = constant_data<T>(slopes_of(node));
+  own.push_back({plan, std::make_shared<const Conv>(plan, weights<T>(node.inputs[1]), bias.get(), packing, slopes.get())});
   return own.back().conv;
 }
 

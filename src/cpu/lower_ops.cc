@@ -19,10 +19,12 @@ void Lowering::lower(ValueId id, const op::ScaleShift& o) {
   const Operand a = view_of(from), y = view_of(places_[id]);
   floats(id, [&]<class T>() {
     const auto scale = constant_data<T>(graph_[id].inputs[1]), shift = constant_data<T>(graph_[id].inputs[2]);
+    const auto slopes = constant_data<T>(graph_[id].input(o.kSlopes));
     const auto zeros = std::make_shared<const std::vector<T>>(shape[o.axis]);
-    emit(id, {a, y}, [=, act = o.activation](void* const* b) {
-      affine<T>(a.at<const T>(b), y.at<T>(b), zeros->data(), scale.get(), shift.get(), act);
-    });
+    const auto run = [=, activation = o.activation](void* const* b) {
+      affine<T>(a.at<const T>(b), y.at<T>(b), zeros->data(), scale.get(), shift.get(), activation, slopes.get());
+    };
+    emit(id, {a, y}, run).op += activation_suffix(o.activation);
   });
 }
 
@@ -92,10 +94,9 @@ void Lowering::lower(ValueId id, const op::Activate& o) {
       images = 1;
     }
   }
-  emit_float(id, {a, y}, [=]<class T>(void* const* b) {
+  emit_float(id, {a, y}, [=, activation = o.activation()]<class T>(void* const* b) {
     for (index_t n = 0; n < images; ++n)
-      fastconv::activate<T>(o.kind, a.data<T>(b) + n * a.view.sn, y.data<T>(b) + n * y.view.sn, count,
-                            static_cast<T>(o.negative_slope));
+      fastconv::activate<T>(activation, a.data<T>(b) + n * a.view.sn, y.data<T>(b) + n * y.view.sn, count);
   });
 }
 

@@ -24,7 +24,7 @@ std::vector<bool> writes_channels(const Graph& graph) {
     const auto* norm = node.as<op::LayerNorm>();
     const bool strided = node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>() || node.as<op::Pool>() ||
                          node.as<op::AdaptivePool>() || node.as<op::Interpolate>() || node.as<op::LocalResponseNorm>() ||
-                         node.as<op::Activate>() || node.as<op::ScaleShift>() || node.as<op::Binary>() || node.as<op::Pad>() ||
+                         node.as<op::Activate>() || node.as<op::ScaleShift>() || node.as<op::Binary>() || node.as<op::Pointwise>() || node.as<op::Pad>() ||
                          node.as<op::ChannelShuffle>() || node.as<op::PixelShuffle>() || node.as<op::PixelUnshuffle>() ||
                          (norm && norm->end == 2) || is_concat_of_channels(node);
     writes[id] = strided && node.shape.size() == 4 && checked_size(node.shape) > 0;
@@ -101,6 +101,8 @@ void Lowering<T>::lower(ValueId id) {
   const Node& node = graph_[id];
   if (checked_size(node.shape) == 0) return define(id, preferred_order(node.shape));  // nothing to compute
   std::visit([&](const auto& o) {
+    if constexpr (requires { o.kSlopes; })
+      if (o.activation.kind == Activation::prelu) fail("the activation prelu does not run on device='cuda'");
     if constexpr (requires { lower(id, o); }) return lower(id, o);
     fail(operator_name(node.op), " does not run on device='cuda'");
   }, node.op);

@@ -113,6 +113,7 @@ class Lowering {
   void lower(ValueId id, const op::LocalResponseNorm& o);
   void lower(ValueId id, const op::Activate& o);
   void lower(ValueId id, const op::Binary& o);
+  void lower(ValueId id, const op::Pointwise& o);
   void lower(ValueId id, const op::Pool& o);
   void lower(ValueId id, const op::AdaptivePool& o);
   void lower(ValueId id, const op::Reduce& o);
@@ -152,6 +153,9 @@ class Lowering {
   const float* floats(ValueId id);              // null for kNone
   const float* constant_data(ValueId id) const; // on the host
 
+  // The inputs of a node as arrays that broadcast to its result, which gets its place.
+  std::vector<Array> broadcast(ValueId id);
+
   // Adds a step that reads and writes these operands.
   template <class... Operands>
   StepInfo& emit(ValueId id, typename Program<T>::Run run, const Operands&... operands) {
@@ -179,7 +183,7 @@ class Lowering {
   const void* packed(ValueId weight, const ConvPlan& plan);
   // Scratch that the next step has to itself; -1 for none.
   int workspace(std::size_t bytes);
-  void run_conv(ValueId id, Activation activation, const Images& x, const Images& y, const std::optional<Images>& residual);
+  void run_conv(ValueId id, const Activation& activation, const Images& x, const Images& y, const std::optional<Images>& residual);
 
   const Graph& graph_;
   const CudaOptions& options_;

@@ -66,7 +66,7 @@ int Lowering<T>::workspace(std::size_t bytes) {
 }
 
 template <class T>
-void Lowering<T>::run_conv(ValueId id, Activation activation, const Images& x, const Images& y, const std::optional<Images>& residual) {
+void Lowering<T>::run_conv(ValueId id, const Activation& activation, const Images& x, const Images& y, const std::optional<Images>& residual) {
   const Node& node = graph_[id];
   if (!graph_.has_constant_weights(node))
     fail(operator_name(node.op), ": weight and bias must be arrays on CUDA devices, not symbolic values");

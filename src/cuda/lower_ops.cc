@@ -20,7 +20,7 @@ void Lowering<T>::lower(ValueId id, const op::ScaleShift& o) {
   const auto run = [=](void* const* b, cudaStream_t stream) {
     cuda::scale_shift<T>(x.at(b), scale, shift, o.axis, o.activation, y.at(b), stream);
   };
-  emit(id, run, x, y);
+  emit(id, run, x, y).op += activation_suffix(o.activation);
 }
 
 template <class T>
@@ -72,41 +72,67 @@ void Lowering<T>::lower(ValueId id, const op::Activate& o) {
   const Array a = array(x);
   if (!reuse(id, x)) define_like(id, x);
   const Array y = array(id);
-  const auto run = [=](void* const* b, cudaStream_t stream) {
-    cuda::activate<T>(o.kind, static_cast<float>(o.negative_slope), a.at(b), y.at(b), stream);
+  const auto run = [=, activation = o.activation()](void* const* b, cudaStream_t stream) {
+    cuda::activate<T>(activation, a.at(b), y.at(b), stream);
   };
   emit(id, run, a, y);
 }
 
 template <class T>
-void Lowering<T>::lower(ValueId id, const op::Binary& o) {
+std::vector<typename Lowering<T>::Array> Lowering<T>::broadcast(ValueId id) {
   const Shape& shape = graph_.shape(id);
-  const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
-  const auto repeated = [&](ValueId value) {
-    const Shape& own = graph_.shape(value);
-    Place from = place(value);
+  const std::vector<ValueId>& inputs = graph_[id].inputs;
+  std::vector<Array> arrays;
+  for (const ValueId input : inputs) {
+    const Shape& own = graph_.shape(input);
+    Place from = place(input);
     for (std::size_t i = 0; i < own.size(); ++i)
       if (own[i] == 1) from.strides[i] = 0;
     from.strides.insert(from.strides.begin(), shape.size() - own.size(), 0);
-    return array(from, shape);
-  };
-  const Array a = repeated(inputs[0]), b = repeated(inputs[1]);
-  // In the place of operand i, in which the other one must not lie otherwise.
-  const auto takes = [&](int i) {
-    return (inputs[0] == inputs[1] || a.buffer != b.buffer) && reuse(id, inputs[i]);
-  };
-  if (!takes(0) && !takes(1)) {
-    const auto whole = [&](int i) { return graph_.shape(inputs[i]) == shape && !graph_.is_constant(inputs[i]); };
-    if (whole(0) || whole(1))
-      define_like(id, inputs[whole(0) ? 0 : 1]);
-    else
-      define(id, shape.size() == 4 ? kChannelsLast : logical_order(shape.size()));
+    arrays.push_back(array(from, shape));
   }
-  const Array y = array(id);
+  // In the place of an input, in which no other one must lie otherwise.
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    bool alone = true;
+    for (std::size_t k = 0; k < inputs.size(); ++k) alone = alone && (inputs[k] == inputs[i] || arrays[k].buffer != arrays[i].buffer);
+    if (alone && reuse(id, inputs[i])) return arrays;
+  }
+  for (const ValueId input : inputs)
+    if (graph_.shape(input) == shape && !graph_.is_constant(input)) {
+      define_like(id, input);
+      return arrays;
+    }
+  define(id, shape.size() == 4 ? kChannelsLast : logical_order(shape.size()));
+  return arrays;
+}
+
+template <class T>
+void Lowering<T>::lower(ValueId id, const op::Binary& o) {
+  const std::vector<Array> x = broadcast(id);
+  const Array a = x[0], b = x[1], y = array(id);
   const auto run = [=, kind = o.kind](void* const* at, cudaStream_t stream) {
     cuda::binary<T>(kind, a.at(at), b.at(at), y.at(at), stream);
   };
   emit(id, run, a, b, y);
+}
+
+template <class T>
+void Lowering<T>::lower(ValueId id, const op::Pointwise& o) {
+  const Instruction instruction = o.program.steps[0].instruction;
+  if (!(o.program == PointwiseProgram::of(instruction)) || !has_kernel(instruction))
+    fail(operator_name(o), " does not run on device='cuda'");
+  const std::vector<Array> x = broadcast(id);
+  const Array y = array(id);
+  const auto run = [=](void* const* at, cudaStream_t stream) {
+    Strided<const T> inputs[3];
+    for (std::size_t i = 0; i < x.size(); ++i) inputs[i] = x[i].at(at);
+    cuda::pointwise<T>(instruction, inputs, y.at(at), stream);
+  };
+  switch (x.size()) {
+    case 1: emit(id, run, x[0], y); break;
+    case 2: emit(id, run, x[0], x[1], y); break;
+    default: emit(id, run, x[0], x[1], x[2], y);
+  }
 }
 
 template <class T>
@@ -226,6 +252,7 @@ void Lowering<T>::lower(ValueId id, const op::Interpolate& o) {
   template void Lowering<T>::lower(ValueId, const op::LocalResponseNorm&); \
   template void Lowering<T>::lower(ValueId, const op::Activate&);                     \
   template void Lowering<T>::lower(ValueId, const op::Binary&);                         \
+  template void Lowering<T>::lower(ValueId, const op::Pointwise&);                      \
   template void Lowering<T>::lower(ValueId, const op::Pool&);                             \
   template void Lowering<T>::lower(ValueId, const op::AdaptivePool&);            \
   template void Lowering<T>::lower(ValueId, const op::Reduce&);             \

@@ -169,15 +169,19 @@ std::shared_ptr<CudaNetwork> compile_network(const Graph& recorded, const CudaOp
     const Node& node = recorded[id];
     if (node.dtype == DType::f64)
       fail("device='cuda' computes in fp32, tf32, fp16 or bf16, not in float64: convert the model with model.astype('float32')");
+    if (node.dtype == DType::boolean && node.as<op::Pointwise>()) continue;  // a mask, which lies there as floats
     if (node.dtype != DType::f32) fail(operator_name(node.op), " has no kernel for ", word(node.dtype), " on device='cuda'");
   }
+  for (const ValueId id : recorded.outputs())
+    if (recorded.dtype(id) == DType::boolean)
+      fail(operator_name(recorded[id].op), " gives bool, which an output on device='cuda' cannot have: use where(mask, 1, 0)");
   if (options.accuracy == Accuracy::exact && options.precision != Precision::fp32)
     fail("accuracy='exact' needs precision='fp32' on device='cuda'");
   const int devices = device_count();
   if (options.device < 0 || options.device >= devices)
     fail("device='cuda:", options.device, "' does not exist: there ", devices == 1 ? "is " : "are ", devices, " CUDA device", devices == 1 ? "" : "s");
   const DeviceGuard guard(options.device);
-  Graph graph = options.is_optimized ? recorded : optimize(recorded);
+  Graph graph = options.is_optimized ? recorded : optimize(split_programs(recorded));
   switch (options.precision) {
     case Precision::fp16: return make<__half>(std::move(graph), options);
     case Precision::bf16: return make<__nv_bfloat16>(std::move(graph), options);

@@ -6,6 +6,7 @@
 
 #include "cuda/runtime.h"
 #include "cuda/tensor.h"
+#include "fastconv/instructions.h"
 
 namespace fastconv::cuda {
 
@@ -18,12 +19,17 @@ void fill(const Strided<T>& y, float value, cudaStream_t stream);
 
 // Element by element on arrays of y's sizes; a stride of zero repeats. y may be exactly x, a or b.
 template <class T>
-void activate(Activation kind, float negative_slope, const Strided<const T>& x, const Strided<T>& y, cudaStream_t stream);
+void activate(const Activation& activation, const Strided<const T>& x, const Strided<T>& y, cudaStream_t stream);
 template <class T>
 void binary(BinaryKind kind, const Strided<const T>& a, const Strided<const T>& b, const Strided<T>& y, cudaStream_t stream);
+// Sines of large numbers would need memory of each thread's own.
+constexpr bool has_kernel(Instruction i) { return i != Instruction::sin && i != Instruction::cos; }
+// An instruction of a pointwise program that has a kernel; `x` are its operands. Masks are 1 and 0.
+template <class T>
+void pointwise(Instruction instruction, const Strided<const T>* x, const Strided<T>& y, cudaStream_t stream);
 // y = activation(x * scale + shift); scale and shift (float) are indexed along `axis`.
 template <class T>
-void scale_shift(const Strided<const T>& x, const float* scale, const float* shift, int axis, Activation activation,
+void scale_shift(const Strided<const T>& x, const float* scale, const float* shift, int axis, const Activation& activation,
                  const Strided<T>& y, cudaStream_t stream);
 
 // Pairs are (height, width). Windows and what averages divide by: as fastconv::pool_geometry; the output's sizes are y's.

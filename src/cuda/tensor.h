@@ -55,8 +55,7 @@ template <class T>
 struct Epilogue {
   const float* bias = nullptr;  // by output channel
   Nhwc<const T> residual = {};  // of the output's sizes, or data == nullptr; may be the output itself
-  Activation activation = Activation::none;
-  float negative_slope = 0.01f;
+  Activation activation = Activation::none;  // but prelu
 };
 
 }  // namespace fastconv::cuda

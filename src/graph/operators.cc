@@ -1,5 +1,7 @@
 // What follows from the operators' homes (fastconv/op/) for all of them alike.
 #include <algorithm>
+#include <charconv>
+#include <cstdio>
 #include <sstream>
 #include <string_view>
 
@@ -61,6 +63,46 @@ std::string text_of(const Attribute& value) {
   return std::visit(Print{}, value);
 }
 
+namespace {
+
+constexpr auto kActivationNames = std::to_array<const char*>({
+#define ROW(name, definition) #name,
+    FASTCONV_ACTIVATIONS(ROW)
+#undef ROW
+});
+
+int parameters_of(Activation::Kind kind) { return kind == Activation::leaky_relu ? 1 : kind == Activation::clip ? 2 : 0; }
+
+}  // namespace
+
+std::string text_of(const Activation& activation) {
+  std::string text = kActivationNames[activation.kind];
+  const int parameters = parameters_of(activation.kind);
+  if (parameters == 0 || activation == Activation::leaky_relu) return text;
+  const double values[] = {activation.a, activation.b};
+  for (int i = 0; i < parameters; ++i) {
+    char digits[32];
+    text.append(i == 0 ? "(" : ", ").append(digits, std::to_chars(digits, digits + sizeof digits, values[i]).ptr);
+  }
+  return text + ")";
+}
+
+std::optional<Activation> activation_of(const std::string& text) {
+  const std::size_t open = std::min(text.find('('), text.size());
+  const auto name = std::find(kActivationNames.begin(), kActivationNames.end(), text.substr(0, open));
+  if (name == kActivationNames.end()) return {};
+  Activation read = static_cast<Activation::Kind>(name - kActivationNames.begin());
+  const char* rest = text.c_str() + open;
+  int length = 0;  // of what has been understood, to the bracket
+  switch (parameters_of(read.kind)) {
+    case 1: std::sscanf(rest, "(%lf)%n", &read.a, &length); break;
+    case 2: std::sscanf(rest, "(%lf ,%lf)%n", &read.a, &read.b, &length); break;
+    default: break;
+  }
+  const bool needed = read.kind == Activation::clip || *rest != 0;
+  return rest[length] == 0 && (length > 0 || !needed) ? std::optional(read) : std::nullopt;
+}
+
 const char* operator_name(const Operator& op) {
   return std::visit([](const auto& o) { return o.kNames[which_of(o)]; }, op);
 }
@@ -74,8 +116,8 @@ std::string input_name(const Operator& op, std::size_t i) {
   return name;
 }
 
-std::string activation_suffix(Activation activation) {
-  return activation == Activation::none ? "" : std::string("+") + word(activation);
+std::string activation_suffix(const Activation& activation) {
+  return activation == Activation::none ? "" : "+" + text_of(activation);
 }
 
 Attributes attributes_of(const Operator& op) {
@@ -118,7 +160,7 @@ std::vector<OperatorInfo> all_operators() {
       Op::fields(op, [&](const char* name, auto& member, auto... required) {
         using V = std::remove_reference_t<decltype(member)>;
         std::string kind = op::kind_of<V>();
-        if constexpr (std::is_enum_v<V>) kind = "one of " + all_words<V>();
+        if constexpr (op::Word<V>) kind = "one of " + all_words<V>();
         info.attributes.push_back({name, kind, op::to_attribute(member), sizeof...(required) > 0});
       });
     }

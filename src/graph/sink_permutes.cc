@@ -81,7 +81,7 @@ class Sink {
       conv.activation = linear->activation;
       const Shape& w = in_.shape(node.inputs[1]);
       const ValueId weight = reshaped(node.inputs[1], {w[0], w[1], 1, 1});
-      return remember(id, r_.out.add(conv, {from.base, weight, constant(node, 2), residual}, node.name), from.order);
+      return remember(id, r_.out.add(conv, {from.base, weight, constant(node, 2), residual, constant(node, 4)}, node.name), from.order);
     }
     return false;
   }

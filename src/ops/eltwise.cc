@@ -33,10 +33,10 @@ std::vector<BinaryDimension> coalesce(const Shape& shape, const Shape& a, const 
 }  // namespace
 
 template <class T>
-void activate(Activation activation, const T* x, T* y, index_t count, T negative_slope) {
+void activate(const Activation& activation, const T* x, T* y, index_t count) {
   const ActivationKernels<T>& kernels = activation_kernels<T>();
   parallel_ranges(count, kRangeElements, [&](index_t begin, index_t end) {
-    kernels.apply(activation, x + begin, y + begin, end - begin, negative_slope);
+    kernels.apply(activation.kind, x + begin, y + begin, end - begin, static_cast<T>(activation.a), static_cast<T>(activation.b));
   });
 }
 
@@ -70,7 +70,7 @@ void binary(BinaryKind kind, const Shape& shape, const T* a, const Shape& a_stri
 }
 
 #define FASTCONV_INSTANTIATE(T)                                                                                        \
-  template void activate<T>(Activation, const T*, T*, index_t, T);                                                     \
+  template void activate<T>(const Activation&, const T*, T*, index_t);                                                 \
   template void binary<T>(BinaryKind, const Shape&, const T*, const Shape&, const T*, const Shape&, T*, const Shape&);
 FASTCONV_INSTANTIATE(float)
 FASTCONV_INSTANTIATE(double)

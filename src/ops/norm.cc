@@ -2,8 +2,7 @@
 
 #include "fastconv/error.h"
 #include "fastconv/ops.h"
-#include "kernels/activation/activation.h"
-#include "kernels/activation/clamp.h"
+#include "kernels/activation/epilogue.h"
 #include "ops/planes.h"
 
 namespace fastconv {
@@ -59,21 +58,22 @@ void for_each_strip(const TensorView<const T>& x, const TensorView<T>& y, index_
 
 template <class T>
 void affine(const TensorView<const T>& x, const TensorView<T>& y, const T* mean, const T* scale, const T* shift,
-            Activation activation) {
+            const Activation& activation, const T* slopes) {
   if (x.block != y.block || x.lane != 0 || y.lane != 0 || (x.w > 1 && (x.sw != x.block || y.sw != y.block)))
     throw std::logic_error("affine: unexpected layout");
   const NormKernels<T>& kernels = norm_kernels<T>();
-  const ActivationKernels<T>& activations = activation_kernels<T>();
-  const Clamp<T> clamp = clamp_of<T>(activation);
+  Epilogue<T> epilogue{activation, slopes};
+  const Clamp<T> clamp = epilogue.clamp();
   const bool joined = (x.h == 1 || x.sh == x.w * x.block) && (y.h == 1 || y.sh == y.w * y.block);
   const index_t rows = joined ? 1 : x.h, columns = joined ? x.h * x.w : x.w, groups = ceil_div(x.c, x.block);
   // Strips that stay in the first-level cache until the activation has come by.
   const index_t strip = std::min(columns, std::max<index_t>(1, 4096 / x.block)), strips = ceil_div(columns, strip);
   const index_t padded = groups * x.block;  // blocked: the parameters of the padding lanes must exist
-  std::vector<T> parameters(x.block == 1 ? 0 : 3 * padded);
+  std::vector<T> parameters(x.block == 1 ? 0 : 4 * padded);
   if (x.block != 1) {
     int i = 0;
     for (const T* values : {mean, scale, shift}) std::copy_n(values, x.c, parameters.data() + padded * i++);
+    if (slopes) epilogue.slopes = std::copy_n(slopes, x.c, parameters.data() + 3 * padded) - x.c;
   }
   parallel_ranges(x.n * groups * rows * strips, grain_of(strip * x.block), [&](index_t begin, index_t end) {
     for (index_t task = begin; task < end; ++task) {
@@ -87,8 +87,8 @@ void affine(const TensorView<const T>& x, const TensorView<T>& y, const T* mean,
         const T* p = parameters.data() + group * x.block;
         kernels.affine_channels(from, to, pixels, x.block, p, p + padded, p + 2 * padded, clamp.low, clamp.high);
       }
-      const bool applied = activation == Activation::none || (x.block > 1 && is_clamp(activation));
-      if (!applied) activations.apply(activation, to, to, pixels * x.block, T(0.01));
+      const bool applied = activation == Activation::none || (x.block > 1 && epilogue.is_clamp());
+      if (!applied) epilogue.apply_to_pixels(group * x.block, x.block, to, pixels);
     }
   });
 }
@@ -137,7 +137,7 @@ void group_norm(const T* x, T* y, index_t n, index_t groups, index_t channels, i
 }
 
 #define FASTCONV_INSTANTIATE(T)                                                                                       \
-  template void affine<T>(const TensorView<const T>&, const TensorView<T>&, const T*, const T*, const T*, Activation); \
+  template void affine<T>(const TensorView<const T>&, const TensorView<T>&, const T*, const T*, const T*, const Activation&, const T*); \
   template void layer_norm_channels<T>(const TensorView<const T>&, const TensorView<T>&, const T*, const T*, double); \
   template void local_response_norm<T>(const TensorView<const T>&, const TensorView<T>&, index_t, double, double,     \
                                        double);                                                                       \

@@ -107,7 +107,7 @@ void check_activations(const Kernels& kernels) {
   const auto call = [&](Activation activation) {
     return [&kernels, activation](T x) {
       T y;
-      kernels.apply(activation, &x, &y, 1, T(0.01));
+      kernels.apply(activation.kind, &x, &y, 1, T(activation.a), T(activation.b));
       return y;
     };
   };
@@ -156,13 +156,30 @@ void check_activations(const Kernels& kernels) {
   CHECK(tanh(infinity) == 1 && tanh(-infinity) == -1 && std::isnan(tanh(nan)) && std::signbit(tanh(T(-0.0))));
   CHECK(tanh(smallest) == smallest && tanh(-smallest) == -smallest);
 
+  const auto clip = call({Activation::clip, -1, 2}), crossed = call({Activation::clip, 2, -1}), zero = call({Activation::clip, 0, 1});
+  CHECK(clip(T(-1.5)) == -1 && clip(T(0.5)) == T(0.5) && clip(infinity) == 2 && clip(-infinity) == -1 && std::isnan(clip(nan)));
+  CHECK(crossed(0) == -1 && crossed(infinity) == -1 && std::isnan(crossed(nan)) && !std::signbit(zero(T(-0.0))));
+  const auto turned = call({Activation::leaky_relu, -2}), endless = call({Activation::leaky_relu, std::numeric_limits<double>::infinity()});
+  CHECK(turned(-3) == 6 && turned(3) == 3 && endless(0) == 0 && endless(-1) == -infinity && std::isnan(turned(nan)));
+
+  // Pixels of any number of channels; what lies behind them stays.
+  for (const index_t channels : {1, 3, 8, 19, 37}) {
+    const index_t pixels = 3;
+    std::vector<T> x(points.begin(), points.begin() + pixels * channels), slopes(points.end() - channels, points.end());
+    std::vector<T> y = x;
+    y.push_back(T(77));
+    kernels.prelu(y.data(), pixels, channels, slopes.data());
+    CHECK(y.back() == T(77));
+    for (std::size_t i = 0; i < x.size(); ++i) CHECK(y[i] == (x[i] < 0 ? x[i] * slopes[i % slopes.size()] : x[i]));
+  }
+
   // Every length, in place and not, gives what single elements give.
   for (int length = 0; length < 70; ++length) {
     std::vector<T> x(points.begin(), points.begin() + length), y(length + 1, T(77));
-    kernels.apply(Activation::gelu, x.data(), y.data(), length, T(0));
+    kernels.apply(Activation::gelu, x.data(), y.data(), length, T(0), T(0));
     CHECK(y[length] == T(77));
     for (int i = 0; i < length; ++i) CHECK(y[i] == call(Activation::gelu)(x[i]));
-    kernels.apply(Activation::gelu, x.data(), x.data(), length, T(0));
+    kernels.apply(Activation::gelu, x.data(), x.data(), length, T(0), T(0));
     y.pop_back();
     CHECK(x == y);
   }

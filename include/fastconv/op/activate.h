@@ -6,7 +6,7 @@
 namespace fastconv::op {
 
 struct Activate {
-  Activation kind = Activation::relu;
+  Activation::Kind kind = Activation::relu;
   double negative_slope = 0.01;
 
   static constexpr std::array kNames{"activation"};
@@ -19,6 +19,7 @@ struct Activate {
     f("negative_slope", o.negative_slope);
   }
 
+  Activation activation() const { return kind == Activation::leaky_relu ? Activation(kind, negative_slope) : kind; }
   bool keeps_layout() const { return true; }
   bool is_identity(const Inputs&, const Shape&) const { return kind == Activation::none; }
   Shape infer(const Inputs& in) const { return in.x(); }

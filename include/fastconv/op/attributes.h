@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <concepts>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -22,6 +23,9 @@ using Attributes = std::vector<std::pair<std::string, Attribute>>;
 
 std::string text_of(const Attribute& value);  // as Python prints it
 
+std::string text_of(const Activation& activation);  // "relu", "leaky_relu(0.2)", "clip(-1, 1)"; default parameters are left out
+std::optional<Activation> activation_of(const std::string& text);  // which text_of gives, or none
+
 namespace op {
 
 using Pair = std::array<index_t, 2>;  // (height, width)
@@ -32,6 +36,10 @@ inline constexpr Required kRequired;
 
 template <class V, class T>
 concept ArrayOf = requires { std::tuple_size<V>::value; } && std::is_same_v<typename V::value_type, T>;
+
+// One of several words.
+template <class V>
+concept Word = std::is_enum_v<V> || std::is_same_v<V, Activation>;
 
 // What is written as text.
 template <class V>
@@ -44,7 +52,7 @@ concept Text = requires(const V& value, const std::string& text) {
 template <class V>
 constexpr const char* kind_of() {
   if constexpr (std::is_same_v<V, bool>) return "bool";
-  else if constexpr (std::is_enum_v<V>) return "word";
+  else if constexpr (Word<V>) return "word";
   else if constexpr (std::is_integral_v<V>) return "int";
   else if constexpr (std::is_floating_point_v<V>) return "float";
   else if constexpr (ArrayOf<V, double>) return "two floats";
@@ -61,6 +69,7 @@ Attribute to_attribute(const V& value) {
   else if constexpr (std::is_integral_v<V>) return index_t{value};
   else if constexpr (std::is_floating_point_v<V>) return double{value};
   else if constexpr (ArrayOf<V, double>) return std::vector<double>(value.begin(), value.end());
+  else if constexpr (std::is_same_v<V, Activation>) return text_of(value);
   else if constexpr (Text<V>) return value.text();
   else if constexpr (std::is_same_v<V, Padding>) return std::vector<index_t>{value.top, value.bottom, value.left, value.right};
   else return std::vector<index_t>(value.begin(), value.end());
@@ -72,7 +81,11 @@ bool from_attribute(const Attribute& given, V& to) {
   const auto* word = std::get_if<std::string>(&given);
   const auto* whole = std::get_if<index_t>(&given);
   const auto* ints = std::get_if<std::vector<index_t>>(&given);
-  if constexpr (Text<V>) {
+  if constexpr (std::is_same_v<V, Activation>) {
+    const std::optional<Activation> read = word ? activation_of(*word) : std::nullopt;
+    if (read) to = *read;
+    return read.has_value();
+  } else if constexpr (Text<V>) {
     if (word) to = V::from_text(*word);
     return word != nullptr;
   } else if constexpr (std::is_same_v<V, bool>) {
@@ -127,7 +140,7 @@ void read_fields(const char* name, const Attributes& given, Op& op) {
       return;
     }
     if (!from_attribute(at->second, member)) {
-      if constexpr (std::is_enum_v<V>) fail(name, ": ", field, " must be one of ", all_words<V>(), ", got ", text_of(at->second));
+      if constexpr (Word<V>) fail(name, ": ", field, " must be one of ", all_words<V>(), ", got ", text_of(at->second));
       else fail(name, ": ", field, " must be ", kind_of<V>(), ", got ", text_of(at->second));
     }
     ++used;

@@ -20,6 +20,7 @@ struct BatchNorm {
 
   Shape infer(const Inputs& in) const {
     if (in.rank() < 2) fail(in.name, ": x must have shape (N, C, ...), got ", to_string(in.x()));
+    if (activation.kind == Activation::prelu) fail(in.name, ": takes no slopes, and so not the activation prelu");
     const char* what[] = {"running_mean", "running_var", "weight", "bias"};
     in.weights(1, what[0]);
     in.weights(2, what[1]);

@@ -13,7 +13,8 @@ struct Conv2d {
   Activation activation = Activation::none;
 
   static constexpr std::array kNames{"conv2d"};
-  static constexpr const char* kInputs = "x, weight, bias?, residual?";
+  static constexpr const char* kInputs = "x, weight, bias?, residual?, slopes?";
+  static constexpr std::size_t kSlopes = 4;  // which input they are
   bool operator==(const Conv2d&) const = default;
   template <class Self, class F>
   static void fields(Self& o, F&& f) {
@@ -36,6 +37,7 @@ struct Conv2d {
     in.vector_of_values(2, g.out_channels, "bias");
     Shape y{in.x()[0], g.out_channels, g.out_h, g.out_w};
     in.residual(3, y);
+    in.slopes(kSlopes, g.out_channels, activation);
     return y;
   }
 };

@@ -11,7 +11,8 @@ struct ConvTranspose2d {
   Activation activation = Activation::none;
 
   static constexpr std::array kNames{"conv_transpose2d"};
-  static constexpr const char* kInputs = "x, weight, bias?";
+  static constexpr const char* kInputs = "x, weight, bias?, slopes?";
+  static constexpr std::size_t kSlopes = 3;  // which input they are
   bool operator==(const ConvTranspose2d&) const = default;
   template <class Self, class F>
   static void fields(Self& o, F&& f) {
@@ -30,6 +31,7 @@ struct ConvTranspose2d {
   Shape infer(const Inputs& in) const {
     const ConvGeometry g = geometry(in.x(), in.weights(1, "weight"));
     in.vector(2, g.in_channels, "bias");
+    in.slopes(kSlopes, g.in_channels, activation);
     return {in.x()[0], g.in_channels, g.in_h, g.in_w};
   }
 };

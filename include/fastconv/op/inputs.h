@@ -63,6 +63,11 @@ class Inputs {
   void residual(std::size_t i, const Shape& y) const {
     if (has(i) && x(i) != y) fail(name, ": residual must have the output's shape ", to_string(y), ", got ", to_string(x(i)));
   }
+  // Checks the slopes, which prelu alone has.
+  void slopes(std::size_t i, index_t size, const Activation& activation) const {
+    if (has(i) != (activation.kind == Activation::prelu)) fail(name, ": slopes go with the activation prelu, and it with slopes");
+    vector(i, size, "slopes");
+  }
   void axis(int at) const {
     if (at < 0 || at >= rank()) fail(name, ": axis ", at, " is out of range for shape ", to_string(x()));
   }

@@ -10,7 +10,8 @@ struct Linear {
   Activation activation = Activation::none;
 
   static constexpr std::array kNames{"linear"};
-  static constexpr const char* kInputs = "x, weight, bias?, residual?";
+  static constexpr const char* kInputs = "x, weight, bias?, residual?, slopes?";
+  static constexpr std::size_t kSlopes = 4;  // which input they are
   bool operator==(const Linear&) const = default;
   template <class Self, class F>
   static void fields(Self& o, F&& f) {
@@ -39,6 +40,7 @@ struct Linear {
     Shape y = x;
     y.back() = w[0];
     in.residual(3, y);
+    in.slopes(kSlopes, w[0], activation);
     return y;
   }
 };

@@ -11,7 +11,8 @@ struct ScaleShift {
   Activation activation = Activation::none;
 
   static constexpr std::array kNames{"scale_shift"};
-  static constexpr const char* kInputs = "x, scale, shift";
+  static constexpr const char* kInputs = "x, scale, shift, slopes?";
+  static constexpr std::size_t kSlopes = 3;  // which input they are
   bool operator==(const ScaleShift&) const = default;
   template <class Self, class F>
   static void fields(Self& o, F&& f) {
@@ -26,6 +27,7 @@ struct ScaleShift {
     in.weights(2, "shift");
     in.vector(1, in.x()[axis], "scale");
     in.vector(2, in.x()[axis], "shift");
+    in.slopes(kSlopes, in.x()[axis], activation);
     return in.x();
   }
 };

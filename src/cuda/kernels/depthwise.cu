@@ -50,7 +50,7 @@ __device__ __forceinline__ void finish(float (&sum)[kLanes], const float (&bias)
 #pragma unroll
     for (int v = 0; v < kLanes; ++v) sum[v] += residual[v];
   }
-  activate(epilogue.activation, sum, epilogue.negative_slope);
+  activate(epilogue.activation, sum);
   store(pixel(y, n, row, column) + channel, sum);
 }
 

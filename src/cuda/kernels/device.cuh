@@ -38,7 +38,7 @@ struct alignas(sizeof(T) * kCount) Vector {
 
 __device__ __forceinline__ float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
 
-__device__ __forceinline__ float activate(Activation kind, float x, float slope) {
+__device__ __forceinline__ float activate(Activation::Kind kind, float x, float a, float b) {
   using T = float;
   using std::erfc, std::exp, std::tanh;
   switch (kind) {

@@ -15,14 +15,13 @@ struct Constant {
 };
 
 struct Activate {
-  Activation kind;
-  float negative_slope;
+  Activation activation;
 
   template <int kLanes, int kInputs>
   __device__ __forceinline__ void operator()(float (&y)[kLanes], const float (&x)[kInputs][kLanes]) const {
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) y[i] = x[0][i];
-    activate(kind, y, negative_slope);
+    activate(activation, y);
   }
 };
 
@@ -43,7 +42,7 @@ struct ScaleShift {
   __device__ __forceinline__ void operator()(float (&y)[kLanes], const float (&x)[kInputs][kLanes]) const {
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) y[i] = x[0][i] * x[1][i] + x[2][i];
-    activate(activation, y, 0.01f);
+    activate(activation, y);
   }
 };
 
@@ -55,8 +54,8 @@ void fill(const Strided<T>& y, float value, cudaStream_t stream) {
 }
 
 template <class T>
-void activate(Activation kind, float negative_slope, const Strided<const T>& x, const Strided<T>& y, cudaStream_t stream) {
-  map("activate", Activate{kind, negative_slope}, collapse<2>(y.rank, y.size, {y.stride, x.stride}), stream, y.data, x.data);
+void activate(const Activation& activation, const Strided<const T>& x, const Strided<T>& y, cudaStream_t stream) {
+  map("activate", Activate{activation}, collapse<2>(y.rank, y.size, {y.stride, x.stride}), stream, y.data, x.data);
 }
 
 template <class T>
@@ -65,7 +64,7 @@ void binary(BinaryKind kind, const Strided<const T>& a, const Strided<const T>& 
 }
 
 template <class T>
-void scale_shift(const Strided<const T>& x, const float* scale, const float* shift, int axis, Activation activation,
+void scale_shift(const Strided<const T>& x, const float* scale, const float* shift, int axis, const Activation& activation,
                  const Strided<T>& y, cudaStream_t stream) {
   index_t along[kMaxRank] = {};  // scale and shift are arrays of x's sizes that repeat in all but one direction
   along[axis] = 1;
@@ -75,9 +74,9 @@ void scale_shift(const Strided<const T>& x, const float* scale, const float* shi
 
 #define FASTCONV_INSTANTIATE(T)                                                                                          \
   template void fill<T>(const Strided<T>&, float, cudaStream_t);                                                         \
-  template void activate<T>(Activation, float, const Strided<const T>&, const Strided<T>&, cudaStream_t);                \
+  template void activate<T>(const Activation&, const Strided<const T>&, const Strided<T>&, cudaStream_t);                \
   template void binary<T>(BinaryKind, const Strided<const T>&, const Strided<const T>&, const Strided<T>&, cudaStream_t); \
-  template void scale_shift<T>(const Strided<const T>&, const float*, const float*, int, Activation, const Strided<T>&,  \
+  template void scale_shift<T>(const Strided<const T>&, const float*, const float*, int, const Activation&, const Strided<T>&,  \
                                cudaStream_t);
 FASTCONV_INSTANTIATE(float)
 FASTCONV_INSTANTIATE(__half)

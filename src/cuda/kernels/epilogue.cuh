@@ -7,16 +7,17 @@ namespace fastconv::cuda {
 
 // The lanes are passed round instead of unrolling the loop, so that the code of the activations exists once.
 template <int kLanes>
-__device__ __forceinline__ void activate_lanes(Activation kind, float negative_slope, float (&v)[kLanes]) {
-  if (kind == Activation::none) return;
-  if (kind == Activation::relu) {
+__device__ __forceinline__ void activate_lanes(const Activation& activation, float (&v)[kLanes]) {
+  if (activation.kind == Activation::none) return;
+  if (activation.kind == Activation::relu) {
 #pragma unroll
     for (float& lane : v) lane = lane < 0.f ? 0.f : lane;
     return;
   }
+  const float a = static_cast<float>(activation.a), b = static_cast<float>(activation.b);
 #pragma unroll 1
   for (int count = 0; count < kLanes; ++count) {
-    const float y = activate(kind, v[0], negative_slope);
+    const float y = activate(activation.kind, v[0], a, b);
 #pragma unroll
     for (int lane = 0; lane + 1 < kLanes; ++lane) v[lane] = v[lane + 1];
     v[kLanes - 1] = y;
@@ -36,7 +37,7 @@ __device__ __forceinline__ void finish(const Epilogue<T>& epilogue, index_t chan
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) v[lane] += to_float(residual.lane[lane]);
   }
-  activate_lanes(epilogue.activation, epilogue.negative_slope, v);
+  activate_lanes(epilogue.activation, v);
   Vector<T, kLanes> out;
 #pragma unroll
   for (int lane = 0; lane < kLanes; ++lane) out.lane[lane] = from_float<T>(v[lane]);

@@ -38,18 +38,19 @@ __device__ __forceinline__ void set(float (&x)[kLanes], float value) {
   for (int i = 0; i < kLanes; ++i) x[i] = value;
 }
 
-template <Activation kKind, int kLanes>
-__device__ __forceinline__ void activate_as(float (&x)[kLanes], float negative_slope) {
+template <Activation::Kind kKind, int kLanes>
+__device__ __forceinline__ void activate_as(float (&x)[kLanes], float a, float b) {
 #pragma unroll
-  for (int i = 0; i < kLanes; ++i) x[i] = activate(kKind, x[i], negative_slope);
+  for (int i = 0; i < kLanes; ++i) x[i] = activate(kKind, x[i], a, b);
 }
 
 // One decision for all lanes.
 template <int kLanes>
-__device__ __forceinline__ void activate(Activation kind, float (&x)[kLanes], float negative_slope) {
-  switch (kind) {
+__device__ __forceinline__ void activate(const Activation& activation, float (&x)[kLanes]) {
+  const float a = static_cast<float>(activation.a), b = static_cast<float>(activation.b);
+  switch (activation.kind) {
 #define ROW(name, definition) \
-  case Activation::name: return activate_as<Activation::name>(x, negative_slope);
+  case Activation::name: return activate_as<Activation::name>(x, a, b);
     FASTCONV_ACTIVATIONS(ROW)
 #undef ROW
   }

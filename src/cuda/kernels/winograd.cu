@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(kThreads)
         sum += residual.data[p.n * residual.sn + h * residual.sh + w * residual.sw + p.channel];
       out[r * kM + c] = sum;
     }
-  activate_lanes(epilogue.activation, epilogue.negative_slope, out);
+  activate_lanes(epilogue.activation, out);
 #pragma unroll
   for (int r = 0; r < kM; ++r)
 #pragma unroll

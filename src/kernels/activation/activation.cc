@@ -10,14 +10,21 @@ Vec<T> zero_to_six(Vec<T> x) {
   return at_most(at_least(x, Vec<T>{}), broadcast(T(6)));
 }
 
-template <Activation kActivation, class T>
-Vec<T> activated(Vec<T> x, [[maybe_unused]] T slope) {
-  using enum Activation;
-  constexpr Activation a = kActivation;
+template <class T>
+Vec<T> with_slope(Vec<T> x, Vec<T> slope) {
+  return x < T(0) ? x * slope : x;
+}
+
+template <Activation::Kind kKind, class T>
+Vec<T> activated(Vec<T> x, [[maybe_unused]] T first, [[maybe_unused]] T second) {
+  using enum Activation::Kind;
+  constexpr Activation::Kind a = kKind;
   if constexpr (a == none) return x;
   if constexpr (a == relu) return at_least(x, Vec<T>{});
   if constexpr (a == relu6) return zero_to_six<T>(x);
-  if constexpr (a == leaky_relu) return x > T(0) ? x : x * slope;
+  if constexpr (a == leaky_relu || a == prelu) return with_slope<T>(x, broadcast(first));
+  // Of zeros of either sign the bound, as `minimum` and `maximum` have it.
+  if constexpr (a == clip) return x == x ? at_most(broadcast(second), at_least(broadcast(first), x)) : x;
   if constexpr (a == gelu) return x * normal_cdf<T>(x);
   // x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2 u): nothing cancels.
   if constexpr (a == gelu_tanh)
@@ -49,17 +56,32 @@ void map(const T* x, T* y, index_t count, F f) {
 }
 
 template <class T>
-void apply(Activation activation, const T* x, T* y, index_t count, T slope) {
-  if (activation == Activation::none && x == y) return;
-  switch (activation) {
+void apply(Activation::Kind kind, const T* x, T* y, index_t count, T a, T b) {
+  if (kind == Activation::none && x == y) return;
+  switch (kind) {
 #define ROW(name, definition) \
-  case Activation::name: return map(x, y, count, [slope](Vec<T> v) { return activated<Activation::name, T>(v, slope); });
+  case Activation::name: return map(x, y, count, [a, b](Vec<T> v) { return activated<Activation::name, T>(v, a, b); });
     FASTCONV_ACTIVATIONS(ROW)
 #undef ROW
+  }
+}
+
+template <class T>
+void prelu(T* x, index_t pixels, index_t channels, const T* slopes) {
+  constexpr int L = lanes<T>;
+  for (index_t c = 0; c < channels; c += L) {
+    if (channels - c >= L) {
+      const Vec<T> slope = load(slopes + c);
+      for (index_t p = 0; p < pixels; ++p) store(x + p * channels + c, with_slope<T>(load(x + p * channels + c), slope));
+    } else {
+      const int n = int(channels - c);
+      const Vec<T> slope = load_partial(slopes + c, n);
+      for (index_t p = 0; p < pixels; ++p) store_partial(x + p * channels + c, with_slope<T>(load_partial(x + p * channels + c, n), slope), n);
+    }
   }
 }
 
 }  // namespace
 }  // namespace fastconv::FASTCONV_ISA
 
-FASTCONV_DEFINE_KERNELS(ActivationKernels, activation_kernels, {apply<T>})
+FASTCONV_DEFINE_KERNELS(ActivationKernels, activation_kernels, {apply<T>, prelu<T>})

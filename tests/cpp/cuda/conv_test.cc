@@ -107,11 +107,14 @@ float small(Random& random, bool fraction) {
   return fraction ? static_cast<float>(random.between(-(1 << 20), 1 << 20)) / (1 << 20) : static_cast<float>(random.between(-2, 2));
 }
 
-double activated(Activation kind, double x) {
-  switch (kind) {
+const Activation kHalved{Activation::leaky_relu, 0.5}, kClipped{Activation::clip, -1.5, 4};
+
+double activated(const Activation& activation, double x) {
+  switch (activation.kind) {
     case Activation::relu: return std::max(x, 0.0);
     case Activation::relu6: return std::clamp(x, 0.0, 6.0);
-    case Activation::leaky_relu: return x < 0 ? x / 2 : x;
+    case Activation::leaky_relu: return x < 0 ? x * activation.a : x;
+    case Activation::clip: return std::clamp(x, activation.a, activation.b);
     default: return x;
   }
 }
@@ -175,7 +178,6 @@ void check(const Case& test, Random& random) {
   if (test.bias) epilogue.bias = device_bias.as<float>();
   if (test.residual) epilogue.residual = device_residual.view;
   epilogue.activation = test.activation;
-  epilogue.negative_slope = 0.5f;
   run_conv<T>(plan, device_x.view, packed.as(), epilogue, out.view, workspace.as(), nullptr);
   copy_to_host(y.memory.data(), out.memory.template as<T>(), y.memory.size() * sizeof(T), nullptr);
 
@@ -271,8 +273,8 @@ TEST(conv_odd_shapes) {
       test.bias = random.coin();
       test.residual = random.coin();
       test.aliased = random.coin();
-      constexpr Activation kinds[] = {Activation::none, Activation::relu, Activation::relu6, Activation::leaky_relu};
-      test.activation = kinds[random.below(4)];
+      const Activation activations[] = {Activation::none, Activation::relu, Activation::relu6, kHalved, kClipped};
+      test.activation = activations[random.below(5)];
       if (random.coin()) test.before = random.coin() ? 8 : 3, test.after = random.coin() ? 8 : 5;
       check_any(test, random);
       if (precision != Precision::fp32) continue;
@@ -311,7 +313,7 @@ TEST(conv_split_k_odd) {
       test.precision = precision;
       test.n = 2;
       test.bias = test.residual = test.aliased = true;
-      test.activation = Activation::leaky_relu;
+      test.activation = kHalved;
       test.before = 4;
       test.after = 4;
       test.algorithm = ConvAlgorithm::implicit_gemm;
@@ -343,7 +345,7 @@ TEST(conv_wgmma) {
   Case test;
   test.limits = limits;
   test.algorithm = ConvAlgorithm::wgmma;
-  constexpr Activation kinds[] = {Activation::none, Activation::relu, Activation::relu6, Activation::leaky_relu};
+  const Activation activations[] = {Activation::none, Activation::relu, Activation::relu6, kHalved, kClipped};
   const auto asymmetric = conv_geometry({1, 24, 9, 21}, {40, 24, 2, 5}, {3, 2}, {Padding::Mode::explicit_sizes, 1, 0, 4, 2}, {1, 3}, 1);
   for (const Precision precision : {Precision::tf32, Precision::fp16, Precision::bf16})
     for (const ConvGeometry& g : {geometry(8, 1, 1, 1, 1, 1),
@@ -365,7 +367,7 @@ TEST(conv_wgmma) {
       test.bias = random.coin();
       test.residual = random.coin();
       test.aliased = random.coin();
-      test.activation = kinds[random.below(4)];
+      test.activation = activations[random.below(5)];
       test.before = random.coin() ? 8 : 0;
       test.after = random.coin() ? 16 : 0;
       for (test.tile = 0; test.tile < static_cast<int>(std::size(kWgmmaTiles)); ++test.tile) check_any(test, random);
@@ -394,7 +396,7 @@ TEST(conv_winograd) {
       test.n = extras ? 2 : 1;
       test.fractions = extras;
       test.bias = test.residual = test.aliased = extras;
-      test.activation = extras ? Activation::leaky_relu : Activation::none;
+      test.activation = extras ? kHalved : Activation::none;
       test.before = extras ? 3 : 0;
       test.after = extras ? 2 : 0;
       test.algorithm = ConvAlgorithm::winograd4;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "arrays.h"
+#include "fastconv/ops.h"
 
 using namespace fastconv;
 using namespace fastconv::cuda;
@@ -90,15 +91,15 @@ TEST(fill_gives_one_value) {
 TEST(activations_are_their_formulas) {
   const auto clamp = [](double v) { return std::clamp(v, 0.0, 6.0); };
   for_each_type([&]<class T>() {
-    for (int k = 0; k <= static_cast<int>(Activation::tanh); ++k) {
-      const auto kind = static_cast<Activation>(k);
+    for (int k = 0; k <= Activation::prelu; ++k) {
+      const auto kind = static_cast<Activation::Kind>(k);
       std::vector<float> values = normal<T>(519);
       for (float& v : values) v = static_cast<float>(T(3 * v));
       values[5] = NAN;
       values[6] = INFINITY;
       const Array<T> x(values);
       const auto flat = strided(x.data(), {519}, {1});
-      activate<T>(kind, 0.25f, strided<const T>(x.data(), {519}, {1}), flat, nullptr);  // in place
+      activate<T>({kind, 0.25, 1.5}, strided<const T>(x.data(), {519}, {1}), flat, nullptr);  // in place
       const auto result = x.read();
       for (std::size_t i = 0; i < values.size(); ++i) {
         const double v = values[i];
@@ -107,7 +108,9 @@ TEST(activations_are_their_formulas) {
           case Activation::none: break;
           case Activation::relu: wanted = v < 0 ? 0 : v; break;
           case Activation::relu6: wanted = std::isnan(v) ? v : clamp(v); break;
-          case Activation::leaky_relu: wanted = v < 0 ? 0.25 * v : v; break;
+          case Activation::clip: wanted = std::isnan(v) ? v : std::clamp(v, 0.25, 1.5); break;
+          case Activation::leaky_relu:
+          case Activation::prelu: wanted = v < 0 ? 0.25 * v : v; break;
           case Activation::gelu: wanted = 0.5 * v * std::erfc(-v / std::sqrt(2.0)); break;
           case Activation::gelu_tanh:
             wanted = 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
@@ -173,5 +176,42 @@ TEST(scale_shift_along_any_axis) {
           CHECK(close(result[at], std::max(0.0, double(x[at]) * scale[i[axis]] + shift[i[axis]]), 0x1p-22 + kRounding<T>));
         });
       }
+  });
+}
+
+TEST(instructions_are_those_of_the_cpu) {
+  constexpr index_t kCount = 517;
+  for_each_type([&]<class T>() {
+    for (int i = 0; i < kInstructions; ++i) {
+      const auto instruction = static_cast<Instruction>(i);
+      if (!has_kernel(instruction)) continue;
+      const PointwiseProgram program = PointwiseProgram::of(instruction);
+      std::vector<Array<T>> arrays;
+      std::vector<std::vector<float>> floats;
+      std::vector<std::vector<std::uint8_t>> masks;
+      std::vector<PointwiseArray> on_cpu;
+      for (int k = 0; k < program.inputs; ++k) {
+        std::vector<float>& values = floats.emplace_back(normal<T>(kCount + k));
+        values.erase(values.begin(), values.begin() + k);  // others than the operand before
+        values[5 + k] = NAN;
+        values[9] = 0;
+        std::vector<std::uint8_t>& bytes = masks.emplace_back(kCount);
+        const bool is_mask = program.input_is_mask(k);
+        for (index_t j = 0; is_mask && j < kCount; ++j) values[j] = bytes[j] = values[j] > 0;
+        arrays.emplace_back(values);
+        on_cpu.push_back({is_mask ? static_cast<void*>(bytes.data()) : values.data(), {1}});
+      }
+      const Array<T> y(kCount);
+      std::vector<float> wanted(kCount);
+      std::vector<std::uint8_t> wanted_mask(kCount);
+      on_cpu.push_back({program.result_is_mask() ? static_cast<void*>(wanted_mask.data()) : wanted.data(), {1}});
+      fastconv::pointwise<float>(program, {kCount}, on_cpu);
+      if (program.result_is_mask()) wanted.assign(wanted_mask.begin(), wanted_mask.end());
+      Strided<const T> x[3];
+      for (int k = 0; k < program.inputs; ++k) x[k] = strided<const T>(arrays[k].data(), {kCount}, {1});
+      cuda::pointwise<T>(instruction, x, strided(y.data(), {kCount}, {1}), nullptr);
+      const auto result = y.read();
+      for (index_t j = 0; j < kCount; ++j) CHECK(close(result[j], wanted[j], 16 * 0x1p-24 + kRounding<T>));
+    }
   });
 }
