@@ -213,7 +213,7 @@ def test_random_convolutions(seed):
         ("tile", lambda x: fastconv.tile(x, 2)),
         ("tile", lambda x: fastconv.expand(x, (5, *x.shape))),
         ("scatter_add", lambda x: fastconv.scatter_add(x, [0] * 6, x, 1)),
-        ("grid_sample", lambda x: fastconv.grid_sample(x, x[:, :4, :5, :2])),
+        ("grid_sample", lambda x: fastconv.grid_sample(x, cuda.asarray(draw(2, 4, 5, 2)))),
         ("sin", fastconv.sin),
         ("cos", fastconv.cos),
     ],

@@ -41,11 +41,12 @@
   ROW(round, "f", 'f')                 \
   ROW(trunc, "f", 'f')
 
-// Sums and products alone are op::Binary.
+// Sums and products alone are op::Binary, and multiply_add, which rounds once where the CPU can, is op::ScaleShift.
 #define FASTCONV_INSTRUCTIONS(ROW)  \
   FASTCONV_NAMED_INSTRUCTIONS(ROW)  \
   ROW(add, "ff", 'f')               \
-  ROW(multiply, "ff", 'f')
+  ROW(multiply, "ff", 'f')          \
+  ROW(multiply_add, "fff", 'f')
 
 namespace fastconv {
 

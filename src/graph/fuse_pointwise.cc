@@ -10,25 +10,13 @@ namespace {
 constexpr int kMostInputs = 8;
 constexpr std::size_t kMostSteps = 32;
 
-// Whether all elements of a vector are this number.
-bool all_are(const Graph& graph, ValueId vector, double number) {
-  const auto each = [&]<class T>(const T* data) {
-    return std::all_of(data, data + graph.shape(vector)[0], [&](T value) { return value == static_cast<T>(number); });
-  };
-  const void* data = graph[vector].as<op::Constant>()->data.get();
-  return graph.dtype(vector) == DType::f32 ? each(static_cast<const float*>(data)) : each(static_cast<const double*>(data));
-}
-
-// The program that a node is, of the node's inputs; `graph` has them.
-std::optional<PointwiseProgram> program_of(const Graph& graph, const Node& node) {
+// The program that a node is, of the node's inputs.
+std::optional<PointwiseProgram> program_of(const Node& node) {
   if (const auto* pointwise = node.as<op::Pointwise>()) return pointwise->program;
   if (const auto* binary = node.as<op::Binary>(); binary && is_computed_in(node.dtype))
     return PointwiseProgram::of(binary->kind == BinaryKind::add ? Instruction::add : Instruction::multiply);
-  if (const auto* affine = node.as<op::ScaleShift>(); affine && affine->activation == Activation::none) {
-    if (all_are(graph, node.inputs[2], 0)) return PointwiseProgram::from_text("multiply(x0, x1)");
-    if (all_are(graph, node.inputs[1], 1)) return PointwiseProgram::from_text("add(x0, x2)");
-    return PointwiseProgram::from_text("t0 = multiply(x0, x1); add(t0, x2)");
-  }
+  if (const auto* affine = node.as<op::ScaleShift>(); affine && affine->activation == Activation::none)
+    return PointwiseProgram::of(Instruction::multiply_add);
   return {};
 }
 
@@ -46,7 +34,7 @@ class Builder {
 
   // Appends a program whose inputs are these operands; returns the operand that is its result.
   int append(const PointwiseProgram& part, const std::vector<int>& inputs) {
-    std::vector<int> operand_of(inputs.begin(), inputs.begin() + part.inputs);
+    std::vector<int> operand_of = inputs;
     for (const double number : part.numbers) operand_of.push_back(number_operand(number));
     for (const auto& step : part.steps) {
       PointwiseProgram::Step moved{step.instruction, {-1, -1, -1}};
@@ -57,12 +45,8 @@ class Builder {
     }
     return operand_of.back();
   }
-  // Input `i` of `node`, which is `id` here, if its program uses that. Vectors of scale_shift get the axes that broadcasting asks for.
-  int input_of(const Node& node, const PointwiseProgram& program, std::size_t i, ValueId id) {
-    const auto uses = [&](const PointwiseProgram::Step& step) {
-      return std::find(step.operands.begin(), step.operands.end(), static_cast<int>(i)) != step.operands.end();
-    };
-    if (std::none_of(program.steps.begin(), program.steps.end(), uses)) return -1;
+  // Input `i` of `node`, which is `id` here. Vectors of scale_shift get the axes that broadcasting asks for.
+  int input_of(const Node& node, std::size_t i, ValueId id) {
     const auto* affine = node.as<op::ScaleShift>();
     if (!affine || i == 0) return input(id);
     Shape shape(node.shape.size() - affine->axis, 1);
@@ -110,27 +94,27 @@ class Builder {
 // Node `id` with those of its inputs in it that are programs for it alone; kNone if there is none such.
 ValueId fuse(Rewriter& r, ValueId id) {
   const Node& node = r.in[id];
-  const auto own = program_of(r.in, node);
+  const auto own = program_of(node);
   if (!own) return kNone;
-  for (std::size_t i = 0; i < node.inputs.size(); ++i)
+  for (std::size_t i = 0; i < static_cast<std::size_t>(own->inputs); ++i)
     if ((r.in.dtype(node.inputs[i]) == DType::boolean) != own->input_is_mask(static_cast<int>(i))) return kNone;  // lowering refuses it
   Builder builder(r.out);
   std::vector<int> operands;
   bool fused = false;
   DType computed = computed_in(r.in, node);
   const auto agrees = [&](DType other) { return other == computed || other == DType::boolean || computed == DType::boolean; };
-  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+  for (std::size_t i = 0; i < static_cast<std::size_t>(own->inputs); ++i) {
     const ValueId input = node.inputs[i];
     const Node before = r.made(input);
-    const auto part = program_of(r.out, before);
+    const auto part = program_of(before);
     const bool fits = part && r.single_use(input) && before.shape == node.shape && agrees(computed_in(r.out, before)) &&
-                      before.inputs.size() + node.inputs.size() <= kMostInputs && part->steps.size() + own->steps.size() <= kMostSteps;
+                      part->inputs + own->inputs <= kMostInputs && part->steps.size() + own->steps.size() <= kMostSteps;
     if (!fits) {
-      operands.push_back(builder.input_of(node, *own, i, r.mapped(input)));
+      operands.push_back(builder.input_of(node, i, r.mapped(input)));
       continue;
     }
     std::vector<int> inputs;
-    for (std::size_t k = 0; k < before.inputs.size(); ++k) inputs.push_back(builder.input_of(before, *part, k, before.inputs[k]));
+    for (std::size_t k = 0; k < static_cast<std::size_t>(part->inputs); ++k) inputs.push_back(builder.input_of(before, k, before.inputs[k]));
     operands.push_back(builder.append(*part, inputs));
     if (computed == DType::boolean) computed = computed_in(r.out, before);
     fused = true;

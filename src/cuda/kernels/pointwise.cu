@@ -22,6 +22,7 @@ __device__ __forceinline__ float compute(float a, [[maybe_unused]] float b, [[ma
   if constexpr (i == I::divide) return a / b;
   if constexpr (i == I::power) return pow(a, b);
   if constexpr (i == I::minimum) return minimum(a, b);
+  if constexpr (i == I::multiply_add) return a * b + c;
   if constexpr (i == I::maximum) return maximum(a, b);
   if constexpr (i == I::clip) return minimum(maximum(a, b), c);
   if constexpr (i == I::where) return a != 0 ? b : c;

@@ -13,14 +13,14 @@ FASTCONV_INLINE Vec<T> mask(IntVec<T> is_true) {
   return from_bits<T>(is_true);
 }
 
-// NumPy's: NaN where one of the two is. It is b that is asked, for it often is the same for many elements.
+// NumPy's: NaN where one of the two is, and b where they are equal: 0 and -0.
 template <class T>
 FASTCONV_INLINE Vec<T> minimum(Vec<T> a, Vec<T> b) {
-  return b == b ? at_most(a, b) : b;
+  return a == a ? at_most(b, a) : a;
 }
 template <class T>
 FASTCONV_INLINE Vec<T> maximum(Vec<T> a, Vec<T> b) {
-  return b == b ? at_least(a, b) : b;
+  return a == a ? at_least(b, a) : a;
 }
 
 // A function of single elements: where it is one machine instruction, compilers make it one of vectors.
@@ -37,6 +37,7 @@ FASTCONV_INLINE Vec<T> compute(Vec<T> a, [[maybe_unused]] Vec<T> b, [[maybe_unus
   if constexpr (i == I::add) return a + b;
   if constexpr (i == I::subtract) return a - b;
   if constexpr (i == I::multiply) return a * b;
+  if constexpr (i == I::multiply_add) return a * b + c;
   if constexpr (i == I::divide) return a / b;
   if constexpr (i == I::minimum) return minimum<T>(a, b);
   if constexpr (i == I::maximum) return maximum<T>(a, b);
