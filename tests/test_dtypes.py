@@ -155,7 +155,7 @@ COMPUTE = {
     **{
         name: ([(1, 4, 5, 5), (4, 1, 1), (5,)][: len(operands)], {})
         for name, operands, _ in _core.instructions()
-        if "m" not in operands and name != "multiply_add"  # made by passes
+        if "m" not in operands
     },
     "pointwise": ([(1, 4), (4,)], {"program": "t0 = add(x0, x1); exp(t0)"}),
 }

@@ -38,27 +38,34 @@ NAMES = {
 """Torch's names, where they differ."""
 
 REFUSED = {
+    "adaptive_max_pool1d": ["return_indices"],
     "adaptive_max_pool2d": ["return_indices"],
     "add": ["alpha"],
     "avg_pool2d": ["divisor_override", r"got \(\)"],
     "cat": ["axis = 1 is out of range for an array of 1 dim"],  # a vector without elements
+    "avg_pool3d": ["windows of one slice"],
     "batch_norm": ["training=True", r"got \(0,\)"],
     "clip": ["(min|max) must be float32 or float64"],
     "concat": ["axis = 1 is out of range for an array of 1 dim"],  # a vector without elements
+    "conv3d": ["windows of one slice"],
     "cumsum": ["dtype"],
     "divide": ["rounding_mode"],
+    "grid_sample": [r"x must have shape .* got \(\d, \d, \d, \d, \d\)"],
     "group_norm": ["eps must be finite"],
     "interpolate": [r"x must have shape .* got \(\d, \d, \d, \d, \d\)", "got 'trilinear'"],
     "layer_norm": ["eps must be finite"],
     "log_softmax": ["dtype"],
     "max": ["dim="],
+    "max_pool1d": ["return_indices"],
     "max_pool2d": ["return_indices"],
+    "max_pool3d": ["return_indices", "windows of one slice"],
     "min": ["dim="],
     "norm": ["at least one axis"],
     "prod": ["dtype"],
     "round": ["decimals"],
     "scatter_add": ["updates must be float32"],  # (x, dim, index, src) in torch
     "softmax": ["dtype"],
+    "softmin": ["dtype"],
     "squeeze": ["is not of size 1"],
     "subtract": ["alpha"],
     "take": ["axis must be an integer", "at least one dimension"],  # torch flattens
