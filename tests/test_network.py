@@ -289,7 +289,7 @@ class RandomNetwork(nn.Module):
         fitting = [v for v in values if v.shape == x.shape]
         other = fitting[self._rng.integers(len(fitting))]
         mean = fastconv.mean(x, (2, 3), keepdims=True)
-        return fastconv.where((x > mean) | (other <= 0), np.minimum(x, other), 0.5 - x)
+        return fastconv.where((x > mean + 0.0137) | (other <= 0), np.minimum(x, other), 0.5 - x)
 
     def _arithmetic(self, x, values):
         kind = self._rng.integers(4)

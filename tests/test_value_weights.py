@@ -236,3 +236,16 @@ def test_not_on_cuda() -> None:
         Apply(lambda x: fc.conv2d(x, w, x[0, 0, 0, :4])).compile(x.shape, device="cuda")
     with pytest.raises(ValueError, match=message):
         Apply(lambda x: fc.linear(x, x)).compile((4, 4), device="cuda")
+
+
+def test_prelu_after_a_convolution_with_such_weights():
+    slopes = np.linspace(-1, 1, 20, dtype=np.float32)
+
+    class Network(nn.Module):
+        def forward(self, x):
+            weight = fc.reshape(fc.sum(x, (0, 2, 3)), (20, 1, 1, 1))
+            return fc.prelu(fc.conv2d(x, weight, groups=20), slopes)
+
+    x = np.random.default_rng(0).standard_normal((1, 20, 5, 4)).astype(np.float32)
+    module = Network()
+    np.testing.assert_allclose(module(x), module.eager(x), rtol=1e-5, atol=1e-5)
