@@ -352,8 +352,8 @@ def test_random_graphs(seed, dtype):
 def test_many_random_graphs(first):
     for seed in range(first, first + 100):
         module = RandomNetwork(seed, length=18)
-        dtype = (np.float32, np.float64)[seed % 2]
-        x = draw((1 + seed % 3, 5, 10 + seed % 4, 11), dtype, seed)
+        # Some of so many magnify errors more than float32 can bear.
+        x = draw((1 + seed % 3, 5, 10 + seed % 4, 11), np.float64, seed)
         check(module(x), module.eager(x))
 
 
