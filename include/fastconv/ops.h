@@ -92,14 +92,6 @@ InterpolationGeometry interpolation_geometry(std::array<index_t, 2> size, std::a
 template <class T>
 void interpolate(const InterpolationGeometry& geometry, const TensorView<const T>& x, const TensorView<T>& y);
 
-// torch's words.
-struct GridSampling {
-  enum class Mode : uint8_t { bilinear, nearest, bicubic } mode = Mode::bilinear;
-  enum class Padding : uint8_t { zeros, border, reflection } padding_mode = Padding::zeros;
-  bool align_corners = false;  // whether -1 and 1 are the centres of the pixels at the edges, instead of their outer edges
-
-  bool operator==(const GridSampling&) const = default;
-};
 // y at (n, :, i, j) is x at the place (horizontal, vertical) of the contiguous grid (n, y.h, y.w, 2). x and y have the same block,
 // x has pixels.
 template <class T>

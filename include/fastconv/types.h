@@ -82,6 +82,15 @@ struct WeightedTap {
 
 enum class BinaryKind : uint8_t { add, multiply };
 
+// How images are sampled at the places of a grid, in torch's words.
+struct GridSampling {
+  enum class Mode : uint8_t { bilinear, nearest, bicubic } mode = Mode::bilinear;
+  enum class Padding : uint8_t { zeros, border, reflection } padding_mode = Padding::zeros;
+  bool align_corners = false;  // whether -1 and 1 are the centres of the pixels at the edges, instead of their outer edges
+
+  bool operator==(const GridSampling&) const = default;
+};
+
 // How the elements along an axis become one.
 enum class ReduceKind : uint8_t { mean, sum, prod, max, min };
 

@@ -1,98 +1,119 @@
-// Sampling at the places of a grid: Jaderberg et al. 2015, "Spatial transformer networks". Places are computed in T, with
-// torch's operations in torch's order: a rounding error picks another pixel.
+// Sampling at the places of a grid: Jaderberg et al. 2015, "Spatial transformer networks".
 #include <array>
-#include <cmath>
-#include <stdexcept>
+#include <limits>
 
+#include "fastconv/error.h"
+#include "fastconv/memory.h"
 #include "fastconv/ops.h"
+#include "kernels/sample/sample.h"
 #include "ops/planes.h"
 #include "ops/ranges.h"
 
 namespace fastconv {
 namespace {
 
+constexpr index_t kTogether = 64;  // pixels, whose taps serve all channels
+
 template <class T>
-struct SampleTap {
-  index_t at;  // along its axis; -1: outside, where there are zeros
-  T weight;
-};
+using Taps = std::array<SampledPixels<T>, kTogether / SampledPixels<T>::kCount>;
 
-// One axis of the images.
-template <class T>
-struct SampledAxis {
-  T size;
-  GridSampling how;
-
-  // From -1 ... 1 to pixels.
-  T place(T at) const {
-    return how.align_corners ? (at + 1) * ((size - 1) / 2) : (at + 1) * (size / 2) - T(0.5);
-  }
-  // Into the image, unless there are zeros around it. NaN becomes 0.
-  T inside(T at) const {
-    if (how.padding_mode == GridSampling::Padding::zeros) return at;
-    if (how.padding_mode == GridSampling::Padding::reflection) at = reflected(at);
-    return std::min(size - 1, std::max(T(0), at));
-  }
-  T reflected(T at) const {
-    const T low = how.align_corners ? T(0) : T(-0.5), span = how.align_corners ? size - 1 : size;
-    if (span <= 0) return 0;
-    const T distance = std::abs(at - low), rest = distance - std::trunc(distance / (2 * span)) * (2 * span);
-    return std::min(rest, 2 * span - rest) + low;
-  }
-  SampleTap<T> tap(T at, T weight) const { return {at > -1 && at < size ? static_cast<index_t>(at) : -1, weight}; }
-
-  // What a place of the grid reads; how many taps.
-  int taps(T at, std::array<SampleTap<T>, 4>& all) const {
-    at = place(at);
-    if (how.mode == GridSampling::Mode::nearest) {
-      all[0] = tap(std::nearbyint(inside(at)), 1);
-      return 1;
-    }
-    if (how.mode == GridSampling::Mode::bilinear) {
-      at = inside(at);
-      const T low = std::floor(at), share = at - low;
-      all[0] = tap(low, 1 - share);
-      all[1] = tap(low + 1, share);
-      return 2;
-    }
-    // R. Keys, "Cubic convolution interpolation for digital image processing" (1981), with a = -0.75.
-    const T a = T(-0.75), low = std::floor(at), share = at - low;
-    const auto near = [&](T d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };
-    const auto far = [&](T d) { return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a; };
-    const T weights[4] = {far(share + 1), near(share), near(1 - share), far(2 - share)};
-    for (int i = 0; i < 4; ++i) all[i] = tap(inside(low + static_cast<T>(i - 1)), weights[i]);
-    return 4;
-  }
-};
-
-// What an output pixel reads: the sum of weight * x over `count` taps, and `outside`, which is 0, or NaN where a weight is.
-template <class T>
-struct SampledPixel {
-  index_t y;  // offsets in the first block of channels
-  std::array<index_t, 16> x;
-  std::array<T, 16> weight;
-  int count;
-  T outside;
+// Output pixels that lie at equal steps, at most kTogether of an image.
+struct Run {
+  index_t grid, y, count;  // the first pixel: its place among all in the grid, its offset in a plane of y
 };
 
 template <class T>
-void find_taps(const SampledAxis<T>& vertical, const SampledAxis<T>& horizontal, const T* place, const TensorView<const T>& x,
-               SampledPixel<T>& pixel) {
-  std::array<SampleTap<T>, 4> rows, columns;
-  const int row_count = vertical.taps(place[1], rows), column_count = horizontal.taps(place[0], columns);
-  pixel.count = 0;
-  pixel.outside = 0;
-  for (int i = 0; i < row_count; ++i)
-    for (int j = 0; j < column_count; ++j) {
-      const T weight = rows[i].weight * columns[j].weight;
-      if (rows[i].at < 0 || columns[j].at < 0) {
-        pixel.outside += 0 * weight;
-        continue;
+class Sampler {
+ public:
+  Sampler(const GridSampling& how, const TensorView<const T>& x, const T* grid, const TensorView<T>& y)
+      : how_(how), x_(x), grid_(grid), y_(y) {
+    const bool one_line = y.h <= 1 || y.sh == y.w * y.sw;
+    lines_ = one_line ? 1 : y.h;
+    width_ = one_line ? y.h * y.w : y.w;
+    parts_ = ceil_div(width_, kTogether);
+  }
+
+  void run() const {
+    if (x_.block == 1 && pays_to_pack()) run_packed();
+    else run_in_place();
+  }
+
+ private:
+  index_t runs() const { return lines_ * parts_; }  // in an image
+  Run run_of(index_t n, index_t i) const {
+    const index_t line = i / parts_, first = i % parts_ * kTogether;
+    return {(n * lines_ + line) * width_ + first, line * y_.sh + first * y_.sw, std::min(kTogether, width_ - first)};
+  }
+  void find_taps(const Run& run, index_t x_row, index_t x_column, Taps<T>& taps) const {
+    sample_.find_taps(how_, grid_ + 2 * run.grid, run.count, x_.h, x_.w, x_row, x_column, taps.data());
+  }
+  index_t work() const { return kTogether * (how_.mode == GridSampling::Mode::bicubic ? 16 : 4); }  // of a run and channel
+
+  // Vectors of channels are read at once from channel blocks, of planes one element after the other.
+  bool pays_to_pack() const {
+    return how_.mode != GridSampling::Mode::nearest && 2 * x_.c >= layout_.lanes && 2 * y_.h * y_.w >= x_.h * x_.w;
+  }
+
+  void run_in_place() const {
+    const index_t blocks = ceil_div(x_.c, x_.block);
+    parallel_ranges(y_.n * runs(), grain_of(work() * (4 + x_.c)), [&](index_t begin, index_t end) {
+      Taps<T> taps;
+      for (index_t task = begin; task < end; ++task) {
+        const index_t n = task / runs();
+        const Run run = run_of(n, task % runs());
+        find_taps(run, x_.sh, x_.sw, taps);
+        const T* from = x_.data + n * x_.sn;
+        T* to = y_.data + n * y_.sn + run.y;
+        if (x_.block == 1) sample_.planes(how_.mode, taps.data(), run.count, x_.c, from, x_.sb, to, y_.sb, y_.sw);
+        else sample_.blocks(how_.mode, taps.data(), run.count, blocks, from, x_.sb, to, y_.sb);
       }
-      pixel.x[pixel.count] = rows[i].at * x.sh + columns[j].at * x.sw;
-      pixel.weight[pixel.count++] = weight;
+    });
+  }
+
+  // Groups of channel blocks, perhaps of several images, are packed first, as any pixel may read any other.
+  void run_packed() const {
+    constexpr index_t kGroupElements = index_t{1} << 18;
+    const index_t lanes = layout_.lanes, blocks = ceil_div(x_.c, lanes), all = x_.n * blocks, size = x_.h * x_.w * lanes;
+    const index_t group = std::min(all, std::max<index_t>(4, kGroupElements / size));
+    const auto channels = [&](index_t block) { return static_cast<int>(std::min(lanes, x_.c - block % blocks * lanes)); };
+    Scratch scratch(checked_size({group, size}, sizeof(T)) * sizeof(T));
+    T* const packed = scratch.as<T>();
+    for (index_t first = 0; first < all; first += group) {
+      const index_t last = std::min(all, first + group);
+      parallel_ranges((last - first) * x_.h, grain_of(x_.w * lanes), [&](index_t begin, index_t end) {
+        for (index_t row = begin, rows; row < end; row += rows) {
+          const index_t block = first + row / x_.h, h = row % x_.h;
+          rows = std::min(end - row, x_.h - h);
+          const T* from = x_.data + block / blocks * x_.sn + block % blocks * lanes * x_.sb + h * x_.sh;
+          layout_.pack(from, x_.sb, channels(block), rows, x_.w, x_.sh, x_.sw, packed + row * x_.w * lanes, x_.w * lanes);
+        }
+      });
+      const index_t first_image = first / blocks, images = (last - 1) / blocks - first_image + 1;
+      parallel_ranges(images * runs(), grain_of(work() * lanes * ceil_div(last - first, images)), [&](index_t begin, index_t end) {
+        Taps<T> taps;
+        alignas(64) std::array<T, kTogether * 64 / sizeof(T)> sampled;
+        for (index_t task = begin; task < end; ++task) {
+          const index_t n = first_image + task / runs();
+          const Run run = run_of(n, task % runs());
+          find_taps(run, x_.w * lanes, lanes, taps);
+          for (index_t block = std::max(first, n * blocks); block < std::min(last, (n + 1) * blocks); ++block) {
+            sample_.blocks(how_.mode, taps.data(), run.count, 1, packed + (block - first) * size, 0, sampled.data(), 0);
+            T* to = y_.data + n * y_.sn + block % blocks * lanes * y_.sb + run.y;
+            layout_.unpack(sampled.data(), 0, channels(block), 1, run.count, to, y_.sb, 0, y_.sw);
+          }
+        }
+      });
     }
-}
+  }
+
+  const GridSampling& how_;
+  const TensorView<const T>& x_;
+  const T* grid_;
+  const TensorView<T>& y_;
+  index_t lines_, width_, parts_;
+  const SampleKernels<T>& sample_ = sample_kernels<T>();
+  const LayoutKernels<T>& layout_ = layout_kernels<T>();
+};
 
 }  // namespace
 
@@ -101,39 +122,9 @@ void grid_sample(const GridSampling& how, const TensorView<const T>& x, const T*
   check_layout(x, "x");
   check_layout(y, "out");
   if (x.block != y.block) throw std::logic_error("grid_sample: x and out have different layouts");
-  const index_t pixels = y.h * y.w, blocks = ceil_div(x.c, x.block), lanes = x.block;
-  constexpr index_t kTogether = 64;  // pixels, whose taps serve all channels
-  const index_t parts = ceil_div(pixels, kTogether);
-  const index_t work = kTogether * (16 + blocks * lanes * (how.mode == GridSampling::Mode::bicubic ? 16 : 4));
-  parallel_ranges(y.n * parts, grain_of(work), [&](index_t begin, index_t end) {
-    const SampledAxis<T> vertical{static_cast<T>(x.h), how}, horizontal{static_cast<T>(x.w), how};
-    std::array<SampledPixel<T>, kTogether> taps;
-    for (index_t task = begin; task < end; ++task) {
-      const index_t n = task / parts, first = task % parts * kTogether, count = std::min(kTogether, pixels - first);
-      for (index_t p = 0; p < count; ++p) {
-        const index_t at = first + p;
-        taps[p].y = at / y.w * y.sh + at % y.w * y.sw;
-        find_taps(vertical, horizontal, grid + 2 * (n * pixels + at), x, taps[p]);
-      }
-      for (index_t b = 0; b < blocks; ++b) {
-        const T* from = x.data + n * x.sn + b * x.sb;
-        T* to = y.data + n * y.sn + b * y.sb;
-        for (index_t p = 0; p < count; ++p) {
-          const SampledPixel<T>& pixel = taps[p];
-          if (lanes == 1) {
-            T sum = pixel.outside;
-            for (int t = 0; t < pixel.count; ++t) sum += pixel.weight[t] * from[pixel.x[t]];
-            to[pixel.y] = sum;
-            continue;
-          }
-          T* sums = to + pixel.y;
-          std::fill_n(sums, lanes, pixel.outside);
-          for (int t = 0; t < pixel.count; ++t)
-            for (index_t lane = 0; lane < lanes; ++lane) sums[lane] += pixel.weight[t] * from[pixel.x[t] + lane];
-        }
-      }
-    }
-  });
+  if (sizeof(T) == 4 && std::max(x.h, x.w) > std::numeric_limits<std::int32_t>::max())
+    fail("grid_sample: x of float32 may have at most 2**31 - 1 rows and columns, got ", x.h, " and ", x.w);
+  if (y.n > 0 && y.h > 0 && y.w > 0) Sampler<T>(how, x, grid, y).run();
 }
 
 template void grid_sample<float>(const GridSampling&, const TensorView<const float>&, const float*, const TensorView<float>&);
