@@ -64,7 +64,7 @@ class Sampler {
         find_taps(run, x_.sh, x_.sw, taps);
         const T* from = x_.data + n * x_.sn;
         T* to = y_.data + n * y_.sn + run.y;
-        if (x_.block == 1) sample_.planes(how_.mode, taps.data(), run.count, x_.c, from, x_.sb, to, y_.sb, y_.sw);
+        if (x_.block == 1) sample_.planes(how_.mode, taps.data(), run.count, x_.c, from, x_.sb, x_.sw, to, y_.sb, y_.sw);
         else sample_.blocks(how_.mode, taps.data(), run.count, blocks, from, x_.sb, to, y_.sb);
       }
     });

@@ -89,6 +89,19 @@ template <class T>
 FASTCONV_INLINE IntVec<T> first_lanes(int n) {
   return lane_indices<T>() < IntVec<T>{} + n;
 }
+// Whether all bits are set in all lanes of a mask, such as comparisons give.
+template <class T>
+FASTCONV_INLINE bool all_lanes(IntVec<T> mask) {
+#if FASTCONV_VECTOR_BYTES == 64
+  return _mm512_movepi32_mask((__m512i)mask) == 0xffff;
+#elif FASTCONV_VECTOR_BYTES == 32
+  return _mm256_movemask_epi8((__m256i)mask) == -1;
+#else
+  bool all = true;
+  for (int l = 0; l < lanes<T>; ++l) all &= mask[l] != 0;
+  return all;
+#endif
+}
 // The first n lanes, 0 <= n <= lanes; the others are zero. Touches no memory beyond them.
 template <class T>
 FASTCONV_INLINE Vec<T> load_partial(const T* p, int n) {

@@ -109,12 +109,13 @@ void find_taps_of(const GridSampling& how, const T* places, index_t count, index
       Tap<T> rows[N], columns[N];
       vertical.template find<mode>(load(y + v), rows);
       horizontal.template find<mode>(load(x + v), columns);
+      all &= columns[N - 1].at - columns[0].at == T(N - 1);
       for (int i = 0; i < N; ++i)
         for (int j = 0; j < N; ++j) {
           const IntVec<T> mask = vertical.holds(rows[i].at) & horizontal.holds(columns[j].at);
           all &= mask;
           store(pixels->mask[i * N + j] + v, from_bits<T>(mask));
-          store(pixels->weight[i * N + j] + v, rows[i].weight * columns[j].weight);
+          if (mode != Mode::nearest) store(pixels->weight[i * N + j] + v, rows[i].weight * columns[j].weight);
         }
       for (int i = 0; i < N; ++i) {
         const IntVec<T> row = to_integers<T>(from_bits<T>(bits<T>(rows[i].at) & vertical.holds(rows[i].at)));
@@ -125,8 +126,7 @@ void find_taps_of(const GridSampling& how, const T* places, index_t count, index
     for (int i = 0; i < N; ++i)
       for (int j = 0; j < N; ++j)
         for (int p = 0; p < P; ++p) pixels->at[i * N + j][p] = row_at[i][p] + column_at[j][p];
-    pixels->inside = true;
-    for (int l = 0; l < L; ++l) pixels->inside &= all[l] != 0;
+    pixels->whole = all_lanes<T>(all);
   }
 }
 
@@ -150,8 +150,10 @@ void find_taps(const GridSampling& how, const T* places, index_t count, index_t 
 template <Mode mode, class T, class Weight, class Value>
 FASTCONV_INLINE Vec<T> sum_taps(Weight&& weight, Value&& value) {
   if constexpr (mode == Mode::nearest) return value(0);
+  constexpr int count = taps_along_axis(mode) * taps_along_axis(mode);
   Vec<T> sum{};
-  for (int t = 0; t < taps_along_axis(mode) * taps_along_axis(mode); ++t) sum += weight(t) * value(t);
+#pragma GCC unroll 16
+  for (int t = 0; t < count; ++t) sum += weight(t) * value(t);
   return sum;
 }
 
@@ -159,14 +161,35 @@ template <class T, int... l>
 FASTCONV_INLINE Vec<T> gather(const T* x, const index_t* at, Indices<l...>) {
   return Vec<T>{x[at[l]]...};
 }
+// What gather gives of x, and of x + 1: two neighbours are moved as one double.
+template <int... l, int... f>
+FASTCONV_INLINE Vec<float> gather_pairs(const float* x, const index_t* at, Vec<float>& next, Indices<l...>, Indices<f...>) {
+  typedef double Pair __attribute__((aligned(4), may_alias));
+  constexpr int half = lanes<double>;
+  const Vec<float> a = reinterpret_cast<Vec<float>>(Vec<double>{*reinterpret_cast<const Pair*>(x + at[l])...});
+  const Vec<float> b = reinterpret_cast<Vec<float>>(Vec<double>{*reinterpret_cast<const Pair*>(x + at[half + l])...});
+  next = __builtin_shufflevector(a, b, (2 * f + 1)...);
+  return __builtin_shufflevector(a, b, (2 * f)...);
+}
 
-template <Mode mode, bool inside, class T>
+enum class Reads { any, whole, pairs };  // whole: no tap is masked; pairs: and those of a row lie side by side in memory
+
+template <Mode mode, Reads reads, class T>
 FASTCONV_INLINE void sample_plane(const SampledPixels<T>& pixels, const T* x, T* y, index_t y_column, int count) {
   constexpr int L = lanes<T>;
+  if constexpr (mode == Mode::nearest && reads == Reads::whole) {
+    for (int p = 0; p < count; ++p) y[p * y_column] = x[pixels.at[0][p]];
+    return;
+  }
   for (int v = 0; v < count; v += L) {
+    [[maybe_unused]] Vec<T> next{};
     const Vec<T> sum = sum_taps<mode, T>([&](int t) { return load(pixels.weight[t] + v); }, [&](int t) {
+      if constexpr (reads == Reads::pairs) {
+        if (t % 2) return next;
+        return gather_pairs(x, pixels.at[t] + v, next, typename MakeIndices<L / 2>::type{}, typename MakeIndices<L>::type{});
+      }
       const Vec<T> values = gather(x, pixels.at[t] + v, typename MakeIndices<L>::type{});
-      return inside ? values : from_bits<T>(bits<T>(values) & bits<T>(load(pixels.mask[t] + v)));
+      return reads == Reads::whole ? values : from_bits<T>(bits<T>(values) & bits<T>(load(pixels.mask[t] + v)));
     });
     const int rest = count - v < L ? count - v : L;
     if (y_column != 1)
@@ -179,27 +202,29 @@ FASTCONV_INLINE void sample_plane(const SampledPixels<T>& pixels, const T* x, T*
 }
 
 template <class T>
-void planes(Mode mode, const SampledPixels<T>* pixels, index_t count, index_t channels, const T* x, index_t x_plane, T* y,
-            index_t y_plane, index_t y_column) {
+void planes(Mode mode, const SampledPixels<T>* pixels, index_t count, index_t channels, const T* x, index_t x_plane,
+            index_t x_column, T* y, index_t y_plane, index_t y_column) {
   constexpr int P = SampledPixels<T>::kCount;
   with_mode(mode, [&]<Mode m>() {
+    constexpr Reads whole = sizeof(T) == 4 && m != Mode::nearest ? Reads::pairs : Reads::whole;
     for (index_t c = 0; c < channels; ++c, x += x_plane, y += y_plane)
       for (index_t p = 0; p < count; p += P) {
         const SampledPixels<T>& part = pixels[p / P];
+        T* to = y + p * y_column;
         const int rest = count - p < P ? int(count - p) : P;
-        if (part.inside) sample_plane<m, true>(part, x, y + p * y_column, y_column, rest);
-        else sample_plane<m, false>(part, x, y + p * y_column, y_column, rest);
+        if (part.whole && (x_column == 1 || whole == Reads::whole)) sample_plane<m, whole>(part, x, to, y_column, rest);
+        else sample_plane<m, Reads::any>(part, x, to, y_column, rest);
       }
   });
 }
 
-template <Mode mode, bool inside, class T>
+template <Mode mode, bool whole, class T>
 FASTCONV_INLINE void sample_blocks(const SampledPixels<T>& pixels, int count, index_t blocks, const T* x, index_t x_block, T* y,
                                    index_t y_block) {
   for (int p = 0; p < count; ++p, y += lanes<T>)
     for (index_t b = 0; b < blocks; ++b)
       store(y + b * y_block, sum_taps<mode, T>([&](int t) { return pixels.weight[t][p]; }, [&](int t) {
-        const bool outside = !inside && pixels.mask[t][p] == 0;
+        const bool outside = !whole && pixels.mask[t][p] == 0;
         return outside ? Vec<T>{} : load(x + b * x_block + pixels.at[t][p]);
       }));
 }
@@ -212,7 +237,7 @@ void blocks(Mode mode, const SampledPixels<T>* pixels, index_t count, index_t bl
     for (index_t p = 0; p < count; p += P, y += P * lanes<T>) {
       const SampledPixels<T>& part = pixels[p / P];
       const int rest = count - p < P ? int(count - p) : P;
-      if (part.inside) sample_blocks<m, true>(part, rest, blocks, x, x_block, y, y_block);
+      if (part.whole) sample_blocks<m, true>(part, rest, blocks, x, x_block, y, y_block);
       else sample_blocks<m, false>(part, rest, blocks, x, x_block, y, y_block);
     }
   });

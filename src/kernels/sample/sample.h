@@ -12,7 +12,7 @@ struct alignas(64) SampledPixels {
   T weight[16][kCount];
   T mask[16][kCount];  // all bits are set, or none: the tap lies outside of the image, where there are zeros, and `at` is 0
   index_t at[16][kCount];
-  bool inside;  // all taps are
+  bool whole;  // all taps lie in the image, and those of a row side by side
 };
 
 template <class T>
@@ -23,7 +23,7 @@ struct SampleKernels {
                     index_t x_column, SampledPixels<T>* pixels);
   // Of `channels` planes.
   void (*planes)(GridSampling::Mode mode, const SampledPixels<T>* pixels, index_t count, index_t channels, const T* x,
-                 index_t x_plane, T* y, index_t y_plane, index_t y_column);
+                 index_t x_plane, index_t x_column, T* y, index_t y_plane, index_t y_column);
   // Of `blocks` channel blocks; y's pixels lie side by side.
   void (*blocks)(GridSampling::Mode mode, const SampledPixels<T>* pixels, index_t count, index_t blocks, const T* x,
                  index_t x_block, T* y, index_t y_block);
