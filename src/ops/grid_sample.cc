@@ -12,12 +12,12 @@
 namespace fastconv {
 namespace {
 
-constexpr index_t kTogether = 64;  // pixels, whose taps serve all channels
+constexpr index_t kMostTogether = 256;  // pixels, whose taps serve all channels
 
 template <class T>
-using Taps = std::array<SampledPixels<T>, kTogether / SampledPixels<T>::kCount>;
+using Taps = std::array<SampledPixels<T>, kMostTogether / SampledPixels<T>::kCount>;
 
-// Output pixels that lie at equal steps, at most kTogether of an image.
+// Output pixels of an image that lie at equal steps.
 struct Run {
   index_t grid, y, count;  // the first pixel: its place among all in the grid, its offset in a plane of y
 };
@@ -30,7 +30,8 @@ class Sampler {
     const bool one_line = y.h <= 1 || y.sh == y.w * y.sw;
     lines_ = one_line ? 1 : y.h;
     width_ = one_line ? y.h * y.w : y.w;
-    parts_ = ceil_div(width_, kTogether);
+    together_ = how.mode == GridSampling::Mode::bicubic ? 64 : kMostTogether;  // so that taps stay in L1
+    parts_ = ceil_div(width_, together_);
   }
 
   void run() const {
@@ -41,13 +42,13 @@ class Sampler {
  private:
   index_t runs() const { return lines_ * parts_; }  // in an image
   Run run_of(index_t n, index_t i) const {
-    const index_t line = i / parts_, first = i % parts_ * kTogether;
-    return {(n * lines_ + line) * width_ + first, line * y_.sh + first * y_.sw, std::min(kTogether, width_ - first)};
+    const index_t line = i / parts_, first = i % parts_ * together_;
+    return {(n * lines_ + line) * width_ + first, line * y_.sh + first * y_.sw, std::min(together_, width_ - first)};
   }
   void find_taps(const Run& run, index_t x_row, index_t x_column, Taps<T>& taps) const {
     sample_.find_taps(how_, grid_ + 2 * run.grid, run.count, x_.h, x_.w, x_row, x_column, taps.data());
   }
-  index_t work() const { return kTogether * (how_.mode == GridSampling::Mode::bicubic ? 16 : 4); }  // of a run and channel
+  index_t work() const { return together_ * (how_.mode == GridSampling::Mode::bicubic ? 16 : 4); }  // of a run and channel
 
   // Vectors of channels are read at once from channel blocks, of planes one element after the other.
   bool pays_to_pack() const {
@@ -91,7 +92,7 @@ class Sampler {
       const index_t first_image = first / blocks, images = (last - 1) / blocks - first_image + 1;
       parallel_ranges(images * runs(), grain_of(work() * lanes * ceil_div(last - first, images)), [&](index_t begin, index_t end) {
         Taps<T> taps;
-        alignas(64) std::array<T, kTogether * 64 / sizeof(T)> sampled;
+        alignas(64) std::array<T, kMostTogether * 64 / sizeof(T)> sampled;
         for (index_t task = begin; task < end; ++task) {
           const index_t n = first_image + task / runs();
           const Run run = run_of(n, task % runs());
@@ -110,7 +111,7 @@ class Sampler {
   const TensorView<const T>& x_;
   const T* grid_;
   const TensorView<T>& y_;
-  index_t lines_, width_, parts_;
+  index_t lines_, width_, together_, parts_;
   const SampleKernels<T>& sample_ = sample_kernels<T>();
   const LayoutKernels<T>& layout_ = layout_kernels<T>();
 };
