@@ -249,7 +249,10 @@ class Lowering {
   bool joins_depthwise(ValueId id);
   template <class T>
   void run_conv(ValueId id, const Operand& x, const Operand& y, std::optional<Operand> residual);
-  template <class T>  // with weights that are values, which are packed in every call
+  // A step that packs weights in every call, as they are values: run(the Conv, buffers). `operands`: all others.
+  template <class Conv, class T, class Plan, class Run>
+  StepInfo& emit_unpacked(ValueId id, const Plan& plan, std::vector<Operand> operands, const Run& run);
+  template <class T>
   void run_unpacked(ValueId id, const ConvTask& task, const Operand& x, const Operand& y, std::optional<Operand> residual);
   // Gives a convolution's result the place of its residual, if that may be.
   void define_over(ValueId id, const Operand& x, const std::optional<Operand>& residual);

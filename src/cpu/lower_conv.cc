@@ -139,17 +139,24 @@ std::shared_ptr<const Conv> Lowering::packed(PackedByValue<Conv, Plan>& all, Val
   return own.back().conv;
 }
 
-template <class T>
-void Lowering::run_unpacked(ValueId id, const ConvTask& task, const Operand& x, const Operand& y, std::optional<Operand> residual) {
+template <class Conv, class T, class Plan, class Run>
+StepInfo& Lowering::emit_unpacked(ValueId id, const Plan& plan, std::vector<Operand> operands, const Run& run) {
   const Node& node = graph_[id];
-  const ConvPlan taken = plan(id, task);
   const Operand weight = flat(as(node.inputs[1], false), node.inputs[1]);
-  std::vector<Operand> operands{x, y, weight};
+  operands.push_back(weight);
   std::optional<Operand> bias;
   if (node.input(2) != kNone) operands.push_back(*(bias = flat(as(node.input(2), false), node.input(2))));
+  return emit(id, operands, [=, slopes = constant_data<T>(slopes_of(node))](void* const* b) {
+    run(Conv(plan, weight.data<const T>(b), bias ? bias->data<const T>(b) : nullptr, {}, slopes.get()), b);
+  });
+}
+
+template <class T>
+void Lowering::run_unpacked(ValueId id, const ConvTask& task, const Operand& x, const Operand& y, std::optional<Operand> residual) {
+  const ConvPlan taken = plan(id, task);
+  std::vector<Operand> operands{x, y};
   if (residual) operands.push_back(*residual);
-  StepInfo& info = emit(id, operands, [=](void* const* b) {
-    const Conv2d<T> conv(taken, weight.data<const T>(b), bias ? bias->data<const T>(b) : nullptr);
+  StepInfo& info = emit_unpacked<Conv2d<T>, T>(id, taken, operands, [=](const Conv2d<T>& conv, void* const* b) {
     if (!residual) return conv.run(x.at<const T>(b), nullptr, y.at<T>(b));
     const TensorView<const T> r = residual->at<const T>(b);
     conv.run(x.at<const T>(b), &r, y.at<T>(b));
@@ -277,16 +284,26 @@ void Lowering::conv_transpose2d(ValueId id) {
   define(id);
   const Operand y = image(id);
   const bool nchw = x.view.block == 1 && y.view.block == 1;
-  const ConvTransposePlan plan =
-      plan_conv_transpose({geometry_of(graph_, node), dtype_of<T>, o.activation, options_.accuracy, nchw});
-  const auto conv = packed<T>(packed_.of<T>().transposed, id, plan);
-  StepInfo& info = emit(id, {x, y}, [=](void* const* b) { conv->run(x.at<const T>(b), y.at<T>(b)); });
+  const bool one_call = !graph_.has_constant_weights(node);
+  ConvTransposePlan plan =
+      plan_conv_transpose({geometry_of(graph_, node), dtype_of<T>, o.activation, options_.accuracy, nchw, one_call});
+  const auto emit_step = [&]() -> StepInfo& {
+    if (one_call)
+      return emit_unpacked<ConvTranspose2d<T>, T>(id, plan, {x, y}, [=](const ConvTranspose2d<T>& conv, void* const* b) {
+        conv.run(x.at<const T>(b), y.at<T>(b));
+      });
+    const auto conv = packed<T>(packed_.of<T>().transposed, id, plan);
+    plan = conv->plan();
+    StepInfo& info = emit(id, {x, y}, [=](void* const* b) { conv->run(x.at<const T>(b), y.at<T>(b)); });
+    info.bytes += plan.packed_bytes;
+    return info;
+  };
+  StepInfo& info = emit_step();
   info.op += activation_suffix(o.activation);
-  info.algorithm = conv->plan().algorithms();
-  info.reason = conv->plan().reason;
+  info.algorithm = plan.algorithms();
+  info.reason = plan.reason;
   info.macs = plan.task.geometry.macs() * x.view.n;
-  info.bytes += conv->plan().packed_bytes;
-  info.workspace = conv->plan().workspace_bytes;
+  info.workspace = plan.workspace_bytes;
 }
 
 void Lowering::lower(ValueId id, const op::Conv2d&) {

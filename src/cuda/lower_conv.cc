@@ -8,6 +8,11 @@
 namespace fastconv::cuda {
 namespace {
 
+void check_constant_weights(const Graph& graph, const Node& node) {
+  if (!graph.has_constant_weights(node))
+    fail(operator_name(node.op), ": weight and bias must be arrays on CUDA devices, not symbolic values");
+}
+
 std::string packed_form(const ConvPlan& plan) { return "packed for " + packed_layout(plan); }
 
 }  // namespace
@@ -68,8 +73,7 @@ int Lowering<T>::workspace(std::size_t bytes) {
 template <class T>
 void Lowering<T>::run_conv(ValueId id, const Activation& activation, const Images& x, const Images& y, const std::optional<Images>& residual) {
   const Node& node = graph_[id];
-  if (!graph_.has_constant_weights(node))
-    fail(operator_name(node.op), ": weight and bias must be arrays on CUDA devices, not symbolic values");
+  check_constant_weights(graph_, node);
   const Choice choice = choose(geometry_of(graph_, node), x.view.n);
   const ConvPlan& plan = choice.plan;
   const void* weights = packed(node.inputs[1], plan);
@@ -128,6 +132,7 @@ template <class T>
 void Lowering<T>::lower(ValueId id, const op::ConvTranspose2d& o) {
   const Node& node = graph_[id];
   const ValueId input = node.inputs[0], weight = node.inputs[1];
+  check_constant_weights(graph_, node);
   const Images x = images(channels_last(input), graph_.shape(input));
   ConvTransposePlan plan = plan_conv_transpose(geometry_of(graph_, node), x.view.n, options_.precision, limits_, options_.accuracy);
   plan.workspace_bytes = 0;

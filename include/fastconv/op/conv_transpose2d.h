@@ -29,8 +29,8 @@ struct ConvTranspose2d {
     return conv_transpose_geometry(x, weight, stride, padding, output_padding, dilation, groups);
   }
   Shape infer(const Inputs& in) const {
-    const ConvGeometry g = geometry(in.x(), in.weights(1, "weight"));
-    in.vector(2, g.in_channels, "bias");
+    const ConvGeometry g = geometry(in.x(), in.required(1, "weight"));
+    in.vector_of_values(2, g.in_channels, "bias");
     in.slopes(kSlopes, g.in_channels, activation);
     return {in.x()[0], g.in_channels, g.in_h, g.in_w};
   }

@@ -7,12 +7,12 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fastconv import _core
-from fastconv._arguments import Array, as_array, as_int, as_pair
+from fastconv._arguments import Array, as_int, as_pair
 from fastconv.ops._conv import run_conv, single
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
 from fastconv.ops._signals import over_images
-from fastconv.ops._symbols import is_symbolic, record_images
+from fastconv.ops._symbols import is_symbolic, record_images, recordable
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.activation import activation_name
 
@@ -40,6 +40,8 @@ def conv_transpose2d(
     ----------
     x : array_like, shape (N, C, H, W) or (C, H, W)
     weight : array_like, shape (C, O / groups, KH, KW)
+        Inside a network, `weight` and `bias` may be values that the network computes; they are then
+        packed in every call, and run on the CPU only.
     bias : array_like, shape (O,), optional
     stride, padding, dilation : int or (int, int)
         Those of the convolution whose gradient this is.
@@ -84,7 +86,7 @@ def conv_transpose2d(
         "groups": as_int("groups", groups),
         "activation": activation_name(activation),
     }
-    if is_symbolic(x):
+    if is_symbolic(x, weight, bias):
         return record_images(
             "conv_transpose2d", {"x": x, "weight": weight, "bias": bias}, options, out
         )
@@ -143,10 +145,10 @@ def conv_transpose1d(
     >>> fastconv.conv_transpose1d(x, np.array([[[1.0, 10.0]]]), stride=2)
     array([[[ 1., 10.,  2., 20.]]])
     """
-    kernel = as_array("weight", weight)
+    kernel = recordable(weight=weight)["weight"]
     if kernel.ndim != 3:
         raise ValueError(f"weight must have shape (C, O / groups, K), got {kernel.shape}")
-    kernel = kernel[..., None, :]
+    kernel = kernel[:, :, None]
     steps = (1, single("stride", stride)), (0, single("padding", padding))
     extra = (0, single("output_padding", output_padding))
     between = (1, single("dilation", dilation))

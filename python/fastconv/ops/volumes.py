@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastconv._arguments import Array, as_array, as_ints, choice
+from fastconv._arguments import Array, as_ints, choice
 from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
-from fastconv.ops._symbols import is_symbolic, refuse_out
+from fastconv.ops._symbols import is_symbolic, recordable, refuse_out
 from fastconv.ops._torch import torch_arguments
 from fastconv.ops.conv import conv2d
 from fastconv.ops.pool import avg_pool2d, max_pool2d
@@ -24,12 +24,13 @@ _CHANNELS_BESIDE_SLICES = (0, 2, 1, 3, 4)
 
 
 class _Volumes:
-    """The argument `x` of a 3-d operator as (N, C, D, H, W), symbolic or an array."""
+    """The argument `x` of a 3-d operator, which has `others`, as (N, C, D, H, W)."""
 
-    def __init__(self, x: Any, out: Array | None) -> None:
-        self._operands = None if is_symbolic(x) else Operands(x=x)
+    def __init__(self, x: Any, out: Array | None, *others: Any) -> None:
+        self._operands = None if is_symbolic(x, *others) else Operands(x=x)
         if self._operands is None:
             refuse_out(out)
+            x = recordable(x=x)["x"]
         else:
             x = self._operands.source("x")
         if x.ndim not in (4, 5):
@@ -109,7 +110,7 @@ def conv3d(
     >>> fastconv.conv3d(x, weight, padding=(0, 1, 1)).shape
     (1, 3, 4, 5, 5)
     """
-    kernel = as_array("weight", weight)
+    kernel = recordable(weight=weight)["weight"]
     if kernel.ndim != 5:
         raise ValueError(f"weight must have shape (O, C / groups, 1, KH, KW), got {kernel.shape}")
     _one_slice("conv3d", "the kernel", kernel.shape[2:], 1)
@@ -120,7 +121,7 @@ def conv3d(
     depth, *steps = as_ints("stride", stride, 3)
     if depth < 1:
         raise ValueError(f"stride must be at least 1, got {stride!r}")
-    volumes = _Volumes(x, out)
+    volumes = _Volumes(x, out, weight, bias)
     slices = volumes.every(depth).transpose(_CHANNELS_BESIDE_SLICES)
     n, d, *image = slices.shape
     y: Any = conv2d(
