@@ -18,9 +18,9 @@ HEAD = """\
 
 The columns are the attributes of a `Node` of `model.graph(input_shape)`: `op`, `inputs` in their
 order (`?`: may be `None`), and `fields`, with defaults in parentheses. Pairs are (height, width).
-Weights and statistics are constants; other inputs may be any value. Passes make `scale_shift` of
-batch norms and of products and sums with constants, and `pointwise` of several operators on single
-elements. `forward` records the others.
+Weights and statistics are constants, but those of convolutions and `linear` may be any value, as
+other inputs may. Passes make `scale_shift` of batch norms and of products and sums with constants,
+and `pointwise` of several operators on single elements. `forward` records the others.
 
 | operator | inputs | fields |
 | --- | --- | --- |

@@ -275,6 +275,9 @@ class RandomNetwork(nn.Module):
         if depthwise:
             weight = self._weight(c, 1, k, k) * gate.reshape(c, 1, 1, 1)
             return x + fastconv.conv2d(x, weight, gate, padding=k // 2, groups=c)
+        if self._rng.random() < 0.3:
+            weight = self._weight(c, out, k, k) * gate.reshape(c, 1, 1, 1)
+            return fastconv.conv_transpose2d(x, weight, self._weight(out, c) @ gate, 1, k // 2)
         weight = self._weight(out, c, k, k) * gate.reshape(1, c, 1, 1)
         bias = self._weight(out, c) @ gate if self._rng.random() < 0.5 else None
         y = fastconv.conv2d(x, weight, bias, padding=k // 2)

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers whose weights or biases are values of the network."""
+"""Convolutions, transposed ones and linear layers whose weights or biases are values."""
 
 from __future__ import annotations
 
@@ -91,6 +91,74 @@ def test_one_dimension() -> None:
         Apply(lambda x: fc.conv1d(x, x[0])).graph(x.shape)
 
 
+TRANSPOSED = {
+    "2x2": ((2, 16, 9, 9), (16, 24, 2, 2), {"stride": 2}),
+    "3x3": ((2, 20, 9, 9), (20, 33, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    "large": ((1, 32, 16, 16), (32, 40, 3, 3), {"stride": 2}),  # packed once, by Winograd
+    "few channels": ((1, 3, 7, 8), (3, 5, 4, 3), {"dilation": 2}),
+    "grouped": ((2, 12, 6, 6), (12, 5, 3, 3), {"groups": 3, "stride": (1, 2)}),
+    "no batch": ((6, 5, 4), (6, 7, 3, 2), {"stride": 3}),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPOSED)
+@pytest.mark.parametrize("accuracy", ["fast", "exact"])
+def test_transposed_convolutions(name: str, accuracy: str, dtype: Any) -> None:
+    x, weight, options = TRANSPOSED[name]
+    bias = (weight[1] * options.get("groups", 1),)
+    arrays = [draw(*shape, dtype=dtype) for shape in (x, weight, bias)]
+    steps = check(
+        lambda x, w, b: fc.conv_transpose2d(x, w, b, **options, activation="gelu"),
+        *arrays,
+        accuracy=accuracy,
+    )
+    (step,) = [step for step in steps if step["macs"]]
+    assert step["op"] == "conv_transpose2d+gelu"
+    assert step["macs"] == np.prod(x) * np.prod(weight[1:])
+    check(lambda x, w: fc.conv_transpose2d(x, w, arrays[2], **options), *arrays[:2])
+    check(lambda x, b: fc.conv_transpose2d(x, arrays[1], b, **options), arrays[0], arrays[2])
+    check(lambda w: fc.conv_transpose2d(arrays[0], w, **options), arrays[1])
+
+
+def test_transposed_convolutions_of_integers_are_exact(rng: np.random.Generator) -> None:
+    x, w = rng.integers(-4, 5, (2, 20, 9, 9)), rng.integers(-4, 5, (20, 9, 3, 3))
+    x, w = x.astype(np.float32), w.astype(np.float32)
+    network = Apply(lambda x, w: fc.conv_transpose2d(x, w, None, 2)).compile([x.shape, w.shape])
+    np.testing.assert_array_equal(network(x, w), fc.conv_transpose2d(x, w, None, 2))
+    expected = np.zeros((2, 9, 19, 19))
+    for i in range(3):
+        for j in range(3):
+            terms = np.einsum("nchw,co->nohw", x.astype(float), w[:, :, i, j].astype(float))
+            expected[:, :, i : i + 17 : 2, j : j + 17 : 2] += terms
+    np.testing.assert_array_equal(network(x, w), expected)
+
+
+def test_transposed_convolutions_of_one_dimension() -> None:
+    x, w, b = draw(2, 6, 30), draw(6, 8, 3), draw(8)
+    check(lambda x, w, b: fc.conv_transpose1d(x, w, b, 2, activation="relu"), x, w, b)
+    check(lambda w: fc.conv_transpose1d(x[0], w, padding=1), w)
+    check(lambda b: fc.conv_transpose1d(x, w, b), b)
+    with pytest.raises(ValueError, match=r"weight must have shape \(C, O / groups, K\)"):
+        Apply(lambda x: fc.conv_transpose1d(x, x[0])).graph(x.shape)
+    out = np.empty((2, 8, 32), np.float32)
+    with pytest.raises(TypeError, match="out cannot be given with symbolic values"):
+        Apply(lambda w: fc.conv_transpose1d(x, w, out=out)).graph(w.shape)
+
+
+def test_slices_of_volumes() -> None:
+    x, w, b = draw(2, 6, 3, 8, 9), draw(8, 6, 1, 3, 3), draw(8)
+    check(lambda x, w, b: fc.conv3d(x, w, b, 2, (0, 1, 1), activation="relu"), x, w, b)
+    check(lambda w: fc.conv3d(x[0], w), w)
+    check(lambda b: fc.conv3d(x, w, b), b)
+    with pytest.raises(ValueError, match=r"weight must have shape \(O, C / groups, 1, KH, KW\)"):
+        Apply(lambda x: fc.conv3d(x, x[0])).graph(x.shape)
+    with pytest.raises(ValueError, match="the kernel must be 1 in depth"):
+        Apply(lambda x: fc.conv3d(x, x)).graph(x.shape)
+    out = np.empty((2, 8, 3, 6, 7), np.float32)
+    with pytest.raises(TypeError, match="out cannot be given with symbolic values"):
+        Apply(lambda w: fc.conv3d(x, w, out=out)).graph(w.shape)
+
+
 @pytest.mark.parametrize("shape", [(40,), (7, 40), (2, 5, 40), (2, 3, 4, 40), (2, 1, 2, 3, 40)])
 def test_linear_layers(shape: Any, dtype: Any) -> None:
     x, w, b = (draw(*s, dtype=dtype) for s in (shape, (17, 40), (17,)))
@@ -109,7 +177,12 @@ def test_weights_that_a_convolution_made_lie_in_blocks() -> None:
         w = y[:3, :, :5, :5]
         return fc.conv2d(y, w, y[0, :3, 0, 0], padding=2)
 
+    def transposed(x: Any) -> Any:
+        y = fc.conv_transpose2d(x, kernel[:6, :6], None, 2)  # (4, 6, 15, 15), in blocks
+        return fc.conv_transpose2d(y[:, :4], y[:, :, 3:5, 4:6], y[0, :, 0, 0], 2)
+
     check(forward, x)
+    check(transposed, x)
 
 
 def test_a_residual_that_is_the_weight_is_not_overwritten_too_early() -> None:
@@ -143,6 +216,10 @@ def test_passes_leave_values_alone() -> None:
     check(lambda x, b: fc.linear(x, w[..., 0, 0], b) * mean + 2, draw(3, 16), b)
     check(lambda x, w: fc.conv2d(fc.pad(x, (1, 1, 1, 1)), w), x, draw(8, 16, 3, 3))
     check(lambda x, w: fc.avg_pool2d(fc.conv2d(x, w), 2), x, w)
+    steps = check(lambda x, w: fc.batch_norm(fc.conv_transpose2d(x, w), mean, var), x, w)
+    assert "scale_shift" in [step["op"] for step in steps]
+    steps = check(lambda x, w: fc.relu(fc.conv_transpose2d(x, w) + x), x, w)
+    assert "conv_transpose2d" in [step["op"] for step in steps]  # which takes no residual
     steps = check(lambda x, w: fc.relu(fc.conv2d(x, w) + x), x, w)
     assert [step["op"] for step in steps] == ["conv2d+add+relu"]
 
@@ -210,6 +287,9 @@ def test_errors() -> None:
         (lambda x: fc.conv2d(x, x[:, :2, :3, :3]), images, "weight has 2 input channels but x has"),
         (lambda x: fc.conv2d(x, x[0]), images, "weight must have 4 dimensions"),
         (lambda x: fc.conv2d(x, x[:, :, :3, :3], x[0, 0, 0]), images, "bias must have shape"),
+        (lambda x: fc.conv_transpose2d(x, x[:, :2]), images, "weight has 4 input channels but x"),
+        (lambda x: fc.conv_transpose2d(x, x[0]), images, "weight must have 4 dimensions"),
+        (lambda x: fc.conv_transpose2d(x, x[:3], x[0, 0, 0]), images, "bias must have shape"),
         (lambda x: fc.linear(x, x[0, :, :5]), rows, "weight has 5 input features but x has"),
         (lambda x: fc.linear(x, x), rows, "weight must have shape"),
         (lambda x: fc.linear(x, x[0], x[0, 0]), rows, "bias must have shape"),
@@ -217,13 +297,8 @@ def test_errors() -> None:
         with pytest.raises(ValueError, match=message):
             Apply(function).graph(shape)
     x = draw(2, 3, 8, 8)
-    for op, function in (
-        ("conv_transpose2d", lambda x: fc.conv_transpose2d(x, x[:, :, :2, :2][0][:, None])),
-        ("batch_norm", lambda x: fc.batch_norm(x, x[0, :, 0, 0], draw(3))),
-    ):
-        message = f"^{op}: .* must be an array, not a symbolic value"
-        with pytest.raises(ValueError, match=message):
-            Apply(function).graph(x.shape)
+    with pytest.raises(ValueError, match=r"^batch_norm: .* must be an array, not a symbolic value"):
+        Apply(lambda x: fc.batch_norm(x, x[0, :, 0, 0], draw(3))).graph(x.shape)
 
 
 @pytest.mark.cuda
@@ -236,16 +311,24 @@ def test_not_on_cuda() -> None:
         Apply(lambda x: fc.conv2d(x, w, x[0, 0, 0, :4])).compile(x.shape, device="cuda")
     with pytest.raises(ValueError, match=message):
         Apply(lambda x: fc.linear(x, x)).compile((4, 4), device="cuda")
+    with pytest.raises(ValueError, match=message):
+        Apply(lambda x: fc.conv_transpose2d(x, x[0][:, None])).compile(x.shape, device="cuda")
+    with pytest.raises(ValueError, match=message):
+        Apply(lambda x: fc.conv_transpose2d(x, w[:3], x[0, 0, 0, :3])).compile(
+            x.shape, device="cuda"
+        )
 
 
-def test_prelu_after_a_convolution_with_such_weights():
+def test_prelu_after_a_convolution_with_such_weights() -> None:
     slopes = np.linspace(-1, 1, 20, dtype=np.float32)
 
-    class Network(nn.Module):
-        def forward(self, x):
-            weight = fc.reshape(fc.sum(x, (0, 2, 3)), (20, 1, 1, 1))
-            return fc.prelu(fc.conv2d(x, weight, groups=20), slopes)
+    def depthwise(x: Any) -> Any:
+        weight = fc.reshape(fc.sum(x, (0, 2, 3)), (20, 1, 1, 1))
+        return fc.prelu(fc.conv2d(x, weight, groups=20), slopes)
 
-    x = np.random.default_rng(0).standard_normal((1, 20, 5, 4)).astype(np.float32)
-    module = Network()
-    np.testing.assert_allclose(module(x), module.eager(x), rtol=1e-5, atol=1e-5)
+    check(depthwise, draw(1, 20, 5, 4))
+    x, w, b = draw(1, 20, 5, 4), draw(20, 20, 3, 3), draw(20)
+    for conv in (fc.conv2d, fc.conv_transpose2d):
+        check(lambda x, w, conv=conv: fc.prelu(conv(x, w), slopes), x, w)
+        check(lambda x, b, conv=conv: fc.prelu(conv(x, w, b), slopes), x, b)
+    check(lambda x, b: fc.prelu(fc.linear(x, w[..., 0, 0], b), slopes[:1]), x[..., 0, 0], b)
