@@ -395,6 +395,7 @@ def test_pointwise_operators_and_epilogues_with_parameters(precision, tolerance)
         "t0 = clip(x0, -0.5, 0.5); subtract(x0, t0)",
         "t0 = abs(x0); t1 = add(t0, 1); t2 = divide(x0, t1); multiply(t2, t2)",
         "minimum(0.25, x0)",
+        "t0 = gelu(x0); t1 = negative(t0); t2 = silu(t1); subtract(t0, t2)",
     ],
 )
 def test_programs_of_several_steps_run_step_by_step(program):

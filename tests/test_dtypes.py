@@ -228,7 +228,7 @@ def test_inputs_of_an_operator_have_one_dtype(other):
             {},
             f"x is {other} and weight",
         ),
-        ("add", [x, y], {}, f"add: {one} a is float32 and b is {other}"),
+        ("add", [x, y], {}, f"add: {one} inputs[0] is float32 and inputs[1] is {other}"),
         ("concat", [x, x, y], {"axis": 0}, f"concat: {one} arrays[0] is float32 and arrays[2] is"),
     ]:
         with pytest.raises(ValueError, match=re.escape(message)):

@@ -80,8 +80,6 @@ struct WeightedTap {
   double weight;
 };
 
-enum class BinaryKind : uint8_t { add, multiply };
-
 // How the elements along an axis become one.
 enum class ReduceKind : uint8_t { mean, sum, prod, max, min };
 

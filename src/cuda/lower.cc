@@ -24,7 +24,7 @@ std::vector<bool> writes_channels(const Graph& graph) {
     const auto* norm = node.as<op::LayerNorm>();
     const bool strided = node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>() || node.as<op::Pool>() ||
                          node.as<op::AdaptivePool>() || node.as<op::Interpolate>() || node.as<op::LocalResponseNorm>() ||
-                         node.as<op::Activate>() || node.as<op::ScaleShift>() || node.as<op::Binary>() || node.as<op::Pointwise>() || node.as<op::Pad>() ||
+                         node.as<op::Activate>() || node.as<op::ScaleShift>() || node.as<op::Pointwise>() || node.as<op::Pad>() ||
                          node.as<op::ChannelShuffle>() || node.as<op::PixelShuffle>() || node.as<op::PixelUnshuffle>() ||
                          (norm && norm->end == 2) || is_concat_of_channels(node);
     writes[id] = strided && node.shape.size() == 4 && checked_size(node.shape) > 0;

@@ -23,6 +23,12 @@ bool any_node(const Graph& graph, F&& wanted) {
   return false;
 }
 
+// Whether the node is this instruction, of its inputs in their order.
+inline bool is_instruction(const Node& node, Instruction instruction) {
+  const auto* pointwise = node.as<op::Pointwise>();
+  return pointwise && pointwise->program.instruction() == instruction;
+}
+
 // Copies a graph node by node in order; a pass emits something else for some of them.
 class Rewriter {
  public:

@@ -12,6 +12,7 @@ from fastconv.ops._pointwise import apply
 from fastconv.ops._torch import torch_arguments
 
 __all__ = [
+    "add",
     "clip",
     "divide",
     "equal",
@@ -24,6 +25,7 @@ __all__ = [
     "logical_xor",
     "maximum",
     "minimum",
+    "multiply",
     "not_equal",
     "power",
     "subtract",
@@ -95,6 +97,8 @@ def _logic(name: str, summary: str, result: str) -> _Function:
     )
 
 
+add = _operation("add", "Sum", "array([3., 5.])", " * alpha")
+multiply = _operation("multiply", "Product", "array([2., 6.])")
 subtract = _operation("subtract", "Difference", "array([-1.,  1.])", " * alpha")
 divide = _operation(
     "divide",

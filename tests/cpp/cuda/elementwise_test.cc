@@ -142,19 +142,19 @@ TEST(binary_broadcasts) {
   };
   for_each_type([&]<class T>() {
     for (const Operands& c : cases)
-      for (const BinaryKind kind : {BinaryKind::add, BinaryKind::multiply})
+      for (const Instruction kind : {Instruction::add, Instruction::multiply})
         for (const bool in_place : {false, true}) {
           const Layout a = layout(c.size, c.a), b = layout(c.size, c.b), y = layout(c.size, c.y);
           if (in_place && c.a != c.y) continue;
           const auto p = normal<T>(a.count, 1), q = normal<T>(b.count, 2);
           const Array<T> first(p), second(q), out(y.count);
           const Array<T>& to = in_place ? first : out;
-          binary<T>(kind, strided<const T>(first.data(), c.size, c.a), strided<const T>(second.data(), c.size, c.b),
-                    strided(to.data(), c.size, c.y), nullptr);
+          const Strided<const T> x[] = {strided<const T>(first.data(), c.size, c.a), strided<const T>(second.data(), c.size, c.b)};
+          cuda::pointwise<T>(kind, x, strided(to.data(), c.size, c.y), nullptr);
           const auto result = to.read();
           for_each_index(c.size, [&](const Sizes& i) {
             const double u = p[dot(i, c.a)], v = q[dot(i, c.b)];
-            CHECK(close(result[dot(i, c.y)], kind == BinaryKind::add ? u + v : u * v, 0x1p-23 + kRounding<T>));
+            CHECK(close(result[dot(i, c.y)], kind == Instruction::add ? u + v : u * v, 0x1p-23 + kRounding<T>));
           });
         }
   });
@@ -189,7 +189,7 @@ TEST(instructions_are_those_of_the_cpu) {
       std::vector<Array<T>> arrays;
       std::vector<std::vector<float>> floats;
       std::vector<std::vector<std::uint8_t>> masks;
-      std::vector<PointwiseArray> on_cpu;
+      std::vector<void*> on_cpu;
       for (int k = 0; k < program.inputs; ++k) {
         std::vector<float>& values = floats.emplace_back(normal<T>(kCount + k));
         values.erase(values.begin(), values.begin() + k);  // others than the operand before
@@ -199,13 +199,13 @@ TEST(instructions_are_those_of_the_cpu) {
         const bool is_mask = program.input_is_mask(k);
         for (index_t j = 0; is_mask && j < kCount; ++j) values[j] = bytes[j] = values[j] > 0;
         arrays.emplace_back(values);
-        on_cpu.push_back({is_mask ? static_cast<void*>(bytes.data()) : values.data(), {1}});
+        on_cpu.push_back(is_mask ? static_cast<void*>(bytes.data()) : values.data());
       }
       const Array<T> y(kCount);
       std::vector<float> wanted(kCount);
       std::vector<std::uint8_t> wanted_mask(kCount);
-      on_cpu.push_back({program.result_is_mask() ? static_cast<void*>(wanted_mask.data()) : wanted.data(), {1}});
-      fastconv::pointwise<float>(program, {kCount}, on_cpu);
+      on_cpu.push_back(program.result_is_mask() ? static_cast<void*>(wanted_mask.data()) : wanted.data());
+      fastconv::pointwise<float>(program, {kCount}, std::vector<Shape>(on_cpu.size(), {1}))(on_cpu.data());
       if (program.result_is_mask()) wanted.assign(wanted_mask.begin(), wanted_mask.end());
       Strided<const T> x[3];
       for (int k = 0; k < program.inputs; ++k) x[k] = strided<const T>(arrays[k].data(), {kCount}, {1});
