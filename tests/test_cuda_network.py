@@ -59,7 +59,7 @@ X = draw((2, 3, 8, 8))
 
 @pytest.mark.parametrize("seed", range(40))
 def test_random_graphs(seed):
-    module = RandomNetwork(seed, kinds=RandomNetwork.kinds)
+    module = RandomNetwork(seed, kinds=RandomNetwork.kinds + RandomNetwork.kinds_with_steps)
     x = draw((2, 5, 11, 11), seed=seed)
     expected = module(x)
     network = module.compile(x.shape, device="cuda")

@@ -22,9 +22,7 @@ template <class T>
 void activate(const Activation& activation, const Strided<const T>& x, const Strided<T>& y, cudaStream_t stream);
 template <class T>
 void binary(BinaryKind kind, const Strided<const T>& a, const Strided<const T>& b, const Strided<T>& y, cudaStream_t stream);
-// Sines of large numbers would need memory of each thread's own.
-constexpr bool has_kernel(Instruction i) { return i != Instruction::sin && i != Instruction::cos; }
-// An instruction of a pointwise program that has a kernel; `x` are its operands. Masks are 1 and 0.
+// An instruction of pointwise programs; `x` are its operands. Masks are 1 and 0.
 template <class T>
 void pointwise(Instruction instruction, const Strided<const T>* x, const Strided<T>& y, cudaStream_t stream);
 // y = activation(x * scale + shift); scale and shift (float) are indexed along `axis`.
