@@ -10,7 +10,8 @@
 
 namespace fastconv::cuda {
 
-// y = x, between any strides and element types; sizes are equal. Strides of y are not zero.
+// y = x, between any strides and element types; sizes are equal. Strides of y are not zero. Bytes are masks: 1 where an element is
+// not 0, else 0.
 template <class From, class To>
 void copy(const Strided<const From>& x, const Strided<To>& y, cudaStream_t stream);
 
