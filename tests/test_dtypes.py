@@ -190,14 +190,55 @@ def test_what_has_no_kernel_says_so(op, dtype):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("dtype", NOT_COMPUTED.values(), ids=NOT_COMPUTED)
-def test_cuda_computes_in_floats(dtype):
+@pytest.mark.parametrize("name", sorted(NOT_COMPUTED.keys() - {"bool"}))
+def test_cuda_computes_in_floats(name):
     from fastconv import _cuda
 
     graph = _core.Graph()
-    y = graph.add("reshape", [graph.input((2, 3), dtype)], {"shape": (6,)})
+    y = graph.add("reshape", [graph.input((2, 3), DTYPES[name])], {"shape": (6,)})
     with pytest.raises(ValueError, match=r"input has no kernel for \w+ on device='cuda'"):
         _cuda.Network(graph, [y])
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("op", sorted(COMPUTE))
+def test_cuda_takes_no_mask_for_a_number(op):
+    from fastconv import _cuda
+
+    (shape, *others), attributes = COMPUTE[op]
+    graph = _core.Graph()
+    x = graph.input(shape, np.bool_)
+    constants = [graph.constant(array(np.bool_, other)) for other in others]
+    y = graph.add(op, [x, *constants], attributes)
+    with pytest.raises(ValueError, match=rf"^{op} has no kernel for \w+ on device='cuda'$"):
+        _cuda.Network(graph, [y])
+
+
+@pytest.mark.cuda
+def test_masks_move_on_a_device():
+    from fastconv import _cuda
+
+    x, c = array(np.dtype(np.bool_), (2, 4, 6, 3)), array(np.dtype(np.bool_), (2, 1, 6, 3))
+    graph = _core.Graph()
+    i = graph.input(x.shape, np.bool_)
+    shuffled = graph.add("pixel_shuffle", [i], {"upscale_factor": 2})
+    outputs = {
+        i: x,
+        graph.add("reshape", [i], {"shape": (4, -1)}): x.reshape(4, -1),
+        graph.add("permute", [i], {"order": (3, 0, 2, 1)}): x.transpose(3, 0, 2, 1),
+        slice_(graph, i, (0, 1, 5, 2), (2, 4, 0, -1), (1, 2, -2, -1)): x[:, 1:4:2, 5:0:-2, ::-1],
+        graph.add("concat", [i, graph.constant(c)], {"axis": 1}): np.concatenate([x, c], 1),
+        graph.add(
+            "pad", [i], {"before": (0, 1, 2, 0), "after": (0, 0, 1, 0), "mode": "constant"}
+        ): np.pad(x, ((0, 0), (1, 0), (2, 1), (0, 0))),
+        graph.add("channel_shuffle", [i], {"groups": 2}): x[:, [0, 2, 1, 3]],
+        graph.add("pixel_unshuffle", [shuffled], {"downscale_factor": 2}): x,
+    }
+    for precision in ("fp32", "fp16", "bf16"):
+        native = _cuda.Network(graph, list(outputs), precision=precision)
+        for _ in range(2):
+            for value, y, expected in zip(outputs, native.run([x]), outputs.values(), strict=True):
+                assert bits(y) == bits(np.ascontiguousarray(expected)), graph.node(value)
 
 
 @pytest.mark.parametrize("op", sorted(MASKS))
