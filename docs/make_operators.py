@@ -68,29 +68,34 @@ several operators on single elements; functions of `fastconv` that are such prog
 each.
 
 The table is measured: a sample of each operator ([operator_samples.py](operator_samples.py)) is
-compiled, alone and beside others, and exported.
+compiled, alone and beside others, and exported. Its columns are:
 
-| column | says |
-| --- | --- |
-| torch | the function of `torch` or `torch.nn.functional` with the same meaning; [from-torch.md](from-torch.md) has the arguments |
-| ONNX | the kinds of nodes that `fastconv.onnx.export` writes; other arguments can need others |
-| dtypes | on the CPU. *float*: float32 and float64. *any*: also {others}. Behind an arrow: that of the result, if it is another. On CUDA, networks take and return float32, and bool is for values inside |
-| layout | on the CPU. *blocks*: the operator takes channel blocks, and its result lies in them. *from blocks*: it takes them, and its result is contiguous. *plain*: it takes contiguous arrays, to which images in blocks are converted first. *view*: the result is memory of the input, if that is contiguous. With two words it depends on the arguments. On CUDA [other rules](graph.md#lowering-for-cuda-devices) hold |
-| runs on | the back ends. *In part*: an error says which arguments it lacks |
-| fused as | what the [passes](graph.md#the-passes) can make of it beside another operator, which the next table names |
-
-| fused as | becomes |
-| --- | --- |
+- **torch**: the function with the same meaning in `torch` or `torch.nn.functional`.
+  [from-torch.md](from-torch.md) has the arguments.
+- **ONNX**: the kinds of nodes that `fastconv.onnx.export` writes. Other arguments can need others.
+- **dtypes**, on the CPU. *float* is float32 and float64, *any* is these and
+  {others}.
+  An arrow leads to the dtype of the result, if it is another one. On CUDA, networks take and return
+  float32; bool is for values inside.
+- **layout**, on the CPU. With two words it depends on the arguments.
+  [Other rules](graph.md#lowering-for-cuda-devices) hold on CUDA.
+  - *blocks*: takes images in [channel blocks](graph.md#lowering), and its result lies in them, too
+  - *from blocks*: takes them, but its result is contiguous
+  - *plain*: takes contiguous arrays; images in blocks are converted first
+  - *view*: its result is the memory of its input, if that is contiguous
+- **runs on**: the back ends. *In part*: an error says which arguments it lacks.
+- **fused as**: what a [pass](graph.md#the-passes) can make of it, if nothing else needs the value
+  between the two operators.
 """
 
 FUSED = {
-    "activation": "the activation of {} before it",
-    "residual": "the residual of {} before it, if it adds another value",
-    "weights": "a part of the constants of {} before it, if it has constants along the channels",
-    "padding": "the padding of {} behind it, if it adds zeros",
-    "program": "a part of one {}, with such operators before it or behind it; on the CPU",
+    "activation": "the activation of the {} before it",
+    "residual": "the residual of the {} before it, if it adds another value",
+    "weights": "a part of the constants of the {} before it, if its own vary by channel at most",
+    "padding": "the padding of the {} behind it, if it adds zeros",
+    "program": "a part of a {}, together with such operators before or behind it; on the CPU only",
 }
-"""Of the operators that take it in, by what `operator_facts.fusions` calls it."""
+"""What `operator_facts.fusions` means, of the operators that take it in."""
 
 FIELDS = """
 ## Inputs and fields
@@ -158,6 +163,11 @@ def samples(row: Row) -> list[Sample]:
     return [row.sample] if others is None else [row.sample, (row.sample[0], others)]
 
 
+def layouts(row: Row) -> str:
+    """Return the words for its layouts."""
+    return ", ".join(dict.fromkeys(facts.layout(row.op, sample) for sample in samples(row)))
+
+
 def back_ends(op: str) -> str:
     """Return the back ends in words."""
     if op in NOT_ON_CUDA:
@@ -178,7 +188,7 @@ def document() -> str:
             torch_name(row.function),
             ", ".join(facts.onnx_nodes(row.op, row.sample)),
             dtypes(row),
-            ", ".join(dict.fromkeys(facts.layout(row.op, sample) for sample in samples(row))),
+            layouts(row),
             back_ends(row.op),
             ", ".join(word for word in FUSED if word in dict(fused)),
         )
@@ -187,12 +197,17 @@ def document() -> str:
     return "".join(
         [
             HEAD.format(others=", ".join(d for d in DTYPES if d not in ("float32", "float64"))),
-            *(f"| {word} | {FUSED[word].format(either(hosts[word]))} |\n" for word in FUSED),
+            *(bullet(f"*{word}*: {FUSED[word].format(either(hosts[word]))}") for word in FUSED),
             f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}\n",
             *lines,
             *fields(),
         ]
     )
+
+
+def bullet(text: str) -> str:
+    """Return a line of an inner list, wrapped."""
+    return textwrap.fill(text, 100, initial_indent="  - ", subsequent_indent="    ") + "\n"
 
 
 def either(operators: dict[str, None]) -> str:

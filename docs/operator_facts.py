@@ -10,14 +10,24 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from operator_samples import DTYPES, OPERANDS, Sample
-
 from fastconv import _core
 from fastconv.graph import Graph, Node
 from fastconv.onnx import _export  # noqa: F401 - its imports register operators
 from fastconv.onnx._dynamic import Call
 from fastconv.onnx._graph import _BUILDERS
 from fastconv.onnx._graph import Graph as OnnxGraph
+from operator_samples import DTYPES, OPERANDS, Sample
+
+
+class Unfit(ValueError):
+    """An operator does not take these operands."""
+
+
+def _add(graph: Any, op: str, inputs: Sequence[int | None], attributes: Any) -> int:
+    try:
+        return graph.add(op, inputs, attributes)
+    except ValueError as error:
+        raise Unfit(error) from error
 
 
 def kinds_of(op: str, sample: Sample) -> str:
@@ -48,7 +58,7 @@ def add_sample(
             inputs.append(_constant(graph, shape, own))
         else:
             inputs.append(graph.input(shape, own) if x is None else x)
-    return inputs[0] if op == "input" else graph.add(op, inputs, attributes)
+    return inputs[0] if op == "input" else _add(graph, op, inputs, attributes)
 
 
 def dtypes(op: str, sample: Sample) -> dict[str, str]:
@@ -125,45 +135,48 @@ _HOSTS = ("conv2d", "conv_transpose2d", "linear", "batch_norm", "exp", "less")
 """Operators that keep shapes, beside which each operator is tried."""
 
 
+Way = Callable[[Any, str, Sample, int], int]
+"""Adds an operator of a value to a graph, with some kind of other operands."""
+
+
 def _host(graph: Any, op: str, x: int) -> int:
-    _, c, *_, last = graph.shape(x)
-    shapes = {
-        "linear": [(last, last)],
-        "batch_norm": [(c,), (c,)],
-        "exp": [],
-        "less": [()],
-    }.get(op, [(c, c, 1, 1)])
-    return graph.add(op, [x, *(_constant(graph, shape) for shape in shapes)], {})
+    shape = graph.shape(x)
+    if len(shape) < 2:
+        raise Unfit(f"{op} of {shape}")
+    c, last = shape[1], shape[-1]
+    own = {"linear": [(last, last)], "batch_norm": [(c,), (c,)], "exp": [], "less": [()]}
+    shapes = own.get(op, [(c, c, 1, 1)])
+    return _add(graph, op, [x, *(_constant(graph, shape) for shape in shapes)], {})
 
 
 def _with_values(graph: Any, op: str, sample: Sample, x: int) -> int:
-    """Add the operator of `x` and of values instead of constants."""
     kinds = kinds_of(op, sample)
-    values = [
-        graph.input(graph.shape(x), np.bool_ if kind == "m" else np.float32) for kind in kinds
-    ]
+    dtypes = (np.bool_ if kind == "m" else np.float32 for kind in kinds)
+    values = [graph.input(graph.shape(x), dtype) for dtype in dtypes]
     values[max(kinds.find("f"), 0)] = x
-    return graph.add(op, values, sample[1])
+    return _add(graph, op, values, sample[1])
 
 
-def _with_constants(shape: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Any:
-    """Return what adds the operator of `x` and of constants of a shape by that of `x`."""
+def _with_constants(shape_of: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Way:
+    def way(graph: Any, op: str, sample: Sample, x: int) -> int:
+        shape = graph.shape(x)
+        shapes = [shape, *(shape_of(shape) for _ in sample[0][1:])]
+        return add_sample(graph, op, (shapes, sample[1]), x=x)
 
-    def add(graph: Any, op: str, sample: Sample, x: int) -> int:
-        others = [shape(graph.shape(x))] * (len(sample[0]) - 1)
-        return add_sample(graph, op, ([graph.shape(x), *others], sample[1]), x=x)
-
-    return add
+    return way
 
 
-_WAYS: tuple[Callable[[Any, str, Sample, int], int], ...] = (
-    lambda graph, op, sample, x: add_sample(graph, op, sample, x=x),
+def _as_in_sample(graph: Any, op: str, sample: Sample, x: int) -> int:
+    return add_sample(graph, op, sample, x=x)
+
+
+_WAYS: tuple[Way, ...] = (
+    _as_in_sample,
     _with_values,
-    _with_constants(lambda x: ()),
-    _with_constants(lambda x: (x[1], *(1 for _ in x[2:]))),
-    _with_constants(lambda x: x[-1:]),
+    _with_constants(lambda shape: ()),
+    _with_constants(lambda shape: (shape[1], *(1 for _ in shape[2:]))),
+    _with_constants(lambda shape: shape[-1:]),
 )
-"""Ways to add an operator of a value and of other operands, if it takes them."""
 
 
 def fusions(op: str, sample: Sample) -> set[tuple[str, str]]:
@@ -172,7 +185,7 @@ def fusions(op: str, sample: Sample) -> set[tuple[str, str]]:
     shape = sample[0][0]
     if op in ("input", "constant"):
         return found
-    shapes = (shape, shape[:2])  # linear layers have their channels last
+    shapes = (shape, (3, *shape[1:2]))  # of a vector, channels are the last axis
     for of_x, host, way, first in itertools.product(shapes, _HOSTS, _WAYS, (False, True)):
         graph = _core.Graph()
         x = graph.input(of_x, np.float32)
@@ -181,7 +194,7 @@ def fusions(op: str, sample: Sample) -> set[tuple[str, str]]:
                 y = _host(graph, host, way(graph, op, sample, x))
             else:
                 y = way(graph, op, sample, _host(graph, host, x))
-        except ValueError:  # the two do not go together
+        except Unfit:
             continue
         computed = [n for n in Graph(graph.optimized([y])) if n.inputs]
         if len(computed) == 1 and not (first and computed[0].op == op):

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
 from fastconv import _core
 
 Sample = tuple[Sequence[tuple[int, ...] | None], Mapping[str, Any]]
