@@ -21,7 +21,7 @@ import generated
 import operator_facts as facts
 from fastconv import _core
 from fastconv.ops._programs import PROGRAMS
-from operator_samples import DTYPES, OTHER_ATTRIBUTES, SAMPLES, Sample
+from operator_samples import DTYPES, OTHER_SAMPLES, SAMPLES, Sample
 
 FILE = Path(__file__).with_name("operators.md")
 
@@ -77,7 +77,7 @@ compiled, alone and beside others, and exported. Its columns are:
   {others}.
   An arrow leads to the dtype of the result, if it is another one. On CUDA, networks take and return
   float32; bool is for values inside.
-- **layout**, on the CPU. With two words it depends on the arguments.
+- **layout**, on the CPU. With several words it depends on the arguments.
   [Other rules](graph.md#lowering-for-cuda-devices) hold on CUDA.
   - *blocks*: takes images in [channel blocks](graph.md#lowering), and its result lies in them, too
   - *from blocks*: takes them, but its result is contiguous
@@ -92,8 +92,8 @@ FUSED = {
     "activation": "the activation of the {} before it",
     "residual": "the residual of the {} before it, if it adds another value",
     "weights": "a part of the constants of the {} before it, if its own vary by channel at most",
-    "padding": "the padding of the {} behind it, if it adds zeros",
-    "program": "a part of a {}, together with such operators before or behind it; on the CPU only",
+    "padding": "the padding of the {} after it, if it adds zeros",
+    "program": "a part of a {}, together with such operators before or after it; on the CPU only",
 }
 """What `operator_facts.fusions` means, of the operators that take it in."""
 
@@ -158,9 +158,8 @@ def dtypes(row: Row) -> str:
 
 
 def samples(row: Row) -> list[Sample]:
-    """Return the sample, and one with other attributes, if there are any."""
-    others = OTHER_ATTRIBUTES.get(row.op)
-    return [row.sample] if others is None else [row.sample, (row.sample[0], others)]
+    """Return the sample, and those of the operator that lie or run elsewhere."""
+    return [row.sample, *OTHER_SAMPLES.get(row.op, [])]
 
 
 def layouts(row: Row) -> str:
@@ -197,7 +196,7 @@ def document() -> str:
     return "".join(
         [
             HEAD.format(others=", ".join(d for d in DTYPES if d not in ("float32", "float64"))),
-            *(bullet(f"*{word}*: {FUSED[word].format(either(hosts[word]))}") for word in FUSED),
+            *(bullet(word, either(taking)) for word, taking in hosts.items() if taking),
             f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}\n",
             *lines,
             *fields(),
@@ -205,8 +204,9 @@ def document() -> str:
     )
 
 
-def bullet(text: str) -> str:
-    """Return a line of an inner list, wrapped."""
+def bullet(word: str, operators: str) -> str:
+    """Return the meaning of a word for these operators, as an item of an inner list."""
+    text = f"*{word}*: {FUSED[word].format(operators)}"
     return textwrap.fill(text, 100, initial_indent="  - ", subsequent_indent="    ") + "\n"
 
 

@@ -80,9 +80,15 @@ MOVES: dict[str, Sample] = {
 
 SAMPLES = COMPUTE | MASKS | MOVES
 
-OTHER_ATTRIBUTES: dict[str, Mapping[str, Any]] = {
-    "interpolate": {"size": (10, 10), "mode": "bilinear"},
-    "layer_norm": {"begin": 1, "end": 2},
-    "mean": {"axis": (2, 3), "keepdims": True},
+OTHER_SAMPLES: dict[str, list[Sample]] = {
+    "scale_shift": [([X, (5,), (5,)], {"axis": 3})],
+    "layer_norm": [([X, None, None], {"begin": 1, "end": 2})],
+    "mean": [([X], {"axis": (2, 3), "keepdims": True})],
+    "slice": [
+        ([X], {"start": (0, 1, 0, 0), "stop": X, "step": (1, 1, 1, 1)}),
+        ([(2, 64, 5, 5)], {"start": (1, 0, 0, 0), "stop": (2, 64, 5, 5), "step": (1, 1, 1, 1)}),
+    ],
+    "concat": [([(1, 3, 5, 5)] * 2, {"axis": 1})],
+    "interpolate": [([X], {"size": (10, 10), "mode": "bilinear"})],
 }
-"""Attributes with which an operator lies or runs elsewhere than with those of its sample."""
+"""What lies or runs elsewhere than the sample of its operator does."""
