@@ -35,6 +35,11 @@ def kinds_of(op: str, sample: Sample) -> str:
     return OPERANDS.get(op, "f" * len(sample[0]))
 
 
+def _place(kinds: str) -> int:
+    """Return the place of the value among constants: the first float, if there is one."""
+    return max(kinds.find("f"), 0)
+
+
 def _constant(graph: Any, shape: Sequence[int], dtype: Any = np.float32) -> int:
     number = 0.375 if np.issubdtype(dtype, np.floating) else 1
     return graph.constant(np.full(shape, number, dtype))
@@ -48,7 +53,7 @@ def add_sample(
     if op == "constant":
         return _constant(graph, shapes[0], dtype)
     kinds = kinds_of(op, sample)
-    at = 0 if x is None or "f" not in kinds else kinds.index("f")
+    at = _place(kinds)
     inputs: list[int | None] = []
     for i, (shape, kind) in enumerate(zip(shapes, kinds, strict=True)):
         own = np.dtype(np.bool_ if kind == "m" else dtype)
@@ -134,7 +139,6 @@ def layout(op: str, sample: Sample) -> str:
 _HOSTS = ("conv2d", "conv_transpose2d", "linear", "batch_norm", "exp", "less")
 """Operators that keep shapes, beside which each operator is tried."""
 
-
 Way = Callable[[Any, str, Sample, int], int]
 """Adds an operator of a value to a graph, with some kind of other operands."""
 
@@ -153,7 +157,7 @@ def _with_values(graph: Any, op: str, sample: Sample, x: int) -> int:
     kinds = kinds_of(op, sample)
     dtypes = (np.bool_ if kind == "m" else np.float32 for kind in kinds)
     values = [graph.input(graph.shape(x), dtype) for dtype in dtypes]
-    values[max(kinds.find("f"), 0)] = x
+    values[_place(kinds)] = x
     return _add(graph, op, values, sample[1])
 
 

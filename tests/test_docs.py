@@ -10,7 +10,7 @@ import numpy as np
 import operator_facts as facts
 import pytest
 from fastconv import _core, nn
-from operator_samples import DTYPES, MASKS, OPERANDS
+from operator_samples import DTYPES, MASKS, OPERANDS, OTHER_SAMPLES
 
 ROWS = {f"{row.op} {row.function}": row for row in make_operators.rows()}
 HOSTS = {"conv2d", "conv_transpose2d", "linear", "scale_shift"}
@@ -39,7 +39,12 @@ def test_the_page_is_that_of_the_operators():
 
 
 def test_every_operator_has_a_line():
-    assert {row.op for row in ROWS.values()} == {name for name, *_ in _core.operators()}
+    operators = {name for name, *_ in _core.operators()}
+    assert {row.op for row in ROWS.values()} == operators
+    assert (
+        OTHER_SAMPLES.keys() | make_operators.NOT_ON_CUDA | make_operators.PARTLY_ON_CUDA
+        < operators
+    )
     assert {row.function for row in ROWS.values()} >= {*_core.activations()} - {"none"}
 
 
