@@ -43,8 +43,6 @@ COMPUTE: dict[str, Sample] = {
     "local_response_norm": ([X], {"size": 3}),
     "group_norm": ([X, None, None], {"num_groups": 2}),
     "activation": ([X], {"kind": "relu"}),
-    "add": ([X, (64, 1, 1)], {}),
-    "multiply": ([X, (64, 1, 1)], {}),
     "max_pool2d": ([X], POOL),
     "avg_pool2d": ([X], POOL),
     "adaptive_max_pool2d": ([X], {"output_size": (1, 1)}),
