@@ -25,6 +25,8 @@ namespace py = pybind11;
 inline Shape shape_of(const py::array& array) { return Shape(array.shape(), array.shape() + array.ndim()); }
 
 inline py::dtype numpy_dtype(DType dtype) {
+  if (dtype == DType::f32) return py::dtype::of<float>();  // by its word it takes longer than a small convolution
+  if (dtype == DType::f64) return py::dtype::of<double>();
   if (dtype != DType::bf16) return py::dtype(word(dtype));
   py::list field;
   field.append(py::make_tuple("bfloat16", "u2"));

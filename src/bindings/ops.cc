@@ -10,6 +10,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/options.h"
+#include "bindings/plain.h"
 #include "fastconv/error.h"
 #include "fastconv/op/grid_sample.h"
 #include "fastconv/op/interpolate.h"
@@ -191,6 +192,17 @@ void matmul_arrays(const py::array& a, const py::array& b, py::array out) {
   });
 }
 
+py::object matmul_plain(const py::args& args, const py::kwargs& kwargs) {
+  static constexpr PlainSignature kSignature{{"a", "b", "out"}, /*operands=*/2, /*required=*/2, /*places=*/2};
+  const PlainCall call(kSignature, args, kwargs);
+  if (!call) return not_implemented();
+  const py::array a = call.array(0), b = call.array(1);
+  std::optional<py::array> y = call.result(op::matmul_shape(shape_of(a), shape_of(b)));
+  if (!y) return not_implemented();
+  matmul_arrays(a, b, *y);
+  return *y;
+}
+
 // Calls run(x, out, outer, count, inner) for x of that shape.
 template <class Out = void, class Run>
 void over_middle(const py::array& x, py::array& out, bool reduced, Run&& run) {
@@ -257,6 +269,7 @@ void bind_ops(py::module_& m) {
   });
   m.def("matmul_output_shape", [](const Shape& a, const Shape& b) { return py::tuple(py::cast(op::matmul_shape(a, b))); });
   m.def("matmul", &matmul_arrays);
+  m.def("matmul_plain", &matmul_plain);
   m.def("batch_norm", &batch_norm_arrays);
   m.def("layer_norm", &layer_norm_arrays);
   m.def("softmax", [](const py::array& x, py::array out, bool logarithm) {

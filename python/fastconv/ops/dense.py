@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from fastconv import _core
 from fastconv._arguments import Array
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._native import native_first
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record, recordable
 from fastconv.ops._torch import torch_arguments
@@ -112,6 +113,7 @@ def _record_linear(
     return reshape(y, (*x.shape[:-1], y.shape[-1]))
 
 
+@native_first(_core.matmul_plain)
 @torch_arguments("input=a other=b")
 @takes_device_arrays("a", "b")
 def matmul(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
