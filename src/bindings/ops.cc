@@ -10,7 +10,6 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/options.h"
-#include "bindings/plain.h"
 #include "fastconv/error.h"
 #include "fastconv/op/grid_sample.h"
 #include "fastconv/op/interpolate.h"
@@ -31,15 +30,6 @@ void check_shape(const py::array& array, const Shape& expected, const char* name
   if (shape_of(array) != expected)
     throw std::invalid_argument(std::string(name) + " must have shape " + to_string(expected) + ", got " +
                                 to_string(shape_of(array)));
-}
-
-template <class T>
-Shape strides_of(const py::array& array, const char* name) {
-  check_array(array, name, dtype_of<T>);
-  Shape strides(array.ndim());
-  for (int axis = 0; axis < array.ndim(); ++axis)
-    strides[axis] = array.shape(axis) > 1 ? array.strides(axis) / static_cast<index_t>(sizeof(T)) : 0;
-  return strides;
 }
 
 void activate_arrays(const std::string& name, const py::array& x, py::array out, double negative_slope) {
@@ -192,17 +182,6 @@ void matmul_arrays(const py::array& a, const py::array& b, py::array out) {
   });
 }
 
-py::object matmul_plain(const py::args& args, const py::kwargs& kwargs) {
-  static constexpr PlainSignature kSignature{{"a", "b", "out"}, /*operands=*/2, /*required=*/2, /*places=*/2};
-  const PlainCall call(kSignature, args, kwargs);
-  if (!call) return not_implemented();
-  const py::array a = call.array(0), b = call.array(1);
-  std::optional<py::array> y = call.result(op::matmul_shape(shape_of(a), shape_of(b)));
-  if (!y) return not_implemented();
-  matmul_arrays(a, b, *y);
-  return *y;
-}
-
 // Calls run(x, out, outer, count, inner) for x of that shape.
 template <class Out = void, class Run>
 void over_middle(const py::array& x, py::array& out, bool reduced, Run&& run) {
@@ -269,7 +248,6 @@ void bind_ops(py::module_& m) {
   });
   m.def("matmul_output_shape", [](const Shape& a, const Shape& b) { return py::tuple(py::cast(op::matmul_shape(a, b))); });
   m.def("matmul", &matmul_arrays);
-  m.def("matmul_plain", &matmul_plain);
   m.def("batch_norm", &batch_norm_arrays);
   m.def("layer_norm", &layer_norm_arrays);
   m.def("softmax", [](const py::array& x, py::array out, bool logarithm) {

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from fastconv import _core
 from fastconv._arguments import Array, as_array, as_float, is_number
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._native import native_first
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record, recordable
 from fastconv.ops._torch import torch_arguments
@@ -39,6 +40,7 @@ def _binary(op: str, a: ArrayLike, b: ArrayLike, out: Array | None) -> Array:
     )
 
 
+@native_first(_core.binary_plain("add"))
 @torch_arguments("input=a other=b * alpha")
 @takes_device_arrays("a", "b")
 def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
@@ -70,6 +72,7 @@ def add(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
     return _binary("add", a, b, out)
 
 
+@native_first(_core.binary_plain("multiply"))
 @torch_arguments("input=a other=b")
 @takes_device_arrays("a", "b")
 def multiply(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
