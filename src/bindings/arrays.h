@@ -61,14 +61,18 @@ inline void check_array(const py::array& array, const char* name, DType dtype) {
     throw py::type_error(std::string(name) + " is not aligned");
 }
 
-// In elements; 0 where there is one.
+// Strides in elements; 0 where there is but one.
 template <class T>
-Shape strides_of(const py::array& array, const char* name) {
-  check_array(array, name, dtype_of<T>);
+Shape strides_in(const py::array& array) {
   Shape strides(array.ndim());
   for (int axis = 0; axis < array.ndim(); ++axis)
     strides[axis] = array.shape(axis) > 1 ? array.strides(axis) / static_cast<index_t>(sizeof(T)) : 0;
   return strides;
+}
+template <class T>
+Shape strides_of(const py::array& array, const char* name) {
+  check_array(array, name, dtype_of<T>);
+  return strides_in<T>(array);
 }
 
 // A 4-d array as a strided view.

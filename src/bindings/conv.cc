@@ -162,7 +162,7 @@ void linear(const py::array& x, const py::array& weight, const std::optional<py:
   });
 }
 
-py::object linear_plain(const py::args& args, const py::kwargs& kwargs) {
+py::object linear_plain(const py::tuple& args, const py::dict& kwargs) {
   enum { kX, kWeight, kBias, kResidual, kOut, kActivation };
   static constexpr PlainSignature kSignature{
       {"x", "weight", "bias", "residual", "out", "activation"}, /*operands=*/4, /*required=*/2, /*places=*/3};
@@ -174,7 +174,7 @@ py::object linear_plain(const py::args& args, const py::kwargs& kwargs) {
   const std::optional<py::array> bias = call.optional_array(kBias), residual = call.optional_array(kResidual);
   const Shape shape = linear_shape(shape_of(x), shape_of(weight));
   std::optional<py::array> out = call.result(shape, /*inplace=*/{kResidual});
-  const bool fit = out && (!bias || shape_of(*bias) == Shape{shape.back()}) && (!residual || shape_of(*residual) == shape);
+  const bool fit = out && (!bias || PlainCall::has_shape(*bias, {shape.back()})) && (!residual || PlainCall::has_shape(*residual, shape));
   if (!fit) return not_implemented();
   linear(x, weight, bias, residual, *out, "none");
   return *out;

@@ -172,13 +172,15 @@ void grid_sample_arrays(const py::array& x, const py::array& grid, py::array out
 }
 
 void matmul_arrays(const py::array& a, const py::array& b, py::array out) {
-  check_shape(out, op::matmul_shape(shape_of(a), shape_of(b)), "out");
+  Shape shape = op::matmul_shape(shape_of(a), shape_of(b));
+  check_shape(out, shape, "out");
   dispatch(a, [&]<class T>(T) {
-    const MatmulGeometry g = matmul_geometry(shape_of(a), strides_of<T>(a, "a"), shape_of(b), strides_of<T>(b, "b"));
+    MatmulGeometry g =
+        matmul_geometry(shape_of(a), strides_of<T>(a, "a"), shape_of(b), strides_of<T>(b, "b"), std::move(shape));
     const T *p = static_cast<const T*>(a.data()), *q = static_cast<const T*>(b.data());
     T* y = mutable_contiguous_data<T>(out, "out");
     const py::gil_scoped_release release;
-    matmul(g, p, q, y, /*exact=*/false);
+    matmul(std::move(g), p, q, y, /*exact=*/false);
   });
 }
 

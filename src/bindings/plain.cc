@@ -15,24 +15,25 @@ namespace {
 constexpr PlainSignature kUnary{{"x", "out"}, /*operands=*/1, /*required=*/1, /*places=*/1};
 constexpr PlainSignature kBinary{{"a", "b", "out"}, /*operands=*/2, /*required=*/2, /*places=*/2};
 
-py::object matmul_plain(const py::args& args, const py::kwargs& kwargs) {
+py::object matmul_plain(const py::tuple& args, const py::dict& kwargs) {
   const PlainCall call(kBinary, args, kwargs);
   if (!call) return not_implemented();
   const py::array a = call.array(0), b = call.array(1);
   const Shape a_shape = shape_of(a), b_shape = shape_of(b);
-  std::optional<py::array> out = call.result(op::matmul_shape(a_shape, b_shape));
+  Shape shape = op::matmul_shape(a_shape, b_shape);
+  std::optional<py::array> out = call.result(shape);
   if (!out) return not_implemented();
   dispatch(a, [&]<class T>(T) {
-    const MatmulGeometry g = matmul_geometry(a_shape, strides_of<T>(a, "a"), b_shape, strides_of<T>(b, "b"));
+    MatmulGeometry g = matmul_geometry(a_shape, strides_in<T>(a), b_shape, strides_in<T>(b), std::move(shape));
     const T *p = static_cast<const T*>(a.data()), *q = static_cast<const T*>(b.data());
     T* y = static_cast<T*>(out->mutable_data());
     const py::gil_scoped_release release;
-    matmul(g, p, q, y, /*exact=*/false);
+    matmul(std::move(g), p, q, y, /*exact=*/false);
   });
   return *out;
 }
 
-py::object activate_plain(const Activation& activation, const py::args& args, const py::kwargs& kwargs) {
+py::object activate_plain(const Activation& activation, const py::tuple& args, const py::dict& kwargs) {
   const PlainCall call(kUnary, args, kwargs);
   if (!call || !PlainCall::is_contiguous(call.array(0))) return not_implemented();
   const py::array x = call.array(0);
@@ -47,16 +48,16 @@ py::object activate_plain(const Activation& activation, const py::args& args, co
   return *out;
 }
 
-py::object binary_plain(BinaryKind kind, const py::args& args, const py::kwargs& kwargs) {
+py::object binary_plain(BinaryKind kind, const py::tuple& args, const py::dict& kwargs) {
   const PlainCall call(kBinary, args, kwargs);
   if (!call) return not_implemented();
   const py::array a = call.array(0), b = call.array(1);
   const Shape shape = shape_of(a);
-  if (shape_of(b) != shape) return not_implemented();
+  if (!PlainCall::has_shape(b, shape)) return not_implemented();
   std::optional<py::array> out = call.result(shape, /*inplace=*/{0, 1});
   if (!out) return not_implemented();
   dispatch(a, [&]<class T>(T) {
-    const Shape a_strides = strides_of<T>(a, "a"), b_strides = strides_of<T>(b, "b"), strides = strides_of<T>(*out, "out");
+    const Shape a_strides = strides_in<T>(a), b_strides = strides_in<T>(b), strides = strides_in<T>(*out);
     const T *p = static_cast<const T*>(a.data()), *q = static_cast<const T*>(b.data());
     T* y = static_cast<T*>(out->mutable_data());
     const py::gil_scoped_release release;
@@ -71,11 +72,11 @@ void bind_plain(py::module_& m) {
   m.def("matmul_plain", &matmul_plain);
   m.def("activate_plain", [](const std::string& name) {
     const Activation activation = op::Activate{parse_activation(name).kind}.activation();
-    return py::cpp_function([activation](const py::args& args, const py::kwargs& kwargs) { return activate_plain(activation, args, kwargs); });
+    return py::cpp_function([activation](const py::tuple& args, const py::dict& kwargs) { return activate_plain(activation, args, kwargs); });
   });
   m.def("binary_plain", [](const std::string& name) {
     const auto kind = parse_word<BinaryKind>(name, "operation", std::array{"add", "multiply"});
-    return py::cpp_function([kind](const py::args& args, const py::kwargs& kwargs) { return binary_plain(kind, args, kwargs); });
+    return py::cpp_function([kind](const py::tuple& args, const py::dict& kwargs) { return binary_plain(kind, args, kwargs); });
   });
 }
 

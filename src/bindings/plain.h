@@ -25,14 +25,15 @@ struct PlainSignature {
 
 class PlainCall {
  public:
-  PlainCall(const PlainSignature& signature, const py::args& args, const py::kwargs& kwargs) : signature_(signature) {
-    plain_ = take(args, kwargs);
-    for (std::size_t i = 0; plain_ && i < signature.operands; ++i) {
-      if (given_[i]) plain_ = is_plain(given_[i]) && array(i).dtype().is(array(0).dtype());
-      else plain_ = i >= signature.required;
-    }
-    const py::handle out = given_[signature.operands];
-    if (plain_ && out) plain_ = is_plain(out) && py::reinterpret_borrow<py::array>(out).dtype().is(array(0).dtype());
+  PlainCall(const PlainSignature& signature, const py::tuple& args, const py::dict& kwargs) : signature_(signature) {
+    if (!take(args, kwargs)) return;
+    // Native floats have one dtype object each.
+    static const PyObject *const f32 = py::dtype::of<float>().release().ptr(), *const f64 = py::dtype::of<double>().release().ptr();
+    const PyObject* const dtype = dtype_of_argument(given_[0]);
+    if (dtype != f32 && dtype != f64) return;
+    for (std::size_t i = 0; i <= signature.operands; ++i)
+      if (given_[i] ? dtype_of_argument(given_[i]) != dtype || !is_aligned(array(i)) : i < signature.required) return;
+    plain_ = true;
   }
 
   // Whether all arguments have been understood, and all arrays are plain ones of one dtype.
@@ -50,11 +51,11 @@ class PlainCall {
   std::optional<py::array> result(const Shape& shape, std::initializer_list<std::size_t> inplace = {}) const {
     if (!given_[signature_.operands]) return new_array(shape, dtype_of_array(array(0)));
     py::array out = array(signature_.operands);
-    if (!out.writeable() || !is_contiguous(out) || shape_of(out) != shape) return {};
+    if (!out.writeable() || !is_contiguous(out) || !has_shape(out, shape)) return {};
     for (std::size_t i = 0; i < signature_.operands; ++i) {
       if (!given_[i]) continue;
       const py::array operand = array(i);
-      const bool same = operand.data() == out.data() && is_contiguous(operand) && shape_of(operand) == shape;
+      const bool same = operand.data() == out.data() && is_contiguous(operand) && has_shape(operand, shape);
       const bool may_be_same = std::find(inplace.begin(), inplace.end(), i) != inplace.end();
       if (!(same && may_be_same) && overlap(operand, out)) return {};
     }
@@ -62,9 +63,12 @@ class PlainCall {
   }
 
   static bool is_contiguous(const py::array& array) { return array.flags() & py::array::c_style; }
+  static bool has_shape(const py::array& array, const Shape& shape) {
+    return std::equal(shape.begin(), shape.end(), array.shape(), array.shape() + array.ndim());
+  }
 
  private:
-  bool take(const py::args& args, const py::kwargs& kwargs) {
+  bool take(const py::tuple& args, const py::dict& kwargs) {
     if (args.size() > signature_.places) return false;
     for (std::size_t i = 0; i < args.size(); ++i) given_[i] = PyTuple_GET_ITEM(args.ptr(), i);
     for (const auto& [key, value] : kwargs) {
@@ -79,16 +83,17 @@ class PlainCall {
     return true;
   }
 
-  // An array of NumPy's own class, of floats in native byte order that are aligned and at whole distances.
-  static bool is_plain(py::handle argument) {
-    if (!argument || Py_TYPE(argument.ptr()) != py::detail::npy_api::get().PyArray_Type_) return false;
-    const auto array = py::reinterpret_borrow<py::array>(argument);
-    const py::dtype dtype = array.dtype();
-    if (!dtype.is(py::dtype::of<float>()) && !dtype.is(py::dtype::of<double>())) return false;
-    if (reinterpret_cast<std::uintptr_t>(array.data()) % array.itemsize() != 0) return false;
-    for (int axis = 0; axis < array.ndim(); ++axis)
-      if (array.strides(axis) % array.itemsize() != 0) return false;
-    return true;
+  // The dtype of an array of NumPy's own class; null for anything else.
+  static PyObject* dtype_of_argument(py::handle argument) {
+    if (!argument || Py_TYPE(argument.ptr()) != py::detail::npy_api::get().PyArray_Type_) return nullptr;
+    return py::detail::array_proxy(argument.ptr())->descr;
+  }
+
+  // Whether all elements are aligned.
+  static bool is_aligned(const py::array& array) {
+    std::uintptr_t all = reinterpret_cast<std::uintptr_t>(array.data());
+    for (int axis = 0; axis < array.ndim(); ++axis) all |= static_cast<std::uintptr_t>(array.strides(axis));
+    return all % static_cast<std::uintptr_t>(array.itemsize()) == 0;
   }
 
   // Whether the addresses from the first to the last element of two arrays have some in common.
@@ -108,7 +113,7 @@ class PlainCall {
   }
 
   const PlainSignature& signature_;
-  bool plain_;
+  bool plain_ = false;
   std::array<py::handle, 6> given_;
 };
 

@@ -9,20 +9,20 @@ from typing import Any, TypeVar
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def native_first(native: Callable[..., Any]) -> Callable[[_Function], _Function]:
+def native_first(native: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Callable[[_Function], _Function]:
     """Let native code try each call of an op first: for small arrays Python takes longer than it.
 
     Parameters
     ----------
     native : function of fastconv._core
-        It gets the arguments as they come. It returns ``NotImplemented`` unless it finds nothing to
-        convert and nothing to refuse.
+        ``native(args, kwargs)`` returns ``NotImplemented`` unless it finds nothing to convert and
+        nothing to refuse.
     """
 
     def decorate(function: _Function) -> _Function:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            result = native(*args, **kwargs)
+            result = native(args, kwargs)
             return function(*args, **kwargs) if result is NotImplemented else result
 
         return call  # type: ignore[return-value]
