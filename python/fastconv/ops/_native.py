@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_Native = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
-def native_first(native: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Callable[[_Function], _Function]:
+def native_first(native: _Native) -> Callable[[_Function], _Function]:
     """Let native code try each call of an op first: for small arrays Python takes longer than it.
 
     Parameters
