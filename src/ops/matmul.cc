@@ -61,7 +61,8 @@ class Product {
         depth_(std::min(g_.k, g_.m == 1 && !exact ? kDepthOfRow : kDepth)),
         dots_(g_.m == 1 && g_.b.row == 1 && !exact),
         packs_a_(g_.a.column != 1 || (g_.n >= kManyPanels * width_ && g_.a.row * static_cast<index_t>(sizeof(T)) % kConflict == 0)),
-        packs_b_(g_.b.column != 1 || (g_.m > gemm_kernels<T>().max_rows && !lies_in_l1(g_))) {
+        packs_b_(g_.b.column != 1 || (g_.m > gemm_kernels<T>().max_rows && !lies_in_l1(g_))),
+        fetches_c_(checked_size(g_.batch) * g_.m * g_.n * static_cast<index_t>(sizeof(T)) > static_cast<index_t>(cache_sizes().l2 / 4)) {
     const auto cached = static_cast<index_t>(cache_sizes().l2 / sizeof(T));
     columns_ = std::clamp(cached / 2 / depth_ / width_ * width_, width_, ceil_div(g_.n, width_) * width_);
     const index_t rows = cached / 4 / (depth_ + std::min(columns_, g_.n));
@@ -220,7 +221,7 @@ class Product {
   }
 
   // All rows of a block times a panel.
-  static void sweep(GemmTile<T> tile, index_t rows, int vectors) {
+  void sweep(GemmTile<T> tile, index_t rows, int vectors) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const index_t tiles = ceil_div(rows, vectors == 1 ? kernels.max_single_rows : kernels.max_rows);
     const T* const a = tile.a;
@@ -230,7 +231,7 @@ class Product {
       const index_t begin = i * rows / tiles, end = (i + 1) * rows / tiles;
       tile.a = a + begin * tile.a_stride;
       tile.c = c + begin * tile.c_stride;
-      if (!tile.accumulate)  // the hardware does not foresee where the next rows are
+      if (!tile.accumulate && fetches_c_)  // the hardware does not foresee where the next rows are
         for (index_t row = 0; row < end - begin; ++row)  // the panel before has written to the line of the first element
           for (index_t at = vectors * tile.c_vector_stride; at > 0; at -= kLine) fetch_to_write(tile.c + row * tile.c_stride + at - 1);
       kernels.tile[0][end - begin - 1][vectors - 1](tile);
@@ -249,6 +250,7 @@ class Product {
   const index_t depth_;           // of a block
   const bool dots_;               // each sum is one of the kernel matrix_vector
   const bool packs_a_, packs_b_;  // else they are read where they are
+  const bool fetches_c_;          // of a large c, before it is written to
   index_t columns_, rows_;        // of a block
   index_t row_parts_ = 1, column_parts_ = 1;
 };
