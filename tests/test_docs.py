@@ -99,7 +99,7 @@ def test_layouts(words, operators):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("activation relu", fused("activation", *HOSTS)),
+        ("activation relu", fused("activation", *HOSTS) | fused("program", "pointwise")),
         ("clip clip", fused("activation", *HOSTS) | fused("program", "pointwise")),
         ("pointwise prelu", fused("activation", *HOSTS) | fused("program", "pointwise")),
         (

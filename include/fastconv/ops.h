@@ -159,11 +159,11 @@ struct MatmulGeometry {
 
   index_t macs() const { return checked_size(batch) * m * k * n; }
 };
-// Of arrays as NumPy's matmul takes them. Throws std::invalid_argument where their shapes do not fit.
-MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Shape& b, const Shape& b_strides);
+// Of arrays as NumPy's matmul takes them, and of their product of the shape `y`, which op::matmul_shape knows.
+MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Shape& b, const Shape& b_strides, Shape y);
 // c, contiguous (batch, m, n), overlaps neither a nor b. If `exact`, the bits of an element depend on its row and column alone, and
 // subnormal numbers count; else products of a single row or column may sum in another order.
 template <class T>
-void matmul(const MatmulGeometry& g, const T* a, const T* b, T* c, bool exact);
+void matmul(MatmulGeometry g, const T* a, const T* b, T* c, bool exact);
 
 }  // namespace fastconv

@@ -32,15 +32,6 @@ void check_shape(const py::array& array, const Shape& expected, const char* name
                                 to_string(shape_of(array)));
 }
 
-template <class T>
-Shape strides_of(const py::array& array, const char* name) {
-  check_array(array, name, dtype_of<T>);
-  Shape strides(array.ndim());
-  for (int axis = 0; axis < array.ndim(); ++axis)
-    strides[axis] = array.shape(axis) > 1 ? array.strides(axis) / static_cast<index_t>(sizeof(T)) : 0;
-  return strides;
-}
-
 void activate_arrays(const std::string& name, const py::array& x, py::array out, double negative_slope) {
   check_shape(out, shape_of(x), "out");
   const Activation activation = op::Activate{parse_activation(name).kind, negative_slope}.activation();
@@ -174,13 +165,15 @@ void grid_sample_arrays(const py::array& x, const py::array& grid, py::array out
 }
 
 void matmul_arrays(const py::array& a, const py::array& b, py::array out) {
-  check_shape(out, op::matmul_shape(shape_of(a), shape_of(b)), "out");
+  Shape shape = op::matmul_shape(shape_of(a), shape_of(b));
+  check_shape(out, shape, "out");
   dispatch(a, [&]<class T>(T) {
-    const MatmulGeometry g = matmul_geometry(shape_of(a), strides_of<T>(a, "a"), shape_of(b), strides_of<T>(b, "b"));
+    MatmulGeometry g =
+        matmul_geometry(shape_of(a), strides_of<T>(a, "a"), shape_of(b), strides_of<T>(b, "b"), std::move(shape));
     const T *p = static_cast<const T*>(a.data()), *q = static_cast<const T*>(b.data());
     T* y = mutable_contiguous_data<T>(out, "out");
     const py::gil_scoped_release release;
-    matmul(g, p, q, y, /*exact=*/false);
+    matmul(std::move(g), p, q, y, /*exact=*/false);
   });
 }
 

@@ -267,7 +267,8 @@ void Lowering::lower(ValueId id, const op::Matmul&) {
   const auto [b, b_strides] = strided(graph_[id].inputs[1]);
   define(id);
   const Operand y = flat(places_[id], id);
-  const MatmulGeometry g = matmul_geometry(graph_.shape(graph_[id].inputs[0]), a_strides, graph_.shape(graph_[id].inputs[1]), b_strides);
+  const MatmulGeometry g =
+      matmul_geometry(graph_.shape(graph_[id].inputs[0]), a_strides, graph_.shape(graph_[id].inputs[1]), b_strides, graph_.shape(id));
   const bool exact = options_.accuracy == Accuracy::exact;
   StepInfo& info = emit_float(id, {a, b, y}, [g, exact, a = a, b = b, y]<class T>(void* const* at) {
     fastconv::matmul<T>(g, a.data<T>(at), b.data<T>(at), y.data<T>(at), exact);

@@ -8,6 +8,7 @@ namespace fastconv {
 
 Graph remove_dead(Graph graph);          // nodes that no output needs
 Graph remove_identities(Graph graph);    // reshapes to the same shape, pads by nothing, ...
+Graph products_to_linear(Graph graph);   // products by constant matrices become linear layers
 Graph sink_permutes(Graph graph);        // channels-last sections compute on the NCHW value instead
 Graph sink_reshapes(Graph graph);        // what is between 1-d layers computes on their images of height 1
 Graph fold_padding(Graph graph);         // zero padding before a convolution becomes its own
