@@ -50,10 +50,10 @@ TORCH = {
 """Torch's names, where they differ: tests/oracle/test_opinfo_oracle.py computes with them."""
 
 NOT_ON_CUDA = {
-    *("matmul", "group_norm", "sum", "prod", "max", "min", "argmax", "argmin", "norm", "cumsum"),
+    *("group_norm", "sum", "prod", "max", "min", "argmax", "argmin", "norm", "cumsum"),
     *("grid_sample", "take", "tile", "scatter_add"),
 }
-PARTLY_ON_CUDA = {"interpolate"}
+PARTLY_ON_CUDA = {"interpolate", "matmul"}
 """What the CUDA back end lacks, which this must say without it: tests/test_docs.py asks it."""
 
 HEAD = """\
@@ -76,7 +76,7 @@ compiled, alone and beside others, and exported. Its columns are:
 - **dtypes**, on the CPU. *float* is float32 and float64, *any* is these and
   {others}.
   An arrow leads to the dtype of the result, if it is another one. On CUDA, networks take and return
-  float32; bool is for values inside.
+  float32 and bool.
 - **layout**, on the CPU. With several words it depends on the arguments.
   [Other rules](graph.md#lowering-for-cuda-devices) hold on CUDA.
   - *blocks*: takes images in [channel blocks](graph.md#lowering), and its result lies in them, too

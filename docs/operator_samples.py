@@ -87,6 +87,7 @@ OTHER_SAMPLES: dict[str, list[Sample]] = {
         ([(2, 64, 5, 5)], {"start": (1, 0, 0, 0), "stop": (2, 64, 5, 5), "step": (1, 1, 1, 1)}),
     ],
     "concat": [([(1, 3, 5, 5)] * 2, {"axis": 1})],
+    "matmul": [([(2, 3, 4), (2, 4, 2)], {})],
     "interpolate": [([X], {"size": (10, 10), "mode": "bilinear"})],
 }
 """What lies or runs elsewhere than the sample of its operator does."""

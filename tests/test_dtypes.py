@@ -159,11 +159,8 @@ def test_cuda_computes_in_floats(name):
 def test_cuda_takes_no_mask_for_a_number(op):
     from fastconv import _cuda
 
-    (shape, *others), attributes = COMPUTE[op]
     graph = _core.Graph()
-    x = graph.input(shape, np.bool_)
-    constants = [graph.constant(array(np.bool_, other)) for other in others]
-    y = graph.add(op, [x, *constants], attributes)
+    y = add_sample(graph, op, COMPUTE[op], np.bool_)
     with pytest.raises(ValueError, match=rf"^{op} has no kernel for \w+ on device='cuda'$"):
         _cuda.Network(graph, [y])
 

@@ -238,13 +238,18 @@ def test_not_on_cuda() -> None:
         Apply(lambda x: fc.linear(x, x)).compile((4, 4), device="cuda")
 
 
-def test_prelu_after_a_convolution_with_such_weights():
+@pytest.mark.parametrize("which", ["weight", "bias"])
+def test_prelu_after_a_convolution_with_such_weights(which):
     slopes = np.linspace(-1, 1, 20, dtype=np.float32)
 
     class Network(nn.Module):
         def forward(self, x):
-            weight = fc.reshape(fc.sum(x, (0, 2, 3)), (20, 1, 1, 1))
-            return fc.prelu(fc.conv2d(x, weight, groups=20), slopes)
+            value = fc.sum(x, (0, 2, 3))
+            if which == "weight":
+                y = fc.conv2d(x, fc.reshape(value, (20, 1, 1, 1)), groups=20)
+            else:
+                y = fc.conv2d(x, slopes[:, None, None, None], value, groups=20)
+            return fc.prelu(y, slopes)
 
     x = np.random.default_rng(0).standard_normal((1, 20, 5, 4)).astype(np.float32)
     module = Network()

@@ -98,7 +98,7 @@ ValueId fuse_activation(Rewriter& r, const Node& node, const Follower& f) {
           std::vector<ValueId> inputs = before.inputs;
           if (f.activation.kind == Activation::prelu) {
             if constexpr (requires { host.kSlopes; }) {
-              if (!r.out.is_constant(before.inputs[1])) return kNone;  // weights that are packed in the call go without slopes
+              if (!r.out.has_constant_weights(before)) return kNone;  // weights that are packed in the call go without slopes
               const int axis = channel_axis(before);
               const ValueId slopes = slopes_of(r, f, axis, node.shape[axis]);
               if (slopes == kNone) return kNone;
