@@ -9,6 +9,7 @@ import fastconv
 import numpy as np
 import pytest
 from fastconv import _core
+from fastconv.ops import activation
 from fastconv.ops._pointwise import INSTRUCTIONS
 
 PLAIN = {
@@ -19,21 +20,7 @@ PLAIN = {
         for name, (kinds, result) in INSTRUCTIONS.items()
         if kinds in ("f", "ff") and result == "f"
     },
-    **{
-        name: _core.activate_plain(name)
-        for name in (
-            "gelu",
-            "hardsigmoid",
-            "hardswish",
-            "leaky_relu",
-            "mish",
-            "relu",
-            "relu6",
-            "sigmoid",
-            "silu",
-            "tanh",
-        )
-    },
+    **{name: _core.activate_plain(name) for name in activation.__all__},
 }
 SHAPES = {
     "matmul": {"a": (2, 4, 4), "b": (4, 4)},

@@ -30,9 +30,9 @@ struct PointwiseProgram {
   std::vector<double> numbers;
   std::vector<Step> steps;
 
-  static PointwiseProgram of(Instruction instruction);  // of it alone, with its operands as inputs
-  std::optional<Instruction> instruction() const;       // which it is that of, if any
-  static std::optional<PointwiseProgram> of(const Activation& activation);  // none of prelu, and of none
+  static PointwiseProgram of(Instruction instruction);  // the instruction alone, with its operands as inputs
+  static std::optional<PointwiseProgram> of(const Activation& activation);  // absent for prelu, whose slopes vary, and for `none`
+  std::optional<Instruction> instruction() const;       // the only one, if its operands are the inputs in their order
   // x0, x1, ... are inputs, t0, t1, ... results: "t0 = subtract(x0, x1); multiply(t0, 2.5)". Throws std::invalid_argument.
   static PointwiseProgram from_text(const std::string& text);
   std::string text() const;

@@ -174,8 +174,8 @@ py::object linear_plain(const py::tuple& args, const py::dict& kwargs) {
   const std::optional<py::array> bias = call.optional_array(kBias), residual = call.optional_array(kResidual);
   const Shape shape = linear_shape(shape_of(x), shape_of(weight));
   std::optional<py::array> out = call.result(shape, /*inplace=*/{kResidual});
-  const bool fit = out && (!bias || PlainCall::has_shape(*bias, {shape.back()})) && (!residual || PlainCall::has_shape(*residual, shape));
-  if (!fit) return not_implemented();
+  const auto fits = [](const std::optional<py::array>& array, const Shape& wanted) { return !array || PlainCall::has_shape(*array, wanted); };
+  if (!out || !fits(bias, {shape.back()}) || !fits(residual, shape)) return not_implemented();
   linear(x, weight, bias, residual, *out, "none");
   return *out;
 }

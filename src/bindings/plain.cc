@@ -79,11 +79,15 @@ void bind_plain(py::module_& m) {
   m.def("matmul_plain", &matmul_plain);
   m.def("activate_plain", [](const std::string& name) {
     const Activation activation = op::Activate{parse_activation(name).kind}.activation();
-    return py::cpp_function([activation](const py::tuple& args, const py::dict& kwargs) { return activate_plain(activation, args, kwargs); });
+    return py::cpp_function([activation](const py::tuple& args, const py::dict& kwargs) {
+      return activate_plain(activation, args, kwargs);
+    });
   });
   m.def("instruction_plain", [](const std::string& name, int operands) {
     const PointwiseProgram program = PointwiseProgram::from_text(name + (operands == 1 ? "(x0)" : "(x0, x1)"));
-    return py::cpp_function([program](const py::tuple& args, const py::dict& kwargs) { return instruction_plain(program, args, kwargs); });
+    return py::cpp_function([program](const py::tuple& args, const py::dict& kwargs) {
+      return instruction_plain(program, args, kwargs);
+    });
   });
 }
 

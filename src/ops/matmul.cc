@@ -233,7 +233,8 @@ class Product {
       tile.c = c + begin * tile.c_stride;
       if (!tile.accumulate && fetches_c_)  // the hardware does not foresee where the next rows are
         for (index_t row = 0; row < end - begin; ++row)  // the panel before has written to the line of the first element
-          for (index_t at = vectors * tile.c_vector_stride; at > 0; at -= kLine) fetch_to_write(tile.c + row * tile.c_stride + at - 1);
+          for (index_t at = vectors * tile.c_vector_stride; at > 0; at -= kLine)
+            fetch_to_write(tile.c + row * tile.c_stride + at - 1);
       kernels.tile[0][end - begin - 1][vectors - 1](tile);
     }
   }

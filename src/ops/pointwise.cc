@@ -51,13 +51,6 @@ enum class Access : unsigned char {
   apart,     // otherwise: they go through a slot
 };
 
-// A value's elements of a tile, one behind the other, or a vector of them that is all there is.
-template <class T>
-struct Place {
-  T* data = nullptr;
-  bool same = false;
-};
-
 // Everything about a computation but where its arrays lie.
 template <class T>
 class Evaluation {

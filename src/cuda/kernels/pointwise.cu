@@ -17,7 +17,8 @@ __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a :
 // Masks are 1 and 0; anything but 0 is true.
 template <I i>
 __device__ __forceinline__ float compute(float a, [[maybe_unused]] float b, [[maybe_unused]] float c) {
-  using std::exp, std::expm1, std::log, std::log1p, std::erf, std::sin, std::cos, std::floor, std::ceil, std::rint, std::sqrt, std::pow, std::fabs;
+  using std::exp, std::expm1, std::log, std::log1p, std::erf, std::sin, std::cos, std::floor, std::ceil, std::rint, std::sqrt,
+      std::pow, std::fabs;
   if constexpr (i == I::add) return a + b;
   if constexpr (i == I::subtract) return a - b;
   if constexpr (i == I::multiply) return a * b;
