@@ -1,12 +1,13 @@
 """Times the two products of attention beside NumPy's `matmul` and our `linear`.
 
-    OPENBLAS_NUM_THREADS=2 python bench/matmul.py --threads 2
+    OPENBLAS_NUM_THREADS=2 OPENBLAS_THREAD_TIMEOUT=20 python bench/matmul.py --threads 2
 
-needs fastconv alone; NumPy's BLAS takes its threads from the environment. A row for each product:
-milliseconds, how many times as long NumPy takes, and, for one head, how many times as long `linear`
-takes for the same product. All are timed in turns; passes over all products lie apart in time; the
-minimum counts. Calls take 5 ms at a time with a pause after them: a process that may use its cores
-for a part of the time only is stopped when it has used that up.
+needs fastconv alone. NumPy's BLAS takes its threads from the environment. With the timeout its idle
+threads spin for 2**20 cycles only; without it they can hold cores while others are timed. A row for
+each product: milliseconds, how many times as long NumPy takes, and, for one head, how many times as
+long `linear` takes for the same product. All are timed in turns; passes over all products lie apart
+in time; the minimum counts. Calls take 5 ms at a time with a pause after them: a process that may
+use its cores for a part of the time only is stopped when it has used that up.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ X = draw((2, 3, 8, 8))
 
 @pytest.mark.parametrize("seed", range(40))
 def test_random_graphs(seed):
-    module = RandomNetwork(seed, kinds=RandomNetwork.kinds)
+    module = RandomNetwork(seed, kinds=RandomNetwork.kinds + RandomNetwork.kinds_with_steps)
     x = draw((2, 5, 11, 11), seed=seed)
     expected = module(x)
     network = module.compile(x.shape, device="cuda")
@@ -395,6 +395,7 @@ def test_pointwise_operators_and_epilogues_with_parameters(precision, tolerance)
         "t0 = clip(x0, -0.5, 0.5); subtract(x0, t0)",
         "t0 = abs(x0); t1 = add(t0, 1); t2 = divide(x0, t1); multiply(t2, t2)",
         "minimum(0.25, x0)",
+        "t0 = gelu(x0); t1 = negative(t0); t2 = silu(t1); subtract(t0, t2)",
     ],
 )
 def test_programs_of_several_steps_run_step_by_step(program):
@@ -407,6 +408,40 @@ def test_programs_of_several_steps_run_step_by_step(program):
     check(network(x), Network().compile(x.shape)(x))
     computing = [step for step in network.explain() if step["op"] != "copy"]
     assert len(computing) == program.count(";") + 1
+
+
+class Masks(nn.Module):
+    """Returns masks, and takes one that is a constant."""
+
+    input_ndim = 4
+
+    def __init__(self):
+        self.register_buffer("chosen", draw((1, 3, 1, 1)) > 0)
+
+    def forward(self, x):
+        above = fastconv.greater(x, 0.25)
+        both = fastconv.logical_and(above, self.chosen)
+        return {"above": above, "both": both, "x": fastconv.where(both, x, fastconv.negative(x))}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_masks_leave_networks_as_bool(precision):
+    x = draw((2, 3, 5, 7)).astype(np.float16).astype(np.float32)
+    module, expected = Masks(), Masks().eager(x)
+    network = module.compile(x.shape, device="cuda", precision=precision)
+    outs = {name: np.empty_like(value) for name, value in expected.items()}
+    unbatched = module.compile(x.shape[1:], device="cuda", precision=precision)
+    for _ in range(2):
+        for name, value in expected.items():
+            check(network(x)[name], value)
+            check(network(cuda.asarray(x))[name].numpy(), value)
+            check(network(x, out=outs)[name], value)
+            check(unbatched(x[1])[name], value[1])
+            check(unbatched(cuda.asarray(x[1]))[name].numpy(), value[1])
+    steps = network.explain()
+    assert [step["bytes"] for step in steps if step["op"] == "copy"][-3:-1] == [
+        x.size * (3 if precision == "fp16" else 5)
+    ] * 2
 
 
 def test_max_workspace():

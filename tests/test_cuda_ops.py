@@ -37,6 +37,7 @@ CALLS = [
     (lambda x: fastconv.add(x, x), [(3, 3)]),
     *((getattr(fastconv, n), [IMAGES]) for n in ("exp", "expm1", "erf", "abs", "sign", "square")),
     *((getattr(fastconv, n), [(9, 7)]) for n in ("floor", "ceil", "negative", "reciprocal")),
+    *((getattr(fastconv, name), [IMAGES]) for name in ("sin", "cos", "trunc")),
     *(
         (lambda x, function=function: function(fastconv.abs(x)), [(50,)])
         for function in (fastconv.sqrt, fastconv.rsqrt, fastconv.log, fastconv.log1p)
@@ -214,8 +215,6 @@ def test_random_convolutions(seed):
         ("tile", lambda x: fastconv.expand(x, (5, *x.shape))),
         ("scatter_add", lambda x: fastconv.scatter_add(x, [0] * 6, x, 1)),
         ("grid_sample", lambda x: fastconv.grid_sample(x, cuda.asarray(draw(2, 4, 5, 2)))),
-        ("sin", fastconv.sin),
-        ("cos", fastconv.cos),
     ],
 )
 def test_what_does_not_run_on_a_device_says_so(name, call):
@@ -362,11 +361,51 @@ def test_special_values_are_those_of_the_cpu(name):
     np.testing.assert_array_equal(np.signbit(actual)[number], np.signbit(expected)[number])
 
 
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+LOGIC = ("logical_and", "logical_or", "logical_xor")
+
+
 @ON_DEVICE
-def test_masks_do_not_leave_a_device():
+@pytest.mark.parametrize("shape", [(3, 40, 5, 9), (4,), (), (0, 4)])
+def test_masks_on_a_device(shape):
+    """As results and as operands, of any strides; those of other libraries too."""
+    a, b = np.round(draw(*shape)), np.round(draw(*shape, seed=1))
+    masks = []
+    for name in COMPARISONS:
+        masks.append(getattr(fastconv, name)(a, b))
+        check(getattr(fastconv, name)(cuda.asarray(a), cuda.asarray(b)), masks[-1])
+    p, q = masks[0], masks[2]
+    on_device = cuda.asarray(p), Lent(q)
+    for name in LOGIC:
+        check(getattr(fastconv, name)(*on_device), getattr(fastconv, name)(p, q))
+    check(fastconv.logical_not(on_device[0]), ~p)
+    check(fastconv.where(on_device[0], cuda.asarray(a), 0.5), np.where(p, a, np.float32(0.5)))
+    if len(shape) == 4:
+        swapped = np.ascontiguousarray(p.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        check(fastconv.where(Interface(swapped), Interface(a), Interface(b)), np.where(p, a, b))
+        check(
+            fastconv.where(cuda.asarray(p[:1, :, :1]), Interface(a), 2),
+            np.where(p[:1, :, :1], a, 2),
+        )
+
+
+@ON_DEVICE
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x, mask: fastconv.exp(mask), "x must be float32 on a CUDA device, got bool"),
+        (lambda x, mask: fastconv.add(x, mask), "b must be float32 on a CUDA device, got bool"),
+        (lambda x, mask: fastconv.where(mask, x, mask), "b must be float32 on a CUDA device, got"),
+        (lambda x, mask: fastconv.reshape(mask, -1), "x must be float32 on a CUDA device, got"),
+        (lambda x, mask: fastconv.where(x, x, 0), r"condition must be bool, .*not_equal\(cond"),
+        (lambda x, mask: fastconv.logical_and(mask, x), "b must be bool, got float32: compare"),
+        (lambda x, mask: fastconv.logical_not(x), "x must be bool, got float32: compare"),
+    ],
+)
+def test_masks_are_no_numbers_on_a_device(call, message):
     x = cuda.asarray(draw(3, 4))
-    with pytest.raises(ValueError, match="less gives bool, which an output on device='cuda'"):
-        fastconv.less(x, 0)
+    with pytest.raises(TypeError, match=message):
+        call(x, fastconv.less(x, 0))
 
 
 @ON_DEVICE

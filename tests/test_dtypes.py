@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 from fastconv import _core
 from fastconv.graph import Graph
+from operator_facts import add_sample
+from operator_samples import BFLOAT16, COMPUTE, DTYPES, MASKS, SAMPLES
 
-BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
-DTYPES = {
-    name: np.dtype(name)
-    for name in ("float32", "float64", "float16", "int8", "uint8", "int32", "int64", "bool")
-} | {"bfloat16": BFLOAT16}
 NOT_COMPUTED = {name: d for name, d in DTYPES.items() if name not in ("float32", "float64")}
 
 
@@ -126,60 +123,17 @@ def test_a_network_holds_values_of_several_dtypes():
     assert bits(high) == bits(alone(z, w))
 
 
-# What each operator without a kernel computes with: shapes, the first one the input's.
-COMPUTE = {
-    "conv2d": ([(1, 4, 5, 5), (2, 4, 3, 3)], {}),
-    "conv_transpose2d": ([(1, 4, 5, 5), (4, 2, 2, 2)], {}),
-    "linear": ([(3, 4), (2, 4)], {}),
-    "matmul": ([(3, 4), (4, 2)], {}),
-    "batch_norm": ([(1, 4, 5, 5), (4,), (4,)], {}),
-    "scale_shift": ([(1, 4, 5, 5), (4,), (4,)], {}),
-    "layer_norm": ([(1, 4), (4,)], {"begin": 1, "end": 2}),
-    "local_response_norm": ([(1, 4, 5, 5)], {"size": 3}),
-    "group_norm": ([(1, 4, 5, 5)], {"num_groups": 2}),
-    "activation": ([(1, 4)], {"kind": "relu"}),
-    "add": ([(1, 4), (4,)], {}),
-    "multiply": ([(1, 4, 5, 5), (4, 1, 1)], {}),
-    "max_pool2d": ([(1, 4, 5, 5)], {"kernel_size": (2, 2), "stride": (2, 2)}),
-    "avg_pool2d": ([(1, 4, 5, 5)], {"kernel_size": (2, 2), "stride": (2, 2)}),
-    "adaptive_max_pool2d": ([(1, 4, 5, 5)], {"output_size": (2, 2)}),
-    "adaptive_avg_pool2d": ([(1, 4, 5, 5)], {"output_size": (1, 1)}),
-    **dict.fromkeys(("mean", "sum", "prod", "max", "min", "norm"), ([(1, 4)], {"axis": (1,)})),
-    **dict.fromkeys(("argmax", "argmin"), ([(1, 4)], {"axis": (1,)})),
-    "cumsum": ([(1, 4)], {"axis": 1}),
-    "scatter_add": ([(1, 4), (1, 3)], {"axis": 1, "indices": (3, 0, 3)}),
-    "softmax": ([(1, 4)], {"axis": 1}),
-    "log_softmax": ([(1, 4)], {"axis": 1}),
-    "interpolate": ([(1, 4, 5, 5)], {"size": (7, 7)}),
-    "grid_sample": ([(1, 4, 5, 5), (1, 3, 3, 2)], {}),
-    **{
-        name: ([(1, 4, 5, 5), (4, 1, 1), (5,)][: len(operands)], {})
-        for name, operands, _ in _core.instructions()
-        if "m" not in operands
-    },
-    "pointwise": ([(1, 4), (4,)], {"program": "t0 = add(x0, x1); exp(t0)"}),
-}
-MASKS = {name for name, operands, _ in _core.instructions() if "m" in operands}
-INDICES = ("argmax", "argmin")
-MOVES = {
-    *("input", "constant", "reshape", "permute", "slice", "concat", "pad"),
-    *("channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "take", "tile"),
-}
-
-
 def test_all_operators_are_here():
-    assert {name for name, *_ in _core.operators()} == COMPUTE.keys() | MOVES | MASKS
+    assert {name for name, *_ in _core.operators()} == SAMPLES.keys()
 
 
 @pytest.mark.parametrize("dtype", NOT_COMPUTED.values(), ids=NOT_COMPUTED)
 @pytest.mark.parametrize("op", COMPUTE)
 def test_what_has_no_kernel_says_so(op, dtype):
-    (shape, *others), attributes = COMPUTE[op]
     graph = _core.Graph()
-    x = graph.input(shape, dtype)
-    y = graph.add(op, [x, *(graph.constant(array(dtype, other)) for other in others)], attributes)
+    y = add_sample(graph, op, COMPUTE[op], dtype)
     result = {name: result for name, _, result in _core.instructions()}.get(op)
-    expected = np.int64 if op in INDICES else np.bool_ if result == "m" else dtype
+    expected = np.int64 if op in ("argmax", "argmin") else np.bool_ if result == "m" else dtype
     assert graph.dtype(y) == graph.node(y)[4] == expected
     name = "bfloat16" if dtype == BFLOAT16 else dtype.name
     message = f"^{op} has no kernel for {name} on the CPU$"
@@ -190,14 +144,52 @@ def test_what_has_no_kernel_says_so(op, dtype):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("dtype", NOT_COMPUTED.values(), ids=NOT_COMPUTED)
-def test_cuda_computes_in_floats(dtype):
+@pytest.mark.parametrize("name", sorted(NOT_COMPUTED.keys() - {"bool"}))
+def test_cuda_computes_in_floats(name):
     from fastconv import _cuda
 
     graph = _core.Graph()
-    y = graph.add("reshape", [graph.input((2, 3), dtype)], {"shape": (6,)})
+    y = graph.add("reshape", [graph.input((2, 3), DTYPES[name])], {"shape": (6,)})
     with pytest.raises(ValueError, match=r"input has no kernel for \w+ on device='cuda'"):
         _cuda.Network(graph, [y])
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("op", sorted(COMPUTE))
+def test_cuda_takes_no_mask_for_a_number(op):
+    from fastconv import _cuda
+
+    graph = _core.Graph()
+    y = add_sample(graph, op, COMPUTE[op], np.bool_)
+    with pytest.raises(ValueError, match=rf"^{op} has no kernel for \w+ on device='cuda'$"):
+        _cuda.Network(graph, [y])
+
+
+@pytest.mark.cuda
+def test_masks_move_on_a_device():
+    from fastconv import _cuda
+
+    x, c = array(np.dtype(np.bool_), (2, 4, 6, 3)), array(np.dtype(np.bool_), (2, 1, 6, 3))
+    graph = _core.Graph()
+    i = graph.input(x.shape, np.bool_)
+    shuffled = graph.add("pixel_shuffle", [i], {"upscale_factor": 2})
+    outputs = {
+        i: x,
+        graph.add("reshape", [i], {"shape": (4, -1)}): x.reshape(4, -1),
+        graph.add("permute", [i], {"order": (3, 0, 2, 1)}): x.transpose(3, 0, 2, 1),
+        slice_(graph, i, (0, 1, 5, 2), (2, 4, 0, -1), (1, 2, -2, -1)): x[:, 1:4:2, 5:0:-2, ::-1],
+        graph.add("concat", [i, graph.constant(c)], {"axis": 1}): np.concatenate([x, c], 1),
+        graph.add(
+            "pad", [i], {"before": (0, 1, 2, 0), "after": (0, 0, 1, 0), "mode": "constant"}
+        ): np.pad(x, ((0, 0), (1, 0), (2, 1), (0, 0))),
+        graph.add("channel_shuffle", [i], {"groups": 2}): x[:, [0, 2, 1, 3]],
+        graph.add("pixel_unshuffle", [shuffled], {"downscale_factor": 2}): x,
+    }
+    for precision in ("fp32", "fp16", "bf16"):
+        native = _cuda.Network(graph, list(outputs), precision=precision)
+        for _ in range(2):
+            for value, y, expected in zip(outputs, native.run([x]), outputs.values(), strict=True):
+                assert bits(y) == bits(np.ascontiguousarray(expected)), graph.node(value)
 
 
 @pytest.mark.parametrize("op", sorted(MASKS))
@@ -228,7 +220,7 @@ def test_inputs_of_an_operator_have_one_dtype(other):
             {},
             f"x is {other} and weight",
         ),
-        ("add", [x, y], {}, f"add: {one} a is float32 and b is {other}"),
+        ("add", [x, y], {}, f"add: {one} inputs[0] is float32 and inputs[1] is {other}"),
         ("concat", [x, x, y], {"axis": 0}, f"concat: {one} arrays[0] is float32 and arrays[2] is"),
     ]:
         with pytest.raises(ValueError, match=re.escape(message)):
@@ -351,21 +343,21 @@ def test_graphs_print_dtypes_where_there_are_several():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("op", COMPUTE)
 def test_operators_compute_with_constants_as_with_inputs(op, dtype):
-    (shape, *others), attributes = COMPUTE[op]
+    shapes, attributes = COMPUTE[op]
     random = np.random.default_rng(0)
-    x, *weights = (random.random(s).astype(dtype) for s in (shape, *others))
+    x, *weights = (None if s is None else random.random(s).astype(dtype) for s in shapes)
 
     def result(add, arrays):
         graph = _core.Graph()
-        inputs = [add(graph), *map(graph.constant, weights)]
-        values = [graph.add(op, inputs, attributes)]
+        others = [None if weight is None else graph.constant(weight) for weight in weights]
+        values = [graph.add(op, [add(graph), *others], attributes)]
         if graph.dtype(values[0]) == np.bool_:
             values.append(graph.add("logical_not", values, {}))
-        elif op not in INDICES:  # with which nothing computes
+        elif graph.dtype(values[0]) != np.int64:  # with which nothing computes
             values.append(graph.add("activation", values, {"kind": "silu"}))
         return network(graph, *values).run(arrays)
 
-    given = result(lambda graph: graph.input(shape, dtype), [x])
+    given = result(lambda graph: graph.input(x.shape, dtype), [x])
     known = result(lambda graph: graph.constant(x), [])
     assert [bits(y) for y in given] == [bits(y) for y in known]
 

@@ -215,7 +215,7 @@ def test_fused_equals_separate(name, dtype):
         assert_same_bits(fused, separate)
         assert_same_bits(fused, np.asarray(activation(before)))
         if text in SEPARATE:
-            joined = host in (norm, scaled) and text != "activation"  # both are one program
+            joined = host in (norm, scaled)  # both are one program
             assert steps[-1] == ("pointwise" if joined else text.strip())
             assert joined or steps == others
         else:

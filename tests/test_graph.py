@@ -332,7 +332,7 @@ def test_residual_goes_into_the_convolution(graph, x, swap):
 
 def test_a_value_with_two_uses_is_not_fused(graph, x):
     y = fastconv.conv2d(x, weight(8, 8, 3, 3), padding=1)
-    assert steps(graph, fastconv.relu(y) * y) == ["conv2d", "activation", "multiply", "copy"]
+    assert steps(graph, fastconv.relu(y) * y) == ["conv2d", "pointwise", "copy"]
 
 
 def test_an_output_is_not_fused(graph, x):
@@ -390,8 +390,7 @@ def test_names_are_the_innermost_modules():
     network = nn.Sequential(Block(), nn.MaxPool2d(2)).compile((1, 4, 6, 6))
     assert [(s["name"], s["op"]) for s in network.explain() if s["op"] != "copy"] == [
         ("0.a", "conv2d"),
-        ("0", "activation"),
-        ("0", "multiply"),
+        ("0", "pointwise"),
         ("0.b", "conv2d"),
         ("1", "max_pool2d"),
     ]

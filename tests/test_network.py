@@ -44,7 +44,8 @@ class RandomNetwork(nn.Module):
 
     def __init__(self, seed, length=14, kinds=None):
         self._seed, self._length = seed, length
-        self._kinds = kinds or (*self.kinds, *self.kinds_without_devices)
+        everything = *self.kinds, *self.kinds_with_steps, *self.kinds_without_devices
+        self._kinds = kinds or everything
 
     def forward(self, x):
         self._rng = np.random.default_rng(self._seed)
@@ -64,20 +65,11 @@ class RandomNetwork(nn.Module):
         *("conv", "conv", "conv", "residual", "residual", "norm", "activation", "sum", "sum"),
         *("concat", "concat", "pool", "gate", "channels_last", "slice", "scale", "pad"),
         *("resize", "shuffle", "permute", "reshape", "lrn", "transposed", "broadcast"),
-        "blocks",
+        *("blocks", "chain", "chain", "prelu", "signals", "slices"),
     )
+    kinds_with_steps = ("choice", "arithmetic", "rectifier")  # which much rounding may jump over
     kinds_without_devices = (
-        *("take", "tile", "scatter", "reduce", "chain", "chain", "choice", "arithmetic"),
-        *(
-            "rectifier",
-            "prelu",
-            "instance",
-            "sample",
-            "signals",
-            "slices",
-            "matmul",
-            "value_weights",
-        ),
+        *("take", "tile", "scatter", "reduce", "instance", "sample", "matmul", "value_weights"),
     )
 
     def _weight(self, *shape):
@@ -286,7 +278,7 @@ class RandomNetwork(nn.Module):
     def _chain(self, x, values):
         scale, shift = self._weight(x.shape[1], 1, 1), self._weight(x.shape[1], 1, 1)
         y = fastconv.clip(abs(x * scale - 0.5) + shift, -1, 2.5) / 1.5
-        return np.exp(-y) - self._weight(x.shape[-1]) * np.sqrt(abs(y))
+        return np.exp(-y) - self._weight(x.shape[-1]) * np.sqrt(abs(y) + 0.25)
 
     def _choice(self, x, values):
         fitting = [v for v in values if v.shape == x.shape]

@@ -347,6 +347,40 @@ def test_subnormal_numbers_count_in_exact_networks() -> None:
     np.testing.assert_array_equal(module.compile(x.shape, accuracy="exact")(x), x)
 
 
+@pytest.mark.parametrize("shape", [(6,), (3, 6), (2, 3, 6), (2, 5, 3, 6), (0, 3, 6)])
+def test_products_by_constant_matrices_are_linear_layers(shape: Any, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(dtype) for s in (shape, (6, 20)))
+    bias = rng.standard_normal(20).astype(dtype)
+    for weight in (w, np.asfortranarray(w)):
+        network = Apply(lambda x, w=weight: fastconv.relu(x @ w + bias)).compile(
+            x.shape, precision=f"fp{8 * x.itemsize}"
+        )
+        assert "matmul" not in {step["op"] for step in network.explain()}
+        expected = np.maximum(np.matmul(x.astype(np.longdouble), w) + bias, 0)
+        u = np.finfo(dtype).eps
+        assert (abs(network(x) - expected) <= bound(x, w) + 2 * u * (abs(expected) + 1)).all()
+
+
+def test_a_bias_and_an_activation_go_into_products_by_constants() -> None:
+    w, bias = np.ones((6, 20), np.float32), np.ones(20, np.float32)
+    network = Apply(lambda x: fastconv.relu(x @ w + bias)).compile((5, 6))
+    assert [step["op"] for step in network.explain()] == ["linear+relu"]
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [((2, 2, 2, 3, 6), (6, 4)), ((5, 6), (2, 6, 4)), ((5, 6), (6,))]
+)
+def test_other_products_by_constants_stay_products(left: Any, right: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(-8, 9, left).astype(float), rng.integers(-8, 9, right).astype(float)
+    network = Apply(lambda x: x @ w).compile(x.shape, precision="fp64")
+    assert [step["op"] for step in network.explain()] == ["matmul"]
+    np.testing.assert_array_equal(network(x), x @ w)
+    first = Apply(lambda x: w @ x).compile((w.shape[-1], 5), precision="fp64")
+    assert [step["op"] for step in first.explain()] == ["matmul"]
+
+
 @pytest.mark.cuda
 def test_no_cuda() -> None:
     module = Apply(lambda x: x @ x)

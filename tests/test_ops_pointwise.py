@@ -1,10 +1,14 @@
 """Arithmetic, comparisons and functions of single elements: on arrays, recorded and fused."""
 
+from functools import partial
+
 import fastconv as fc
 import numpy as np
 import pytest
 from fastconv import _core, nn
 from fastconv.ops._pointwise import INSTRUCTIONS
+
+ACTIVATIONS = [name for name in _core.activations() if name not in ("none", "gelu_tanh")]
 
 NUMPY = {
     "clip": lambda x, low, high: np.minimum(np.maximum(x, low), high),
@@ -154,6 +158,41 @@ def test_chains_become_one_program():
     assert [step["op"] for step in network.explain()] == ["pointwise"]
     x = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
     assert same(network(x), module.eager(x))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [*ACTIVATIONS, "clip"])
+def test_activations_join_programs(name, dtype):
+    """Before, between and after other steps, and after a batch norm that has one itself."""
+    options = {"leaky_relu": {"negative_slope": 0.3}, "clip": {"min": -0.5, "max": 0.0}}
+    function = partial(getattr(fc, name), **options.get(name, {}))
+
+    class Network(nn.Module):
+        def __init__(self):
+            self.norm = nn.BatchNorm2d(20)
+
+        def forward(self, x):
+            y = function(self.norm(x)) - function(x)
+            return function(y * x) / 2
+
+    x = np.random.default_rng(1).standard_normal((2, 20, 9, 11)).astype(dtype)
+    x[0, 0, 0, :3] = np.nan, 0, -0.0
+    module = Network().astype(dtype)
+    module.reset_parameters(0)
+    network = module.compile(x.shape)
+    assert [step["op"] for step in network.explain()] == ["pointwise"]
+    y, expected = network(x), module.eager(x)
+    tolerance = 32 * np.finfo(dtype).eps  # a batch norm alone is computed as another form
+    np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_activations_in_programs_have_the_bits_that_they_have_alone():
+    x = np.random.default_rng(1).standard_normal((3, 1000)).astype(np.float32) * 4
+    x[0, :5] = np.nan, np.inf, -np.inf, 0, -0.0
+    for name in ACTIVATIONS:
+        function = getattr(fc, name)
+        module = Forward(lambda x, function=function: abs(function(-x)))
+        assert same(module(x), module.eager(x)), name
 
 
 def test_a_value_that_others_need_stays():

@@ -10,7 +10,6 @@
 
 #include "fastconv/op/activate.h"
 #include "fastconv/op/batch_norm.h"
-#include "fastconv/op/binary.h"
 #include "fastconv/op/concat.h"
 #include "fastconv/op/conv2d.h"
 #include "fastconv/op/conv_transpose2d.h"
@@ -43,7 +42,7 @@ inline constexpr ValueId kNone = -1;  // an optional input that is absent
 
 using Operator =
     std::variant<op::Input, op::Constant, op::Conv2d, op::ConvTranspose2d, op::Linear, op::Matmul, op::BatchNorm, op::ScaleShift,
-                 op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Binary, op::Pointwise, op::Pool, op::AdaptivePool,
+                 op::LayerNorm, op::GroupNorm, op::LocalResponseNorm, op::Activate, op::Pointwise, op::Pool, op::AdaptivePool,
                  op::Reduce, op::ArgMax, op::Norm, op::CumSum, op::Reshape, op::Permute, op::Slice, op::Concat, op::Pad, op::Softmax,
                  op::Interpolate, op::GridSample, op::ChannelShuffle, op::PixelShuffle, op::PixelUnshuffle, op::Take, op::Tile, op::ScatterAdd>;
 
@@ -53,7 +52,7 @@ Attributes attributes_of(const Operator& op);      // with which read_operator g
 std::string input_name(const Operator& op, std::size_t i);  // "weight"
 std::string activation_suffix(const Activation& activation);  // "+relu", ..., "" for none
 bool keeps_layout(const Operator& op);             // whether its result lies as x does, in channel blocks or plainly
-bool is_pointwise(const Operator& op);             // of one input
+bool is_pointwise(const Operator& op);             // whether it computes each element from the same ones of its inputs
 
 // What Python, documents and tests know of an operator.
 struct OperatorInfo {

@@ -5,7 +5,9 @@
 
 // ROW(name, operands, result): "f" is a float, "m" a mask, true or false.
 #define FASTCONV_NAMED_INSTRUCTIONS(ROW) \
+  ROW(add, "ff", 'f')                  \
   ROW(subtract, "ff", 'f')             \
+  ROW(multiply, "ff", 'f')             \
   ROW(divide, "ff", 'f')               \
   ROW(power, "ff", 'f')                \
   ROW(minimum, "ff", 'f')              \
@@ -41,12 +43,21 @@
   ROW(round, "f", 'f')                 \
   ROW(trunc, "f", 'f')
 
-// Sums and products alone are op::Binary, and multiply_add, which rounds once where the CPU can, is op::ScaleShift.
+// Alone, multiply_add, which rounds once where the CPU can, is op::ScaleShift; the activations without parameters (activations.h)
+// are op::Activate.
 #define FASTCONV_INSTRUCTIONS(ROW)  \
   FASTCONV_NAMED_INSTRUCTIONS(ROW)  \
-  ROW(add, "ff", 'f')               \
-  ROW(multiply, "ff", 'f')          \
-  ROW(multiply_add, "fff", 'f')
+  ROW(multiply_add, "fff", 'f')     \
+  ROW(relu, "f", 'f')               \
+  ROW(relu6, "f", 'f')              \
+  ROW(gelu, "f", 'f')               \
+  ROW(gelu_tanh, "f", 'f')          \
+  ROW(silu, "f", 'f')               \
+  ROW(hardswish, "f", 'f')          \
+  ROW(hardsigmoid, "f", 'f')        \
+  ROW(sigmoid, "f", 'f')            \
+  ROW(tanh, "f", 'f')               \
+  ROW(mish, "f", 'f')
 
 namespace fastconv {
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -27,21 +28,12 @@ void copy(const TensorView<const T>& x, const TensorView<T>& y);
 template <class T>
 void activate(const Activation& activation, const T* x, T* y, index_t count);
 
-// out = a + b or a * b on arrays of one shape, each with its strides (in elements; zero repeats, as NumPy's broadcasting
-// does). out may be exactly a or b. A blocked tensor is an array of shape (n, blocks, h * w, block).
+// A pointwise program, ready for arrays of a shape: floats, or bytes for true and false. Strides count elements, zero repeats; those
+// of the inputs come first, then those of the result. The function computes arrays at these places, in the same order. The result may
+// be exactly one of the inputs. A blocked tensor is an array of shape (n, blocks, h * w, block).
+using PointwiseFunction = std::function<void(void* const* data)>;
 template <class T>
-void binary(BinaryKind kind, const Shape& shape, const T* a, const Shape& a_strides, const T* b, const Shape& b_strides,
-            T* out, const Shape& out_strides);
-
-// An array of the shape that a pointwise program is computed on: floats, or bytes for true and false. Its strides count elements; zero
-// repeats.
-struct PointwiseArray {
-  void* data;
-  Shape strides;
-};
-// Computes a program of the inputs, which come first, into the last array. That may be exactly one of the inputs.
-template <class T>
-void pointwise(const PointwiseProgram& program, const Shape& shape, std::span<const PointwiseArray> arrays);
+PointwiseFunction pointwise(const PointwiseProgram& program, const Shape& shape, std::span<const Shape> strides);
 
 // y = activation((x - mean) * scale + shift), a number of each for every channel, and of `slopes` for prelu. NCHW views need
 // contiguous rows; both views have the same block, which may be any (x of shape (N, C) is a view with block = C, w = N). y may be x.
@@ -159,11 +151,11 @@ struct MatmulGeometry {
 
   index_t macs() const { return checked_size(batch) * m * k * n; }
 };
-// Of arrays as NumPy's matmul takes them. Throws std::invalid_argument where their shapes do not fit.
-MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Shape& b, const Shape& b_strides);
+// Of arrays as NumPy's matmul takes them, and of their product of the shape `y`, which op::matmul_shape knows.
+MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Shape& b, const Shape& b_strides, Shape y);
 // c, contiguous (batch, m, n), overlaps neither a nor b. If `exact`, the bits of an element depend on its row and column alone, and
 // subnormal numbers count; else products of a single row or column may sum in another order.
 template <class T>
-void matmul(const MatmulGeometry& g, const T* a, const T* b, T* c, bool exact);
+void matmul(MatmulGeometry g, const T* a, const T* b, T* c, bool exact);
 
 }  // namespace fastconv

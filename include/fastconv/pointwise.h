@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct InstructionInfo {
   char result;
 };
 const InstructionInfo& info_of(Instruction instruction);
+std::optional<Activation::Kind> activation_of(Instruction instruction);
 
 // Values have numbers: the inputs come first, then `numbers`, then the results of the steps. The last one is the program's result.
 struct PointwiseProgram {
@@ -28,10 +30,13 @@ struct PointwiseProgram {
   std::vector<double> numbers;
   std::vector<Step> steps;
 
-  static PointwiseProgram of(Instruction instruction);  // of it alone, with its operands as inputs
+  static PointwiseProgram of(Instruction instruction);  // the instruction alone, with its operands as inputs
+  static std::optional<PointwiseProgram> of(const Activation& activation);  // absent for prelu, whose slopes vary, and for `none`
+  std::optional<Instruction> instruction() const;       // the only one, if its operands are the inputs in their order
   // x0, x1, ... are inputs, t0, t1, ... results: "t0 = subtract(x0, x1); multiply(t0, 2.5)". Throws std::invalid_argument.
   static PointwiseProgram from_text(const std::string& text);
   std::string text() const;
+  PointwiseProgram followed_by(const PointwiseProgram& next) const;  // by a program of one input, the result of this one
 
   int first_result() const { return inputs + static_cast<int>(numbers.size()); }
   bool input_is_mask(int input) const;  // by its first use

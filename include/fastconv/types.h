@@ -80,8 +80,6 @@ struct WeightedTap {
   double weight;
 };
 
-enum class BinaryKind : uint8_t { add, multiply };
-
 // How images are sampled at the places of a grid, in torch's words.
 struct GridSampling {
   enum class Mode : uint8_t { bilinear, nearest, bicubic } mode = Mode::bilinear;

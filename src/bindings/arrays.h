@@ -25,6 +25,8 @@ namespace py = pybind11;
 inline Shape shape_of(const py::array& array) { return Shape(array.shape(), array.shape() + array.ndim()); }
 
 inline py::dtype numpy_dtype(DType dtype) {
+  if (dtype == DType::f32) return py::dtype::of<float>();  // by its word it takes longer than a small convolution
+  if (dtype == DType::f64) return py::dtype::of<double>();
   if (dtype != DType::bf16) return py::dtype(word(dtype));
   py::list field;
   field.append(py::make_tuple("bfloat16", "u2"));
@@ -57,6 +59,20 @@ inline void check_array(const py::array& array, const char* name, DType dtype) {
     throw py::type_error(std::string(name) + " must be " + word(dtype) + ", got " + py::str(array.dtype()).cast<std::string>());
   if (reinterpret_cast<std::uintptr_t>(array.data()) % item_size(dtype) != 0)
     throw py::type_error(std::string(name) + " is not aligned");
+}
+
+// Strides in elements; 0 where there is but one.
+template <class T>
+Shape strides_in(const py::array& array) {
+  Shape strides(array.ndim());
+  for (int axis = 0; axis < array.ndim(); ++axis)
+    strides[axis] = array.shape(axis) > 1 ? array.strides(axis) / static_cast<index_t>(sizeof(T)) : 0;
+  return strides;
+}
+template <class T>
+Shape strides_of(const py::array& array, const char* name) {
+  check_array(array, name, dtype_of<T>);
+  return strides_in<T>(array);
 }
 
 // A 4-d array as a strided view.

@@ -8,6 +8,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/options.h"
+#include "bindings/plain.h"
 #include "fastconv/error.h"
 
 namespace fastconv::bindings {
@@ -128,11 +129,20 @@ py::array conv_transpose(const py::array& x, const py::array& weight, const std:
   });
 }
 
-// x (n, in), weight (out, in), out (n, out): a 1x1 convolution whose pixels are the samples.
+Shape linear_shape(const Shape& x, const Shape& weight) {
+  if (weight.size() != 2 || weight[0] == 0 || weight[1] == 0)
+    fail("weight must have shape (out_features, in_features), neither of them 0, got ", to_string(weight));
+  if (x.empty() || x.back() != weight[1])
+    fail("weight has ", weight[1], " input features, so x must have shape (..., ", weight[1], "), got ", to_string(x));
+  Shape shape = x;
+  shape.back() = weight[0];
+  return shape;
+}
+
+// x (..., in), weight (out, in), out (..., out): a 1x1 convolution whose pixels are the samples.
 void linear(const py::array& x, const py::array& weight, const std::optional<py::array>& bias,
             const std::optional<py::array>& residual, py::array out, const std::string& activation) {
-  if (x.ndim() != 2 || weight.ndim() != 2 || out.ndim() != 2) throw py::type_error("linear takes arrays of 2 dimensions");
-  const index_t n = x.shape(0), in = weight.shape(1), channels = weight.shape(0);
+  const index_t in = weight.shape(1), channels = weight.shape(0), n = x.size() / in;
   dispatch(x, [&]<class T>(T) {
     const T* w = contiguous_data<T>(weight, "weight");
     const T* b = bias_data<T>(bias, channels);
@@ -152,6 +162,24 @@ void linear(const py::array& x, const py::array& weight, const std::optional<py:
   });
 }
 
+py::object linear_plain(const py::tuple& args, const py::dict& kwargs) {
+  enum { kX, kWeight, kBias, kResidual, kOut, kActivation };
+  static constexpr PlainSignature kSignature{
+      {"x", "weight", "bias", "residual", "out", "activation"}, /*operands=*/4, /*required=*/2, /*places=*/3};
+  const PlainCall call(kSignature, args, kwargs);
+  if (!call || call[kActivation]) return not_implemented();
+  for (const int operand : {kX, kWeight, kBias, kResidual})
+    if (call[operand] && !PlainCall::is_contiguous(call.array(operand))) return not_implemented();
+  const py::array x = call.array(kX), weight = call.array(kWeight);
+  const std::optional<py::array> bias = call.optional_array(kBias), residual = call.optional_array(kResidual);
+  const Shape shape = linear_shape(shape_of(x), shape_of(weight));
+  std::optional<py::array> out = call.result(shape, /*inplace=*/{kResidual});
+  const auto fits = [](const std::optional<py::array>& array, const Shape& wanted) { return !array || PlainCall::has_shape(*array, wanted); };
+  if (!out || !fits(bias, {shape.back()}) || !fits(residual, shape)) return not_implemented();
+  linear(x, weight, bias, residual, *out, "none");
+  return *out;
+}
+
 }  // namespace
 
 void bind_conv(py::module_& m) {
@@ -167,7 +195,9 @@ void bind_conv(py::module_& m) {
   });
   m.def("conv2d", &conv2d);
   m.def("conv_transpose2d", &conv_transpose);
+  m.def("linear_output_shape", [](const Shape& x, const Shape& weight) { return py::tuple(py::cast(linear_shape(x, weight))); });
   m.def("linear", &linear);
+  m.def("linear_plain", &linear_plain);
   m.def("algorithms", &algorithms);
   py::class_<PreparedConv2d>(m, "PreparedConv2d")
       .def(py::init<const Shape&, const py::array&, const std::optional<py::array>&, Pair, const py::object&, Pair, index_t,

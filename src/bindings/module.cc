@@ -69,4 +69,5 @@ PYBIND11_MODULE(_core, m) {
   bind_conv(m);
   bind_network(m);
   bind_ops(m);
+  bind_plain(m);
 }

@@ -32,15 +32,6 @@ void check_shape(const py::array& array, const Shape& expected, const char* name
                                 to_string(shape_of(array)));
 }
 
-template <class T>
-Shape strides_of(const py::array& array, const char* name) {
-  check_array(array, name, dtype_of<T>);
-  Shape strides(array.ndim());
-  for (int axis = 0; axis < array.ndim(); ++axis)
-    strides[axis] = array.shape(axis) > 1 ? array.strides(axis) / static_cast<index_t>(sizeof(T)) : 0;
-  return strides;
-}
-
 void activate_arrays(const std::string& name, const py::array& x, py::array out, double negative_slope) {
   check_shape(out, shape_of(x), "out");
   const Activation activation = op::Activate{parse_activation(name).kind, negative_slope}.activation();
@@ -52,21 +43,7 @@ void activate_arrays(const std::string& name, const py::array& x, py::array out,
   });
 }
 
-void binary_arrays(const std::string& name, const py::array& a, const py::array& b, py::array out) {
-  const auto kind = parse_word<BinaryKind>(name, "operation", std::array{"add", "multiply"});
-  const Shape shape = shape_of(out);
-  check_shape(a, shape, "a");
-  check_shape(b, shape, "b");
-  dispatch(a, [&]<class T>(T) {
-    const Shape a_strides = strides_of<T>(a, "a"), b_strides = strides_of<T>(b, "b"), strides = strides_of<T>(out, "out");
-    const T *p = static_cast<const T*>(a.data()), *q = static_cast<const T*>(b.data());
-    T* y = static_cast<T*>(out.mutable_data());
-    const py::gil_scoped_release release;
-    binary(kind, shape, p, a_strides, q, b_strides, y, strides);
-  });
-}
-
-// Computes a program of `arrays`, which have the shape of `out`: floats of one dtype, and bools where it takes masks.
+// Computes a program of `arrays` with NumPy's broadcasting: floats of one dtype, and bools where it takes masks.
 void pointwise_arrays(const std::string& text, const std::vector<py::array>& arrays, py::array out) {
   const PointwiseProgram program = PointwiseProgram::from_text(text);
   if (static_cast<int>(arrays.size()) != program.inputs)
@@ -75,22 +52,29 @@ void pointwise_arrays(const std::string& text, const std::vector<py::array>& arr
   DType dtype = DType::f32;  // of masks alone
   for (std::size_t i = arrays.size(); i-- > 0;)
     if (!program.input_is_mask(static_cast<int>(i))) dtype = dtype_of_array(arrays[i]);
-  std::vector<PointwiseArray> all;
-  const auto take = [&](const py::array& array, bool is_mask, void* data, const char* name) {
-    check_shape(array, shape, name);
+  std::vector<void*> data;
+  std::vector<Shape> all_strides;
+  const auto take = [&](const py::array& array, bool is_mask, void* at, const char* name) {
     const DType expected = is_mask ? DType::boolean : dtype;
     check_array(array, name, expected);
+    const std::size_t rank = static_cast<std::size_t>(array.ndim()), lead = shape.size() - std::min(rank, shape.size());
+    bool fits = rank <= shape.size();
     Shape strides(shape.size());
-    for (int axis = 0; axis < array.ndim(); ++axis)
-      strides[axis] = array.shape(axis) > 1 ? array.strides(axis) / static_cast<index_t>(item_size(expected)) : 0;
-    all.push_back({data, std::move(strides)});
+    for (std::size_t axis = 0; fits && axis < rank; ++axis) {
+      const index_t size = array.shape(axis);
+      fits = size == shape[lead + axis] || size == 1;
+      if (size > 1) strides[lead + axis] = array.strides(axis) / static_cast<index_t>(item_size(expected));
+    }
+    if (!fits) fail(name, " of shape ", to_string(shape_of(array)), " does not broadcast to ", to_string(shape));
+    data.push_back(at);
+    all_strides.push_back(std::move(strides));
   };
   for (std::size_t i = 0; i < arrays.size(); ++i)
     take(arrays[i], program.input_is_mask(static_cast<int>(i)), const_cast<void*>(arrays[i].data()), "an array");
   take(out, program.result_is_mask(), out.mutable_data(), "out");
   const auto compute = [&]<class T>(T) {
     const py::gil_scoped_release release;
-    pointwise<T>(program, shape, all);
+    pointwise<T>(program, shape, all_strides)(data.data());
   };
   switch (dtype) {
     case DType::f32: return compute(float{});
@@ -181,13 +165,15 @@ void grid_sample_arrays(const py::array& x, const py::array& grid, py::array out
 }
 
 void matmul_arrays(const py::array& a, const py::array& b, py::array out) {
-  check_shape(out, op::matmul_shape(shape_of(a), shape_of(b)), "out");
+  Shape shape = op::matmul_shape(shape_of(a), shape_of(b));
+  check_shape(out, shape, "out");
   dispatch(a, [&]<class T>(T) {
-    const MatmulGeometry g = matmul_geometry(shape_of(a), strides_of<T>(a, "a"), shape_of(b), strides_of<T>(b, "b"));
+    MatmulGeometry g =
+        matmul_geometry(shape_of(a), strides_of<T>(a, "a"), shape_of(b), strides_of<T>(b, "b"), std::move(shape));
     const T *p = static_cast<const T*>(a.data()), *q = static_cast<const T*>(b.data());
     T* y = mutable_contiguous_data<T>(out, "out");
     const py::gil_scoped_release release;
-    matmul(g, p, q, y, /*exact=*/false);
+    matmul(std::move(g), p, q, y, /*exact=*/false);
   });
 }
 
@@ -210,13 +196,13 @@ void over_middle(const py::array& x, py::array& out, bool reduced, Run&& run) {
 void bind_ops(py::module_& m) {
   m.def("activations", [] { return py::tuple(py::cast(Words<Activation>::names)); });
   m.def("activate", &activate_arrays);
-  m.def("binary", &binary_arrays);
-  // (name, operands, result), "f" being floats and "m" masks.
+  // (name, operands, result) of those that are operators; "f" being floats and "m" masks.
   m.def("instructions", [] {
     py::list all;
     for (int i = 0; i < kInstructions; ++i) {
-      if (static_cast<Instruction>(i) == Instruction::multiply_add) continue;  // only passes write it
-      const InstructionInfo& info = info_of(static_cast<Instruction>(i));
+      const auto instruction = static_cast<Instruction>(i);
+      if (instruction == Instruction::multiply_add || activation_of(instruction)) continue;
+      const InstructionInfo& info = info_of(instruction);
       all.append(py::make_tuple(info.name, info.operands, std::string(1, info.result)));
     }
     return all;

@@ -32,7 +32,7 @@ std::vector<bool> choose_blocked(const Graph& graph) {
     const ValueId x = node.inputs[0];
     if (node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>()) {
       blocked[id] = !(is_output[id] && uses[id] == 1);  // the last one writes the output itself
-    } else if (node.as<op::Binary>() || node.as<op::Pointwise>()) {
+    } else if (node.as<op::Pointwise>()) {
       const auto is_float = [&](ValueId input) { return is_computed_in(graph.dtype(input)); };  // masks have no blocks
       if (!std::all_of(node.inputs.begin(), node.inputs.end(), is_float)) continue;
       for (const ValueId input : node.inputs)

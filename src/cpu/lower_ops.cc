@@ -100,23 +100,6 @@ void Lowering::lower(ValueId id, const op::Activate& o) {
   });
 }
 
-void Lowering::lower(ValueId id, const op::Binary& o) {
-  const bool blocked = blocked_[id];
-  const ValueId inputs[2] = {graph_[id].inputs[0], graph_[id].inputs[1]};
-  const Place places[2] = {as(inputs[0], blocked), as(inputs[1], blocked)};
-  const auto can_take = [&](int i) {  // the place of operand i, in which operand 1 - i must not lie otherwise
-    return !graph_.is_constant(inputs[i]) && (inputs[0] == inputs[1] || places[0].buffer != places[1].buffer);
-  };
-  if (!(can_take(0) && reuse(id, inputs[0])) && !(can_take(1) && reuse(id, inputs[1]))) define(id);
-
-  const Shape sizes = broadcast_sizes(id), sy = broadcast_strides(id, places_[id], id);
-  const Shape sa = broadcast_strides(inputs[0], places[0], id), sb = broadcast_strides(inputs[1], places[1], id);
-  const Operand a = flat(places[0], inputs[0]), b = flat(places[1], inputs[1]), y = flat(places_[id], id);
-  emit_float(id, {a, b, y}, [=, kind = o.kind]<class T>(void* const* at) {
-    fastconv::binary<T>(kind, sizes, a.data<T>(at), sa, b.data<T>(at), sb, y.data<T>(at), sy);
-  });
-}
-
 void Lowering::lower(ValueId id, const op::Pointwise& o) {
   const std::vector<ValueId>& inputs = graph_[id].inputs;
   DType computed = DType::f32;  // of masks alone
@@ -144,10 +127,10 @@ void Lowering::lower(ValueId id, const op::Pointwise& o) {
   operands.push_back(flat(places_[id], id));
   strides.push_back(broadcast_strides(id, places_[id], id));
   with_float(computed, operator_name(graph_[id].op), [&]<class T>() {
-    emit(id, operands, [=, program = o.program](void* const* b) {
-      std::vector<PointwiseArray> arrays;
-      for (std::size_t i = 0; i < operands.size(); ++i) arrays.push_back({operands[i].data(b), strides[i]});
-      pointwise<T>(program, sizes, arrays);
+    emit(id, operands, [operands, run = pointwise<T>(o.program, sizes, strides)](void* const* b) {
+      std::vector<void*> data;
+      for (const Operand& operand : operands) data.push_back(operand.data(b));
+      run(data.data());
     });
   });
 }
@@ -284,7 +267,8 @@ void Lowering::lower(ValueId id, const op::Matmul&) {
   const auto [b, b_strides] = strided(graph_[id].inputs[1]);
   define(id);
   const Operand y = flat(places_[id], id);
-  const MatmulGeometry g = matmul_geometry(graph_.shape(graph_[id].inputs[0]), a_strides, graph_.shape(graph_[id].inputs[1]), b_strides);
+  const MatmulGeometry g =
+      matmul_geometry(graph_.shape(graph_[id].inputs[0]), a_strides, graph_.shape(graph_[id].inputs[1]), b_strides, graph_.shape(id));
   const bool exact = options_.accuracy == Accuracy::exact;
   StepInfo& info = emit_float(id, {a, b, y}, [g, exact, a = a, b = b, y]<class T>(void* const* at) {
     fastconv::matmul<T>(g, a.data<T>(at), b.data<T>(at), y.data<T>(at), exact);

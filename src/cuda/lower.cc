@@ -24,7 +24,7 @@ std::vector<bool> writes_channels(const Graph& graph) {
     const auto* norm = node.as<op::LayerNorm>();
     const bool strided = node.as<op::Conv2d>() || node.as<op::ConvTranspose2d>() || node.as<op::Pool>() ||
                          node.as<op::AdaptivePool>() || node.as<op::Interpolate>() || node.as<op::LocalResponseNorm>() ||
-                         node.as<op::Activate>() || node.as<op::ScaleShift>() || node.as<op::Binary>() || node.as<op::Pointwise>() || node.as<op::Pad>() ||
+                         node.as<op::Activate>() || node.as<op::ScaleShift>() || node.as<op::Pointwise>() || node.as<op::Pad>() ||
                          node.as<op::ChannelShuffle>() || node.as<op::PixelShuffle>() || node.as<op::PixelUnshuffle>() ||
                          (norm && norm->end == 2) || is_concat_of_channels(node);
     writes[id] = strided && node.shape.size() == 4 && checked_size(node.shape) > 0;
@@ -80,7 +80,7 @@ void Lowering<T>::add_inputs() {
     StepInfo& info = add(info_of(graph_, id));
     info.op = "copy";
     info.reason = shape.size() == 4 ? "to channels last" : "from the caller's array";
-    info.bytes = static_cast<std::size_t>(checked_size(shape)) * (sizeof(float) + sizeof(T));
+    info.bytes = static_cast<std::size_t>(checked_size(shape)) * (item_size(graph_.dtype(id)) + sizeof(T));
   }
 }
 
@@ -92,7 +92,7 @@ void Lowering<T>::add_outputs() {
     StepInfo& info = add(info_of(graph_, id));
     info.op = "copy";
     info.reason = "to the output";
-    info.bytes = static_cast<std::size_t>(checked_size(info.shape)) * (sizeof(float) + sizeof(T));
+    info.bytes = static_cast<std::size_t>(checked_size(info.shape)) * (item_size(graph_.dtype(id)) + sizeof(T));
   }
 }
 
@@ -148,9 +148,10 @@ const typename Lowering<T>::Place& Lowering<T>::place(ValueId id) {
   if (places_.has(id) || !graph_.is_constant(id)) return places_[id];
   const Shape& shape = graph_.shape(id);
   const void* memory = constants_.get(id, "operand", [&] {
-    const float* data = constant_data(id);
     std::vector<T> values(static_cast<std::size_t>(checked_size(shape)));
-    std::transform(data, data + values.size(), values.begin(), rounded<T>);
+    const auto convert = [&](const auto* data) { std::transform(data, data + values.size(), values.begin(), rounded<T>); };
+    if (graph_.dtype(id) == DType::boolean) convert(static_cast<const std::uint8_t*>(graph_[id].as<op::Constant>()->data.get()));
+    else convert(constant_data(id));
     return values;
   });
   // `constants_` outlives what is lowered.

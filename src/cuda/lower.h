@@ -112,7 +112,6 @@ class Lowering {
   void lower(ValueId id, const op::LayerNorm& o);
   void lower(ValueId id, const op::LocalResponseNorm& o);
   void lower(ValueId id, const op::Activate& o);
-  void lower(ValueId id, const op::Binary& o);
   void lower(ValueId id, const op::Pointwise& o);
   void lower(ValueId id, const op::Pool& o);
   void lower(ValueId id, const op::AdaptivePool& o);

@@ -107,19 +107,9 @@ std::vector<typename Lowering<T>::Array> Lowering<T>::broadcast(ValueId id) {
 }
 
 template <class T>
-void Lowering<T>::lower(ValueId id, const op::Binary& o) {
-  const std::vector<Array> x = broadcast(id);
-  const Array a = x[0], b = x[1], y = array(id);
-  const auto run = [=, kind = o.kind](void* const* at, cudaStream_t stream) {
-    cuda::binary<T>(kind, a.at(at), b.at(at), y.at(at), stream);
-  };
-  emit(id, run, a, b, y);
-}
-
-template <class T>
 void Lowering<T>::lower(ValueId id, const op::Pointwise& o) {
   const Instruction instruction = o.program.steps[0].instruction;
-  if (!(o.program == PointwiseProgram::of(instruction)) || !has_kernel(instruction))
+  if (o.program != PointwiseProgram::of(instruction))
     fail(operator_name(o), " does not run on device='cuda'");
   const std::vector<Array> x = broadcast(id);
   const Array y = array(id);
@@ -251,7 +241,6 @@ void Lowering<T>::lower(ValueId id, const op::Interpolate& o) {
   template void Lowering<T>::lower(ValueId, const op::LayerNorm&);                  \
   template void Lowering<T>::lower(ValueId, const op::LocalResponseNorm&); \
   template void Lowering<T>::lower(ValueId, const op::Activate&);                     \
-  template void Lowering<T>::lower(ValueId, const op::Binary&);                         \
   template void Lowering<T>::lower(ValueId, const op::Pointwise&);                      \
   template void Lowering<T>::lower(ValueId, const op::Pool&);                             \
   template void Lowering<T>::lower(ValueId, const op::AdaptivePool&);            \

@@ -16,6 +16,13 @@ namespace {
 
 std::atomic<bool> poison_arenas{false};
 
+// f<E>() for the elements of inputs and outputs.
+template <class F>
+void with_element(DType dtype, F&& f) {
+  if (dtype == DType::boolean) f.template operator()<std::uint8_t>();
+  else f.template operator()<float>();
+}
+
 template <class T>
 class Executor final : public CudaNetwork {
  public:
@@ -35,12 +42,12 @@ class Executor final : public CudaNetwork {
     std::vector<Memory> memory;
     const auto staged = [&](ValueId id) {
       memory.emplace_back(std::max<std::size_t>(bytes(id), 1), options_.device, stream);
-      return strided(memory.back().template as<float>(), graph_.shape(id), contiguous_strides(graph_.shape(id)));
+      return strided<void>(memory.back().template as<>(), graph_.shape(id), contiguous_strides(graph_.shape(id)));
     };
-    std::vector<Strided<const float>> device_inputs;
-    std::vector<Strided<float>> device_outputs;
+    std::vector<Strided<const void>> device_inputs;
+    std::vector<Strided<void>> device_outputs;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const Strided<float> to = staged(graph_.inputs()[i]);
+      const Strided<void> to = staged(graph_.inputs()[i]);
       copy_to_device(to.data, inputs[i], bytes(graph_.inputs()[i]), stream);
       device_inputs.push_back(to);
     }
@@ -52,7 +59,7 @@ class Executor final : public CudaNetwork {
     instances_.give_back(std::move(instance));
   }
 
-  void run_on_device(const std::vector<Strided<const float>>& inputs, const std::vector<Strided<float>>& outputs,
+  void run_on_device(const std::vector<Strided<const void>>& inputs, const std::vector<Strided<void>>& outputs,
                      cudaStream_t stream) const override {
     const DeviceGuard guard(options_.device);
     std::unique_ptr<Instance> instance = take();
@@ -101,14 +108,14 @@ class Executor final : public CudaNetwork {
     return program;
   }
 
-  std::size_t bytes(ValueId id) const { return static_cast<std::size_t>(checked_size(graph_.shape(id))) * sizeof(float); }
+  std::size_t bytes(ValueId id) const { return static_cast<std::size_t>(checked_size(graph_.shape(id))) * item_size(graph_.dtype(id)); }
 
   std::unique_ptr<Instance> take() const {
     std::unique_ptr<Instance> instance = instances_.take([](const auto&) { return true; });
     return instance ? std::move(instance) : std::make_unique<Instance>(arena_bytes(), options_.device);
   }
 
-  void enqueue(Instance& instance, const std::vector<Strided<const float>>& inputs, const std::vector<Strided<float>>& outputs,
+  void enqueue(Instance& instance, const std::vector<Strided<const void>>& inputs, const std::vector<Strided<void>>& outputs,
                cudaStream_t stream, std::vector<double>* seconds) const {
     if (poison_arenas)
       check(cudaMemsetAsync(instance.arena.template as<>(), 0xff, arena_bytes(), stream), "cudaMemsetAsync");
@@ -119,7 +126,9 @@ class Executor final : public CudaNetwork {
     };
     mark();
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      cuda::copy<float, T>(inputs[i], program_.inputs[i].at(buffers.data()), stream);
+      with_element(graph_.dtype(graph_.inputs()[i]), [&]<class From>() {
+        cuda::copy<From, T>(inputs[i].template as<const From>(), program_.inputs[i].at(buffers.data()), stream);
+      });
       mark();
     }
     const auto steps = [&](cudaStream_t on) {
@@ -137,7 +146,9 @@ class Executor final : public CudaNetwork {
       instance.captured.launch(stream);
     }
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      cuda::copy<T, float>(program_.outputs[i].at(buffers.data()), outputs[i], stream);
+      with_element(graph_.dtype(graph_.outputs()[i]), [&]<class To>() {
+        cuda::copy<T, To>(program_.outputs[i].at(buffers.data()), outputs[i].template as<To>(), stream);
+      });
       mark();
     }
     if (!seconds) return;
@@ -162,6 +173,12 @@ std::shared_ptr<CudaNetwork> make(Graph graph, const CudaOptions& options) {
   return std::make_shared<Executor<T>>(std::move(graph), options, std::make_shared<Constants>(options.device));
 }
 
+// Whether a node only moves elements. Masks lie on the device as floats, so what computes would take them for numbers.
+bool moves(const Node& node) {
+  return node.inputs.empty() || node.as<op::Reshape>() || node.as<op::Permute>() || node.as<op::Slice>() || node.as<op::Concat>() ||
+         node.as<op::Pad>() || node.as<op::ChannelShuffle>() || node.as<op::PixelShuffle>() || node.as<op::PixelUnshuffle>();
+}
+
 }  // namespace
 
 std::shared_ptr<CudaNetwork> compile_network(const Graph& recorded, const CudaOptions& options) {
@@ -169,12 +186,15 @@ std::shared_ptr<CudaNetwork> compile_network(const Graph& recorded, const CudaOp
     const Node& node = recorded[id];
     if (node.dtype == DType::f64)
       fail("device='cuda' computes in fp32, tf32, fp16 or bf16, not in float64: convert the model with model.astype('float32')");
-    if (node.dtype == DType::boolean && node.as<op::Pointwise>()) continue;  // a mask, which lies there as floats
-    if (node.dtype != DType::f32) fail(operator_name(node.op), " has no kernel for ", word(node.dtype), " on device='cuda'");
+    const auto refuse = [&](DType dtype) { fail(operator_name(node.op), " has no kernel for ", word(dtype), " on device='cuda'"); };
+    if (node.dtype != DType::f32 && node.dtype != DType::boolean) refuse(node.dtype);
+    if (const auto* pointwise = node.as<op::Pointwise>()) {
+      for (std::size_t i = 0; i < node.inputs.size(); ++i)
+        if (recorded.dtype(node.inputs[i]) == DType::boolean && !pointwise->takes_mask(i)) refuse(DType::boolean);
+    } else if (node.dtype == DType::boolean && !moves(node)) {
+      refuse(DType::boolean);
+    }
   }
-  for (const ValueId id : recorded.outputs())
-    if (recorded.dtype(id) == DType::boolean)
-      fail(operator_name(recorded[id].op), " gives bool, which an output on device='cuda' cannot have: use where(mask, 1, 0)");
   if (options.accuracy == Accuracy::exact && options.precision != Precision::fp32)
     fail("accuracy='exact' needs precision='fp32' on device='cuda'");
   const int devices = device_count();

@@ -27,13 +27,13 @@ struct CudaOptions {
 
 class CudaNetwork : public Network {
  public:
-  // Inputs and outputs in the memory of the device, of the graph's shapes. Returns once all is in the queue of `stream`.
-  virtual void run_on_device(const std::vector<Strided<const float>>& inputs, const std::vector<Strided<float>>& outputs,
+  // Inputs and outputs in the memory of the device, of the graph's shapes and dtypes. Returns once all is in the queue of `stream`.
+  virtual void run_on_device(const std::vector<Strided<const void>>& inputs, const std::vector<Strided<void>>& outputs,
                              cudaStream_t stream) const = 0;
   virtual int device() const = 0;
 };
 
-// As fastconv::compile_network; the graph is of float32, and so are the network's inputs and outputs at any precision.
+// As fastconv::compile_network; the graph is of float32 and masks, and so are the network's inputs and outputs at any precision.
 // Throws Unavailable where there is no such device.
 std::shared_ptr<CudaNetwork> compile_network(const Graph& recorded, const CudaOptions& options);
 

@@ -10,7 +10,8 @@
 
 namespace fastconv::cuda {
 
-// y = x, between any strides and element types; sizes are equal. Strides of y are not zero.
+// y = x, between any strides and element types; sizes are equal. Strides of y are not zero. Bytes are masks: 1 where an element is
+// not 0, else 0.
 template <class From, class To>
 void copy(const Strided<const From>& x, const Strided<To>& y, cudaStream_t stream);
 
@@ -20,11 +21,7 @@ void fill(const Strided<T>& y, float value, cudaStream_t stream);
 // Element by element on arrays of y's sizes; a stride of zero repeats. y may be exactly x, a or b.
 template <class T>
 void activate(const Activation& activation, const Strided<const T>& x, const Strided<T>& y, cudaStream_t stream);
-template <class T>
-void binary(BinaryKind kind, const Strided<const T>& a, const Strided<const T>& b, const Strided<T>& y, cudaStream_t stream);
-// Sines of large numbers would need memory of each thread's own.
-constexpr bool has_kernel(Instruction i) { return i != Instruction::sin && i != Instruction::cos; }
-// An instruction of a pointwise program that has a kernel; `x` are its operands. Masks are 1 and 0.
+// An instruction of pointwise programs but for activations; `x` are its operands. Masks are 1 and 0.
 template <class T>
 void pointwise(Instruction instruction, const Strided<const T>* x, const Strided<T>& y, cudaStream_t stream);
 // y = activation(x * scale + shift); scale and shift (float) are indexed along `axis`.

@@ -39,14 +39,18 @@ struct Strided {
   index_t size[kMaxRank] = {}, stride[kMaxRank] = {};
 
   template <class U>
-    requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
-  operator Strided<U>() const {
-    Strided<U> s{data, rank};
+  Strided<U> as() const {  // of the element type U, which void stood for
+    Strided<U> s{static_cast<U*>(data), rank};
     for (int i = 0; i < kMaxRank; ++i) {
       s.size[i] = size[i];
       s.stride[i] = stride[i];
     }
     return s;
+  }
+  template <class U>
+    requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
+  operator Strided<U>() const {
+    return as<U>();
   }
 };
 

@@ -57,8 +57,7 @@ Affine of_batch_norm(const Graph& graph, const Node& node) {
 }
 
 // x * constant or x + constant, where the constant varies along one axis (not the batch) or not at all.
-std::optional<Affine> of_binary(const Graph& graph, const Node& node, int default_axis) {
-  const auto& binary = *node.as<op::Binary>();
+std::optional<Affine> of_sum_or_product(const Graph& graph, const Node& node, int default_axis) {
   const int at = graph.is_constant(node.inputs[1]) ? 0 : 1;
   const ValueId x = node.inputs[at], constant = node.inputs[1 - at];
   const int rank = static_cast<int>(node.shape.size());
@@ -76,7 +75,7 @@ std::optional<Affine> of_binary(const Graph& graph, const Node& node, int defaul
   if (axis < 0) axis = default_axis;
   const index_t size = node.shape[axis];
   if (static_cast<index_t>(values.size()) != size) values = Numbers(size, values.at(0));
-  const bool add = binary.kind == BinaryKind::add;
+  const bool add = is_instruction(node, Instruction::add);
   return Affine{x, axis, add ? Numbers(size, 1) : values, add ? values : Numbers(size, 0), Activation::none};
 }
 
@@ -146,10 +145,10 @@ Graph fold_affine(Graph graph) {
     std::optional<Affine> affine;
     if (node.as<op::BatchNorm>()) {
       affine = of_batch_norm(graph, node);
-    } else if (node.as<op::Binary>()) {
+    } else if (is_instruction(node, Instruction::add) || is_instruction(node, Instruction::multiply)) {
       const ValueId x = node.inputs[graph.is_constant(node.inputs[0]) ? 1 : 0];
       const bool last = r.made(x).as<op::Linear>();
-      affine = of_binary(graph, node, last ? static_cast<int>(node.shape.size()) - 1 : 1);
+      affine = of_sum_or_product(graph, node, last ? static_cast<int>(node.shape.size()) - 1 : 1);
     }
     if (!affine) return kNone;
     if (r.single_use(affine->x)) {

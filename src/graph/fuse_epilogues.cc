@@ -98,7 +98,7 @@ ValueId fuse_activation(Rewriter& r, const Node& node, const Follower& f) {
           std::vector<ValueId> inputs = before.inputs;
           if (f.activation.kind == Activation::prelu) {
             if constexpr (requires { host.kSlopes; }) {
-              if (!r.out.is_constant(before.inputs[1])) return kNone;  // weights that are packed in the call go without slopes
+              if (!r.out.has_constant_weights(before)) return kNone;  // weights that are packed in the call go without slopes
               const int axis = channel_axis(before);
               const ValueId slopes = slopes_of(r, f, axis, node.shape[axis]);
               if (slopes == kNone) return kNone;
@@ -124,9 +124,8 @@ bool takes_residual(const Node& node) {
 }
 
 ValueId fuse_residual(Rewriter& r, const Node& node) {
-  const auto& binary = *node.as<op::Binary>();
   const ValueId a = node.inputs[0], b = node.inputs[1];
-  if (binary.kind != BinaryKind::add || r.in.is_constant(a) || r.in.is_constant(b)) return kNone;
+  if (r.in.is_constant(a) || r.in.is_constant(b)) return kNone;
   if (r.in.shape(a) != node.shape || r.in.shape(b) != node.shape) return kNone;
   const bool a_can = r.single_use(a) && takes_residual(r.made(a)), b_can = r.single_use(b) && takes_residual(r.made(b));
   if (!a_can && !b_can) return kNone;
@@ -145,7 +144,7 @@ Graph fuse_epilogues(Graph graph) {
   Rewriter r(graph);
   return r.run([&](ValueId id) {
     const Node& node = graph[id];
-    if (node.as<op::Binary>()) return fuse_residual(r, node);
+    if (is_instruction(node, Instruction::add)) return fuse_residual(r, node);
     const std::optional<Follower> found = follower(graph, node);
     return found ? fuse_activation(r, node, *found) : kNone;
   });

@@ -12,12 +12,15 @@ constexpr std::size_t kMostSteps = 32;
 
 // The program that a node is, of the node's inputs.
 std::optional<PointwiseProgram> program_of(const Node& node) {
+  if (!is_computed_in(node.dtype) && node.dtype != DType::boolean) return {};
   if (const auto* pointwise = node.as<op::Pointwise>()) return pointwise->program;
-  if (const auto* binary = node.as<op::Binary>(); binary && is_computed_in(node.dtype))
-    return PointwiseProgram::of(binary->kind == BinaryKind::add ? Instruction::add : Instruction::multiply);
-  if (const auto* affine = node.as<op::ScaleShift>(); affine && affine->activation == Activation::none)
-    return PointwiseProgram::of(Instruction::multiply_add);
-  return {};
+  if (const auto* activate = node.as<op::Activate>()) return PointwiseProgram::of(activate->activation());
+  const auto* affine = node.as<op::ScaleShift>();
+  if (!affine) return {};
+  const auto multiply_add = PointwiseProgram::of(Instruction::multiply_add);
+  if (affine->activation == Activation::none) return multiply_add;
+  const auto activation = PointwiseProgram::of(affine->activation);
+  return activation ? std::optional(multiply_add.followed_by(*activation)) : std::nullopt;
 }
 
 // What a node's program computes in; bool where it has masks alone.
@@ -114,7 +117,8 @@ ValueId fuse(Rewriter& r, ValueId id) {
       continue;
     }
     std::vector<int> inputs;
-    for (std::size_t k = 0; k < static_cast<std::size_t>(part->inputs); ++k) inputs.push_back(builder.input_of(before, k, before.inputs[k]));
+    for (std::size_t k = 0; k < static_cast<std::size_t>(part->inputs); ++k)
+      inputs.push_back(builder.input_of(before, k, before.inputs[k]));
     operands.push_back(builder.append(*part, inputs));
     if (computed == DType::boolean) computed = computed_in(r.out, before);
     fused = true;

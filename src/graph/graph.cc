@@ -141,7 +141,7 @@ ValueId Rewriter::copy(ValueId id) {
 }
 
 Graph optimize(Graph graph) {
-  graph = remove_identities(remove_dead(std::move(graph)));
+  graph = products_to_linear(remove_identities(remove_dead(std::move(graph))));
   graph = remove_identities(sink_reshapes(sink_permutes(std::move(graph))));
   graph = fold_padding(std::move(graph));
   return fuse_epilogues(pool_first(fold_affine(std::move(graph))));

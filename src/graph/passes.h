@@ -8,6 +8,7 @@ namespace fastconv {
 
 Graph remove_dead(Graph graph);          // nodes that no output needs
 Graph remove_identities(Graph graph);    // reshapes to the same shape, pads by nothing, ...
+Graph products_to_linear(Graph graph);   // products by constant matrices become linear layers
 Graph sink_permutes(Graph graph);        // channels-last sections compute on the NCHW value instead
 Graph sink_reshapes(Graph graph);        // what is between 1-d layers computes on their images of height 1
 Graph fold_padding(Graph graph);         // zero padding before a convolution becomes its own
@@ -21,6 +22,12 @@ bool any_node(const Graph& graph, F&& wanted) {
   for (ValueId id = 0; id < graph.size(); ++id)
     if (wanted(graph[id])) return true;
   return false;
+}
+
+// Whether the node is this instruction, of its inputs in their order.
+inline bool is_instruction(const Node& node, Instruction instruction) {
+  const auto* pointwise = node.as<op::Pointwise>();
+  return pointwise && pointwise->program.instruction() == instruction;
 }
 
 // Copies a graph node by node in order; a pass emits something else for some of them.

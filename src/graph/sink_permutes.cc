@@ -61,9 +61,8 @@ class Sink {
       for (const int axis : permute->order) order.push_back(from.order[axis]);
       return remember(id, from.base, std::move(order));
     }
-    if (node.as<op::Binary>()) return sink_binary(id);
+    if (is_pointwise(node.op)) return sink_pointwise(id);
     if (from.base == kNone) return false;
-    if (is_pointwise(node.op)) return remember(id, r_.out.add(node.op, {from.base}, node.name), from.order);
     const bool channels_last = node.shape.size() == 4 && from.order[3] == 1;
     if (const auto* norm = node.as<op::LayerNorm>(); norm && channels_last && norm->begin == 3) {
       op::LayerNorm moved = *norm;
@@ -86,24 +85,30 @@ class Sink {
     return false;
   }
 
-  bool sink_binary(ValueId id) {
+  // All inputs must be permuted alike, but for constants that vary along one axis at most: those only need their sizes in another
+  // order.
+  bool sink_pointwise(ValueId id) {
     const Node& node = in_[id];
-    const ValueId a = node.inputs[0], b = node.inputs[1];
-    const Lazy &la = lazy_[a], &lb = lazy_[b];
-    if (la.base != kNone && la.order == lb.order && in_.shape(a) == in_.shape(b))
-      return remember(id, r_.out.add(node.op, {la.base, lb.base}, node.name), la.order);
-    for (const auto& [x, other] : {std::pair{a, b}, std::pair{b, a}}) {
-      const Lazy& from = lazy_[x];
-      if (from.base == kNone || !in_.is_constant(other) || node.shape != in_.shape(x)) continue;
-      // A constant along at most one axis only needs its sizes in another order.
-      const Shape& shape = in_.shape(other);
+    const auto is_permuted = [&](ValueId input) { return lazy_[input].base != kNone; };
+    const auto permuted = std::find_if(node.inputs.begin(), node.inputs.end(), is_permuted);
+    if (permuted == node.inputs.end()) return false;
+    const Order order = lazy_[*permuted].order;
+    std::vector<ValueId> inputs;
+    for (const ValueId input : node.inputs) {
+      const Shape& shape = in_.shape(input);
+      if (is_permuted(input)) {
+        if (lazy_[input].order != order || shape != node.shape) return false;
+        inputs.push_back(lazy_[input].base);
+        continue;
+      }
+      if (!in_.is_constant(input) || shape.size() > node.shape.size()) return false;
       const std::size_t lead = node.shape.size() - shape.size();
       Shape moved(node.shape.size(), 1);
-      for (std::size_t i = 0; i < shape.size(); ++i) moved[from.order[lead + i]] = shape[i];
-      if (std::count_if(moved.begin(), moved.end(), [](index_t size) { return size != 1; }) > 1) continue;
-      return remember(id, r_.out.add(node.op, {from.base, reshaped(other, moved)}, node.name), from.order);
+      for (std::size_t i = 0; i < shape.size(); ++i) moved[order[lead + i]] = shape[i];
+      if (std::count_if(moved.begin(), moved.end(), [](index_t size) { return size != 1; }) > 1) return false;
+      inputs.push_back(shape.empty() ? r_.mapped(input) : reshaped(input, moved));
     }
-    return false;
+    return remember(id, r_.out.add(node.op, std::move(inputs), node.name), order);
   }
 
   ValueId constant(const Node& node, std::size_t i) const { return i < node.inputs.size() ? r_.mapped(node.inputs[i]) : kNone; }

@@ -20,9 +20,7 @@ bool is_image_of(const Shape& image, const Shape& signals) {
 
 // The operator on images of height 1 that is `op` on signals; none where there is none.
 std::optional<Operator> on_images(const Operator& op) {
-  if (std::holds_alternative<op::Activate>(op) || std::holds_alternative<op::Binary>(op) || std::holds_alternative<op::Pointwise>(op) ||
-      std::holds_alternative<op::BatchNorm>(op) || std::holds_alternative<op::GroupNorm>(op))
-    return op;
+  if (is_pointwise(op) || std::holds_alternative<op::BatchNorm>(op) || std::holds_alternative<op::GroupNorm>(op)) return op;
   if (const auto* given = std::get_if<op::Concat>(&op)) {
     op::Concat concat = *given;
     if (concat.axis == 2) concat.axis = 3;

@@ -25,9 +25,8 @@ ValueId split(Rewriter& r, const Node& node) {
     std::vector<ValueId> operands;
     for (const int operand : step.operands)
       if (operand >= 0) operands.push_back(values[operand]);
-    const bool add = step.instruction == Instruction::add, multiply = step.instruction == Instruction::multiply;
-    Operator op = op::Binary{add ? BinaryKind::add : BinaryKind::multiply};
-    if (!add && !multiply) op = op::Pointwise{PointwiseProgram::of(step.instruction)};
+    Operator op = op::Pointwise{PointwiseProgram::of(step.instruction)};
+    if (const auto activation = activation_of(step.instruction)) op = op::Activate{*activation};
     values.push_back(r.out.add(std::move(op), std::move(operands), node.name));
   }
   return r.out.shape(values.back()) == node.shape ? values.back() : kNone;  // an input that nothing uses may widen it

@@ -4,10 +4,10 @@
 // order, in parts of kReductionPart products, so that no block and no thread changes its bits. A single row is summed otherwise
 // where that is faster.
 #include <algorithm>
+#include <utility>
 
 #include "conv/band.h"
 #include "fastconv/cpu.h"
-#include "fastconv/op/matmul.h"
 #include "fastconv/ops.h"
 #include "fastconv/thread_pool.h"
 #include "kernels/gemm/gemm.h"
@@ -50,8 +50,8 @@ MatmulGeometry simplified(MatmulGeometry g, const T*& a, const T*& b) {
 template <class T>
 class Product {
  public:
-  Product(const MatmulGeometry& geometry, const T* a, const T* b, T* c, bool exact)
-      : g_(simplified(geometry, a, b)),
+  Product(MatmulGeometry geometry, const T* a, const T* b, T* c, bool exact)
+      : g_(simplified(std::move(geometry), a, b)),
         a_(a),
         b_(b),
         c_(c),
@@ -61,7 +61,8 @@ class Product {
         depth_(std::min(g_.k, g_.m == 1 && !exact ? kDepthOfRow : kDepth)),
         dots_(g_.m == 1 && g_.b.row == 1 && !exact),
         packs_a_(g_.a.column != 1 || (g_.n >= kManyPanels * width_ && g_.a.row * static_cast<index_t>(sizeof(T)) % kConflict == 0)),
-        packs_b_(g_.b.column != 1 || g_.m > gemm_kernels<T>().max_rows) {
+        packs_b_(g_.b.column != 1 || (g_.m > gemm_kernels<T>().max_rows && !lies_in_l1(g_))),
+        fetches_c_(checked_size(g_.batch) * g_.m * g_.n * static_cast<index_t>(sizeof(T)) > static_cast<index_t>(cache_sizes().l2 / 4)) {
     const auto cached = static_cast<index_t>(cache_sizes().l2 / sizeof(T));
     columns_ = std::clamp(cached / 2 / depth_ / width_ * width_, width_, ceil_div(g_.n, width_) * width_);
     const index_t rows = cached / 4 / (depth_ + std::min(columns_, g_.n));
@@ -105,6 +106,11 @@ class Product {
     index_t begin, end;
     index_t size() const { return end - begin; }
   };
+
+  // Whether b, as it lies, fits into half of the L1 cache: no need to bring it closer together.
+  static bool lies_in_l1(const MatmulGeometry& g) {
+    return g.b.row >= g.n && g.k * g.b.row * static_cast<index_t>(sizeof(T)) <= static_cast<index_t>(cache_sizes().l1d / 2);
+  }
 
   index_t panels_size() const { return columns_ * depth_; }
   index_t packed_rows_size() const { return ceil_div(depth_, lanes_) * lanes_ * rows_; }
@@ -215,7 +221,7 @@ class Product {
   }
 
   // All rows of a block times a panel.
-  static void sweep(GemmTile<T> tile, index_t rows, int vectors) {
+  void sweep(GemmTile<T> tile, index_t rows, int vectors) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const index_t tiles = ceil_div(rows, vectors == 1 ? kernels.max_single_rows : kernels.max_rows);
     const T* const a = tile.a;
@@ -225,9 +231,10 @@ class Product {
       const index_t begin = i * rows / tiles, end = (i + 1) * rows / tiles;
       tile.a = a + begin * tile.a_stride;
       tile.c = c + begin * tile.c_stride;
-      if (!tile.accumulate)  // the hardware does not foresee where the next rows are
-        for (index_t row = 0; row < end - begin; ++row)
-          for (index_t at = 0; at < vectors * tile.c_vector_stride; at += kLine) fetch_to_write(tile.c + row * tile.c_stride + at);
+      if (!tile.accumulate && fetches_c_)  // the hardware does not foresee where the next rows are
+        for (index_t row = 0; row < end - begin; ++row)  // the panel before has written to the line of the first element
+          for (index_t at = vectors * tile.c_vector_stride; at > 0; at -= kLine)
+            fetch_to_write(tile.c + row * tile.c_stride + at - 1);
       kernels.tile[0][end - begin - 1][vectors - 1](tile);
     }
   }
@@ -244,18 +251,19 @@ class Product {
   const index_t depth_;           // of a block
   const bool dots_;               // each sum is one of the kernel matrix_vector
   const bool packs_a_, packs_b_;  // else they are read where they are
+  const bool fetches_c_;          // of a large c, before it is written to
   index_t columns_, rows_;        // of a block
   index_t row_parts_ = 1, column_parts_ = 1;
 };
 
 }  // namespace
 
-MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Shape& b, const Shape& b_strides) {
+MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Shape& b, const Shape& b_strides, Shape y) {
   MatmulGeometry g;
   g.k = a.back();
   g.m = a.size() == 1 ? 1 : a[a.size() - 2];
   g.n = b.size() == 1 ? 1 : b.back();
-  g.batch = op::matmul_shape(a, b);
+  g.batch = std::move(y);
   g.batch.resize(g.batch.size() - (a.size() > 1) - (b.size() > 1));
   g.a.column = a_strides.back();
   if (a.size() > 1) g.a.row = a_strides[a.size() - 2];
@@ -272,17 +280,17 @@ MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Sha
 }
 
 template <class T>
-void matmul(const MatmulGeometry& g, const T* a, const T* b, T* c, bool exact) {
+void matmul(MatmulGeometry g, const T* a, const T* b, T* c, bool exact) {
   const index_t size = checked_size(g.batch) * g.m * g.n;
   if (size == 0) return;
   if (g.k == 0) {
     std::fill_n(c, size, T(0));
     return;
   }
-  Product<T>(g, a, b, c, exact).run();
+  Product<T>(std::move(g), a, b, c, exact).run();
 }
 
-template void matmul<float>(const MatmulGeometry&, const float*, const float*, float*, bool);
-template void matmul<double>(const MatmulGeometry&, const double*, const double*, double*, bool);
+template void matmul<float>(MatmulGeometry, const float*, const float*, float*, bool);
+template void matmul<double>(MatmulGeometry, const double*, const double*, double*, bool);
 
 }  // namespace fastconv

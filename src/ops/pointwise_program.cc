@@ -129,12 +129,63 @@ class Parser {
 
 const InstructionInfo& info_of(Instruction instruction) { return kInfo[static_cast<int>(instruction)]; }
 
+std::optional<Activation::Kind> activation_of(Instruction instruction) {
+  switch (instruction) {
+#define ROW(name, definition) \
+  case Instruction::name: return Activation::name;
+    FASTCONV_PLAIN_ACTIVATIONS(ROW)
+#undef ROW
+    default: return {};
+  }
+}
+
 PointwiseProgram PointwiseProgram::of(Instruction instruction) {
   PointwiseProgram program;
   Step step{instruction, {-1, -1, -1}};
   for (; info_of(instruction).operands[program.inputs]; ++program.inputs) step.operands[program.inputs] = program.inputs;
   program.steps.push_back(step);
   return program;
+}
+
+std::optional<Instruction> PointwiseProgram::instruction() const {
+  if (steps.size() != 1 || !(*this == of(steps[0].instruction))) return {};
+  return steps[0].instruction;
+}
+
+std::optional<PointwiseProgram> PointwiseProgram::of(const Activation& activation) {
+  using I = Instruction;
+  switch (activation.kind) {
+#define ROW(name, definition) \
+  case Activation::name: return of(I::name);
+    FASTCONV_PLAIN_ACTIVATIONS(ROW)
+#undef ROW
+    case Activation::leaky_relu: {
+      using Steps = std::vector<Step>;
+      return PointwiseProgram{1, {0, activation.a}, Steps{{I::less, {0, 1, -1}}, {I::multiply, {0, 2, -1}}, {I::where, {3, 4, 0}}}};
+    }
+    case Activation::clip: return PointwiseProgram{1, {activation.a, activation.b}, {{I::clip, {0, 1, 2}}}};
+    case Activation::none:
+    case Activation::prelu: return {};
+  }
+  return {};
+}
+
+PointwiseProgram PointwiseProgram::followed_by(const PointwiseProgram& next) const {
+  PointwiseProgram all = *this;
+  all.numbers.insert(all.numbers.end(), next.numbers.begin(), next.numbers.end());
+  const int moved = static_cast<int>(next.numbers.size());
+  for (Step& step : all.steps)
+    for (int& operand : step.operands)
+      if (operand >= first_result()) operand += moved;
+  const int results = all.first_result() + static_cast<int>(steps.size());
+  for (Step step : next.steps) {
+    for (int& operand : step.operands)
+      if (operand == 0) operand = results - 1;
+      else if (operand >= next.first_result()) operand += results - next.first_result();
+      else if (operand > 0) operand += first_result() - 1;
+    all.steps.push_back(step);
+  }
+  return all;
 }
 
 PointwiseProgram PointwiseProgram::from_text(const std::string& text) { return Parser(text).run(); }

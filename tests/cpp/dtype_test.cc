@@ -85,9 +85,9 @@ TEST(values_of_each_dtype_are_moved_as_they_are) {
 TEST(results_have_the_dtype_of_the_inputs) {
   Graph graph;
   const ValueId a = graph.add_input({1, 2}, DType::i32), b = graph.add_input({1, 2}, DType::f32);
-  CHECK(graph.dtype(graph.add(op::Binary{}, {a, a})) == DType::i32);
-  CHECK(what([&] { graph.add(op::Binary{BinaryKind::multiply}, {a, b}); }) ==
-        "multiply: the inputs must have one dtype, but a is int32 and b is float32");
+  CHECK(graph.dtype(graph.add(op::Pointwise{}, {a, a})) == DType::i32);
+  CHECK(what([&] { graph.add(op::Pointwise{PointwiseProgram::of(Instruction::multiply)}, {a, b}); }) ==
+        "multiply: the inputs must have one dtype, but inputs[0] is int32 and inputs[1] is float32");
   CHECK(what([&] { graph.add(op::Concat{0}, {b, a, b}); }) ==
         "concat: the inputs must have one dtype, but arrays[0] is float32 and arrays[1] is int32");
   const ValueId vector = graph.add_constant({2}, DType::f32, shared(Bytes(8)));
@@ -103,9 +103,9 @@ TEST(passes_keep_dtypes) {
   const ValueId x = graph.add_input(image, DType::i8), weight = graph.add_constant({2, 2, 1, 1}, DType::i8, shared(Bytes(4)));
   const ValueId two = graph.add_constant({2, 1, 1}, DType::i8, shared(Bytes(2, 2)));
   ValueId y = graph.add(op::Conv2d{}, {x, weight});
-  y = graph.add(op::Binary{BinaryKind::multiply}, {y, two});  // integers do not fold
+  y = graph.add(op::Pointwise{PointwiseProgram::of(Instruction::multiply)}, {y, two});  // integers do not fold
   y = graph.add(op::Permute{{0, 2, 3, 1}}, {graph.add(op::Activate{}, {y})});
-  y = graph.add(op::Binary{}, {y, graph.add_constant({2}, DType::i8, shared(Bytes(2)))});
+  y = graph.add(op::Pointwise{}, {y, graph.add_constant({2}, DType::i8, shared(Bytes(2)))});
   graph.set_outputs({y});
   const Graph g = optimize(graph);
   int products = 0;

@@ -35,8 +35,8 @@ TEST(affine_maps_fold_into_weights) {
   ValueId y = conv(graph, x, 3);
   const ValueId three = graph.add_constant({3}, DType::f32, numbers(3, 3)), half = graph.add_constant({3, 1, 1}, DType::f32, numbers(3, 0.5f));
   y = graph.add(op::BatchNorm{0}, {y, three, graph.add_constant({3}, DType::f32, numbers(3, 4))});  // (y - 3) / 2
-  y = graph.add(op::Binary{BinaryKind::multiply}, {half, y});
-  y = graph.add(op::Binary{BinaryKind::add}, {y, graph.add_constant({}, DType::f32, numbers(1, 1))});
+  y = graph.add(op::Pointwise{PointwiseProgram::of(Instruction::multiply)}, {half, y});
+  y = graph.add(op::Pointwise{}, {y, graph.add_constant({}, DType::f32, numbers(1, 1))});
   graph.set_outputs({y});
   const Graph g = optimize(graph);
   CHECK(count(g, "conv2d") == 1 && count(g, "constant") == 2 && g.size() == 4);

@@ -140,15 +140,16 @@ TEST(global_avg_pool2d_takes_blocked_tensors) {
   }
 }
 
-TEST(binary_scales_blocked_channels) {
+TEST(products_scale_blocked_channels) {
   const index_t lanes = Tensor<float>::layout_lanes();
   Tensor<float> x(2, 20, 3, 5, true), s(2, 20, 1, 1, true), y(2, 20, 3, 5, true);
   fill(x);
   fill(s);
   const index_t blocks = ceil_div(index_t{20}, lanes), pixels = 15;
   const Shape shape{2, blocks, pixels, lanes}, full{blocks * pixels * lanes, pixels * lanes, lanes, 1};
-  binary<float>(BinaryKind::multiply, shape, x.data.data(), full, s.data.data(), {blocks * lanes, lanes, 0, 1},
-                y.data.data(), full);
+  const Shape strides[] = {full, {blocks * lanes, lanes, 0, 1}, full};
+  void* const data[] = {x.data.data(), s.data.data(), y.data.data()};
+  pointwise<float>(PointwiseProgram::of(Instruction::multiply), shape, strides)(data);
   for (index_t n = 0; n < 2; ++n)
     for (index_t c = 0; c < 20; ++c)
       for (index_t h = 0; h < 3; ++h)

@@ -94,7 +94,7 @@ TEST(features_live_in_the_last_concatenation) {
 TEST(a_value_takes_the_place_of_one_that_nobody_needs) {
   Graph graph;
   const ValueId x = graph.add_input({1, 2, 3, 3}, DType::f32), a = graph.add(op::Activate{}, {x}), b = graph.add(op::Activate{}, {a});
-  const ValueId c = graph.add(op::Binary{}, {a, b}), smaller = graph.add(op::Reduce{ReduceKind::mean, {1}, true}, {c});
+  const ValueId c = graph.add(op::Pointwise{}, {a, b}), smaller = graph.add(op::Reduce{ReduceKind::mean, {1}, true}, {c});
   graph.set_outputs({smaller});
   Buffers buffers(graph);
   Places<Place, bool> places(graph, buffers, std::vector<Home>(graph.size()));

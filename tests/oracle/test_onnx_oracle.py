@@ -1,14 +1,19 @@
 """Exported models give the same result in ONNX Runtime, at every batch size."""
 
 import fastconv
+import make_operators
 import numpy as np
 import onnx
 import onnx.reference
+import operator_facts
 import pytest
 from exported import Function, check, compare, random, run
-from fastconv import nn
+from fastconv import _core, nn
 from fastconv import ops as F
 from fastconv.benchmark.random_weights import randomise
+from fastconv.graph import Graph
+from fastconv.onnx import _graph
+from fastconv.onnx._dynamic import Call
 from fastconv.ops._pointwise import INSTRUCTIONS
 
 pytestmark = pytest.mark.oracle
@@ -118,11 +123,35 @@ def test_every_operator(name, tmp_path):
 
 
 def test_operators_are_all_there():
-    from fastconv.onnx._graph import _BUILDERS
-
     tested = {part for name in OPERATORS for part in name.replace(",", "").split()}
     elsewhere = {*INSTRUCTIONS, "matmul"}  # in test_onnx_layers_oracle.py
-    assert _BUILDERS.keys() - tested - elsewhere <= {"activation"}
+    assert _graph._BUILDERS.keys() - tested - elsewhere <= {"activation"}
+
+
+# ---- What the documents say ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row", list(make_operators.rows()), ids=lambda row: f"{row.op} {row.function}"
+)
+def test_nodes_are_those_of_the_table(row):
+    """Of docs/operators.md, which is written without the package onnx."""
+    named = operator_facts.onnx_nodes(row.op, row.sample)
+    native = _core.Graph()
+    native.set_outputs([operator_facts.add_sample(native, row.op, row.sample)])
+    recorded = Graph(native)
+    (y,) = recorded.outputs
+    if row.op not in _graph._BUILDERS:
+        assert named == []
+        assert not y.inputs or row.op == "scale_shift"  # which forward does not record
+        return
+    graph = _graph.Graph(recorded, (), ())
+    graph.add(Call([y]))
+    model = graph.model(y, recorded.inputs[0].shape, y.shape)
+    onnx.checker.check_model(model, full_check=True)
+    *kinds, end = (node.op_type for node in model.graph.node)
+    assert list(dict.fromkeys(kinds)) == named
+    assert end == "Identity"
 
 
 # ---- What is written -----------------------------------------------------------------------------

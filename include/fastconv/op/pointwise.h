@@ -8,16 +8,17 @@ namespace fastconv::op {
 
 // A pointwise program on inputs with NumPy's broadcasting: one instruction, under its name, or several.
 struct Pointwise {
-  PointwiseProgram program = PointwiseProgram::of(Instruction::subtract);
+  PointwiseProgram program = PointwiseProgram::of(Instruction::add);
 
 #define ROW(name, operands, result) #name,
   static constexpr auto kNames = std::to_array<const char*>({FASTCONV_NAMED_INSTRUCTIONS(ROW) "pointwise"});
 #undef ROW
   static constexpr const char* kInputs = "inputs...";
+  static constexpr bool kPointwise = true;
   bool operator==(const Pointwise&) const = default;
   std::size_t which() const {
-    const auto first = static_cast<std::size_t>(program.steps[0].instruction), several = kNames.size() - 1;
-    return first < several && program == PointwiseProgram::of(program.steps[0].instruction) ? first : several;
+    const std::optional<Instruction> alone = program.instruction();
+    return alone ? std::min(static_cast<std::size_t>(*alone), kNames.size() - 1) : kNames.size() - 1;
   }
   void set_which(std::size_t i) {
     if (i + 1 < kNames.size()) program = PointwiseProgram::of(static_cast<Instruction>(i));

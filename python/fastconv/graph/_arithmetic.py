@@ -13,7 +13,7 @@ from fastconv.ops._pointwise import INSTRUCTIONS
 
 _UFUNCS = {
     getattr(np, name): name
-    for name in (*INSTRUCTIONS, "add", "multiply")
+    for name in INSTRUCTIONS
     if isinstance(getattr(np, name, None), np.ufunc)
 } | {
     np.matmul: "matmul",

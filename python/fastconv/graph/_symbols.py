@@ -83,9 +83,9 @@ class Recorder:
         self._paths = paths or {}
         self._constants: dict[int, tuple[int, Any]] = {}  # keeps the key's object alive
 
-    def input(self, shape: Sequence[int]) -> Symbol:
-        """Add an input of this shape."""
-        x = self._symbol(self.native.input(tuple(shape), self.dtype))
+    def input(self, shape: Sequence[int], dtype: np.dtype[Any] | None = None) -> Symbol:
+        """Add an input of this shape, and of the recorder's dtype or another."""
+        x = self._symbol(self.native.input(tuple(shape), dtype or self.dtype))
         x.writeable = False
         return x
 

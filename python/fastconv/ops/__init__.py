@@ -15,7 +15,6 @@ from fastconv.ops import (
     conv_transpose,
     dense,
     elementary,
-    elementwise,
     extremes,
     grid_sampling,
     indexing,
@@ -42,7 +41,6 @@ from fastconv.ops.conv_plan import *
 from fastconv.ops.conv_transpose import *
 from fastconv.ops.dense import *
 from fastconv.ops.elementary import *
-from fastconv.ops.elementwise import *
 from fastconv.ops.extremes import *
 from fastconv.ops.grid_sampling import *
 from fastconv.ops.indexing import *
@@ -70,7 +68,6 @@ __all__ = [
     *conv_transpose.__all__,
     *dense.__all__,
     *elementary.__all__,
-    *elementwise.__all__,
     *extremes.__all__,
     *grid_sampling.__all__,
     *indexing.__all__,

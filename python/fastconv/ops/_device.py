@@ -19,6 +19,7 @@ from fastconv._arguments import as_array, is_number
 from fastconv._cache import Bounded
 from fastconv.cuda._array import ON_HOST, is_on_device
 from fastconv.cuda._devices import device_index
+from fastconv.ops._pointwise import INSTRUCTIONS
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -28,8 +29,9 @@ _new_graph: Callable[[np.dtype[Any]], Any]
 def record_with(new_graph: Callable[[np.dtype[Any]], Any]) -> None:
     """Say what records ops, which the module of symbolic values does where it is imported.
 
-    ``new_graph(dtype)`` makes an empty graph. Its method ``input(shape)`` returns a symbolic value
-    (`fastconv.ops._symbols`) with an ``id``; ``native`` is the graph that extension modules take.
+    ``new_graph(dtype)`` makes an empty graph. Its method ``input(shape, dtype)`` returns a symbolic
+    value (`fastconv.ops._symbols`) with an ``id``; ``native`` is the graph that extension modules
+    take.
     """
     global _new_graph
     _new_graph = new_graph
@@ -92,7 +94,9 @@ def _run(
     if not operands:
         came = type(given.get(data[0])).__name__
         raise TypeError(f"{data[0]} must be an array, got {came}")
-    arrays = _placed(operands, device, given)
+    kinds, _ = INSTRUCTIONS.get(function.__name__, ("", ""))
+    masks = [name for name, kind in zip(data, kinds, strict=False) if kind == "m"]
+    arrays = _placed(operands, device, given, masks)
     for name, value in given.items():
         if name in data:
             continue
@@ -111,16 +115,16 @@ def _run(
             return {**given, "arrays": list(values.values())}
         return {**given, **values}
 
-    shapes = {name: array.shape for name, array in arrays.items()}
+    inputs = {name: (array.shape, array.dtype) for name, array in arrays.items()}
     index = next(iter(arrays.values()))._native.device
 
     def make() -> _Compiled:
-        return _Compiled(function, with_data, shapes, options | {"device": index})
+        return _Compiled(function, with_data, inputs, options | {"device": index})
 
     attributes = {name: value for name, value in given.items() if name not in data}
     if all(map(_is_attribute, attributes.values())):
         numbers = {name: given[name] for name in data if is_number(given.get(name))}
-        key = (function.__name__, index, repr((shapes, attributes, numbers, options)))
+        key = (function.__name__, index, repr((inputs, attributes, numbers, options)))
         compiled = _cache.get(key, make)
     else:
         compiled = make()
@@ -128,9 +132,12 @@ def _run(
 
 
 def _placed(
-    operands: Mapping[str, Any], device: Any, given: Mapping[str, Any]
+    operands: Mapping[str, Any], device: Any, given: Mapping[str, Any], masks: Sequence[str]
 ) -> dict[str, cuda.Array]:
-    """Return all data as arrays on one device: where they are, or where `device` asks for them."""
+    """Return all data as arrays on one device: where they are, or where `device` asks for them.
+
+    Those of `masks` are bool, the others float32.
+    """
     there = [name for name, value in operands.items() if is_on_device(value)]
     index = device_index(device)
     if not there and index is None:  # some weight has brought us here
@@ -149,7 +156,13 @@ def _placed(
                 f"memory: pass fastconv.cuda.asarray({name})"
             )
         array = cuda.asarray(value if there else as_array(name, value), device=index)
-        if array.dtype != np.float32:
+        if name in masks:
+            if array.dtype != np.bool_:
+                raise TypeError(
+                    f"{name} must be bool, got {array.dtype}: compare, for example "
+                    f"fastconv.not_equal({name}, 0)"
+                )
+        elif array.dtype != np.float32:
             raise TypeError(
                 f"{name} must be float32 on a CUDA device, got {array.dtype}: convert it first, "
                 f"for example {name}.astype(np.float32)"
@@ -163,17 +176,17 @@ def _placed(
 
 
 class _Compiled:
-    """One call of an op as a network, for arrays of these shapes."""
+    """One call of an op as a network, for arrays of these shapes and dtypes."""
 
     def __init__(
         self,
         function: Callable[..., Any],
         with_data: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-        shapes: Mapping[str, tuple[int, ...]],
+        inputs: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
         options: dict[str, Any],
     ) -> None:
         graph = _new_graph(np.dtype(np.float32))
-        values = {name: graph.input(shape) for name, shape in shapes.items()}
+        values = {name: graph.input(shape, dtype) for name, (shape, dtype) in inputs.items()}
         y = function(**with_data(values))
         self._several = isinstance(y, tuple)
         outputs = [value.id for value in (y if self._several else (y,))]

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from fastconv import _core
 from fastconv._arguments import Array, as_float, choice
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._native import native_first
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record
 from fastconv.ops._torch import torch_arguments
@@ -49,6 +50,7 @@ def _activate(kind: str, x: ArrayLike, out: Array | None, negative_slope: float 
     )
 
 
+@native_first(_core.activate_plain("relu"))
 @torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -80,6 +82,7 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("relu", x, out)
 
 
+@native_first(_core.activate_plain("relu6"))
 @torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def relu6(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -111,6 +114,7 @@ def relu6(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("relu6", x, out)
 
 
+@native_first(_core.activate_plain("leaky_relu"))
 @torch_arguments("input=x negative_slope inplace")
 @takes_device_arrays("x")
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
@@ -144,6 +148,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None 
     return _activate("leaky_relu", x, out, as_float("negative_slope", negative_slope))
 
 
+@native_first(_core.activate_plain("gelu"))
 @torch_arguments("input=x approximate")
 @takes_device_arrays("x")
 def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -> Array:
@@ -182,6 +187,7 @@ def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -
     return _activate("gelu_tanh" if tanh_form else "gelu", x, out)
 
 
+@native_first(_core.activate_plain("silu"))
 @torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -213,6 +219,7 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("silu", x, out)
 
 
+@native_first(_core.activate_plain("hardswish"))
 @torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -248,6 +255,7 @@ def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("hardswish", x, out)
 
 
+@native_first(_core.activate_plain("hardsigmoid"))
 @torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -279,6 +287,7 @@ def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("hardsigmoid", x, out)
 
 
+@native_first(_core.activate_plain("sigmoid"))
 @torch_arguments("input=x")
 @takes_device_arrays("x")
 def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -310,6 +319,7 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("sigmoid", x, out)
 
 
+@native_first(_core.activate_plain("tanh"))
 @torch_arguments("input=x")
 @takes_device_arrays("x")
 def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -341,6 +351,7 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _activate("tanh", x, out)
 
 
+@native_first(_core.activate_plain("mish"))
 @torch_arguments("input=x inplace")
 @takes_device_arrays("x")
 def mish(x: ArrayLike, *, out: Array | None = None) -> Array:

@@ -6,12 +6,15 @@ from typing import Any, Protocol
 
 from numpy.typing import ArrayLike
 
+from fastconv import _core
 from fastconv._arguments import Array, as_float, is_number
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._native import native_first
 from fastconv.ops._pointwise import apply
 from fastconv.ops._torch import torch_arguments
 
 __all__ = [
+    "add",
     "clip",
     "divide",
     "equal",
@@ -24,6 +27,7 @@ __all__ = [
     "logical_xor",
     "maximum",
     "minimum",
+    "multiply",
     "not_equal",
     "power",
     "subtract",
@@ -74,9 +78,10 @@ def _function(name: str, torch: str, **parts: str) -> _Function:
 def _operation(name: str, summary: str, result: str, more: str = "") -> _Function:
     parts = {"kind": "float, or number", "numbers": _NUMBERS, "inplace": _INPLACE, "of": ""}
     arguments = "[1.0, 3.0], 2"
-    return _function(
+    function = _function(
         name, f"input=a other=b{more}", summary=summary, arguments=arguments, result=result, **parts
     )
+    return native_first(_core.instruction_plain(name, 2))(function)
 
 
 def _comparison(name: str, summary: str, result: str) -> _Function:
@@ -95,6 +100,8 @@ def _logic(name: str, summary: str, result: str) -> _Function:
     )
 
 
+add = _operation("add", "Sum", "array([3., 5.])", " * alpha")
+multiply = _operation("multiply", "Product", "array([2., 6.])")
 subtract = _operation("subtract", "Difference", "array([-1.,  1.])", " * alpha")
 divide = _operation(
     "divide",
@@ -119,6 +126,7 @@ logical_xor = _logic("logical_xor", "Whether exactly one is true", "array([False
 _POWERS = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}  # as NumPy's `**` has it
 
 
+@native_first(_core.instruction_plain("power", 2))
 @torch_arguments("input=a exponent=b")
 @takes_device_arrays("a", "b")
 def power(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:

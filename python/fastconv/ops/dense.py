@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from fastconv import _core
 from fastconv._arguments import Array
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._native import native_first
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record, recordable
 from fastconv.ops._torch import torch_arguments
@@ -18,6 +19,7 @@ from fastconv.ops.shape import flatten, reshape
 __all__ = ["linear", "matmul"]
 
 
+@native_first(_core.linear_plain)
 @torch_arguments("input=x weight bias")
 @takes_device_arrays("x", "residual")
 def linear(
@@ -64,31 +66,14 @@ def linear(
         return _record_linear(x, weight, bias, residual, activation, out)
     operands = Operands(x=x, weight=weight, bias=bias, residual=residual)
     samples, kernel = operands.contiguous("x"), operands.contiguous("weight")
-    if kernel.ndim != 2 or kernel.size == 0:
-        raise ValueError(
-            "weight must have shape (out_features, in_features), neither of them 0, "
-            f"got {kernel.shape}"
-        )
-    if samples.ndim == 0 or samples.shape[-1] != kernel.shape[1]:
-        raise ValueError(
-            f"weight has {kernel.shape[1]} input features, so x must have shape "
-            f"(..., {kernel.shape[1]}), got {samples.shape}"
-        )
-    shape = (*samples.shape[:-1], kernel.shape[0])
+    shape = _core.linear_output_shape(samples.shape, kernel.shape)
     added = operands.contiguous("residual") if residual is not None else None
     if added is not None and added.shape != shape:
         raise ValueError(f"residual must have the result's shape {shape}, got {added.shape}")
     offset = operands.vector("bias", kernel.shape[0], "weight has so many rows")
 
     def call(target: Array) -> None:
-        _core.linear(
-            samples.reshape(-1, kernel.shape[1]),
-            kernel,
-            offset,
-            None if added is None else added.reshape(-1, kernel.shape[0]),
-            target.reshape(-1, kernel.shape[0]),
-            activation,
-        )
+        _core.linear(samples, kernel, offset, added, target, activation)
 
     return operands.run(call, shape, out, inplace=("residual",), contiguous=True)
 
@@ -112,6 +97,7 @@ def _record_linear(
     return reshape(y, (*x.shape[:-1], y.shape[-1]))
 
 
+@native_first(_core.matmul_plain)
 @torch_arguments("input=a other=b")
 @takes_device_arrays("a", "b")
 def matmul(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:

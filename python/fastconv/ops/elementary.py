@@ -6,8 +6,10 @@ from typing import Protocol
 
 from numpy.typing import ArrayLike
 
+from fastconv import _core
 from fastconv._arguments import Array
 from fastconv.ops._device import takes_device_arrays
+from fastconv.ops._native import native_first
 from fastconv.ops._pointwise import apply
 from fastconv.ops._torch import torch_arguments
 
@@ -74,7 +76,10 @@ def _function(
     function.__doc__ = _DOC.format(
         name=name, summary=summary, argument=argument, result=result, kind=kind
     )
-    return torch_arguments(f"input=x{more}")(takes_device_arrays("x")(function))
+    decorated = torch_arguments(f"input=x{more}")(takes_device_arrays("x")(function))
+    return (
+        native_first(_core.instruction_plain(name, 1))(decorated) if kind == "float" else decorated
+    )
 
 
 negative = _function("negative", "``-x``", "[1.0, -2.0]", "array([-1.,  2.])")

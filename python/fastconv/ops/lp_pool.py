@@ -15,8 +15,7 @@ from fastconv.ops._operands import Operands
 from fastconv.ops._signals import over_images
 from fastconv.ops._symbols import is_symbolic, refuse_out
 from fastconv.ops._torch import torch_arguments
-from fastconv.ops.arithmetic import power
-from fastconv.ops.elementwise import multiply
+from fastconv.ops.arithmetic import multiply, power
 from fastconv.ops.pool import avg_pool2d, max_pool2d
 
 __all__ = ["lp_pool1d", "lp_pool2d"]

@@ -14,7 +14,7 @@ from fastconv.ops._device import takes_device_arrays
 from fastconv.ops._operands import Operands
 from fastconv.ops._symbols import is_symbolic, record_images
 from fastconv.ops._torch import torch_arguments
-from fastconv.ops.elementwise import multiply
+from fastconv.ops.arithmetic import multiply
 
 __all__ = [
     "adaptive_avg_pool2d",

@@ -34,20 +34,22 @@ void check_inputs(const Graph& graph, const std::vector<Shape>& shapes) {
     if (shapes[i] != graph.shape(graph.inputs()[i])) throw std::invalid_argument("x does not have the network's shape");
 }
 
+// Of the inputs and outputs of networks.
+Element element_of(DType dtype) { return dtype == DType::boolean ? Element{'b', 1} : Element{'f', 4}; }
+
 py::list run(const CudaNetwork& network, const std::vector<py::array>& arrays, const Outs& outs,
              std::vector<double>* seconds = nullptr) {
   const Graph& graph = network.graph();
   std::vector<const void*> inputs;
   std::vector<Shape> shapes;
-  for (const py::array& array : arrays) {
-    inputs.push_back(contiguous_data<float>(array, "x"));
-    shapes.push_back(shape_of(array));
-  }
+  for (const py::array& array : arrays) shapes.push_back(shape_of(array));
   check_inputs(graph, shapes);
+  for (std::size_t i = 0; i < arrays.size(); ++i) inputs.push_back(contiguous_data(arrays[i], "x", graph.dtype(graph.inputs()[i])));
   py::list results;
   std::vector<void*> outputs;
   for (std::size_t i = 0; i < graph.outputs().size(); ++i) {
-    py::array result = output_array(outs, i, graph.shape(graph.outputs()[i]), DType::f32);
+    const ValueId id = graph.outputs()[i];
+    py::array result = output_array(outs, i, graph.shape(id), graph.dtype(id));
     outputs.push_back(result.mutable_data());
     results.append(std::move(result));
   }
@@ -59,26 +61,29 @@ py::list run(const CudaNetwork& network, const std::vector<py::array>& arrays, c
 // `unbatched`: the arrays given and returned have no batch axis, the network one of size 1.
 std::vector<CudaArray> run_on_device(const CudaNetwork& network, std::vector<CudaArray> arrays, bool unbatched) {
   const Graph& graph = network.graph();
-  std::vector<Strided<const float>> inputs;
-  std::vector<Strided<float>> outputs;
+  std::vector<Strided<const void>> inputs;
+  std::vector<Strided<void>> outputs;
   std::vector<Shape> shapes;
   for (CudaArray& array : arrays) {
     if (unbatched) {
       array.shape.insert(array.shape.begin(), 1);
       array.strides.insert(array.strides.begin(), 1);
     }
-    if (array.element != Element{'f', 4}) throw py::type_error("x must be float32 on the device");
     if (array.device != network.device()) throw std::invalid_argument("x is on another device than the network");
     shapes.push_back(array.shape);
-    inputs.push_back(cuda::strided(array.as<const float>(), array.shape, array.strides));
+    inputs.push_back(cuda::strided(array.as<const void>(), array.shape, array.strides));
   }
   check_inputs(graph, shapes);
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    const DType dtype = graph.dtype(graph.inputs()[i]);
+    if (arrays[i].element != element_of(dtype)) throw py::type_error(std::string("x must be ") + word(dtype) + " on the device");
+  }
   const py::gil_scoped_release release;
   const cuda::DeviceGuard guard(network.device());
   std::vector<CudaArray> results;
   for (const ValueId id : graph.outputs()) {
-    results.push_back(new_cuda_array(graph.shape(id), {'f', 4}, network.device()));
-    outputs.push_back(cuda::strided(results.back().as<float>(), results.back().shape, results.back().strides));
+    results.push_back(new_cuda_array(graph.shape(id), element_of(graph.dtype(id)), network.device()));
+    outputs.push_back(cuda::strided(results.back().as<void>(), results.back().shape, results.back().strides));
   }
   for (const CudaArray& array : arrays) wait_for(array);
   network.run_on_device(inputs, outputs, current_stream());

@@ -75,6 +75,12 @@ void copy(const Strided<const From>& x, const Strided<To>& y, cudaStream_t strea
 
 #define FASTCONV_INSTANTIATE(From, To) \
   template void copy<From, To>(const Strided<const From>&, const Strided<To>&, cudaStream_t);
+FASTCONV_INSTANTIATE(std::uint8_t, float)
+FASTCONV_INSTANTIATE(std::uint8_t, __half)
+FASTCONV_INSTANTIATE(std::uint8_t, __nv_bfloat16)
+FASTCONV_INSTANTIATE(float, std::uint8_t)
+FASTCONV_INSTANTIATE(__half, std::uint8_t)
+FASTCONV_INSTANTIATE(__nv_bfloat16, std::uint8_t)
 FASTCONV_INSTANTIATE(float, float)
 FASTCONV_INSTANTIATE(float, __half)
 FASTCONV_INSTANTIATE(float, __nv_bfloat16)

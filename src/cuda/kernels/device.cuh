@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include <cmath>
+#include <cstdint>
 
 #include "cuda/tensor.h"
 
@@ -14,6 +15,7 @@ namespace fastconv::cuda {
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ float to_float(std::uint8_t x) { return x != 0; }  // of a mask
 
 template <class T>
 __device__ __forceinline__ T from_float(float x);
@@ -28,6 +30,10 @@ __device__ __forceinline__ __half from_float<__half>(float x) {
 template <>
 __device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
+}
+template <>
+__device__ __forceinline__ std::uint8_t from_float<std::uint8_t>(float x) {
+  return x != 0;
 }
 
 // kCount elements that are loaded and stored at once: at most 16 bytes, aligned to their size.

@@ -1,4 +1,4 @@
-// Activations, sums and products, batch norms: one pass over memory each.
+// Activations, batch norms: one pass over memory each.
 #include "cuda/kernels/map.cuh"
 #include "cuda/ops.h"
 
@@ -22,16 +22,6 @@ struct Activate {
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) y[i] = x[0][i];
     activate(activation, y);
-  }
-};
-
-struct Combine {
-  BinaryKind kind;
-
-  template <int kLanes, int kInputs>
-  __device__ __forceinline__ void operator()(float (&y)[kLanes], const float (&x)[kInputs][kLanes]) const {
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) y[i] = kind == BinaryKind::add ? x[0][i] + x[1][i] : x[0][i] * x[1][i];
   }
 };
 
@@ -59,11 +49,6 @@ void activate(const Activation& activation, const Strided<const T>& x, const Str
 }
 
 template <class T>
-void binary(BinaryKind kind, const Strided<const T>& a, const Strided<const T>& b, const Strided<T>& y, cudaStream_t stream) {
-  map("binary", Combine{kind}, collapse<3>(y.rank, y.size, {y.stride, a.stride, b.stride}), stream, y.data, a.data, b.data);
-}
-
-template <class T>
 void scale_shift(const Strided<const T>& x, const float* scale, const float* shift, int axis, const Activation& activation,
                  const Strided<T>& y, cudaStream_t stream) {
   index_t along[kMaxRank] = {};  // scale and shift are arrays of x's sizes that repeat in all but one direction
@@ -75,7 +60,6 @@ void scale_shift(const Strided<const T>& x, const float* scale, const float* shi
 #define FASTCONV_INSTANTIATE(T)                                                                                          \
   template void fill<T>(const Strided<T>&, float, cudaStream_t);                                                         \
   template void activate<T>(const Activation&, const Strided<const T>&, const Strided<T>&, cudaStream_t);                \
-  template void binary<T>(BinaryKind, const Strided<const T>&, const Strided<const T>&, const Strided<T>&, cudaStream_t); \
   template void scale_shift<T>(const Strided<const T>&, const float*, const float*, int, const Activation&, const Strided<T>&,  \
                                cudaStream_t);
 FASTCONV_INSTANTIATE(float)

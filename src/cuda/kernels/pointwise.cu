@@ -1,4 +1,6 @@
 // The instructions of pointwise programs: a kernel for each, one pass over memory.
+#include <stdexcept>
+
 #include "cuda/kernels/map.cuh"
 #include "cuda/ops.h"
 #include "fastconv/pointwise.h"
@@ -15,7 +17,8 @@ __device__ __forceinline__ float maximum(float a, float b) { return a != a ? a :
 // Masks are 1 and 0; anything but 0 is true.
 template <I i>
 __device__ __forceinline__ float compute(float a, [[maybe_unused]] float b, [[maybe_unused]] float c) {
-  using std::exp, std::expm1, std::log, std::log1p, std::erf, std::floor, std::ceil, std::rint, std::sqrt, std::pow, std::fabs;
+  using std::exp, std::expm1, std::log, std::log1p, std::erf, std::sin, std::cos, std::floor, std::ceil, std::rint, std::sqrt,
+      std::pow, std::fabs;
   if constexpr (i == I::add) return a + b;
   if constexpr (i == I::subtract) return a - b;
   if constexpr (i == I::multiply) return a * b;
@@ -48,6 +51,8 @@ __device__ __forceinline__ float compute(float a, [[maybe_unused]] float b, [[ma
   if constexpr (i == I::log) return log(a);
   if constexpr (i == I::log1p) return log1p(a);
   if constexpr (i == I::erf) return erf(a);
+  if constexpr (i == I::sin) return sin(a);
+  if constexpr (i == I::cos) return cos(a);
   if constexpr (i == I::floor) return floor(a);
   if constexpr (i == I::ceil) return ceil(a);
   if constexpr (i == I::round) return rint(a);
@@ -85,11 +90,12 @@ template <class T>
 void pointwise(Instruction instruction, const Strided<const T>* x, const Strided<T>& y, cudaStream_t stream) {
   switch (instruction) {
 #define ROW(name, operands, result) \
-  case I::name:                     \
-    if constexpr (has_kernel(I::name)) run<I::name, length(operands)>(x, y, stream); \
-    return;
-    FASTCONV_INSTRUCTIONS(ROW)
+  case I::name: \
+    return run<I::name, length(operands)>(x, y, stream);
+    FASTCONV_NAMED_INSTRUCTIONS(ROW)
+    ROW(multiply_add, "fff", 'f')
 #undef ROW
+    default: throw std::logic_error("activations have kernels of their own");
   }
 }
 

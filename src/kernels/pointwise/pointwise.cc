@@ -1,5 +1,6 @@
 #include "kernels/pointwise/pointwise.h"
 
+#include "simd/activations.h"
 #include "simd/math.h"
 #include "simd/sine.h"
 
@@ -78,6 +79,10 @@ FASTCONV_INLINE Vec<T> compute(Vec<T> a, [[maybe_unused]] Vec<T> b, [[maybe_unus
     for (int l = 0; l < lanes<T>; ++l) y[l] = f ? __builtin_powf(a[l], b[l]) : __builtin_pow(a[l], b[l]);
     return y;
   }
+#define ROW(name, definition) \
+  if constexpr (i == I::name) return activated<Activation::name, T>(a, T(0), T(0));
+  FASTCONV_PLAIN_ACTIVATIONS(ROW)
+#undef ROW
 }
 
 constexpr int length(const char* text) {
@@ -90,7 +95,8 @@ constexpr int kOperands[] = {FASTCONV_INSTRUCTIONS(ROW)};
 #undef ROW
 // Those whose code is long.
 constexpr bool is_long(I i) {
-  return i == I::exp || i == I::expm1 || i == I::log || i == I::log1p || i == I::erf || i == I::sin || i == I::cos || i == I::power;
+  return i == I::exp || i == I::expm1 || i == I::log || i == I::log1p || i == I::erf || i == I::sin || i == I::cos || i == I::power ||
+         i == I::gelu || i == I::gelu_tanh || i == I::silu || i == I::sigmoid || i == I::tanh || i == I::mish;
 }
 
 constexpr int used_bits(I i) {
