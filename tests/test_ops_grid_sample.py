@@ -161,6 +161,29 @@ def test_every_way_to_call(setting: Any) -> None:
             np.testing.assert_array_equal(fastconv.grid_sample(x, grid, *setting), y)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each_setting
+def test_large_images(setting: Any, dtype: Any) -> None:
+    """Channels are computed alike, alone and in blocks, which groups of several images share."""
+    x, grid = draw(3, 40, 72, 70).astype(dtype), places(3, 50, 53).astype(dtype)
+    y = fastconv.grid_sample(x, grid, *setting)
+    for c in (0, 15, 39):
+        one = fastconv.grid_sample(x[:, c : c + 1], grid, *setting)
+        np.testing.assert_array_equal(y[:, c : c + 1], one)
+    flipped = x[:, ::-1].copy()[:, ::-1], grid[:, ::-1, ::-1].copy()[:, ::-1, ::-1]
+    out = np.empty((3, 40, 53, 50), dtype).transpose(0, 1, 3, 2)[:, :, ::-1]
+    np.testing.assert_array_equal(fastconv.grid_sample(*flipped, *setting, out=out), y)
+    turned = np.ascontiguousarray(x[:, :, ::-1, ::-1])[:, :, ::-1, ::-1]
+    np.testing.assert_array_equal(fastconv.grid_sample(turned, grid, *setting), y)
+
+
+@each_setting
+def test_many_places(setting: Any) -> None:
+    x, grid = draw(1, 2, 9, 30), places(1, 23, 41)
+    y = fastconv.grid_sample(x, grid, *setting)
+    np.testing.assert_allclose(y, reference(x, grid, setting), rtol=0, atol=1e-13)
+
+
 class Between(nn.Module):
     """Images lie in channel blocks, which the channels do not fill; one of both is a constant."""
 
@@ -186,6 +209,12 @@ def test_in_a_network(channels: int, constant: str) -> None:
     np.testing.assert_allclose(module(x), module.eager(x), rtol=0, atol=1e-13)
     with fastconv.num_threads(3):
         np.testing.assert_array_equal(module(x), module(x))
+
+
+def test_images_with_more_pixels_than_a_place_can_tell() -> None:
+    x = np.broadcast_to(np.float32(1), (1, 1, 1, 2**31))
+    with pytest.raises(ValueError, match=r"^grid_sample: x of float32 may have at most 2\*\*31 - 1"):
+        fastconv.grid_sample(x, np.zeros((1, 1, 1, 2), np.float32))
 
 
 def test_affine_grids() -> None:

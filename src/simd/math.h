@@ -87,6 +87,22 @@ FASTCONV_INLINE Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {
   return from_bits<T>((bits<T>(magnitude) & ~mask) | (bits<T>(sign) & mask));
 }
 
+// A function of single elements: where it is one machine instruction, compilers make it one of vectors.
+template <class T, class F>
+FASTCONV_INLINE Vec<T> each(Vec<T> a, F f) {
+  Vec<T> y;
+  for (int l = 0; l < lanes<T>; ++l) y[l] = f(a[l]);
+  return y;
+}
+template <class T>
+FASTCONV_INLINE Vec<T> floor(Vec<T> x) {
+  return each<T>(x, [](T v) -> T { return sizeof(T) == 4 ? __builtin_floorf(v) : __builtin_floor(v); });
+}
+template <class T>
+FASTCONV_INLINE Vec<T> round_to_even(Vec<T> x) {
+  return each<T>(x, [](T v) -> T { return sizeof(T) == 4 ? __builtin_rintf(v) : __builtin_rint(v); });
+}
+
 // The nearest integer, for |x| < 2^(mantissa_bits - 2).
 template <class T>
 FASTCONV_INLINE Vec<T> nearest(Vec<T> x) {

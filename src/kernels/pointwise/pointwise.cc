@@ -24,14 +24,6 @@ FASTCONV_INLINE Vec<T> maximum(Vec<T> a, Vec<T> b) {
   return a == a ? at_least(b, a) : a;
 }
 
-// A function of single elements: where it is one machine instruction, compilers make it one of vectors.
-template <class T, class F>
-FASTCONV_INLINE Vec<T> each(Vec<T> a, F f) {
-  Vec<T> y;
-  for (int l = 0; l < lanes<T>; ++l) y[l] = f(a[l]);
-  return y;
-}
-
 template <I i, class T>
 FASTCONV_INLINE Vec<T> compute(Vec<T> a, [[maybe_unused]] Vec<T> b, [[maybe_unused]] Vec<T> c) {
   const Vec<T> one = broadcast(T(1));
@@ -70,9 +62,9 @@ FASTCONV_INLINE Vec<T> compute(Vec<T> a, [[maybe_unused]] Vec<T> b, [[maybe_unus
   const auto square_root = [](T x) -> T { return f ? __builtin_sqrtf(x) : __builtin_sqrt(x); };
   if constexpr (i == I::sqrt) return each<T>(a, square_root);
   if constexpr (i == I::rsqrt) return T(1) / each<T>(a, square_root);
-  if constexpr (i == I::floor) return each<T>(a, [](T x) -> T { return f ? __builtin_floorf(x) : __builtin_floor(x); });
+  if constexpr (i == I::floor) return floor<T>(a);
   if constexpr (i == I::ceil) return each<T>(a, [](T x) -> T { return f ? __builtin_ceilf(x) : __builtin_ceil(x); });
-  if constexpr (i == I::round) return each<T>(a, [](T x) -> T { return f ? __builtin_rintf(x) : __builtin_rint(x); });
+  if constexpr (i == I::round) return round_to_even<T>(a);
   if constexpr (i == I::trunc) return each<T>(a, [](T x) -> T { return f ? __builtin_truncf(x) : __builtin_trunc(x); });
   if constexpr (i == I::power) {
     Vec<T> y;

@@ -10,20 +10,6 @@ using Padding = GridSampling::Padding;
 
 constexpr int taps_along_axis(Mode mode) { return mode == Mode::nearest ? 1 : mode == Mode::bilinear ? 2 : 4; }
 
-template <class T, class F>
-FASTCONV_INLINE Vec<T> each(Vec<T> x, F&& f) {
-  Vec<T> y;
-  for (int l = 0; l < lanes<T>; ++l) y[l] = f(x[l]);
-  return y;
-}
-template <class T>
-FASTCONV_INLINE Vec<T> floor(Vec<T> x) {
-  return each<T>(x, [](T v) -> T { return sizeof(T) == 4 ? __builtin_floorf(float(v)) : __builtin_floor(v); });
-}
-template <class T>
-FASTCONV_INLINE Vec<T> round_to_even(Vec<T> x) {
-  return each<T>(x, [](T v) -> T { return sizeof(T) == 4 ? __builtin_rintf(float(v)) : __builtin_rint(v); });
-}
 // Of integers >= 0 that an image's size can be.
 template <class T>
 FASTCONV_INLINE IntVec<T> to_integers(Vec<T> x) {
