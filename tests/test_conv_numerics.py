@@ -170,6 +170,19 @@ def test_strassen_of_small_and_large_values(size: float) -> None:
     assert (error / magnitude).max() <= 2e-6
 
 
+@pytest.mark.parametrize("exponent", [-122, -100, 100, 122])
+def test_strassen_of_unequal_channels_with_small_and_large_weights(exponent: int) -> None:
+    """Channels that share products and differ by 2^20 do not share roundings, near limits too."""
+    rng = np.random.default_rng(0)
+    x = np.ldexp(rng.standard_normal((1, 256, 9, 9)), -exponent // 2).astype(np.float32)
+    weight = rng.standard_normal((256, 256, 1, 1))
+    weight[:128] *= 2.0 ** (-20 if exponent > 0 else 20)  # channels 0 and 128 share products
+    weight = np.ldexp(weight, exponent).astype(np.float32)
+    exact, magnitude = exact_and_magnitude(x, weight)
+    error = np.abs(fastconv.conv2d(x, weight, algorithm="strassen") - exact)
+    assert (error / magnitude).max() <= 2e-6
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nonfinite_inputs_of_strassen(value: float) -> None:
     """They reach the outputs that see them, and at most those of the neighbouring pixel."""

@@ -32,7 +32,7 @@ void input(const StrassenInput<T>& s) {
 // The largest power of two that is not above v, within limits that keep its inverse safe.
 template <class T>
 FASTCONV_INLINE Vec<T> leading_power(Vec<T> v) {
-  constexpr T largest = sizeof(T) == 4 ? T(0x1p100) : T(0x1p900);
+  constexpr T largest = sizeof(T) == 4 ? T(0x1p126) : T(0x1p1022);  // its inverse is normal
   const Vec<T> power = (Vec<T>)((IntVec<T>)v & (IntVec<T>)broadcast(T(__builtin_inf())));
   return at_most(at_least(power, broadcast(1 / largest)), broadcast(largest));
 }
@@ -40,15 +40,15 @@ FASTCONV_INLINE Vec<T> leading_power(Vec<T> v) {
 template <class T>
 void weight(const StrassenWeight<T>& s) {
   constexpr int L = lanes<T>;
-  Vec<T> size1{}, size2{};
-  for (index_t k = 0; k < s.channels; ++k) {
-    size1 += absolute<T>(load(s.w11 + k * L)) + absolute<T>(load(s.w12 + k * L));
-    size2 += absolute<T>(load(s.w21 + k * L)) + absolute<T>(load(s.w22 + k * L));
-  }
   const T each = T(1) / T(2 * s.channels);
-  const Vec<T> scale1 = leading_power<T>(size1 * each), scale2 = leading_power<T>(size2 * each);
-  store(s.scale, size1 == 0 ? Vec<T>{} : scale1);
-  store(s.scale_half, size2 == 0 ? Vec<T>{} : scale2);
+  Vec<T> mean1{}, mean2{};
+  for (index_t k = 0; k < s.channels; ++k) {
+    mean1 += absolute<T>(load(s.w11 + k * L)) * each + absolute<T>(load(s.w12 + k * L)) * each;
+    mean2 += absolute<T>(load(s.w21 + k * L)) * each + absolute<T>(load(s.w22 + k * L)) * each;
+  }
+  const Vec<T> scale1 = leading_power<T>(mean1), scale2 = leading_power<T>(mean2);
+  store(s.scale, mean1 == 0 ? Vec<T>{} : scale1);
+  store(s.scale_half, mean2 == 0 ? Vec<T>{} : scale2);
   const Vec<T> inverse1 = 1 / scale1, inverse2 = 1 / scale2;
   for (index_t k = 0; k < s.channels; ++k) {
     const Vec<T> w11 = load(s.w11 + k * L) * inverse1, w12 = load(s.w12 + k * L) * inverse1;
