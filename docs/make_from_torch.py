@@ -28,8 +28,9 @@ HEAD = """\
 
 Functions are in `fastconv` (`import fastconv.ops as F`), layers in `fastconv.nn`; tensors are NumPy
 arrays. Functions and layers take torch's arguments, by torch's names and at torch's places. An
-argument that would change a result is never ignored: it is refused, with what to do instead.
-`tests/oracle/test_torch_signatures_oracle.py` compares this with torch's own signatures.
+argument of torch that fastconv lacks is never ignored: if its value would change the result, it is
+an error that says what to do instead. `tests/oracle/test_torch_signatures_oracle.py` compares this
+with torch's own signatures.
 
 If NumPy and torch mean different things by one name, NumPy's meaning counts:
 
@@ -39,29 +40,33 @@ If NumPy and torch mean different things by one name, NumPy's meaning counts:
 | `x.squeeze(1)` | an error unless that axis has size 1 | leaves another size alone |
 | `x.mean(axis)`, `x.sum(axis)` | an int or a tuple, and `keepdims` | also a list, and `keepdim` |
 | `max(x, axis)`, `min(x, axis)` | the values; `argmax` gives the indices | a pair of both |
-| `x.var(axis)`, `x.std(axis)` | divided by the number of elements | by one less |
+| `x.var(axis)`, `x.std(axis)` | divide by the number of elements | divide by one less |
 | `x.repeat(2, 1)` | each element of axis 1 twice | all of `x` twice along axis 0 |
-| `take(x, i, axis)` | along an axis, as `index_select` | of the flat array alone |
-| `scatter_add(x, i, u, axis)` | `numpy.add.at`, torch's `index_add` | an index for each element |
-| `x.size` | a number: not in `forward`, write `x.shape` | a function that returns the shape |
+| `take(x, i, axis)` | takes along an axis, as `index_select` | takes from the flat array |
+| `scatter_add(x, i, u, axis)` | is `numpy.add.at`, or `index_add` | needs an index an element |
+| `x.size` | a number; symbolic values lack it | a function that returns the shape |
 | `softmax(x)` | along the last axis | by the number of dimensions, with a warning |
 
-`inplace=True` is accepted and writes nothing: use what is returned. `x += y` and `x *= y` do write,
-as in NumPy, and all names of `x` follow. They are errors on inputs of `forward`, and, while a
-network is recorded, on a view (`x[:, 1:]`, `x.reshape(...)` and the like) and on a value that has
-views. Write `x = x + y`, or begin with `x.copy()`.
+`inplace=True` is accepted and writes nothing: use what is returned. `+=`, `-=`, `*=` and `/=`
+change the array itself, as in NumPy: all variables that refer to it see the change. On inputs of
+`forward` they are errors. While a network is recorded, they are also errors on views (`x[:, 1:]`,
+`x.reshape(...)` and the like), on values that have views, and on values without dimensions. Write
+`x = x + y`, or begin with `x.copy()`.
 
 ## Functions
 
-The first column is the signature here. The second column lists what is accepted besides.
+The first column has the arguments that may be passed by place; docstrings have those that are
+passed by name alone, such as `eps` and `out`. The second column lists other names and arguments of
+torch that are accepted too. `no x` marks an argument of torch that is an error here.
 """
 
 ARGUMENTS = """
 ## Arguments without a counterpart
 
-They are accepted with the values that change nothing at inference.
+These arguments are accepted with the values of the second column, which change nothing at
+inference. All other values are errors, which say what the third column says.
 
-| argument | values | else |
+| argument | values | instead of others |
 | --- | --- | --- |
 """
 
@@ -76,14 +81,17 @@ arrays while a network is recorded. Symbolic values have much of what NumPy's ar
 index, `x[:, [2, 0]]`. NumPy's functions of the same meaning work too, such as `numpy.exp`,
 `numpy.concatenate`, `numpy.where`, `numpy.pad` and `numpy.linalg.norm`.
 
-Torch's methods are errors that name what works on both, and so are names that end in `_`, as
-`relu_`. Numbers and arrays of another dtype are errors if NumPy would go on in float64 with them,
-such as `x * numpy.sqrt(2)` for float32: write `float(...)`.
+Torch's methods are errors, and so are names that end in `_`, such as `relu_`. The message names
+what works on arrays and on symbolic values. A number or array of another dtype is an error if NumPy
+would compute in float64 with it: in a float32 network, write `x * float(numpy.sqrt(2))`.
 
 Random numbers are errors too: they would be drawn once, when the network is compiled. Pass them as
-an input. One kind goes unnoticed: numbers that are not an array in the network (a slope, the side
-of a coin), if their generator is not NumPy's, Python's or torch's own, no module holds it, and it
-is not a variable of `forward` or of a function that `forward` names.
+an input. One kind is not noticed: single numbers (a slope, the toss of a coin) from a generator
+that fastconv cannot find. It finds the global generators of NumPy, Python and torch, those that
+modules hold, and those in variables of `forward` and of functions that `forward` names.
+
+The table says what to write instead of torch's functions and methods. Where NumPy has the name too,
+NumPy's arguments work.
 
 | torch | write |
 | --- | --- |
@@ -93,13 +101,13 @@ MODULES = """
 ## Modules
 
 - No `super().__init__()` and no `nn.Parameter` is needed: an array that is assigned is a parameter,
-  and so is a tensor in host memory. If it replaces another, it must have the shape of that one, and
-  takes its dtype. Values that would take part in the computation but not be saved are a
-  `TypeError`: a list of modules (use `nn.ModuleList`) or of arrays (`nn.ParameterList`), integers,
-  a tensor on a device.
+  and so is a tensor in host memory. If it replaces a parameter, it must have the same
+  shape, and is converted to the same dtype. Values that would take part in the computation but not
+  be saved are a `TypeError`: lists of modules (use `nn.ModuleList`), lists of arrays (use
+  `nn.ParameterList`), arrays of integers, tensors on a device.
 - `load_state_dict(torch_module.state_dict())` takes torch's tensors; `fastconv.weights.load(path)`
   reads torch's files without torch.
-- There is only inference: `eval()` returns the module, `train()` is an error.
+- There is only inference: `eval()` and `train(False)` return the module, `train()` is an error.
 - `to`, `float`, `double`, `cpu` convert or return the module; a device is an argument of `compile`.
 
 | torch | use |
@@ -107,7 +115,7 @@ MODULES = """
 """
 
 MISSING = """
-Layers that are missing:
+Names of `torch.nn` that `fastconv.nn` lacks. Others are errors too, which name a general way:
 
 | `torch.nn` | use |
 | --- | --- |
@@ -138,7 +146,7 @@ def neutral() -> Iterable[str]:
     for name, (values, substitute) in NEUTRAL.items():
         distinct = dict.fromkeys(values)  # 1 and 1.0 are one
         shown = ", ".join(f"`{v.__name__ if isinstance(v, type) else v}`" for v in distinct)
-        shown = shown or "none"
+        shown = shown or "never accepted"
         yield f"| `{name}` | {shown} | {substitute} |\n"
 
 

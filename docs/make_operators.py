@@ -62,47 +62,51 @@ HEAD = """\
 <!-- Written by docs/make_operators.py: change that, or the operators, and run it. -->
 
 Graphs are made of these operators: each is the `op` of a `Node` of `model.graph(input_shape)`.
-`forward` records all of them but `scale_shift`, which a pass makes of batch norms, and of products
-and sums with constants. An `activation` has a line for each `kind`. A `pointwise` is a program of
-several operators on single elements; functions of `fastconv` that are such programs have a line
-each.
+`forward` records all of them but `scale_shift`: a pass makes one of each batch norm, and of
+products and sums with constants. Another pass makes `linear` of `matmul`, if its second operand is
+a constant matrix. An `activation` has a line for each `kind`. A `pointwise` is a program of several
+operators on single elements; functions of `fastconv` that are such programs have a line each.
 
-The table is measured: a sample of each operator ([operator_samples.py](operator_samples.py)) is
-compiled, alone and beside others, and exported. Its columns are:
+A sample of each operator ([operator_samples.py](operator_samples.py)) is compiled, alone and beside
+others, and exported. That gives the columns *ONNX*, *dtypes*, *layout* and *fused as*. The columns
+*torch* and *runs on* are written by hand, and tests check them.
 
 - **torch**: the function with the same meaning in `torch` or `torch.nn.functional`.
   [from-torch.md](from-torch.md) has the arguments.
 - **ONNX**: the kinds of nodes that `fastconv.onnx.export` writes. Other arguments can need others.
 - **dtypes**, on the CPU. *float* is float32 and float64, *any* is these and
   {others}.
-  An arrow leads to the dtype of the result, if it is another one. On CUDA, networks take and return
-  float32 and bool.
-- **layout**, on the CPU. With several words it depends on the arguments.
-  [Other rules](graph.md#lowering-for-cuda-devices) hold on CUDA.
+  An arrow leads to the dtype of the result, if that is not the inputs'. On CUDA, networks take and
+  return float32 and bool.
+- **layout**, on the CPU. With several words it depends on the arguments. [Other
+  rules](graph.md#lowering-for-cuda-devices) hold on CUDA.
   - *blocks*: takes images in [channel blocks](graph.md#lowering), and its result lies in them, too
-  - *from blocks*: takes them, but its result is contiguous
+  - *from blocks*: takes images in channel blocks, but its result is contiguous
   - *plain*: takes contiguous arrays; images in blocks are converted first
   - *view*: its result is the memory of its input, if that is contiguous
-- **runs on**: the back ends. *In part*: an error says which arguments it lacks.
-- **fused as**: what a [pass](graph.md#the-passes) can make of it, if nothing else needs the value
-  between the two operators.
+- **runs on**: the back ends. *In part*: some arguments are errors on CUDA.
+- **fused as**: a [pass](graph.md#the-passes) can merge the operator with a neighbour, if nothing
+  else uses the value that goes from one to the other. The words say what it becomes there:
 """
 
 FUSED = {
     "activation": "the activation of the {} before it",
-    "residual": "the residual of the {} before it, if it adds another value",
-    "weights": "a part of the constants of the {} before it, if its own vary by channel at most",
+    "residual": "the residual of the {} before it, if the other summand is a computed value",
+    "weights": "a part of the weights and bias of the {} before it, if its constants are single "
+    "numbers or have one number for each channel",
     "padding": "the padding of the {} after it, if it adds zeros",
-    "program": "a part of a {}, together with such operators before or after it; on the CPU only",
+    "program": "a part of a {}, with neighbours that have this word too; on the CPU only",
 }
 """What `operator_facts.fusions` means, of the operators that take it in."""
 
 FIELDS = """
 ## Inputs and fields
 
-`Node.inputs` are in this order; `?` marks what may be `None`. `Node.fields` have defaults in
-parentheses. Pairs are (height, width). Statistics, slopes, and what norms scale and shift by are
-constants; other inputs may be any value.
+`Node.inputs` are in this order. `?` marks what may be `None`, `...` any number of inputs.
+`Node.fields` have defaults in parentheses. Pairs are (height, width). A program is a text such as
+`t0 = add(x0, x1); exp(t0)`: `x0` and `x1` are the inputs, and the last instruction is the result.
+These inputs must be constants: statistics, slopes, and the weights and biases of norms. All others
+may be any value.
 
 """
 
@@ -231,8 +235,8 @@ def fields() -> Iterator[str]:
 
     yield FIELDS
     text = (
-        f"An activation is one of {activations}. That of an operator can also be `clip(low, high)` "
-        f"or `prelu`, which has its slopes as an input."
+        f"An activation is one of {activations}. The field `activation` can also be "
+        f"`clip(low, high)`, or `prelu`, whose slopes are an input."
     )
     yield textwrap.fill(text, 100) + "\n\n| operator | inputs | fields |\n| --- | --- | --- |\n"
     for shared, operators in itertools.groupby(_core.operators(), line):

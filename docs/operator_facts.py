@@ -195,15 +195,21 @@ def fusions(op: str, sample: Sample) -> set[tuple[str, str]]:
         x = graph.input(of_x, np.float32)
         try:
             if first:
-                y = _host(graph, host, way(graph, op, sample, x))
+                alone = way(graph, op, sample, x)
+                y = _host(graph, host, alone)
             else:
                 y = way(graph, op, sample, _host(graph, host, x))
         except Unfit:
             continue
-        computed = [n for n in Graph(graph.optimized([y])) if n.inputs]
-        if len(computed) == 1 and not (first and computed[0].op == op):
+        computed = _computed(graph, y)
+        of_itself = {n.op for n in _computed(graph, alone)} if first else set()
+        if len(computed) == 1 and computed[0].op not in of_itself:
             found.add((_word(computed[0]), computed[0].op))
     return found
+
+
+def _computed(graph: Any, value: int) -> list[Node]:
+    return [n for n in Graph(graph.optimized([value])) if n.inputs]
 
 
 def _word(node: Node) -> str:

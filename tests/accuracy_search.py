@@ -39,7 +39,7 @@ def promised(algorithm: str, products: int, kernel_w: int) -> float:
     if algorithm == "grouped":
         longest = max(longest, 288)
     elif algorithm in ("depthwise", "reference"):
-        longest = products
+        return (products + 4) * ROUNDOFF
     return (min(products, longest) + -(-products // 64) + 3) * ROUNDOFF
 
 

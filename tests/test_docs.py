@@ -112,7 +112,7 @@ def test_layouts(words, operators):
         ("pad pad", fused("padding", "conv2d")),
         ("exp exp", fused("program", "pointwise")),
         ("logical_not logical_not", fused("program", "pointwise")),
-        *((f"{op} {op}", set()) for op in ("input", "conv2d", "softmax", "reshape", "mean")),
+        *((f"{op} {op}", set()) for op in ("input", "conv2d", "matmul", "softmax", "mean")),
     ],
 )
 def test_fusions(name, expected):

@@ -10,7 +10,7 @@ from fastconv import ops
 
 GENERAL = "the functions of fastconv.ops, arithmetic, comparisons and basic slicing"
 
-_ITSELF = "x itself: results are contiguous, and only += and *= write into what there is"
+_ITSELF = "x itself: results are contiguous, and only +=, -=, *= and /= write into it"
 _DTYPE = "model.astype(dtype), which converts the whole network"
 _DEVICE = 'model.compile(input_shape, device="cuda") for the whole network'
 _RESHAPE = "x.reshape(shape)"
@@ -49,7 +49,7 @@ SUBSTITUTES = {
     "average": "fastconv.mean(x, axis)",
     "sum": "fastconv.sum(x, axis, keepdims), which takes torch's spelling, too",
     "prod": "fastconv.prod(x, axis, keepdims), which takes torch's spelling, too",
-    "var": "fastconv.mean(d * d, axis) of d = x + (-1) * fastconv.mean(x, axis, True)",
+    "var": "x.var(axis), or x.var(axis, ddof=1), which is torch's default",
     "max": "fastconv.max(x, axis, keepdims), and fastconv.argmax(x, axis) for the indices",
     "min": "fastconv.min(x, axis, keepdims), and fastconv.argmin(x, axis) for the indices",
     "amax": "fastconv.max(x, axis)",

@@ -142,8 +142,8 @@ _SUBSTITUTES = {
     "Buffer": "self.register_buffer(name, array)",
     "AdaptiveAvgPool3d": "fastconv.mean(x, (-3, -2, -1), keepdims=True), for the output size 1",
     "AdaptiveMaxPool3d": "fastconv.max(x, (-3, -2, -1), keepdims=True), for the output size 1",
-    "ConvTranspose3d": "nn.ConvTranspose2d, for each slice",
-    "LPPool3d": "nn.LPPool2d, for each slice",
+    "ConvTranspose3d": "nn.ConvTranspose2d for each slice, if the kernel has depth 1",
+    "LPPool3d": "nn.LPPool2d for each slice, if the window has depth 1",
     "SyncBatchNorm": "nn.BatchNorm2d, which has the same state",
     **{
         f"Lazy{kind}": f"nn.{kind} with its {size}"

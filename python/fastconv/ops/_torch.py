@@ -28,10 +28,10 @@ class Neutral(NamedTuple):
 NEUTRAL: Mapping[str, Neutral] = {
     "inplace": Neutral((bool,), "pass True or False; what is returned counts"),
     "_stacklevel": Neutral(
-        (int,), "it is a number; for a dtype convert the array itself, x.astype(dtype)"
+        (int,), "torch has _stacklevel, a number, at this place; to convert, pass x.astype(dtype)"
     ),
     "dtype": Neutral((None,), "convert the array itself, x.astype(dtype)"),
-    "alpha": Neutral((1, 1.0), "multiply first, fastconv.add(a, fastconv.multiply(b, alpha))"),
+    "alpha": Neutral((1, 1.0), "multiply before: pass fastconv.multiply(b, alpha) for b"),
     **dict.fromkeys(
         ("dim", "keepdim"),
         Neutral(
