@@ -168,14 +168,15 @@ def matmul(d: Draw, _: str) -> Made:
     def operand(rows: int, columns: int) -> Array:
         if d.pick(True, False, False, False):
             return d.array(*d.pick([], [1], [2], [2, 1]), rows, columns)
-        x = d.array(rows, columns)
-        return x[0] if rows == 1 else x[:, 0] if columns == 1 else x
+        return d.array(rows, columns)
 
     def call(x: Any, other: Any, **out: Any) -> Any:
         return F.matmul(x, other, **out)
 
     m, k, n = d.size(), d.between(1, 300), d.size()
-    return call, {"x": operand(m, k), "other": operand(k, n)}, {}
+    x, other = operand(m, k), operand(k, n)
+    x = x[0] if x.shape == (1, k) else x  # a vector is a row of x, but a column of other
+    return call, {"x": x, "other": other[:, 0] if other.shape == (k, 1) else other}, {}
 
 
 def batch_norm(d: Draw, _: str) -> Made:
