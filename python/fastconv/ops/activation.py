@@ -58,10 +58,9 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -90,10 +89,9 @@ def relu6(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -122,12 +120,11 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None 
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     negative_slope : float
         The slope below zero.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -156,12 +153,11 @@ def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     approximate : {"none", "tanh"}
         "tanh" computes ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -195,10 +191,9 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -227,10 +222,9 @@ def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -263,10 +257,9 @@ def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -295,10 +288,9 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -327,10 +319,9 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -359,10 +350,9 @@ def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------

@@ -136,7 +136,7 @@ def power(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    a, b : array_like of float, or number
+    a, b : array_like of float32, float64 or float16, or number
         Of shapes that broadcast as in NumPy. A number takes the dtype of the other operand.
     out : ndarray, optional
         Where the result goes. May be `a` or `b` itself.
@@ -175,8 +175,8 @@ def clip(
 
     Parameters
     ----------
-    x : array_like of float
-    min, max : array_like of float, or number, optional
+    x : array_like of float32, float64 or float16
+    min, max : array_like of float32, float64 or float16, or number, optional
         Bounds, of shapes that broadcast with `x`; no bound where absent. Where `min` is above
         `max`, the result is `max`.
     out : ndarray, optional
@@ -214,7 +214,7 @@ def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike, *, out: Array | None
     Parameters
     ----------
     condition : array_like of bool
-    a, b : array_like of float, or number
+    a, b : array_like of float32, float64 or float16, or number
         All shapes broadcast as in NumPy. A number takes the dtype of the other operand.
     out : ndarray, optional
         Where the result goes. May be `a` or `b` itself.

@@ -32,12 +32,12 @@ def squeeze(
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     axis : int or sequence of int, optional
         The axes to remove, all of size 1; torch, unlike NumPy, keeps others. Default: all of size
         1.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -69,11 +69,11 @@ def expand_dims(x: ArrayLike, axis: int | Sequence[int], *, out: Array | None = 
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     axis : int or sequence of int
         Where the new axes are in the result.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -104,11 +104,11 @@ def unsqueeze(x: ArrayLike, axis: int, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     axis : int
         Where the new axis is in the result.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -137,11 +137,11 @@ def flip(
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     axis : int or sequence of int, optional
         Default: all.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -183,13 +183,13 @@ def roll(
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     shift : int or sequence of int
         By how many elements, for each axis or the same for all; negative numbers move to the front.
     axis : int or sequence of int, optional
         Default: `x` is moved as if it were flat.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

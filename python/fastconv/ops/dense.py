@@ -105,13 +105,13 @@ def matmul(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    a : array_like of float, shape (..., M, K) or (K,)
-    b : array_like of float, shape (..., K, N) or (K,)
+    a : array_like of float32, float64 or float16, shape (..., M, K) or (K,)
+    b : array_like of float32, float64 or float16, shape (..., K, N) or (K,)
         Of the dtype of `a`. The axes before the last two broadcast. What has one dimension is a
         row of `a`, or a column of `b`, whose axis the result does not have. Any strides: a
         transposed view is read as it is.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

@@ -35,19 +35,20 @@ __all__ = [
     "trunc",
 ]
 
-_DOC = """{summary}, element by element.
+_DOC = """{summary}.
+
+Computed for each element.
 
 Parameters
 ----------
-x : array_like of {kind}
-    Any shape.
+x : array_like of {kinds}, any shape
 out : ndarray, optional
-    Where the result goes: the shape and dtype of `x`. May be `x` itself.
+    Where the result goes: of its shape and dtype. May be `x` itself.
 
 Returns
 -------
 ndarray
-    The shape and dtype of `x`.
+    The shape and dtype of `x`.{error}
 
 Raises
 ------
@@ -67,14 +68,28 @@ class _Function(Protocol):
 
 
 def _function(
-    name: str, summary: str, argument: str, result: str, kind: str = "float", more: str = ""
+    name: str,
+    summary: str,
+    argument: str,
+    result: str,
+    kind: str = "float",
+    more: str = "",
+    ulp: float | None = None,
 ) -> _Function:
     def function(x: ArrayLike, *, out: Array | None = None) -> Array:
         return apply(name, out, x=x)
 
+    kinds = "float32, float64 or float16" if kind == "float" else kind
+    error = f" The error is at most {ulp} units in the last place." if ulp else ""
     function.__name__ = function.__qualname__ = name
     function.__doc__ = _DOC.format(
-        name=name, summary=summary, argument=argument, result=result, kind=kind
+        name=name,
+        summary=summary,
+        argument=argument,
+        result=result,
+        kind=kind,
+        kinds=kinds,
+        error=error,
     )
     decorated = torch_arguments(f"input=x{more}")(takes_device_arrays("x")(function))
     return (
@@ -96,33 +111,38 @@ sqrt = _function("sqrt", "Square root; of negative numbers NaN", "[4.0, 9.0]", "
 rsqrt = _function("rsqrt", "``1 / sqrt(x)``", "[4.0, 0.25]", "array([0.5, 2. ])")
 exp = _function(
     "exp",
-    "e to the power of x, within 1.5 units in the last place",
+    "e to the power of ``x``",
     "[0.0, 1.0]",
     "array([1.        , 2.71828183])",
+    ulp=1.5,
 )
 expm1 = _function(
     "expm1",
-    "``exp(x) - 1`` without cancellation near 0, within 2.5 units in the last place",
+    "``exp(x) - 1`` without cancellation near 0",
     "[0.0, 1e-20]",
     "array([0.e+00, 1.e-20])",
+    ulp=2.5,
 )
 log = _function(
     "log",
-    "Natural logarithm, within 2 units in the last place; of 0 -infinity, of negative numbers NaN",
+    "Natural logarithm; of 0 -infinity, of negative numbers NaN",
     "[1.0, 10.0]",
     "array([0.        , 2.30258509])",
+    ulp=2,
 )
 log1p = _function(
     "log1p",
-    "``log(1 + x)`` without cancellation near 0, within 3 units in the last place",
+    "``log(1 + x)`` without cancellation near 0",
     "[0.0, 1e-20]",
     "array([0.e+00, 1.e-20])",
+    ulp=3,
 )
 erf = _function(
     "erf",
-    "Error function, within 4 units in the last place",
+    "Error function",
     "[0.0, 1.0]",
     "array([0.        , 0.84270079])",
+    ulp=4,
 )
 sin = _function(
     "sin", "Sine of an angle in radians", "[0.0, 1.0]", "array([0.        , 0.84147098])"
@@ -131,24 +151,30 @@ cos = _function(
     "cos", "Cosine of an angle in radians", "[0.0, 1.0]", "array([1.        , 0.54030231])"
 )
 floor = _function(
-    "floor", "The largest integer that is not above", "[1.5, -1.5]", "array([ 1., -2.])"
+    "floor",
+    "The largest integer that is not above ``x``, as a float",
+    "[1.5, -1.5]",
+    "array([ 1., -2.])",
 )
 ceil = _function(
-    "ceil", "The smallest integer that is not below", "[1.5, -1.5]", "array([ 2., -1.])"
+    "ceil",
+    "The smallest integer that is not below ``x``, as a float",
+    "[1.5, -1.5]",
+    "array([ 2., -1.])",
 )
 round = _function(
     "round",
-    "The nearest integer; of two as near the even one",
+    "The nearest integer, as a float; of two that are equally near, the even one",
     "[0.5, 1.5, -1.7]",
     "array([ 0.,  2., -2.])",
     more=" * decimals",
 )
 trunc = _function(
     "trunc",
-    "The nearest integer that is not further from 0",
+    "``x`` rounded towards 0 to an integer, as a float",
     "[1.5, -1.7]",
     "array([ 1., -1.])",
 )
 logical_not = _function(
-    "logical_not", "Whether it is false", "[True, False]", "array([False,  True])", "bool"
+    "logical_not", "Whether ``x`` is false", "[True, False]", "array([False,  True])", "bool"
 )

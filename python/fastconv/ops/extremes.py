@@ -30,26 +30,25 @@ def max(
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int or sequence of int, optional
         The axes to look along. Default: all.
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
     ndarray
-        NaN where there is one, as in NumPy.
+        In the dtype of `x`. NaN where there is one, as in NumPy.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range, `out` does not fit, or there is no
-        element. Also for ``dim``, with which torch returns a pair: `axis` gives the values,
-        `argmax` the indices.
+        If `x` is no float array, `axis` is out of range or has no elements, or `out` does not fit.
+        Torch's ``dim`` and ``keepdim`` are refused, as torch returns a pair: `axis` gives the
+        values, `argmax` the indices.
 
     Examples
     --------
@@ -73,26 +72,25 @@ def min(
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int or sequence of int, optional
         The axes to look along. Default: all.
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
     ndarray
-        NaN where there is one, as in NumPy.
+        In the dtype of `x`. NaN where there is one, as in NumPy.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range, `out` does not fit, or there is no
-        element. Also for ``dim``, with which torch returns a pair: `axis` gives the values,
-        `argmin` the indices.
+        If `x` is no float array, `axis` is out of range or has no elements, or `out` does not fit.
+        Torch's ``dim`` and ``keepdim`` are refused, as torch returns a pair: `axis` gives the
+        values, `argmin` the indices.
 
     Examples
     --------
@@ -129,25 +127,23 @@ def argmax(
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int, optional
-        The axis to look along. Default: the index in ``x.ravel()``.
+        The axis to look along. Default: `x` is flattened.
     keepdims : bool
-        Whether this axis, or all of them, stay, with size 1.
+        Whether the axes that are looked along stay, with size 1.
     out : ndarray, optional
         Where the result goes: int64.
 
     Returns
     -------
     ndarray of int64
-        Of several equal ones the first; of NaN, if there are any, the first.
+        The first of equal elements. If there is a NaN, the first NaN.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range, `out` does not fit, or there is no
-        element.
+        If `x` is no float array, `axis` is out of range or has no elements, or `out` does not fit.
 
     Examples
     --------
@@ -171,25 +167,23 @@ def argmin(
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int, optional
-        The axis to look along. Default: the index in ``x.ravel()``.
+        The axis to look along. Default: `x` is flattened.
     keepdims : bool
-        Whether this axis, or all of them, stay, with size 1.
+        Whether the axes that are looked along stay, with size 1.
     out : ndarray, optional
         Where the result goes: int64.
 
     Returns
     -------
     ndarray of int64
-        Of several equal ones the first; of NaN, if there are any, the first.
+        The first of equal elements. If there is a NaN, the first NaN.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range, `out` does not fit, or there is no
-        element.
+        If `x` is no float array, `axis` is out of range or has no elements, or `out` does not fit.
 
     Examples
     --------

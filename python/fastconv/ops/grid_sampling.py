@@ -42,7 +42,7 @@ def grid_sample(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
     grid : array_like, shape (N, H_out, W_out, 2) or (H_out, W_out, 2)
         Same dtype as `x`: the place (horizontal, vertical) of each output pixel, from -1 at the
         left and upper edge of `x` to 1 at the right and lower one. A NaN counts as the first pixel
@@ -55,7 +55,7 @@ def grid_sample(
     align_corners : bool
         Whether -1 and 1 are the centres of the pixels at the edges, instead of their outer edges.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -118,14 +118,14 @@ def affine_grid(
 
     Parameters
     ----------
-    theta : array_like of float, shape (N, 2, 3)
+    theta : array_like of float32, float64 or float16, shape (N, 2, 3)
         From (horizontal, vertical, 1) of the output to (horizontal, vertical) of what is sampled.
     size : (int, int, int, int)
         The output's shape (N, C, H, W).
     align_corners : bool
         As for `grid_sample`.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

@@ -50,7 +50,7 @@ def take(
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     indices : array_like of int
         Of any shape; negative ones are counted from the end. While `forward` is recorded they are
         constants, too.
@@ -58,7 +58,7 @@ def take(
         Along which. Default: indices count the elements of `x` as if it were flat, which is torch's
         ``torch.take``; with an axis it is torch's ``index_select``.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -114,11 +114,11 @@ def scatter_add(
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
         What is added to; it is not changed, unless it is `out`.
     indices : array_like of int, shape (K,)
         Negative ones are counted from the end. While `forward` is recorded they are constants, too.
-    updates : array_like of float
+    updates : array_like of float32, float64 or float16
         The shape of `x`, with K elements along the axis.
     axis : int
         Along which.

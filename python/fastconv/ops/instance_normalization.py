@@ -37,7 +37,7 @@ def instance_norm(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, ...)
+    x : array_like of float32, float64 or float16, shape (N, C, ...)
         Channels are on axis 1, as in torch: a single image is ``x[None]``.
     running_mean, running_var : array_like, shape (C,), optional
         What takes the place of mean and variance where `use_input_stats` is False. They are never
@@ -49,7 +49,7 @@ def instance_norm(
     eps : float
         Keeps the denominator from zero.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------

@@ -102,7 +102,7 @@ def interpolate(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
         Or (N, C, L), signals, where `mode` is "linear", or `size` or `scale_factor` a sequence of
         one.
     size : int, (int, int) or (int,), optional
@@ -126,7 +126,7 @@ def interpolate(
         For bilinear and bicubic: whether an axis that becomes smaller is averaged over all of `x`,
         by a filter that is wider by the factor, as Pillow does.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

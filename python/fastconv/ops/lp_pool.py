@@ -39,7 +39,7 @@ def lp_pool2d(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
     norm_type : float
         The exponent, not 0 nor NaN. With 1 it is the sum; with infinity the maximum of the
         magnitudes, with its negative their minimum.
@@ -51,7 +51,7 @@ def lp_pool2d(
         Whether windows may end beyond `x`. Such a one counts its mean for each of its
         ``KH * KW`` places, as torch does.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -107,14 +107,14 @@ def lp_pool1d(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, L) or (C, L)
+    x : array_like of float32, float64 or float16, shape (N, C, L) or (C, L)
     norm_type : float
         As for `lp_pool2d`.
     kernel_size, stride : int or (int,)
     ceil_mode : bool
         As for `lp_pool2d`.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

@@ -38,7 +38,8 @@ def batch_norm(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C), (N, C, L), (N, C, H, W) or with more dimensions
+    x : array_like of float32, float64 or float16
+        Shape (N, C), (N, C, L), (N, C, H, W) or with more dimensions.
         Channels are on axis 1, as in torch: unlike other ops this takes no single image (C, H, W),
         which would look like (N, C, L). Pass ``x[None]``, or use `fastconv.nn.BatchNorm2d`. The
         subtraction comes first, so that channels whose mean is large against their deviation keep
@@ -50,7 +51,7 @@ def batch_norm(
     activation : str, optional
         One of `fastconv.conv2d`'s activations, applied to the result.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -128,14 +129,14 @@ def layer_norm(
 
     Parameters
     ----------
-    x : array_like of float, shape (..., *normalized_shape)
+    x : array_like of float32, float64 or float16, shape (..., *normalized_shape)
     normalized_shape : int or sequence of int
         The sizes of the last dimensions.
     weight, bias : array_like, shape normalized_shape, optional
     eps : float
         Keeps the denominator from zero.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -207,7 +208,7 @@ def group_norm(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, ...)
+    x : array_like of float32, float64 or float16, shape (N, C, ...)
     num_groups : int
         A divisor of C. With 1 all channels are one group; with C each is alone, which is instance
         normalisation.
@@ -216,7 +217,7 @@ def group_norm(
     eps : float
         Keeps the denominator from zero.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -274,13 +275,13 @@ def local_response_norm(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
         A (C, H, W) is one image; torch takes three dimensions for (N, C, L).
     size : int
         Number of channels in the sum.
     alpha, beta, k : float
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`.
+        Where the result goes: of its shape and dtype, and no memory of `x`.
 
     Returns
     -------

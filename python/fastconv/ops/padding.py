@@ -49,7 +49,7 @@ def pad(
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     pad : sequence of int
         The numbers of elements before and after, for the last dimension, then for the one before
         it, and so on: (left, right, top, bottom). Negative numbers crop.
@@ -59,7 +59,7 @@ def pad(
     value : float, optional
         What "constant" adds; by default 0.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

@@ -41,25 +41,27 @@ def max_pool2d(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
     kernel_size : int or (int, int)
         The window's height and width.
     stride : int or (int, int), optional
         From window to window. Default: `kernel_size`.
     padding : int or (int, int)
-        Rows and columns added on both sides, at most half of the window. They never win.
+        Rows and columns added on both sides, at most half of `kernel_size`. The maximum is never
+        taken from them.
     dilation : int or (int, int)
         From element to element inside the window.
     ceil_mode : bool
-        Whether windows may begin inside `x` and end beyond its padding.
+        Whether a last window may end beyond the padding. It must begin inside `x` or before it.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
     ndarray, shape (N, C, H_out, W_out) or (C, H_out, W_out)
-        ``H_out = floor((H + 2 * padding - dilation * (kernel_size - 1) - 1) / stride + 1)``, with
-        `ceil_mode` rounded up. A window that holds a NaN gives NaN.
+        ``H_out = floor((H + 2 * padding - dilation * (kernel_size - 1) - 1) / stride + 1)``. With
+        `ceil_mode` it is rounded up, less 1 if the last window would begin beyond `x`. A window
+        that holds a NaN gives NaN.
 
     Raises
     ------
@@ -111,27 +113,27 @@ def avg_pool2d(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
     kernel_size : int or (int, int)
         The window's height and width.
     stride : int or (int, int), optional
         From window to window. Default: `kernel_size`.
     padding : int or (int, int)
-        Rows and columns of zeros added on both sides, at most half of the window.
+        Rows and columns of zeros added on both sides, at most half of `kernel_size`.
     ceil_mode : bool
-        Whether windows may begin inside `x` and end beyond its padding.
+        Whether a last window may end beyond the padding. It must begin inside `x` or before it.
     count_include_pad : bool
-        Whether the padding counts in the number that is divided by.
+        Whether padding counts in the divisor. What `ceil_mode` adds never does.
     divisor_override : int, optional
-        What to divide the sum of a window by, instead of that number; not with `ceil_mode`.
+        What to divide the sum of a window by instead; not with `ceil_mode`.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
     ndarray, shape (N, C, H_out, W_out) or (C, H_out, W_out)
-        ``H_out = floor((H + 2 * padding - kernel_size) / stride + 1)``, with `ceil_mode` rounded
-        up.
+        ``H_out = floor((H + 2 * padding - kernel_size) / stride + 1)``. With `ceil_mode` it is
+        rounded up, less 1 if the last window would begin beyond `x`.
 
     Raises
     ------
@@ -202,16 +204,16 @@ def _output_size(output_size: Any, shape: Sequence[int]) -> tuple[int, int]:
 @torch_arguments("input=x output_size")
 @takes_device_arrays("x")
 def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = None) -> Array:
-    """Mean over windows that divide `x` into an output of a given size.
+    """Mean over windows that give an output of this size; they may overlap.
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
     output_size : int, None or a pair of them
-        Height and width of the output; ``None`` keeps that of `x`. Window ``i`` of an axis is
-        ``floor(i * H / H_out)`` to ``ceil((i + 1) * H / H_out)``.
+        Height and width of the output; ``None`` keeps that of `x`. Window ``i`` of an axis has
+        the indices ``floor(i * H / H_out)`` to ``ceil((i + 1) * H / H_out) - 1``.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -239,16 +241,16 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = N
 @torch_arguments("input=x output_size return_indices")
 @takes_device_arrays("x")
 def adaptive_max_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = None) -> Array:
-    """Maximum over windows that divide `x` into an output of a given size.
+    """Maximum over windows that give an output of this size; they may overlap.
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
     output_size : int, None or a pair of them
-        Height and width of the output; ``None`` keeps that of `x`. Window ``i`` of an axis is
-        ``floor(i * H / H_out)`` to ``ceil((i + 1) * H / H_out)``.
+        Height and width of the output; ``None`` keeps that of `x`. Window ``i`` of an axis has
+        the indices ``floor(i * H / H_out)`` to ``ceil((i + 1) * H / H_out) - 1``.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -279,9 +281,9 @@ def global_avg_pool2d(x: ArrayLike, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

@@ -40,13 +40,13 @@ def max_pool1d(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, L) or (C, L)
+    x : array_like of float32, float64 or float16, shape (N, C, L) or (C, L)
     kernel_size, stride, padding, dilation : int or (int,)
-        As for `max_pool2d`.
+        As for `max_pool2d`; `stride` is `kernel_size` by default.
     ceil_mode : bool
-        Whether windows may begin inside `x` and end beyond its padding.
+        Whether a last window may end beyond the padding. It must begin inside `x` or before it.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -89,15 +89,15 @@ def avg_pool1d(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, L) or (C, L)
+    x : array_like of float32, float64 or float16, shape (N, C, L) or (C, L)
     kernel_size, stride, padding : int or (int,)
-        As for `avg_pool2d`.
+        As for `avg_pool2d`; `stride` is `kernel_size` by default.
     ceil_mode : bool
-        Whether windows may begin inside `x` and end beyond its padding.
+        Whether a last window may end beyond the padding. It must begin inside `x` or before it.
     count_include_pad : bool
-        Whether the padding counts in the number that is divided by.
+        Whether padding counts in the divisor. What `ceil_mode` adds never does.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -130,16 +130,16 @@ def avg_pool1d(
 def adaptive_avg_pool1d(
     x: ArrayLike, output_size: int | tuple[int], *, out: Array | None = None
 ) -> Array:
-    """Mean over windows that divide signals into an output of a given length.
+    """Mean over windows of signals that give an output of this length; they may overlap.
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, L) or (C, L)
+    x : array_like of float32, float64 or float16, shape (N, C, L) or (C, L)
     output_size : int or (int,)
-        The output's length. Window ``i`` is ``floor(i * L / L_out)`` to
-        ``ceil((i + 1) * L / L_out)``.
+        The output's length. Window ``i`` has the indices ``floor(i * L / L_out)`` to
+        ``ceil((i + 1) * L / L_out) - 1``.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -170,16 +170,16 @@ def adaptive_avg_pool1d(
 def adaptive_max_pool1d(
     x: ArrayLike, output_size: int | tuple[int], *, out: Array | None = None
 ) -> Array:
-    """Maximum over windows that divide signals into an output of a given length.
+    """Maximum over windows of signals that give an output of this length; they may overlap.
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, L) or (C, L)
+    x : array_like of float32, float64 or float16, shape (N, C, L) or (C, L)
     output_size : int or (int,)
-        The output's length. Window ``i`` is ``floor(i * L / L_out)`` to
-        ``ceil((i + 1) * L / L_out)``.
+        The output's length. Window ``i`` has the indices ``floor(i * L / L_out)`` to
+        ``ceil((i + 1) * L / L_out) - 1``.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

@@ -46,12 +46,12 @@ def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
         Any shape. Large values do not overflow.
     axis : int
         Along which the results sum to one.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`.
+        Where the result goes: of its shape and dtype, and no memory of `x`.
 
     Returns
     -------
@@ -79,12 +79,11 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Ar
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int
         Along which the exponentials of the results sum to one.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`.
+        Where the result goes: of its shape and dtype, and no memory of `x`.
 
     Returns
     -------
@@ -112,12 +111,11 @@ def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int
         Along which the results sum to one.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`.
+        Where the result goes: of its shape and dtype, and no memory of `x`.
 
     Returns
     -------

@@ -40,10 +40,9 @@ _DOC = """{summary}
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
 {parameters}    out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -100,7 +99,7 @@ def _run(name: str, x: ArrayLike, out: Array | None, **numbers: float) -> Array:
     "input=x alpha inplace",
     "[-1.0, 2.0], alpha=0.5",
     "array([-0.3161,  2.    ])",
-    alpha="The negative of the limit to the left.",
+    alpha="The result approaches ``-alpha`` for large negative ``x``.",
 )
 def elu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
     """Exponential linear unit: ``x`` where positive, else ``alpha * (exp(x) - 1)``."""
@@ -112,7 +111,7 @@ def elu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
     "[-1.0, 2.0], alpha=0.5",
     "array([-0.4323,  2.    ])",
     raises=", `alpha` no number or 0,",
-    alpha="The negative of the limit to the left; not 0.",
+    alpha="If positive, the result approaches ``-alpha`` for large negative ``x``; not 0.",
 )
 def celu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
     """Smooth `elu`: ``x`` where positive, else ``alpha * (exp(x / alpha) - 1)``."""
@@ -123,7 +122,7 @@ def celu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array
 
 @_rectifier("input=x inplace", "[-1.0, 2.0]", "array([-1.1113,  2.1014])")
 def selu(x: ArrayLike, *, out: Array | None = None) -> Array:
-    """Self-normalising unit: ``1.0507 * elu(x, 1.6733)``, which keeps mean 0 and variance 1."""
+    """Self-normalising unit: ``1.0507 * elu(x, 1.6733)``, towards mean 0 and variance 1."""
     return _run("selu", x, out)
 
 
@@ -137,7 +136,7 @@ def selu(x: ArrayLike, *, out: Array | None = None) -> Array:
 def softplus(
     x: ArrayLike, beta: float = 1.0, threshold: float = 20.0, *, out: Array | None = None
 ) -> Array:
-    """Smooth rectifier: ``log(1 + exp(beta * x)) / beta``, computed without overflow."""
+    """Smooth rectifier: ``log(1 + exp(beta * x)) / beta``, but computed without overflow."""
     return _run("softplus", x, out, beta=beta, threshold=threshold)
 
 
@@ -168,17 +167,17 @@ def hardtanh(
     "input=x threshold value inplace",
     "[-1.0, 0.5, 2.0], 1, 0",
     "array([0., 0., 2.])",
-    threshold="What stays is above it, or NaN.",
+    threshold="Elements above it stay, and so does NaN.",
     value="What the others become.",
 )
 def threshold(x: ArrayLike, threshold: float, value: float, *, out: Array | None = None) -> Array:
-    """``x`` where it is above the threshold, else ``value``."""
+    """``x`` where it is above the threshold, else ``value``; NaN stays NaN."""
     return _run("threshold", x, out, threshold=threshold, value=value)
 
 
 @_rectifier("input=x", "[-1000.0, 0.0, 3.0]", "array([-1.000e+03, -6.931e-01, -4.860e-02])")
 def logsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
-    """Logarithm of `sigmoid`, computed without overflow: ``-log(1 + exp(-x))``."""
+    """Logarithm of `sigmoid`: ``-log(1 + exp(-x))``, but computed without overflow."""
     return _run("logsigmoid", x, out)
 
 
@@ -192,7 +191,7 @@ def tanhshrink(x: ArrayLike, *, out: Array | None = None) -> Array:
     "input=x lambd",
     "[-1.0, 0.3, 2.0]",
     "array([-1.,  0.,  2.])",
-    lambd="Up to this magnitude the result is 0.",
+    lambd="The threshold.",
 )
 def hardshrink(x: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Array:
     """``x`` where its magnitude is above ``lambd``, else 0; NaN stays NaN."""
@@ -204,7 +203,7 @@ def hardshrink(x: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) ->
     "[-1.0, 0.3, 2.0]",
     "array([-0.5,  0. ,  1.5])",
     raises=", `lambd` no number or negative,",
-    lambd="How much nearer to 0 the result is, where there is so much; not negative.",
+    lambd="What is subtracted from the magnitude; not negative.",
 )
 def softshrink(x: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Array:
     """Soft thresholding: ``sign(x) * max(abs(x) - lambd, 0)``."""
@@ -220,11 +219,12 @@ def prelu(x: ArrayLike, weight: ArrayLike | float, *, out: Array | None = None) 
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, ...) or any other
-    weight : array_like of float, shape (C,), (1,) or (), or number
-        The slope below zero of each channel, which are on axis 1, or of all.
+    x : array_like of float32, float64 or float16, any shape
+        Channels are on axis 1.
+    weight : array_like of float32, float64 or float16, shape (C,), (1,) or (), or number
+        One slope for each channel, or one for all, used where `x` is negative.
     out : ndarray, optional
-        Where the result goes: the shape and dtype of `x`. May be `x` itself.
+        Where the result goes: of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -273,11 +273,12 @@ def glu(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
 
     Parameters
     ----------
-    x : array_like of float
+        x : array_like of float32, float64 or float16
+        Any shape with at least one dimension.
     axis : int
         Along which `x` is halved: of even size.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

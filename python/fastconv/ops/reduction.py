@@ -33,19 +33,19 @@ def mean(
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int or sequence of int, optional
-        The axes to average over. Default: all.
+        Default: all axes.
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
     ndarray
-        Rounding errors do not grow with the number of elements. The mean of none is NaN.
+        In the dtype of `x`. Rounding errors do not grow with the number of elements. The mean of
+        none is NaN.
 
     Raises
     ------
@@ -74,14 +74,13 @@ def sum(
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int or sequence of int, optional
-        The axes to sum over. Default: all.
+        Default: all axes.
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -116,14 +115,13 @@ def prod(
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int or sequence of int, optional
-        The axes to multiply over. Default: all.
+        Default: all axes.
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -170,8 +168,7 @@ def norm(
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     ord : float, optional
         2 by default. ``inf`` and ``-inf`` give the greatest and the least ``abs(x)``, 0 the number
         of elements other than 0.
@@ -180,7 +177,7 @@ def norm(
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -191,13 +188,13 @@ def norm(
     Raises
     ------
     TypeError, ValueError
-        If `x` is no float array, `axis` is out of range, `out` does not fit, or `ord` is no
-        number. Matrix norms (``"fro"``, ``"nuc"``) are not computed.
+        If `x` is no float array, `axis` is empty or out of range, `out` does not fit, or `ord` is
+        no number.
 
     Notes
     -----
     This is `numpy.linalg.vector_norm`, over two axes as well, for which `numpy.linalg.norm` with an
-    `ord` computes a matrix norm.
+    `ord` computes a matrix norm. Matrix norms (``"fro"``, ``"nuc"``) are not computed.
 
     Examples
     --------
@@ -236,22 +233,21 @@ def cumsum(
 
     Parameters
     ----------
-    x : array_like of float
-        Any shape.
+    x : array_like of float32, float64 or float16, any shape
     axis : int, optional
-        The axis to sum along. Default: that of ``x.ravel()``.
+        The axis to sum along. Default: `x` is flattened.
     exclusive : bool
-        Whether an element itself is left out, so that the first result is 0.
+        Whether an element itself is left out of its sum.
     reverse : bool
-        Whether to begin with the last element.
+        Whether to sum from the end; the results keep the order of `x`.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
     ndarray
-        The shape of `x`, or without `axis` one dimension. Rounding errors do not grow along the
-        axis.
+        In the dtype of `x`. The shape of `x`, or without `axis` one dimension. Rounding errors do
+        not grow along the axis.
 
     Raises
     ------

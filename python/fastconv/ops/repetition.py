@@ -29,11 +29,11 @@ def expand(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = None
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     shape : int or sequence of int
         The sizes of the result; -1 is the size that `x` has. New axes come first.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -78,13 +78,13 @@ def tile(x: ArrayLike, reps: int | Sequence[int], *, out: Array | None = None) -
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     reps : int or sequence of int
         How often along each axis, the last one last. Where there are more numbers than axes, `x`
         gets new axes of size 1 before its own; where there are fewer, those before are not
         repeated.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

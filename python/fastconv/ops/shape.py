@@ -36,11 +36,11 @@ def reshape(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = Non
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     shape : int or sequence of int
         One size may be -1: it follows from the others.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -79,11 +79,11 @@ def flatten(
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     start_dim, end_dim : int
         The first and the last of them.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -119,11 +119,11 @@ def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> A
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     dims : sequence of int
         Dimension i of the result is dimension ``dims[i]`` of `x`.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def split(
 
     Parameters
     ----------
-    x : array_like of float
+    x : array_like of float32, float64 or float16
     split_size_or_sections : int or sequence of int
         The size of each part, the last of which may be smaller; or the sizes of all parts.
     axis : int
@@ -241,12 +241,12 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
 
     Parameters
     ----------
-    arrays : sequence of array_like of float
+    arrays : sequence of array_like of float32, float64 or float16
         Of one dtype, and of equal sizes except along `axis`.
     axis : int
         Along which they are joined.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -320,12 +320,12 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = Non
 
     Parameters
     ----------
-    arrays : sequence of array_like of float
+    arrays : sequence of array_like of float32, float64 or float16
         Of one dtype and shape.
     axis : int
         Where the new axis is in the result.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

@@ -28,12 +28,12 @@ def channel_shuffle(x: ArrayLike, groups: int, *, out: Array | None = None) -> A
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
         A (C, H, W) is one image; torch takes three dimensions for (N, C, L).
     groups : int
         Divides C.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -74,11 +74,11 @@ def pixel_shuffle(x: ArrayLike, upscale_factor: int, *, out: Array | None = None
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C * r**2, H, W) or (C * r**2, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C * r**2, H, W) or (C * r**2, H, W)
     upscale_factor : int
         The r above.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -111,11 +111,11 @@ def pixel_unshuffle(x: ArrayLike, downscale_factor: int, *, out: Array | None = 
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H * r, W * r) or (C, H * r, W * r)
+    x : array_like of float32, float64 or float16, shape (N, C, H * r, W * r) or (C, H * r, W * r)
     downscale_factor : int
         The r above.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def depth_to_space(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C * b**2, H, W) or (C * b**2, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C * b**2, H, W) or (C * b**2, H, W)
     block_size : int
         The b above.
     mode : {"DCR", "CRD"}
@@ -151,7 +151,7 @@ def depth_to_space(
         the block. "CRD" is `pixel_shuffle`; with "DCR" neighbouring channels go to one place of
         their blocks.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -183,13 +183,13 @@ def space_to_depth(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, H * b, W * b) or (C, H * b, W * b)
+    x : array_like of float32, float64 or float16, shape (N, C, H * b, W * b) or (C, H * b, W * b)
     block_size : int
         The b above.
     mode : {"DCR", "CRD"}
         As for `depth_to_space`, whose inverse this is. "CRD" is `pixel_unshuffle`.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------

@@ -173,13 +173,13 @@ def max_pool3d(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, D, H, W) or (C, D, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, D, H, W) or (C, D, H, W)
     kernel_size, stride, padding, dilation : int or (int, int, int)
         Along depth, height and width; in depth `kernel_size` must be 1 and `padding` 0.
     ceil_mode : bool
         As for `max_pool2d`.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -218,13 +218,13 @@ def avg_pool3d(
 
     Parameters
     ----------
-    x : array_like of float, shape (N, C, D, H, W) or (C, D, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, D, H, W) or (C, D, H, W)
     kernel_size, stride, padding : int or (int, int, int)
         Along depth, height and width; in depth `kernel_size` must be 1 and `padding` 0.
     ceil_mode, count_include_pad, divisor_override
         As for `avg_pool2d`.
     out : ndarray, optional
-        Where the result goes.
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
