@@ -427,7 +427,8 @@ def expand(d: Draw, _: str) -> Made:
 
 
 def tile(d: Draw, _: str) -> Made:
-    return F.tile, {"x": d.image()}, {"reps": [d.between(1, 3) for _ in range(d.between(1, 5))]}
+    x = d.array(*(d.size(9) for _ in range(d.between(1, 4))))
+    return F.tile, {"x": x}, {"reps": [d.between(1, 3) for _ in range(d.between(1, 5))]}
 
 
 def stack(d: Draw, _: str) -> Made:
