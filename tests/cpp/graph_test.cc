@@ -111,7 +111,8 @@ TEST(shapes_that_do_not_fit_are_refused) {
   CHECK_THROWS(graph.add(op::Slice{{0, 0, 0, 0}, {1, 2, 4, 4}, {1, 1, 1, 0}}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Reduce{ReduceKind::mean, {4}, false}, {x}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::ChannelShuffle{3}, {x}), std::invalid_argument);
-  CHECK_THROWS(graph.add(op::ConvTranspose2d{}, {x, graph.add_input({2, 2, 3, 3}, DType::f32)}), std::invalid_argument);  // no array
+  const ValueId values = graph.add_input({2}, DType::f32);
+  CHECK_THROWS(graph.add(op::BatchNorm{}, {x, values, values}), std::invalid_argument);  // no arrays
   CHECK_THROWS(graph.add(op::Matmul{}, {x, graph.add_input({3, 4}, DType::f32)}), std::invalid_argument);
   CHECK_THROWS(graph.add(op::Linear{}, {x, graph.add_constant({2, 3}, DType::f32, numbers(6, 1))}), std::invalid_argument);
 }
