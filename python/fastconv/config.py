@@ -54,8 +54,9 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return how many threads calls from this thread use.
 
-    The default is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the smaller of the
-    affinity mask and the cgroup's CPU quota. All threads of a process share one pool; a forked
+    The default is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the number of cores
+    that this process may use, by its affinity or by the CPU quota of its container. A surrounding
+    `num_threads` counts for this thread only. All threads of a process share one pool; a forked
     child starts its own.
 
     Returns

@@ -151,26 +151,28 @@ def _field_text(f: ReceptiveField | None) -> str:
 def summary(
     model: Module | str, input_shape: Sequence[int] | None = None, depth: int | None = None
 ) -> Summary:
-    """List a network's modules: output shapes, parameters, MACs and receptive fields.
+    """List a network's modules: output shapes, parameters, multiply-accumulates, receptive fields.
 
-    Nothing is computed. Given by its name, even a large model takes no memory: its weights are
-    never written.
+    A receptive field is the part of the image that an output element depends on. Nothing is
+    computed. Given by its name, even a large model takes no memory: that of its weights is
+    reserved, but never filled.
 
     Parameters
     ----------
     model : Module or str
         Any module with one input, or the name of a model.
     input_shape : sequence of int, optional
-        ``(N, C, H, W)`` or ``(C, H, W)``; by default one image of the size in the model's
-        `default_cfg`, else one of 224 pixels.
+        The shape of the input, with or without the batch. By default one image of the size in the
+        model's `default_cfg`; without that 224 elements along each spatial axis, and as many
+        channels as the first layer takes.
     depth : int, optional
-        List modules down to this depth; 1 is the network's direct children. Deeper modules are
-        counted in the modules around them.
+        List modules down to this depth; 0 is the network itself, 1 its direct children. Default:
+        all. Deeper modules are counted in the modules around them.
 
     Returns
     -------
     Summary
-        ``print`` shows it as a table.
+        ``print`` shows it as a table. ``rows[0]`` is the network itself.
 
     Raises
     ------
@@ -179,10 +181,10 @@ def summary(
 
     Notes
     -----
-    MACs are counted as torchvision and fvcore do: one for each product of a weight and an input
-    element in convolutions, transposed convolutions and linear layers, products with padding
-    included, and of two elements in `matmul`; nothing for biases, normalisation, activations,
-    pooling and elementwise operators.
+    Multiply-accumulates (MACs) are counted as torchvision and fvcore do: one for each product of a
+    weight and an input element in convolutions, transposed convolutions and linear layers, products
+    with padding included, and of two elements in `matmul`; nothing for biases, normalisation,
+    activations, pooling and elementwise operators.
 
     Examples
     --------

@@ -86,6 +86,9 @@ def register_model(
             return cast(_Model, model)
 
         del build.__dict__["__wrapped__"]  # so that help() shows these arguments
+        build.__doc__ = (
+            f"{factory.__doc__}\n\nThe arguments are those of `create_model` after the name."
+        )
         return build
 
     return register

@@ -82,10 +82,11 @@ SCALING = (
 
 
 class EfficientNet(ImageClassifier):
-    """Stem, stages of `MBConv` or `FusedMBConv`, 1x1 head, classifier; named as in torchvision.
+    """Stem, stages of `MBConv` or `FusedMBConv`, 1x1 head, classifier, with torchvision's names.
 
     Weights that come from TensorFlow (the authors', and timm's ``tf_*``) need ``padding="same",
-    bn_eps=1e-3``.
+    bn_eps=1e-3``; `create_model` sets these where a ``config.json`` or the names of the weights say
+    so.
 
     Source: Tan and Le, EfficientNet (2019), table 1.
 
@@ -98,24 +99,26 @@ class EfficientNet(ImageClassifier):
     in_chans : int
         Channels of the input.
     width_mult, depth_mult : float
-        Scale numbers of channels, rounded to multiples of 8, and of blocks, rounded up.
+        `width_mult` scales the numbers of channels, rounded to multiples of 8, `depth_mult` the
+        numbers of blocks, rounded up.
     scale_ends : bool
         Whether stem and head are scaled too, and the depth of the first and the last stage.
     stem : int
         Channels of the first convolution.
     dropout : float
-        Of training.
+        Its rate in training; inference ignores it.
     activation_layer : callable
-        Makes the activations.
+        Called without arguments, makes an activation module.
     padding : {"symmetric", "same"}
-        Of the stem and of the convolutions larger than 1x1 in the blocks.
+        Of the stem and of the convolutions larger than 1x1 in the blocks: ``kernel_size // 2`` on
+        every side, or TensorFlow's, which pads strided ones more at the bottom and right.
     bn_eps : float
         Of the batch norms.
 
     Raises
     ------
     ValueError
-        If `padding` is another one, or a multiplier is not positive.
+        If `padding` is neither, or a multiplier is not positive.
     """
 
     _classifier = "classifier.1"

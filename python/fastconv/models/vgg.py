@@ -123,7 +123,7 @@ def vgg11(**kwargs: Any) -> VGG:
 
 @register_model(PAPER, hub="timm/vgg11_bn.tv_in1k")
 def vgg11_bn(**kwargs: Any) -> VGG:
-    """VGG-11 with batch norm: 132.9 M parameters."""
+    """VGG-11 with batch norm, configuration A (Simonyan and Zisserman 2014): 132.9 M parameters."""
     return VGG(A, batch_norm=True, **kwargs)
 
 
@@ -135,7 +135,7 @@ def vgg13(**kwargs: Any) -> VGG:
 
 @register_model(PAPER, hub="timm/vgg13_bn.tv_in1k")
 def vgg13_bn(**kwargs: Any) -> VGG:
-    """VGG-13 with batch norm: 133.1 M parameters."""
+    """VGG-13 with batch norm, configuration B (Simonyan and Zisserman 2014): 133.1 M parameters."""
     return VGG(B, batch_norm=True, **kwargs)
 
 
@@ -147,7 +147,7 @@ def vgg16(**kwargs: Any) -> VGG:
 
 @register_model(PAPER, hub="timm/vgg16_bn.tv_in1k")
 def vgg16_bn(**kwargs: Any) -> VGG:
-    """VGG-16 with batch norm: 138.4 M parameters."""
+    """VGG-16 with batch norm, configuration D (Simonyan and Zisserman 2014): 138.4 M parameters."""
     return VGG(D, batch_norm=True, **kwargs)
 
 
@@ -159,5 +159,5 @@ def vgg19(**kwargs: Any) -> VGG:
 
 @register_model(PAPER, hub="timm/vgg19_bn.tv_in1k")
 def vgg19_bn(**kwargs: Any) -> VGG:
-    """VGG-19 with batch norm: 143.7 M parameters."""
+    """VGG-19 with batch norm, configuration E (Simonyan and Zisserman 2014): 143.7 M parameters."""
     return VGG(E, batch_norm=True, **kwargs)

@@ -198,7 +198,9 @@ class Conv2d(_Conv):
 
 
 class Conv1d(_Conv):
-    """One-dimensional convolution, ``(N, in, L)`` to ``(N, out, L_out)``; see `Conv2d`.
+    """One-dimensional convolution, ``(N, in, L)`` or ``(in, L)`` to ``(N, out, L_out)``.
+
+    Arguments as for `Conv2d`; `padding` as for `fastconv.conv1d`.
 
     Examples
     --------

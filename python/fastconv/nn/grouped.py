@@ -13,10 +13,12 @@ from fastconv.nn.module import Value
 class GroupNorm(Affine):
     """Normalise each group of channels of a sample by its own mean and variance.
 
+    Takes (N, num_channels, ...).
+
     Parameters
     ----------
     num_groups, num_channels : int
-        The former divides the latter.
+        `num_groups` must divide `num_channels`.
     eps : float
         Added to the variance.
     affine : bool
@@ -25,6 +27,11 @@ class GroupNorm(Affine):
         As for `Conv2d`.
     bias : bool
         Whether there is a `bias`, if `affine`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type, or `num_groups` does not divide `num_channels`.
 
     Notes
     -----

@@ -54,11 +54,16 @@ class _Pad3d(_Pad):
 
 
 class ZeroPad1d(_Pad1d):
-    """Add zeros at the ends, given as one int or (left, right)."""
+    """Add zeros at the ends.
+
+    `padding` is one int or (left, right), in elements.
+    """
 
 
 class ZeroPad2d(_Pad2d):
-    """Add zeros on the four sides, given as one int or (left, right, top, bottom).
+    """Add zeros on the four sides.
+
+    `padding` is one int or (left, right, top, bottom), in elements.
 
     Examples
     --------
@@ -70,17 +75,25 @@ class ZeroPad2d(_Pad2d):
 
 
 class ZeroPad3d(_Pad3d):
-    """`ZeroPad2d` of volumes, given as one int or (left, right, top, bottom, front, back)."""
+    """`ZeroPad2d` of volumes.
+
+    `padding` is one int or (left, right, top, bottom, front, back), in elements.
+    """
 
 
 class ReflectionPad1d(_Pad1d):
-    """Mirror the signal at its ends, given as one int or (left, right)."""
+    """Mirror the signal at its ends.
+
+    `padding` is one int or (left, right), in elements.
+    """
 
     _mode = "reflect"
 
 
 class ReflectionPad2d(_Pad2d):
-    """Mirror the image at its border, given as one int or (left, right, top, bottom).
+    """Mirror the image at its border.
+
+    `padding` is one int or (left, right, top, bottom), in elements.
 
     Examples
     --------
@@ -93,43 +106,64 @@ class ReflectionPad2d(_Pad2d):
 
 
 class ReflectionPad3d(_Pad3d):
-    """`ReflectionPad2d` of volumes, given as one int or (left, right, top, bottom, front, back)."""
+    """`ReflectionPad2d` of volumes.
+
+    `padding` is one int or (left, right, top, bottom, front, back), in elements.
+    """
 
     _mode = "reflect"
 
 
 class ReplicationPad1d(_Pad1d):
-    """Repeat the ends, given as one int or (left, right)."""
+    """Repeat the ends.
+
+    `padding` is one int or (left, right), in elements.
+    """
 
     _mode = "replicate"
 
 
 class ReplicationPad2d(_Pad2d):
-    """Repeat the border, given as one int or (left, right, top, bottom)."""
+    """Repeat the border.
+
+    `padding` is one int or (left, right, top, bottom), in elements.
+    """
 
     _mode = "replicate"
 
 
 class ReplicationPad3d(_Pad3d):
-    """`ReplicationPad2d` of volumes, as one int or (left, right, top, bottom, front, back)."""
+    """`ReplicationPad2d` of volumes.
+
+    `padding` is one int or (left, right, top, bottom, front, back), in elements.
+    """
 
     _mode = "replicate"
 
 
 class CircularPad1d(_Pad1d):
-    """Go on at the other end, given as one int or (left, right)."""
+    """Go on at the other end.
+
+    `padding` is one int or (left, right), in elements.
+    """
 
     _mode = "circular"
 
 
 class CircularPad2d(_Pad2d):
-    """Go on at the other side, given as one int or (left, right, top, bottom)."""
+    """Go on at the other side.
+
+    `padding` is one int or (left, right, top, bottom), in elements.
+    """
 
     _mode = "circular"
 
 
 class CircularPad3d(_Pad3d):
-    """`CircularPad2d` of volumes, given as one int or (left, right, top, bottom, front, back)."""
+    """`CircularPad2d` of volumes.
+
+    `padding` is one int or (left, right, top, bottom, front, back), in elements.
+    """
 
     _mode = "circular"
 
@@ -149,7 +183,10 @@ class _ConstantPad(_Pad):
 
 
 class ConstantPad1d(_ConstantPad):
-    """Add a number at the ends, given as one int or (left, right)."""
+    """Add a number at the ends.
+
+    `padding` is one int or (left, right), in elements.
+    """
 
     input_ndim = 3
     _sides = 2
@@ -159,7 +196,9 @@ class ConstantPad1d(_ConstantPad):
 
 
 class ConstantPad2d(_ConstantPad):
-    """Add a number on the four sides, given as one int or (left, right, top, bottom).
+    """Add a number on the four sides.
+
+    `padding` is one int or (left, right, top, bottom), in elements.
 
     Examples
     --------
@@ -176,7 +215,10 @@ class ConstantPad2d(_ConstantPad):
 
 
 class ConstantPad3d(_ConstantPad):
-    """`ConstantPad2d` of volumes, given as one int or (left, right, top, bottom, front, back)."""
+    """`ConstantPad2d` of volumes.
+
+    `padding` is one int or (left, right, top, bottom, front, back), in elements.
+    """
 
     input_ndim = 5
     _sides = 6

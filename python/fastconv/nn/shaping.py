@@ -132,7 +132,7 @@ class UpsamplingNearest2d(Upsample):
 
 
 class UpsamplingBilinear2d(Upsample):
-    """`Upsample` in the mode "bilinear" with aligned corners."""
+    """`Upsample` in the mode "bilinear" with ``align_corners=True``."""
 
     def __init__(
         self,
@@ -143,7 +143,10 @@ class UpsamplingBilinear2d(Upsample):
 
 
 class ChannelShuffle(Module):
-    """Interleave the channels of `groups` blocks (ShuffleNet)."""
+    """Split channels into `groups` equal runs and interleave these (ShuffleNet).
+
+    With 2 groups channels 0 1 2 3 4 5 become 0 3 1 4 2 5.
+    """
 
     input_ndim = 4
 

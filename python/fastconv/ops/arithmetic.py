@@ -215,18 +215,21 @@ def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike, *, out: Array | None
     ----------
     condition : array_like of bool
     a, b : array_like of float32, float64 or float16, or number
-        All shapes broadcast as in NumPy. A number takes the dtype of the other operand.
+        All shapes broadcast as in NumPy. A number takes the dtype of the array among `a` and `b`;
+        two numbers give float64.
     out : ndarray, optional
-        Where the result goes. May be `a` or `b` itself.
+        Where the result goes. May be `a` or `b` itself, if that has the shape of the result.
 
     Returns
     -------
     ndarray
+        The broadcast shape; the dtype of `a` and `b`.
 
     Raises
     ------
     TypeError, ValueError
-        If `condition` is not bool, the dtypes differ or the shapes do not broadcast.
+        If `condition` is not bool, the dtypes differ, the shapes do not broadcast or `out` does not
+        fit.
 
     Examples
     --------

@@ -34,24 +34,30 @@ def conv_transpose2d(
     activation: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """2-d transposed convolution: the gradient of `conv2d` with respect to its input.
+    """2-d transposed convolution: adds the kernel, times each element of `x`, to the result.
+
+    It is the gradient of `conv2d` with respect to its input.
 
     Parameters
     ----------
-    x : array_like, shape (N, C, H, W) or (C, H, W)
+    x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
     weight : array_like, shape (C, O / groups, KH, KW)
-        Inside a network, `weight` and `bias` may be values that the network computes; they are then
-        packed in every call, and run on the CPU only.
+        Same dtype as `x`. Inside a network, `weight` and `bias` may be values that the network
+        computes; they are then packed in every call, and run on the CPU only.
     bias : array_like, shape (O,), optional
     stride, padding, dilation : int or (int, int)
-        Those of the convolution whose gradient this is.
+        Those of that `conv2d`: `stride` spreads the elements of `x` apart, `padding` removes rows
+        and columns from each side of the result.
     output_padding : int or (int, int)
-        Rows and columns added at the bottom and right of the result, for the sizes that a strided
-        convolution cannot tell apart; smaller than `stride` or `dilation`.
+        Rows and columns added at the bottom and right of the result. With a stride, `conv2d` maps
+        several sizes to one, and this chooses among them. Less than the larger of `stride` and
+        `dilation`.
     groups : int
+        Output channels in group i see only the input channels in group i.
     activation : str, optional
         As for `conv2d`.
     out : ndarray, optional
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -67,8 +73,9 @@ def conv_transpose2d(
     -----
     Computed as one dense convolution for each phase of the stride (Shi et al. 2016, "Is the
     deconvolution layer the same as a convolutional layer?"), so that no multiplication by an
-    inserted zero takes place. Networks, which pack weights once, compute large ones whose kernel
-    is larger than the stride, and at most twice as large, by Winograd's algorithm.
+    inserted zero takes place. Networks, which pack weights once, use Winograd's algorithm for large
+    ones with one group of 32 or more channels on both sides, and a kernel that is larger than the
+    stride and at most twice as large, unless ``accuracy="exact"``.
 
     Examples
     --------

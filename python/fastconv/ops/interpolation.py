@@ -103,28 +103,30 @@ def interpolate(
     Parameters
     ----------
     x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
-        Or (N, C, L), signals, where `mode` is "linear", or `size` or `scale_factor` a sequence of
-        one.
+        Or (N, C, L), signals, if `mode` is "linear", or `size` or `scale_factor` is a sequence of
+        one. Otherwise an `x` of three dimensions is one image, unlike in torch: pass ``(n,)``, not
+        ``n``, for signals.
     size : int, (int, int) or (int,), optional
         Height and width, or length, of the output.
     scale_factor : float, (float, float) or (float,), optional
-        Instead of `size`: the output's size is ``floor(H * scale_factor)``, and the coordinates are
-        those of this very factor, except that "bilinear" and `antialias` copy along an axis that
-        keeps its size.
+        Instead of `size`: the output's size is ``floor(H * scale_factor)``. Element ``i`` is taken
+        at ``i / scale_factor``, even where ``floor`` has changed the size. "linear", "bilinear" and
+        `antialias` copy an axis that keeps its size.
     mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic", "area"}
         "nearest" takes element ``floor(i / scale_factor)``, "nearest-exact" the one at the centre,
-        ``floor((i + 0.5) / scale_factor)``, both computed in float32 for every dtype as torch does
-        for float32. "bicubic" is cubic convolution with a = -0.75, or -0.5 with `antialias`: it
-        can leave the range of `x`. "area" is `adaptive_avg_pool2d`.
+        ``floor((i + 0.5) / scale_factor)``. Both are computed in float32 for every dtype, as torch
+        does for float32; with `size` the factor is the output's size over that of `x`. "bicubic" is
+        cubic convolution with a = -0.75, or -0.5 with `antialias`: it can leave the range of `x`.
+        "area" is `adaptive_avg_pool2d`, or `adaptive_avg_pool1d` of signals.
     align_corners : bool, optional
-        For bilinear and bicubic: whether the centres of the corner elements coincide, instead of
-        their outer corners. Default: False.
+        For "linear", "bilinear" and "bicubic": whether the corner elements of `x` and of the result
+        have the same centres, instead of the same outer corners. Default: False.
     recompute_scale_factor : bool, optional
-        Whether `scale_factor` says the output's size only, and the coordinates are those of the
-        sizes. "area" always does so.
+        Whether coordinates use the ratio of the two sizes instead of `scale_factor`. "area" always
+        does so.
     antialias : bool
-        For bilinear and bicubic: whether an axis that becomes smaller is averaged over all of `x`,
-        by a filter that is wider by the factor, as Pillow does.
+        For "linear", "bilinear" and "bicubic": whether an axis that becomes smaller is averaged
+        over all of `x`, by a filter that is wider by the factor, as Pillow does.
     out : ndarray, optional
         Where the result goes: of its shape and dtype, and no memory of an input.
 

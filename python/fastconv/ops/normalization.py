@@ -213,9 +213,10 @@ def group_norm(
         A divisor of C. With 1 all channels are one group; with C each is alone, which is instance
         normalisation.
     weight, bias : array_like, shape (C,), optional
-        A factor and a summand for each channel.
+        A factor and a summand for each channel, in the dtype of `x`.
     eps : float
-        Keeps the denominator from zero.
+        Added to the variance: ``(x - mean) / sqrt(var + eps)``, where ``var`` is divided by the
+        number of elements.
     out : ndarray, optional
         Where the result goes: of its shape and dtype. May be `x` itself.
 
@@ -228,6 +229,7 @@ def group_norm(
     ------
     TypeError, ValueError
         If an argument is of the wrong type, dtype or shape, or `num_groups` does not divide C.
+
 
     References
     ----------

@@ -49,10 +49,11 @@ def pad(
 
     Parameters
     ----------
-    x : array_like of float32, float64 or float16
+    x : array_like of float32, float64 or float16, any shape
     pad : sequence of int
         The numbers of elements before and after, for the last dimension, then for the one before
-        it, and so on: (left, right, top, bottom). Negative numbers crop.
+        it, and so on: (left, right, top, bottom) for images. Negative numbers crop. Dimensions
+        without numbers stay as they are.
     mode : {"constant", "reflect", "replicate", "circular"}
         "reflect" mirrors `x` at its first and last element, without repeating them; "replicate"
         repeats them; "circular" goes on at the other end.
@@ -64,11 +65,14 @@ def pad(
     Returns
     -------
     ndarray
+        The dtype of `x`; each axis is longer by its two numbers.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong type, or there is not enough to crop or to reflect.
+        If an argument is of the wrong type; `pad` has an odd count of numbers, or more than two for
+        each dimension; `x` has too few elements to crop, reflect, repeat or go on; `value` is given
+        for another mode than "constant"; or `out` does not fit.
 
     Examples
     --------

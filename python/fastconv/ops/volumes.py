@@ -90,9 +90,11 @@ def conv3d(
     stride, dilation : int or (int, int, int)
         Along depth, height and width.
     padding : int, (int, int, int), "same" or "valid"
-        Zeros around `x`; in depth there can be none.
-    groups, activation, out
+        Zeros around `x`. In depth there can be none: other single ints than 0 are errors.
+    groups, activation
         As for `conv2d`.
+    out : ndarray, optional
+        Where the result goes: of its shape and dtype, and no memory of an input.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def conv3d(
     Raises
     ------
     TypeError, ValueError
-        As `conv2d`; if the kernel's depth is not 1 or there is padding in depth.
+        As `conv2d`.
 
     Examples
     --------
@@ -175,7 +177,8 @@ def max_pool3d(
     ----------
     x : array_like of float32, float64 or float16, shape (N, C, D, H, W) or (C, D, H, W)
     kernel_size, stride, padding, dilation : int or (int, int, int)
-        Along depth, height and width; in depth `kernel_size` must be 1 and `padding` 0.
+        Along depth, height and width. In depth `kernel_size` must be 1 and `padding` 0: other
+        single ints are errors.
     ceil_mode : bool
         As for `max_pool2d`.
     out : ndarray, optional
@@ -188,7 +191,7 @@ def max_pool3d(
     Raises
     ------
     TypeError, ValueError
-        As `max_pool2d`; if windows have more than one slice.
+        As `max_pool2d`.
 
     Examples
     --------
@@ -220,7 +223,8 @@ def avg_pool3d(
     ----------
     x : array_like of float32, float64 or float16, shape (N, C, D, H, W) or (C, D, H, W)
     kernel_size, stride, padding : int or (int, int, int)
-        Along depth, height and width; in depth `kernel_size` must be 1 and `padding` 0.
+        Along depth, height and width. In depth `kernel_size` must be 1 and `padding` 0: other
+        single ints are errors.
     ceil_mode, count_include_pad, divisor_override
         As for `avg_pool2d`.
     out : ndarray, optional
@@ -233,7 +237,7 @@ def avg_pool3d(
     Raises
     ------
     TypeError, ValueError
-        As `avg_pool2d`; if windows have more than one slice.
+        As `avg_pool2d`.
 
     Examples
     --------
