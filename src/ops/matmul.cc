@@ -60,8 +60,9 @@ class Product {
         exact_(exact),
         depth_(std::min(g_.k, g_.m == 1 && !exact ? kDepthOfRow : kDepth)),
         dots_(g_.m == 1 && g_.b.row == 1 && !exact),
-        packs_a_(g_.a.column != 1 || (g_.n >= kManyPanels * width_ && g_.a.row * static_cast<index_t>(sizeof(T)) % kConflict == 0)),
+        packs_a_(g_.a.column != 1),
         packs_b_(g_.b.column != 1 || (g_.m > gemm_kernels<T>().max_rows && !lies_in_l1(g_))),
+        most_rows_(one_set() ? std::max<index_t>(static_cast<index_t>(cache_sizes().l1d) / kPage - 1, 4) : g_.m),
         fetches_c_(checked_size(g_.batch) * g_.m * g_.n * static_cast<index_t>(sizeof(T)) > static_cast<index_t>(cache_sizes().l2 / 4)) {
     const auto cached = static_cast<index_t>(cache_sizes().l2 / sizeof(T));
     columns_ = std::clamp(cached / 2 / depth_ / width_ * width_, width_, ceil_div(g_.n, width_) * width_);
@@ -97,9 +98,7 @@ class Product {
   }
 
  private:
-  // Rows at a distance of a multiple of half a page fall into the same few sets of the L1 cache. To pack them is worth it where
-  // many panels read them.
-  static constexpr index_t kConflict = 2048, kManyPanels = 8;
+  static constexpr index_t kPage = 4096;            // the bytes that a way of the L1 cache has, usually
   static constexpr index_t kLine = 64 / sizeof(T);  // of the cache
 
   struct Range {
@@ -111,6 +110,9 @@ class Product {
   static bool lies_in_l1(const MatmulGeometry& g) {
     return g.b.row >= g.n && g.k * g.b.row * static_cast<index_t>(sizeof(T)) <= static_cast<index_t>(cache_sizes().l1d / 2);
   }
+
+  // Whether rows of a, read where they are, fall into one set of the L1 cache.
+  bool one_set() const { return !packs_a_ && g_.a.row * static_cast<index_t>(sizeof(T)) % kPage == 0; }
 
   index_t panels_size() const { return columns_ * depth_; }
   index_t packed_rows_size() const { return ceil_div(depth_, lanes_) * lanes_ * rows_; }
@@ -223,7 +225,7 @@ class Product {
   // All rows of a block times a panel.
   void sweep(GemmTile<T> tile, index_t rows, int vectors) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
-    const index_t tiles = ceil_div(rows, vectors == 1 ? kernels.max_single_rows : kernels.max_rows);
+    const index_t tiles = ceil_div(rows, std::min<index_t>(vectors == 1 ? kernels.max_single_rows : kernels.max_rows, most_rows_));
     const T* const a = tile.a;
     T* const c = tile.c;
     tile.prefetch = tile.b;
@@ -251,6 +253,7 @@ class Product {
   const index_t depth_;           // of a block
   const bool dots_;               // each sum is one of the kernel matrix_vector
   const bool packs_a_, packs_b_;  // else they are read where they are
+  const index_t most_rows_;       // of a tile: of those that share a set one less than it has ways, as b passes by
   const bool fetches_c_;          // of a large c, before it is written to
   index_t columns_, rows_;        // of a block
   index_t row_parts_ = 1, column_parts_ = 1;
