@@ -22,6 +22,7 @@ import onnxruntime
 import torch
 from fastconv import nn
 from onnx import helper, numpy_helper
+from timing import shortest
 
 TAPS = (3, 5, 9, 15, 25)
 CHANNELS = (16, 32, 64, 128, 256)
@@ -29,17 +30,6 @@ SAMPLES = (1000, 3000, 10000)
 LARGEST = 64 * 64 * 25 * 10000  # multiplications of a layer
 LAYERS = 3
 PAUSE = 0.02  # seconds after each peer, in which its idle threads stop spinning
-
-
-def shortest(call: Callable[[], Any], clock: Callable[[], float]) -> float:
-    """Seconds of the fastest of at least 3 calls, and of what fits in 10 ms."""
-    best, begin, calls = np.inf, clock(), 0
-    while calls < 3 or clock() - begin < 0.01:
-        start = clock()
-        call()
-        best = min(best, clock() - start)
-        calls += 1
-    return best
 
 
 class Shape:
@@ -119,7 +109,7 @@ class Shape:
     def measure(self, rounds: int) -> None:
         for _ in range(rounds):
             for name, call in self.calls.items():
-                self.seconds[name] = min(self.seconds[name], shortest(call, self.clock))
+                self.seconds[name] = min(self.seconds[name], shortest(call, clock=self.clock))
                 if "fastconv" not in name:
                     time.sleep(PAUSE)
 

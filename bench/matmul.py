@@ -19,22 +19,12 @@ from typing import Any
 
 import fastconv
 import numpy as np
+from timing import shortest, summary
 
 TOKENS = (64, 197, 256, 577, 1024)
 CHANNELS = (32, 64)
 HEADS = (1, 8)
 PAUSE = 0.02  # seconds
-
-
-def shortest(call: Callable[[], Any]) -> float:
-    """Seconds of the fastest of at least 3 calls, and of what fits in 5 ms."""
-    best, begin, calls = np.inf, time.perf_counter(), 0
-    while calls < 3 or time.perf_counter() - begin < 0.005:
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-        calls += 1
-    return best
 
 
 class Product:
@@ -60,7 +50,7 @@ class Product:
 
     def measure(self) -> None:
         for i, call in enumerate(self.calls):
-            self.seconds[i] = min(self.seconds[i], shortest(call))
+            self.seconds[i] = min(self.seconds[i], shortest(call, 0.005))
             time.sleep(PAUSE)
 
     @property
@@ -95,8 +85,7 @@ def main() -> None:
         print(product.row())
     for i, peer in enumerate(("numpy", "linear")):
         ratios = [p.ratios[i] for p in products if len(p.ratios) > i]
-        mean = np.exp(np.mean(np.log(ratios)))
-        print(f"{peer}: geometric mean {mean:.2f}, least {min(ratios):.2f} of {len(ratios)}")
+        print(f"{peer}: {summary(ratios)}")
 
 
 if __name__ == "__main__":

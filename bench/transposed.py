@@ -19,6 +19,7 @@ import fastconv
 import numpy as np
 import torch
 from fastconv import nn
+from timing import shortest, summary
 
 KERNELS = ((2, 2, 0, 0), (4, 2, 1, 0), (3, 2, 1, 1))  # size, stride, padding, output_padding
 CHANNELS = ((64, 64), (128, 64), (256, 128), (512, 256), (512, 512))
@@ -35,17 +36,6 @@ def peers(kernel: tuple[int, ...], channels: tuple[int, int], x: Any) -> list[Ca
         data = torch.from_numpy(x).to(memory_format=memory_format)
         calls.append(lambda layer=layer, data=data: layer(data))
     return calls
-
-
-def shortest(call: Callable[[], Any]) -> float:
-    """Seconds of the fastest of at least 3 calls, and of what fits in 10 ms."""
-    best, begin, calls = np.inf, time.perf_counter(), 0
-    while calls < 3 or time.perf_counter() - begin < 0.01:
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-        calls += 1
-    return best
 
 
 class Shape:
@@ -115,8 +105,7 @@ def main() -> None:
     for kernel in (*KERNELS, None):
         ratios = [s.ratio for s in shapes if kernel in (None, s.kernel)]
         name = f"{kernel[0]}x{kernel[0]}/{kernel[1]}" if kernel else "all"
-        mean = np.exp(np.mean(np.log(ratios)))
-        print(f"{name}: geometric mean {mean:.3f}, least {min(ratios):.3f} of {len(ratios)}")
+        print(f"{name}: {summary(ratios)}")
 
 
 if __name__ == "__main__":
