@@ -1,10 +1,12 @@
-// Times convolution kernels alone: launches in one captured graph, between two events. Reads lines, answers each with one:
+// Times convolution kernels alone: launches in one captured graph, between two events. Reads lines,
+// answers each with one:
 //
 //   layer PRECISION N C H W O KH KW SH SW PH PW DH DW GROUPS CALLS [ALGORITHM]
 //                 ->  SETS, bytes of all sets, the algorithms that could serve, and the one that does, with its reason
 //   time REPLAYS  ->  seconds of one call, on average
 //
-// Calls take turns among as many sets of input, weights and output as do not fit the L2 cache together. No bias, no activation.
+// Calls take turns among as many sets of input, weights and output as do not fit the L2 cache
+// together. No bias, no activation.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

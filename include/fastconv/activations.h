@@ -1,11 +1,11 @@
-// The activations: a row for each, with its definition. From the rows follow the enumeration, its words (words.h), the reference
-// and the kernels for CUDA; the CPU's vectors have their own forms in src/simd/activations.h.
-// Includes no standard C++ header (see src/simd/vec.h).
+// The activations: a row for each, with its definition. From the rows follow the enumeration, its
+// words (words.h), the reference and the kernels for CUDA; the CPU's vectors have their own forms
+// in src/simd/activations.h. Includes no standard C++ header (see src/simd/vec.h).
 #pragma once
 
-// Definitions are of x and the parameters a and b, which are of type T, as are results; they use exp, erfc, tanh and
-// clamp(x, low, high), which whoever expands them provides. NaN stays NaN. Those without parameters are instructions of pointwise
-// programs, too (instructions.h).
+// Definitions are of x and the parameters a and b, which are of type T, as are results; they use
+// exp, erfc, tanh and clamp(x, low, high), which whoever expands them provides. NaN stays NaN.
+// Those without parameters are instructions of pointwise programs, too (instructions.h).
 #define FASTCONV_PLAIN_ACTIVATIONS(ROW)                                                                 \
   ROW(relu, x < 0 ? T(0) : x)                                                                           \
   ROW(relu6, clamp(x, T(0), T(6)))                                                                      \
@@ -23,8 +23,9 @@
   FASTCONV_PLAIN_ACTIVATIONS(ROW)       \
   ROW(leaky_relu, x < 0 ? x * a : x)
 
-// Those without a word are pointwise operators, until they follow another operator as its activation. The slopes of prelu, which are
-// an input of that operator, take turns as a, channel by channel.
+// Those without a word are pointwise operators, until they follow another operator as its
+// activation. The slopes of prelu, which are an input of that operator, take turns as a, channel by
+// channel.
 #define FASTCONV_ACTIVATIONS(ROW)                       \
   FASTCONV_NAMED_ACTIVATIONS(ROW)                       \
   ROW(clip, x <= a ? (b <= a ? b : a) : x >= b ? b : x) \

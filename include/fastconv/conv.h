@@ -1,4 +1,5 @@
-// Convolutions: geometry (checked), the choice of an algorithm (with its reasons), packed weights, execution.
+// Convolutions: geometry (checked), the choice of an algorithm (with its reasons), packed weights,
+// execution.
 #pragma once
 
 #include <array>
@@ -13,8 +14,8 @@
 namespace fastconv {
 
 enum class Algorithm : std::uint8_t { automatic, reference, im2col, direct, depthwise, strassen, winograd, winograd2, winograd4, winograd6 };
-// What results may differ by from exact arithmetic (docs/accuracy.md). With fastest, the error of a channel may be
-// relative to the largest of all channels.
+// What results may differ by from exact arithmetic (docs/accuracy.md). With fastest, the error of a
+// channel may be relative to the largest of all channels.
 enum class Accuracy : std::uint8_t { fast, exact, fastest };
 
 const char* algorithm_name(Algorithm algorithm);  // "auto", "reference", ...
@@ -44,8 +45,9 @@ struct Padding {
   bool operator==(const Padding&) const = default;
 };
 
-// Checks the shapes and fills in the padding rule and the output size. Throws std::invalid_argument that names the
-// argument, what was expected and what came. `x` is (N, C, H, W), `weight` (out, in / groups, kernel_h, kernel_w).
+// Checks the shapes and fills in the padding rule and the output size. Throws std::invalid_argument
+// that names the argument, what was expected and what came. `x` is (N, C, H, W), `weight` (out, in
+// / groups, kernel_h, kernel_w).
 ConvGeometry conv_geometry(const Shape& x, const Shape& weight, std::array<index_t, 2> stride, const Padding& padding,
                            std::array<index_t, 2> dilation, index_t groups);
 
@@ -55,9 +57,11 @@ struct ConvTask {
   DType dtype = DType::f32;
   Activation activation = Activation::none;
   Accuracy accuracy = Accuracy::fast;
-  // x and out will be plain NCHW rather than blocked: the cost of converting counts in the choice of an algorithm.
+  // x and out will be plain NCHW rather than blocked: the cost of converting counts in the choice
+  // of an algorithm.
   bool nchw = false;
-  // The weights are for one call and outlive it: they are read where they are, and what packing them costs counts too.
+  // The weights are for one call and outlive it: they are read where they are, and what packing
+  // them costs counts too.
   bool one_call = false;
   bool operator==(const ConvTask&) const = default;
 };
@@ -72,9 +76,11 @@ struct ConvPlan {
   bool operator==(const ConvPlan&) const = default;
 };
 
-// What the rule chooses, or the plan for another algorithm. Throws std::invalid_argument that says why where that cannot serve.
+// What the rule chooses, or the plan for another algorithm. Throws std::invalid_argument that says
+// why where that cannot serve.
 ConvPlan plan_conv(const ConvTask& task, Algorithm algorithm = Algorithm::automatic);
-// Whether weights that were packed for one serve the other: both differ in the sizes of images alone.
+// Whether weights that were packed for one serve the other: both differ in the sizes of images
+// alone.
 bool packs_alike(const ConvTask& a, const ConvTask& b);
 bool packs_alike(const ConvPlan& a, const ConvPlan& b);
 // "64x56x56 -> 128x56x56, 3x3, stride 1,1, ...": sizes as channels x height x width.
@@ -92,7 +98,8 @@ struct AlgorithmInfo {
 // All algorithms for this task; those that can serve first, in the order of preference.
 std::vector<AlgorithmInfo> conv_algorithms(const ConvTask& task);
 
-// Whether two algorithms are known to round alike: 1x1, where each of these two sums channels in their order.
+// Whether two algorithms are known to round alike: 1x1, where each of these two sums channels in
+// their order.
 bool same_bits(const ConvGeometry& geometry, Algorithm a, Algorithm b);
 
 template <class T>
@@ -100,8 +107,8 @@ class ConvEngine;
 
 // How a convolution keeps its weights.
 struct Packing {
-  // Where rounding errors with these weights would be too large (docs/accuracy.md), another algorithm takes the place of the
-  // planned one. Not for one call, which has no time to look.
+  // Where rounding errors with these weights would be too large (docs/accuracy.md), another
+  // algorithm takes the place of the planned one. Not for one call, which has no time to look.
   bool fall_back = true;
   std::shared_ptr<Arena> arena = nullptr;  // where packed weights go; by default into memory of their own
 };
@@ -110,19 +117,20 @@ struct Packing {
 template <class T>
 class Conv2d {
  public:
-  // `weight` is contiguous (out, in / groups, kernel_h, kernel_w), `bias` has out_channels elements or is null, as `slopes` has where
-  // the activation is prelu; none is kept, but weights for one call (ConvTask). Without weights there is no run().
+  // `weight` is contiguous (out, in / groups, kernel_h, kernel_w), `bias` has out_channels elements
+  // or is null, as `slopes` has where the activation is prelu; none is kept, but weights for one
+  // call (ConvTask). Without weights there is no run().
   Conv2d(ConvPlan plan, const T* weight, const T* bias, const Packing& packing = {}, const T* slopes = nullptr);
-  // The same for another plan, with which it shares the packed weights of `other`: packs_alike(), or a plan whose algorithm
-  // had to be replaced for `other`.
+  // The same for another plan, with which it shares the packed weights of `other`: packs_alike(),
+  // or a plan whose algorithm had to be replaced for `other`.
   Conv2d(const Conv2d& other, ConvPlan plan);
   ~Conv2d();
   Conv2d(Conv2d&&) noexcept;
   Conv2d& operator=(Conv2d&&) noexcept;
 
-  // x, out and residual may each be NCHW with any strides or blocked (block = the ISA's vector width); padding lanes of a
-  // blocked `out` are written with unspecified values. `residual` has out's sizes; it is added before the activation and
-  // may be `out` itself. Allocates only scratch.
+  // x, out and residual may each be NCHW with any strides or blocked (block = the ISA's vector
+  // width); padding lanes of a blocked `out` are written with unspecified values. `residual` has
+  // out's sizes; it is added before the activation and may be `out` itself. Allocates only scratch.
   void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const;
 
   const ConvPlan& plan() const { return plan_; }  // with the algorithm that the weights allowed
@@ -134,20 +142,23 @@ class Conv2d {
   std::unique_ptr<ConvEngine<T>> engine_;
 };
 
-// Transposed convolution: weight is (in, out / groups, kernel_h, kernel_w). `geometry` is that of the convolution whose
-// gradient this is, so its in_* describe the output here and its out_* the input.
+// Transposed convolution: weight is (in, out / groups, kernel_h, kernel_w). `geometry` is that of
+// the convolution whose gradient this is, so its in_* describe the output here and its out_* the
+// input.
 ConvGeometry conv_transpose_geometry(const Shape& x, const Shape& weight, std::array<index_t, 2> stride,
                                      std::array<index_t, 2> padding, std::array<index_t, 2> output_padding,
                                      std::array<index_t, 2> dilation, index_t groups);
 
-// All that is decided about a transposed convolution: a dense convolution for each phase of the stride (src/conv/transpose.h), or all
-// phases together by Winograd's algorithm (src/conv/transpose_winograd.h).
+// All that is decided about a transposed convolution: a dense convolution for each phase of the
+// stride (src/conv/transpose.h), or all phases together by Winograd's algorithm
+// (src/conv/transpose_winograd.h).
 struct ConvTransposePlan {
   // Output pixels (row, column), (row + stride_h, column), ... are a convolution of the input.
   struct Phase {
     index_t row = 0, column = 0;
-    // Which taps (kernel row * kernel_w + column) of the transposed convolution are the dense one's, in its order. None: no tap
-    // reaches these pixels, and the dense one has one tap, of weight zero, beside the image.
+    // Which taps (kernel row * kernel_w + column) of the transposed convolution are the dense
+    // one's, in its order. None: no tap reaches these pixels, and the dense one has one tap, of
+    // weight zero, beside the image.
     std::vector<index_t> taps;
     ConvPlan dense;
     bool operator==(const Phase&) const = default;
@@ -171,7 +182,8 @@ class TransposeWinograd;
 template <class T>
 class ConvTranspose2d {
  public:
-  // `weight` is contiguous (in, out / groups, kernel_h, kernel_w); neither it nor bias and slopes are kept.
+  // `weight` is contiguous (in, out / groups, kernel_h, kernel_w); neither it nor bias and slopes
+  // are kept.
   ConvTranspose2d(ConvTransposePlan plan, const T* weight, const T* bias, const Packing& packing = {}, const T* slopes = nullptr);
   // The same for another plan, with the packed weights of `other`: see Conv2d.
   ConvTranspose2d(const ConvTranspose2d& other, ConvTransposePlan plan);

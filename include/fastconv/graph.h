@@ -1,6 +1,6 @@
-// A network as a graph: operators in execution order, each with one result. Values have a logical shape and a dtype;
-// layouts, algorithms and memory are chosen when the graph is lowered (src/cpu/). The passes that simplify a graph are in
-// src/graph/.
+// A network as a graph: operators in execution order, each with one result. Values have a logical
+// shape and a dtype; layouts, algorithms and memory are chosen when the graph is lowered
+// (src/cpu/). The passes that simplify a graph are in src/graph/.
 #pragma once
 
 #include <memory>
@@ -88,7 +88,8 @@ class Graph {
   ValueId add_input(const Shape& shape, DType dtype);
   ValueId add_constant(const Shape& shape, DType dtype, std::shared_ptr<const void> data,
                        std::shared_ptr<const std::vector<double>> scale = nullptr);
-  // Checks the operator against its inputs and infers shape and dtype. Throws std::invalid_argument.
+  // Checks the operator against its inputs and infers shape and dtype. Throws
+  // std::invalid_argument.
   ValueId add(Operator op, std::vector<ValueId> inputs, std::string name = "");
 
   int size() const { return static_cast<int>(nodes_.size()); }
@@ -96,7 +97,8 @@ class Graph {
   const Shape& shape(ValueId value) const { return nodes_[value].shape; }
   DType dtype(ValueId value) const { return nodes_[value].dtype; }
   bool is_constant(ValueId value) const { return value != kNone && nodes_[value].as<op::Constant>(); }
-  // Whether a convolution or linear layer has weights and bias that are constants: then they are packed once.
+  // Whether a convolution or linear layer has weights and bias that are constants: then they are
+  // packed once.
   bool has_constant_weights(const Node& node) const {
     return is_constant(node.inputs[1]) && (node.input(2) == kNone || is_constant(node.input(2)));
   }
@@ -108,7 +110,8 @@ class Graph {
 
   std::vector<int> use_counts() const;  // by value; being an output is a use
   std::vector<ValueId> last_uses() const;  // by value: the last node that reads it; size() for outputs
-  // The same operators in the same order on the same constants; shapes, and attributes that are sizes, may differ.
+  // The same operators in the same order on the same constants; shapes, and attributes that are
+  // sizes, may differ.
   bool same_but_sizes(const Graph& other) const;
   void drop_constant(ValueId value) { std::get<op::Constant>(nodes_[value].op).data.reset(); }
 
@@ -118,18 +121,22 @@ class Graph {
   std::vector<ValueId> inputs_, outputs_;
 };
 
-// The operator of this name with these attributes, in their final form for these inputs. Throws std::invalid_argument.
+// The operator of this name with these attributes, in their final form for these inputs. Throws
+// std::invalid_argument.
 Operator read_operator(const Graph& graph, const std::string& name, const Attributes& attributes, const std::vector<ValueId>& inputs);
 // Whether the node only passes its first input on.
 bool is_identity(const Graph& graph, const Node& node);
-// The geometry of a convolution in a graph; that of a linear layer is a 1x1 convolution's (see op::Linear::as_image).
+// The geometry of a convolution in a graph; that of a linear layer is a 1x1 convolution's (see
+// op::Linear::as_image).
 ConvGeometry geometry_of(const Graph& graph, const Node& node);
 
 // All passes in their order: what is lowered.
 Graph optimize(Graph graph);
-// One more after them, for a back end that runs programs of several instructions: chains of pointwise operators become one.
+// One more after them, for a back end that runs programs of several instructions: chains of
+// pointwise operators become one.
 Graph fuse_pointwise(Graph graph);
-// One more before them, for a back end that runs single instructions: such programs become an operator for each.
+// One more before them, for a back end that runs single instructions: such programs become an
+// operator for each.
 Graph split_programs(Graph graph);
 
 }  // namespace fastconv

@@ -1,6 +1,7 @@
-// The instructions of pointwise programs: a row for each. From the rows follow the enumeration, the operators of graphs that are one
-// instruction, and Python's names; the CPU's vectors have their forms in src/kernels/pointwise/pointwise.cc.
-// Includes no standard C++ header (see src/simd/vec.h).
+// The instructions of pointwise programs: a row for each. From the rows follow the enumeration, the
+// operators of graphs that are one instruction, and Python's names; the CPU's vectors have their
+// forms in src/kernels/pointwise/pointwise.cc. Includes no standard C++ header (see
+// src/simd/vec.h).
 #pragma once
 
 // ROW(name, operands, result): "f" is a float, "m" a mask, true or false.
@@ -43,8 +44,8 @@
   ROW(round, "f", 'f')                 \
   ROW(trunc, "f", 'f')
 
-// Alone, multiply_add, which rounds once where the CPU can, is op::ScaleShift; the activations without parameters (activations.h)
-// are op::Activate.
+// Alone, multiply_add, which rounds once where the CPU can, is op::ScaleShift; the activations
+// without parameters (activations.h) are op::Activate.
 #define FASTCONV_INSTRUCTIONS(ROW)  \
   FASTCONV_NAMED_INSTRUCTIONS(ROW)  \
   ROW(multiply_add, "fff", 'f')     \

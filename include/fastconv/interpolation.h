@@ -1,4 +1,5 @@
-// How images are resized, and what nearest interpolation reads: the one rule, for the host and for CUDA's kernels.
+// How images are resized, and what nearest interpolation reads: the one rule, for the host and for
+// CUDA's kernels.
 #pragma once
 
 #include <array>
@@ -25,11 +26,12 @@ struct Interpolation {
     align_corners,
     asymmetric
   } coordinates = Coordinates::half_pixel;
-  // Which pixel is nearest. With half_pixel and round_prefer_ceil it is that of torch's "nearest-exact", with asymmetric and
-  // floor that of its "nearest"; both are found in float.
+  // Which pixel is nearest. With half_pixel and round_prefer_ceil it is that of torch's
+  // "nearest-exact", with asymmetric and floor that of its "nearest"; both are found in float.
   enum class Rounding : uint8_t { round_prefer_floor, round_prefer_ceil, floor, ceil } nearest_mode = Rounding::round_prefer_floor;
-  // Filters get wider, by the step, where there are fewer output than input pixels. With align_corners the centres are those
-  // of half_pixel, with the step of align_corners: so does torch.
+  // Filters get wider, by the step, where there are fewer output than input pixels. With
+  // align_corners the centres are those of half_pixel, with the step of align_corners: so does
+  // torch.
   bool antialias = false;
   double cubic_coeff_a = -0.75;  // of Keys' cubic convolution
   // Filters have no weights outside the image, where the pixels at its edge are repeated otherwise.
@@ -38,8 +40,8 @@ struct Interpolation {
   bool operator==(const Interpolation&) const = default;
 };
 
-// The input step per output element along one axis: `scale`, or by the sizes where that is 0. In float for every dtype, as
-// torch does for float32: a rounding error here picks another pixel.
+// The input step per output element along one axis: `scale`, or by the sizes where that is 0. In
+// float for every dtype, as torch does for float32: a rounding error here picks another pixel.
 FASTCONV_HOST_DEVICE inline float nearest_step(index_t in, index_t out, double scale) {
   return scale > 0 ? static_cast<float>(scale) : static_cast<float>(in) / static_cast<float>(out);
 }

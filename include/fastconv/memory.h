@@ -15,8 +15,8 @@ inline constexpr std::size_t kAlignment = 64;  // a cache line and the widest ve
 void* aligned_allocate(std::size_t bytes);
 void aligned_free(void* memory, std::size_t bytes) noexcept;
 
-// Memory for arrays that live equally long, one behind the other: small ones share large pages, and the first touch of a
-// page costs more than filling it. Freed as a whole.
+// Memory for arrays that live equally long, one behind the other: small ones share large pages, and
+// the first touch of a page costs more than filling it. Freed as a whole.
 class Arena {
  public:
   void* allocate(std::size_t bytes);  // throws std::bad_alloc
@@ -80,8 +80,9 @@ class SharedArray {
   std::shared_ptr<AlignedArray<T>> array_;
 };
 
-// A lease on a cached buffer, for packed tiles and the like. Taking one that was used before costs no page faults, which
-// is most of the price of a large temporary. The cache is bounded; trim_scratch() empties it.
+// A lease on a cached buffer, for packed tiles and the like. Taking one that was used before costs
+// no page faults, which is most of the price of a large temporary. The cache is bounded;
+// trim_scratch() empties it.
 class Scratch {
  public:
   explicit Scratch(std::size_t bytes);
@@ -99,8 +100,8 @@ class Scratch {
   std::size_t bytes_;
 };
 
-// Held while handing buffers in and out, here and in networks; never for long. A fork waits for it, so that the child does not
-// inherit a lock that nobody there will ever open.
+// Held while handing buffers in and out, here and in networks; never for long. A fork waits for it,
+// so that the child does not inherit a lock that nobody there will ever open.
 std::mutex& buffer_mutex();
 
 void trim_scratch();               // frees all cached buffers that nobody leases

@@ -1,4 +1,5 @@
-// A graph made ready to run on the CPU: algorithms chosen, weights packed, layouts and memory decided.
+// A graph made ready to run on the CPU: algorithms chosen, weights packed, layouts and memory
+// decided.
 #pragma once
 
 #include <functional>
@@ -42,7 +43,8 @@ struct StepInfo {
   // Of a convolution or linear layer.
   ValueId value = kNone;              // in the optimised graph
   std::string task;                   // all that its time depends on but machine, threads, dtype and accuracy, as text
-  // The rule's choice first, then others that serve; found out when it is asked for. Absent where nothing was to choose.
+  // The rule's choice first, then others that serve; found out when it is asked for. Absent where
+  // nothing was to choose.
   std::function<std::vector<Candidate>()> considered;
 };
 
@@ -55,11 +57,13 @@ class Network {
  public:
   virtual ~Network() = default;
 
-  // inputs and outputs are contiguous, of the graph's shapes and dtypes. May be called by many threads at once.
+  // inputs and outputs are contiguous, of the graph's shapes and dtypes. May be called by many
+  // threads at once.
   virtual void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                    const RunHooks& hooks) const = 0;
-  // That of another optimised graph, which has the same operators on the same constants and differs in sizes alone (see
-  // Graph::same_but_sizes). Convolutions that are planned alike share their packed weights; others are packed.
+  // That of another optimised graph, which has the same operators on the same constants and differs
+  // in sizes alone (see Graph::same_but_sizes). Convolutions that are planned alike share their
+  // packed weights; others are packed.
   virtual std::shared_ptr<Network> with_graph(const Graph& optimized) const = 0;
 
   virtual const Graph& graph() const = 0;
@@ -68,13 +72,16 @@ class Network {
   virtual std::size_t arena_bytes() const = 0;   // of one call
 };
 
-// Optimises a recorded graph and decides everything. Throws std::invalid_argument where the options cannot be met.
+// Optimises a recorded graph and decides everything. Throws std::invalid_argument where the options
+// cannot be met.
 std::shared_ptr<Network> compile_network(const Graph& recorded, const NetworkOptions& options);
 
-// The steps of the network that compile_network would make, without the time and memory of packing its weights.
+// The steps of the network that compile_network would make, without the time and memory of packing
+// its weights.
 std::vector<StepInfo> plan_network(const Graph& recorded, NetworkOptions options);
 
-// For tests: whether every run first fills its arena with NaN, so that reading what nobody wrote shows.
+// For tests: whether every run first fills its arena with NaN, so that reading what nobody wrote
+// shows.
 void set_poison_arenas(bool poison);
 
 }  // namespace fastconv

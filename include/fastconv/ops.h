@@ -1,8 +1,10 @@
-// Operators other than convolutions: they check shapes, divide the work among threads and call the kernels.
+// Operators other than convolutions: they check shapes, divide the work among threads and call the
+// kernels.
 //
-// Tensor views may each be NCHW with any strides or blocked by the width of the ISA's vectors (channel_block), starting at
-// lane 0, unless a function says otherwise. The padding lanes of a blocked output get unspecified values, those of a blocked
-// input may hold anything. Results do not depend on the number of threads.
+// Tensor views may each be NCHW with any strides or blocked by the width of the ISA's vectors
+// (channel_block), starting at lane 0, unless a function says otherwise. The padding lanes of a
+// blocked output get unspecified values, those of a blocked input may hold anything. Results do not
+// depend on the number of threads.
 #pragma once
 
 #include <array>
@@ -28,15 +30,17 @@ void copy(const TensorView<const T>& x, const TensorView<T>& y);
 template <class T>
 void activate(const Activation& activation, const T* x, T* y, index_t count);
 
-// A pointwise program, ready for arrays of a shape: floats, or bytes for true and false. Strides count elements, zero repeats; those
-// of the inputs come first, then those of the result. The function computes arrays at these places, in the same order. The result may
-// be exactly one of the inputs. A blocked tensor is an array of shape (n, blocks, h * w, block).
+// A pointwise program, ready for arrays of a shape: floats, or bytes for true and false. Strides
+// count elements, zero repeats; those of the inputs come first, then those of the result. The
+// function computes arrays at these places, in the same order. The result may be exactly one of the
+// inputs. A blocked tensor is an array of shape (n, blocks, h * w, block).
 using PointwiseFunction = std::function<void(void* const* data)>;
 template <class T>
 PointwiseFunction pointwise(const PointwiseProgram& program, const Shape& shape, std::span<const Shape> strides);
 
-// y = activation((x - mean) * scale + shift), a number of each for every channel, and of `slopes` for prelu. NCHW views need
-// contiguous rows; both views have the same block, which may be any (x of shape (N, C) is a view with block = C, w = N). y may be x.
+// y = activation((x - mean) * scale + shift), a number of each for every channel, and of `slopes`
+// for prelu. NCHW views need contiguous rows; both views have the same block, which may be any (x
+// of shape (N, C) is a view with block = C, w = N). y may be x.
 template <class T>
 void affine(const TensorView<const T>& x, const TensorView<T>& y, const T* mean, const T* scale, const T* shift,
             const Activation& activation = {}, const T* slopes = nullptr);
@@ -50,7 +54,8 @@ struct PoolGeometry {
   std::vector<PoolWindow> rows, columns;
 };
 
-// Windows as in torch. Throw std::invalid_argument that names the argument. Pairs are (height, width).
+// Windows as in torch. Throw std::invalid_argument that names the argument. Pairs are (height,
+// width).
 PoolGeometry pool_geometry(std::array<index_t, 2> size, std::array<index_t, 2> kernel_size, std::array<index_t, 2> stride,
                            std::array<index_t, 2> padding, std::array<index_t, 2> dilation, bool ceil_mode,
                            bool count_include_pad = true);
@@ -84,8 +89,8 @@ InterpolationGeometry interpolation_geometry(std::array<index_t, 2> size, std::a
 template <class T>
 void interpolate(const InterpolationGeometry& geometry, const TensorView<const T>& x, const TensorView<T>& y);
 
-// y at (n, :, i, j) is x at the place (horizontal, vertical) of the contiguous grid (n, y.h, y.w, 2). x and y have the same block,
-// x has pixels.
+// y at (n, :, i, j) is x at the place (horizontal, vertical) of the contiguous grid (n, y.h, y.w,
+// 2). x and y have the same block, x has pixels.
 template <class T>
 void grid_sample(const GridSampling& how, const TensorView<const T>& x, const T* grid, const TensorView<T>& y);
 
@@ -105,20 +110,21 @@ void local_response_norm(const TensorView<const T>& x, const TensorView<T>& y, i
 template <class T>
 void layer_norm(const T* x, T* y, index_t rows, index_t count, const T* weight, const T* bias, double eps);
 
-// Of x with shape (n, groups * channels, pixels), over the channels and pixels of each group; weight and bias have an element
-// for each channel, or are null. y may be x.
+// Of x with shape (n, groups * channels, pixels), over the channels and pixels of each group;
+// weight and bias have an element for each channel, or are null. y may be x.
 template <class T>
 void group_norm(const T* x, T* y, index_t n, index_t groups, index_t channels, index_t pixels, const T* weight, const T* bias, double eps);
 
-// Of x with shape (outer, count, inner), over the middle axis: the first three give (outer, inner), the others x's shape.
-// Of no elements the mean is NaN, the sum 0, the product 1, the maximum -infinity and the minimum infinity.
+// Of x with shape (outer, count, inner), over the middle axis: the first three give (outer, inner),
+// the others x's shape. Of no elements the mean is NaN, the sum 0, the product 1, the maximum
+// -infinity and the minimum infinity.
 template <class T>
 void reduce(ReduceKind kind, const T* x, T* y, index_t outer, index_t count, index_t inner);
 // The index of the first greatest or least element, NaN before all others. There must be some.
 template <class T>
 void argmax(bool least, const T* x, std::int64_t* y, index_t outer, index_t count, index_t inner);
-// (sum |x|^ord)^(1 / ord), without overflow or underflow on the way; for 0 the number of elements other than 0, for infinities
-// the greatest and the least |x|.
+// (sum |x|^ord)^(1 / ord), without overflow or underflow on the way; for 0 the number of elements
+// other than 0, for infinities the greatest and the least |x|.
 template <class T>
 void norm(double ord, const T* x, T* y, index_t outer, index_t count, index_t inner);
 // Sums up to each element; without itself, or from the end.
@@ -127,8 +133,8 @@ void cumsum(const T* x, T* y, index_t outer, index_t count, index_t inner, bool 
 template <class T>
 void softmax(const T* x, T* y, index_t outer, index_t count, index_t inner, bool logarithm);
 
-// Of x with shape (outer, count, inner), over the middle axis: y[o, i] = x[o, indices[i]]. T may be an unsigned integer, for
-// the bits of any dtype.
+// Of x with shape (outer, count, inner), over the middle axis: y[o, i] = x[o, indices[i]]. T may be
+// an unsigned integer, for the bits of any dtype.
 template <class T>
 void take(const T* x, T* y, index_t outer, index_t count, index_t inner, const std::vector<index_t>& indices);
 // y = x, and then y[o, indices[i]] += updates[o, i] for each i in turn. y may be x.
@@ -138,8 +144,8 @@ void scatter_add(const T* x, const T* updates, T* y, index_t outer, index_t coun
 
 // ---- Products of matrices ----
 
-// A batch of products (m, k) @ (k, n). Strides count elements and may be anything; those of the batch are 0 where a matrix
-// serves several.
+// A batch of products (m, k) @ (k, n). Strides count elements and may be anything; those of the
+// batch are 0 where a matrix serves several.
 struct MatmulGeometry {
   struct Strides {
     Shape batch;
@@ -151,10 +157,12 @@ struct MatmulGeometry {
 
   index_t macs() const { return checked_size(batch) * m * k * n; }
 };
-// Of arrays as NumPy's matmul takes them, and of their product of the shape `y`, which op::matmul_shape knows.
+// Of arrays as NumPy's matmul takes them, and of their product of the shape `y`, which
+// op::matmul_shape knows.
 MatmulGeometry matmul_geometry(const Shape& a, const Shape& a_strides, const Shape& b, const Shape& b_strides, Shape y);
-// c, contiguous (batch, m, n), overlaps neither a nor b. If `exact`, the bits of an element depend on its row and column alone, and
-// subnormal numbers count; else products of a single row or column may sum in another order.
+// c, contiguous (batch, m, n), overlaps neither a nor b. If `exact`, the bits of an element depend
+// on its row and column alone, and subnormal numbers count; else products of a single row or column
+// may sum in another order.
 template <class T>
 void matmul(MatmulGeometry g, const T* a, const T* b, T* c, bool exact);
 

@@ -1,4 +1,5 @@
-// Pointwise programs: functions of corresponding elements of several arrays, in single instructions.
+// Pointwise programs: functions of corresponding elements of several arrays, in single
+// instructions.
 #pragma once
 
 #include <array>
@@ -19,7 +20,8 @@ struct InstructionInfo {
 const InstructionInfo& info_of(Instruction instruction);
 std::optional<Activation::Kind> activation_of(Instruction instruction);
 
-// Values have numbers: the inputs come first, then `numbers`, then the results of the steps. The last one is the program's result.
+// Values have numbers: the inputs come first, then `numbers`, then the results of the steps. The
+// last one is the program's result.
 struct PointwiseProgram {
   struct Step {
     Instruction instruction;
@@ -33,7 +35,8 @@ struct PointwiseProgram {
   static PointwiseProgram of(Instruction instruction);  // the instruction alone, with its operands as inputs
   static std::optional<PointwiseProgram> of(const Activation& activation);  // absent for prelu, whose slopes vary, and for `none`
   std::optional<Instruction> instruction() const;       // the only one, if its operands are the inputs in their order
-  // x0, x1, ... are inputs, t0, t1, ... results: "t0 = subtract(x0, x1); multiply(t0, 2.5)". Throws std::invalid_argument.
+  // x0, x1, ... are inputs, t0, t1, ... results: "t0 = subtract(x0, x1); multiply(t0, 2.5)". Throws
+  // std::invalid_argument.
   static PointwiseProgram from_text(const std::string& text);
   std::string text() const;
   PointwiseProgram followed_by(const PointwiseProgram& next) const;  // by a program of one input, the result of this one

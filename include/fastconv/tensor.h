@@ -21,12 +21,14 @@ constexpr bool is_computed_in(DType dtype) { return dtype == DType::f32 || dtype
 // "(1, 3, 224, 224)", as NumPy prints it.
 std::string to_string(const Shape& shape);
 
-// Product of non-negative sizes. Throws std::invalid_argument where it, times `item_bytes`, passes the address range.
+// Product of non-negative sizes. Throws std::invalid_argument where it, times `item_bytes`, passes
+// the address range.
 index_t checked_size(const Shape& shape, std::size_t item_bytes = 1);
 // a + b. Throws std::invalid_argument where it does not fit.
 index_t checked_sum(index_t a, index_t b);
 
-// Integer arguments above this have no use, and would let sums and products of a few of them pass 64 bits.
+// Integer arguments above this have no use, and would let sums and products of a few of them pass
+// 64 bits.
 inline constexpr index_t kLargestArgument = index_t{1} << 40;
 
 // Strides of a C-contiguous array, in elements.
@@ -38,9 +40,9 @@ inline Shape contiguous_strides(const Shape& shape) {
 
 // A 4-d tensor whose channels may be grouped in blocks: element (n, c, h, w) lies at
 //   data[n * sn + (c / block) * sb + (c % block) + h * sh + w * sw].
-// NCHW and every strided NumPy array is block = 1 (sb is then the channel stride); nChw16c is block = 16 with sw = 16.
-// Strides count elements and may be zero or negative. `lane` is the lane of channel 0 in its block: nonzero only for
-// slices of blocked tensors that start inside a block.
+// NCHW and every strided NumPy array is block = 1 (sb is then the channel stride); nChw16c is block
+// = 16 with sw = 16. Strides count elements and may be zero or negative. `lane` is the lane of
+// channel 0 in its block: nonzero only for slices of blocked tensors that start inside a block.
 template <class T>
 struct TensorView {
   T* data = nullptr;

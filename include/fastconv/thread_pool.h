@@ -1,5 +1,5 @@
-// The process's thread pool. Threads only divide tasks among themselves; which tasks there are never depends on how many
-// threads there are, so neither do results.
+// The process's thread pool. Threads only divide tasks among themselves; which tasks there are
+// never depends on how many threads there are, so neither do results.
 #pragma once
 
 #include <atomic>
@@ -8,8 +8,9 @@
 
 namespace fastconv {
 
-// Threads that parallel work of the calling thread may use: its own override, else the process-wide number. The first call
-// throws std::runtime_error where FASTCONV_NUM_THREADS is set to what is no number of threads.
+// Threads that parallel work of the calling thread may use: its own override, else the process-wide
+// number. The first call throws std::runtime_error where FASTCONV_NUM_THREADS is set to what is no
+// number of threads.
 int num_threads();
 int process_num_threads();                  // whatever the calling thread's override
 void set_num_threads(int threads);          // process-wide; throws std::invalid_argument below 1 or above 1024
@@ -21,9 +22,10 @@ struct alignas(64) TaskShare {
   std::int64_t end;
 };
 
-// One thread's access to the tasks of a region, which it takes in small consecutive runs: first those of its own share, then
-// what others have left. Shares are equal parts of the tasks in their order, so that what a thread writes in one region is in its
-// cache when it reads about the same part in the next.
+// One thread's access to the tasks of a region, which it takes in small consecutive runs: first
+// those of its own share, then what others have left. Shares are equal parts of the tasks in their
+// order, so that what a thread writes in one region is in its cache when it reads about the same
+// part in the next.
 class TaskQueue {
  public:
   TaskQueue(TaskShare* shares, int count, int own, std::int64_t grain) : shares_(shares), count_(count), at_(own), left_(count), grain_(grain) {}
@@ -45,10 +47,11 @@ class TaskQueue {
   std::int64_t grain_;
 };
 
-// Runs `body(queue)` on up to min(num_threads(), tasks) threads, the caller among them; each body takes tasks from its
-// queue until none is left, so that what it sets up (scratch, say) is set up once a thread. `grain` tasks are taken at a
-// time. The first exception is rethrown here. Where the pool is busy with another caller's work, or inside a parallel
-// region, the caller does all of it alone.
+// Runs `body(queue)` on up to min(num_threads(), tasks) threads, the caller among them; each body
+// takes tasks from its queue until none is left, so that what it sets up (scratch, say) is set up
+// once a thread. `grain` tasks are taken at a time. The first exception is rethrown here. Where the
+// pool is busy with another caller's work, or inside a parallel region, the caller does all of it
+// alone.
 void parallel(std::int64_t tasks, const std::function<void(TaskQueue&)>& body, std::int64_t grain = 1);
 
 // As `parallel`, for bodies that need no set-up.

@@ -1,4 +1,5 @@
-// The few names that kernels share with everyone else. Includes no standard C++ header (see src/simd/vec.h).
+// The few names that kernels share with everyone else. Includes no standard C++ header (see
+// src/simd/vec.h).
 #pragma once
 
 #include <stdint.h>
@@ -62,13 +63,14 @@ struct DTypeOf<bool> {
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 
-// Along one axis, the input of one output element of a pooling: begin, begin + dilation, ... below end, and what an average
-// divides by.
+// Along one axis, the input of one output element of a pooling: begin, begin + dilation, ... below
+// end, and what an average divides by.
 struct PoolWindow {
   index_t begin, end, count;
 };
 
-// Along one axis, the two input elements that an interpolated one lies between, and the share of the second.
+// Along one axis, the two input elements that an interpolated one lies between, and the share of
+// the second.
 struct InterpolationTap {
   index_t low, high;
   double weight;

@@ -1,8 +1,10 @@
-// NumPy arrays as views. Python has already seen to it that an array is aligned, in native byte order and of a dtype that the
-// operator takes (ops/_operands.py), so what fails here is a mistake inside fastconv.
+// NumPy arrays as views. Python has already seen to it that an array is aligned, in native byte
+// order and of a dtype that the operator takes (ops/_operands.py), so what fails here is a mistake
+// inside fastconv.
 //
-// NumPy has no bfloat16: here it is a structured dtype with one field of that name, [("bfloat16", np.uint16)], which holds the
-// bits. Where the package ml_dtypes has registered its own, arrays of that are taken too.
+// NumPy has no bfloat16: here it is a structured dtype with one field of that name, [("bfloat16",
+// np.uint16)], which holds the bits. Where the package ml_dtypes has registered its own, arrays of
+// that are taken too.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -114,8 +116,9 @@ const T* contiguous_data(const std::optional<py::array>& array, const char* name
   return array ? contiguous_data<T>(*array, name) : nullptr;
 }
 
-// A new C-contiguous array. Large ones live in recycled memory: the page faults of fresh memory cost as much as many a
-// convolution. Throws ValueError on overflow and MemoryError where there is no memory.
+// A new C-contiguous array. Large ones live in recycled memory: the page faults of fresh memory
+// cost as much as many a convolution. Throws ValueError on overflow and MemoryError where there is
+// no memory.
 inline py::array new_array(const Shape& shape, DType dtype) {
   constexpr std::size_t kRecycled = std::size_t{64} << 10;
   const std::size_t bytes = static_cast<std::size_t>(checked_size(shape, item_size(dtype))) * item_size(dtype);
@@ -131,7 +134,8 @@ py::array new_array(const Shape& shape) {
   return new_array(shape, dtype_of<T>);
 }
 
-// For each output of a network, from the first on: the C-contiguous array to write it to, or None for a new one.
+// For each output of a network, from the first on: the C-contiguous array to write it to, or None
+// for a new one.
 using Outs = std::vector<std::optional<py::array>>;
 
 // The array that a network writes its output i to.

@@ -21,7 +21,8 @@ void bind_config(py::module_& m) {
   m.def("set_num_threads", &set_num_threads);
   m.def("set_thread_override", &set_thread_override);
   m.def("trim", &trim_scratch);
-  // (instruction set, bytes in a vector) of the kernels that dispatch hands out, as they know it themselves.
+  // (instruction set, bytes in a vector) of the kernels that dispatch hands out, as they know it
+  // themselves.
   m.def("kernel_isa", [] {
     const ProbeKernels<float>& probe = probe_kernels<float>();
     return py::make_tuple(probe.isa, probe.vector_bytes);
@@ -54,7 +55,8 @@ void bind_config(py::module_& m) {
 }  // namespace
 }  // namespace fastconv::bindings
 
-// threadpoolctl knows a library by its file name and a symbol that it exports (python/fastconv/config.py).
+// threadpoolctl knows a library by its file name and a symbol that it exports
+// (python/fastconv/config.py).
 extern "C" __attribute__((visibility("default"))) int fastconv_num_threads() { return fastconv::process_num_threads(); }
 
 PYBIND11_MODULE(_core, m) {

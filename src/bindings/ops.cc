@@ -43,7 +43,8 @@ void activate_arrays(const std::string& name, const py::array& x, py::array out,
   });
 }
 
-// Computes a program of `arrays` with NumPy's broadcasting: floats of one dtype, and bools where it takes masks.
+// Computes a program of `arrays` with NumPy's broadcasting: floats of one dtype, and bools where it
+// takes masks.
 void pointwise_arrays(const std::string& text, const std::vector<py::array>& arrays, py::array out) {
   const PointwiseProgram program = PointwiseProgram::from_text(text);
   if (static_cast<int>(arrays.size()) != program.inputs)
@@ -100,7 +101,8 @@ Pair spatial(const py::array& x) {
   return {x.shape(2), x.shape(3)};
 }
 
-// x is contiguous (n, c, count). Without a spatial extent the channels are neighbours: one image of n pixels in one block.
+// x is contiguous (n, c, count). Without a spatial extent the channels are neighbours: one image of
+// n pixels in one block.
 template <class T, class U>
 TensorView<T> channel_view(T* data, const U& x) {
   const index_t n = x.shape(0), c = x.shape(1), count = x.shape(2);

@@ -1,4 +1,5 @@
-// Options that Python passes as words. Unknown words are Python's to refuse; here they are a mistake inside fastconv.
+// Options that Python passes as words. Unknown words are Python's to refuse; here they are a
+// mistake inside fastconv.
 #pragma once
 
 #include <pybind11/pybind11.h>

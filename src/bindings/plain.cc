@@ -1,4 +1,5 @@
-// Operators on calls that come as most do (plain.h). What an array has of another shape than it should is Python's to refuse.
+// Operators on calls that come as most do (plain.h). What an array has of another shape than it
+// should is Python's to refuse.
 #include <pybind11/stl.h>
 
 #include "bindings/plain.h"

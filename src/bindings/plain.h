@@ -1,6 +1,7 @@
-// Calls as most come: of arrays in which there is nothing to convert and nothing to refuse. Native code tries every call of some
-// operators first (ops/_native.py), and returns NotImplemented where Python has to look closer. Python has the rules
-// (ops/_operands.py): nothing may be taken here that they would convert or refuse, and what is in doubt is left to them.
+// Calls as most come: of arrays in which there is nothing to convert and nothing to refuse. Native
+// code tries every call of some operators first (ops/_native.py), and returns NotImplemented where
+// Python has to look closer. Python has the rules (ops/_operands.py): nothing may be taken here
+// that they would convert or refuse, and what is in doubt is left to them.
 #pragma once
 
 #include <algorithm>
@@ -46,8 +47,9 @@ class PlainCall {
     return given_[operand] ? std::optional(array(operand)) : std::nullopt;
   }
 
-  // `out`, or a new array where none was passed; nothing where `out` is not C-contiguous, of another shape or not known to be
-  // apart from all operands. The operands `inplace` may be what `out` is.
+  // `out`, or a new array where none was passed; nothing where `out` is not C-contiguous, of
+  // another shape or not known to be apart from all operands. The operands `inplace` may be what
+  // `out` is.
   std::optional<py::array> result(const Shape& shape, std::initializer_list<std::size_t> inplace = {}) const {
     if (!given_[signature_.operands]) return new_array(shape, dtype_of_array(array(0)));
     py::array out = array(signature_.operands);

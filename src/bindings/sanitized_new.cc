@@ -1,5 +1,5 @@
-// In a build with FASTCONV_SANITIZE: AddressSanitizer's own `new` ends the process where there is no memory, and Python shall get a
-// MemoryError. This one asks its `malloc`, which returns null.
+// In a build with FASTCONV_SANITIZE: AddressSanitizer's own `new` ends the process where there is
+// no memory, and Python shall get a MemoryError. This one asks its `malloc`, which returns null.
 #ifdef FASTCONV_SANITIZE
 
 #include <cstdlib>

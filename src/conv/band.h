@@ -1,4 +1,5 @@
-// Bands: rectangles of the output, and of the padded input that they need, in packed scratch memory.
+// Bands: rectangles of the output, and of the padded input that they need, in packed scratch
+// memory.
 #pragma once
 
 #include <algorithm>
@@ -10,22 +11,25 @@
 
 namespace fastconv {
 
-// Long reductions are summed in parts of about this many products, which bounds their rounding error.
+// Long reductions are summed in parts of about this many products, which bounds their rounding
+// error.
 inline constexpr index_t kReductionPart = 128;
 
-// From this width of the output on, threads divide rows; below, they divide channels first. So a thread finds in its cache what it
-// wrote in the layer before.
+// From this width of the output on, threads divide rows; below, they divide channels first. So a
+// thread finds in its cache what it wrote in the layer before.
 inline constexpr index_t kWide = 28;
 
-// Into how many bands of at least 3 rows to divide so many rows, which must be `least` bands and should be `wanted`: a multiple of
-// the threads where that is possible. Band i has the rows from i * rows / bands on.
+// Into how many bands of at least 3 rows to divide so many rows, which must be `least` bands and
+// should be `wanted`: a multiple of the threads where that is possible. Band i has the rows from i
+// * rows / bands on.
 inline index_t divide_rows(index_t rows, index_t least, index_t wanted, index_t threads) {
   const index_t bands = std::min(ceil_div(wanted, threads) * threads, std::max<index_t>(1, rows / 3));
   return std::max(least, bands > threads ? bands / threads * threads : bands);
 }
 
-// Fetches a cache line that will be written, and takes it from other cores at once: __builtin_prefetch(p, 1) does so only where the
-// compiler may suppose the instruction, which CPUs without it ignore.
+// Fetches a cache line that will be written, and takes it from other cores at once:
+// __builtin_prefetch(p, 1) does so only where the compiler may suppose the instruction, which CPUs
+// without it ignore.
 inline void fetch_to_write(const void* p) {
 #if defined(__x86_64__)
   asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(p)));
@@ -39,8 +43,8 @@ struct InputBand {
   index_t y, rows, x, columns;
 };
 
-// Copies `channels` channels from `c0` on of image n to out[channel / block][row][column][block], with zeros outside the
-// image. Lanes beyond `channels` are left as they are.
+// Copies `channels` channels from `c0` on of image n to out[channel / block][row][column][block],
+// with zeros outside the image. Lanes beyond `channels` are left as they are.
 template <class T>
 void pack_band(const TensorView<const T>& x, index_t n, index_t c0, index_t channels, const InputBand& band, index_t block,
                T* out) {
@@ -50,7 +54,8 @@ void pack_band(const TensorView<const T>& x, index_t n, index_t c0, index_t chan
   const index_t right = std::clamp<index_t>(x.w - band.x, left, band.columns);  // columns [left, right) are in the image
   const bool whole_rows = band.x == 0 && band.columns == x.w && x.sh == x.w * x.sw && band.y >= 0 && band.y + band.rows <= x.h;
   for (index_t c = 0; c < channels;) {
-    // The longest run of channels with one stride, within one block of the result and, where x is blocked, one of x.
+    // The longest run of channels with one stride, within one block of the result and, where x is
+    // blocked, one of x.
     index_t count = std::min(block - c % block, channels - c);
     if (x.block > 1) count = std::min(count, x.block - (x.lane + c0 + c) % x.block);
     const T* from = x.channel(n, c0 + c);
@@ -77,7 +82,8 @@ void pack_band(const TensorView<const T>& x, index_t n, index_t c0, index_t chan
   }
 }
 
-// Sums of one vector of output channels over a band, in scratch: [row][column][lanes] with the given strides.
+// Sums of one vector of output channels over a band, in scratch: [row][column][lanes] with the
+// given strides.
 template <class T>
 struct BandSums {
   T* data;
@@ -86,8 +92,8 @@ struct BandSums {
   index_t y, rows, x, columns;
 };
 
-// Finishes them: bias, residual, activation, into `out` of any layout. `bias` points at channel 0's and has a vector's room
-// behind the last.
+// Finishes them: bias, residual, activation, into `out` of any layout. `bias` points at channel 0's
+// and has a vector's room behind the last.
 template <class T>
 void finish_band(const BandSums<T>& band, const T* bias, const TensorView<const T>* residual, const Epilogue<T>& epilogue,
                  const TensorView<T>& out) {

@@ -8,8 +8,8 @@
 namespace fastconv {
 namespace {
 
-// Work is counted in vector operations, of which about 3000 take a microsecond. Less than kParallelWork stays on one thread,
-// and nobody takes less than kTaskWork at a time.
+// Work is counted in vector operations, of which about 3000 take a microsecond. Less than
+// kParallelWork stays on one thread, and nobody takes less than kTaskWork at a time.
 constexpr index_t kParallelWork = 1 << 16, kTaskWork = 1 << 13;
 
 constexpr index_t kActivated = 1 << 11;  // elements, about, between which the kernel and an activation take turns

@@ -1,5 +1,5 @@
-// Depthwise convolution: groups == in_channels, any channel multiplier. Channel blocks are computed one by one, each over
-// any rows, so that others can hand one the rows that they have just made.
+// Depthwise convolution: groups == in_channels, any channel multiplier. Channel blocks are computed
+// one by one, each over any rows, so that others can hand one the rows that they have just made.
 #pragma once
 
 #include "conv/band.h"
@@ -17,15 +17,17 @@ class Depthwise final : public ConvEngine<T> {
 
   std::size_t workspace_bytes() const override { return static_cast<std::size_t>(band_size(rows_)) * sizeof(T); }
 
-  // Whether the kernels skip taps outside of x. If not, x needs a halo of zeros: for sizes that they have no tile for, and
-  // for weights that are not finite, as these make NaN of zeros.
+  // Whether the kernels skip taps outside of x. If not, x needs a halo of zeros: for sizes that
+  // they have no tile for, and for weights that are not finite, as these make NaN of zeros.
   bool skips_outside() const { return skips_outside_; }
 
-  // What [row, row + rows) of the output read, all columns; clipped to the image where the kernels skip the rest.
+  // What [row, row + rows) of the output read, all columns; clipped to the image where the kernels
+  // skip the rest.
   InputBand input_of(index_t row, index_t rows) const;
 
-  // Computes rows [row, row + rows) of image n and of a channel block from `x`, which holds the rectangle `held` of the padded
-  // input; nothing outside of it is read. `residual`, which may be null, and `out` are blocked, their rows contiguous.
+  // Computes rows [row, row + rows) of image n and of a channel block from `x`, which holds the
+  // rectangle `held` of the padded input; nothing outside of it is read. `residual`, which may be
+  // null, and `out` are blocked, their rows contiguous.
   void rows(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t n, index_t row, index_t rows,
             const TensorView<const T>* residual, const TensorView<T>& out) const;
 
@@ -38,7 +40,8 @@ class Depthwise final : public ConvEngine<T> {
   void pack_weights(const T* weight, T* packed) override;  // [block][tap][lanes]
   void fit_image() override;
 
-  // What computes them but for y and the residual; bias and activation are set where the latter is a clamp.
+  // What computes them but for y and the residual; bias and activation are set where the latter is
+  // a clamp.
   DepthwiseBand<T> band(index_t block, const T* x, index_t x_row_stride, const InputBand& held, index_t row, index_t rows) const;
   index_t band_size(index_t rows) const;  // elements of packed input and sums
   void one_band(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out, index_t n,

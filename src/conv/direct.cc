@@ -1,6 +1,7 @@
-// Direct convolution on the blocked layout: pixels are broadcast, output channels are the vectors, and the reduction runs
-// over (channel block, kernel row, kernel column, channel) without any copy of the input but its zero-haloed band. After
-// Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions on SIMD architectures".
+// Direct convolution on the blocked layout: pixels are broadcast, output channels are the vectors,
+// and the reduction runs over (channel block, kernel row, kernel column, channel) without any copy
+// of the input but its zero-haloed band. After Georganas et al. 2018, "Anatomy of high-performance
+// deep learning convolutions on SIMD architectures".
 #include <optional>
 #include <vector>
 
@@ -21,7 +22,8 @@ struct Source {
   index_t block_stride, row_stride, pixel_stride;
 };
 
-// A part with more products than this is summed in several calls of a register tile, each of whole runs.
+// A part with more products than this is summed in several calls of a register tile, each of whole
+// runs.
 constexpr index_t kLongestPart = 160;
 
 // The runs of a part of the reduction: so many of `run` products, then so many of `tail_run`.
@@ -120,9 +122,9 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   void prepare() override { order_reduction(); }
   void pack_weights(const T* weight, T* packed) override { pack_all(weight, packed); }
 
-  // Packed weights are [group][pair of output blocks][k][vectors of the pair]; k runs in the order in which kernels read
-  // the input: channel block, kernel row, kernel column, channel in its block. Parts of the reduction are contiguous in both
-  // orders.
+  // Packed weights are [group][pair of output blocks][k][vectors of the pair]; k runs in the order
+  // in which kernels read the input: channel block, kernel row, kernel column, channel in its
+  // block. Parts of the reduction are contiguous in both orders.
   index_t part_begin(index_t block) const { return block * in_block_ * this->task_.geometry.taps(); }
   index_t part_end(index_t block) const { return std::min(part_begin(block + blocks_a_part_), reduction_); }
 
@@ -136,7 +138,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     }
   }
 
-  // One part (that starts with channel block `part`) of the weights of one pair: [k][vectors of the pair].
+  // One part (that starts with channel block `part`) of the weights of one pair: [k][vectors of the
+  // pair].
   void pack_part(const T* weight, index_t group, index_t pair, index_t part, T* to) const {
     const index_t vectors = pair_vectors(pair), begin = part_begin(part), count = part_end(part) - begin;
     for (index_t v = 0; v < vectors; ++v) {
@@ -166,7 +169,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     return (out - 1) * stride + (kernel - 1) * dilation + 1;
   }
 
-  // Bytes of the input that a band of output pixels reads. A stride of 1x1 kernels leaves pixels out.
+  // Bytes of the input that a band of output pixels reads. A stride of 1x1 kernels leaves pixels
+  // out.
   static std::size_t band_bytes(const ConvGeometry& g, index_t rows, index_t columns) {
     const index_t pixels = g.taps() == 1 ? rows * columns
                                          : input_size(rows, g.stride_h, g.kernel_h, g.dilation_h) *
@@ -174,8 +178,9 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     return static_cast<std::size_t>(g.group_in() * pixels) * sizeof(T);
   }
 
-  // Pairs of output blocks that take a part of the reduction before the next one's turn: several where a band of x, read in
-  // place, exceeds the cache, and where the weights of one pixel are streamed.
+  // Pairs of output blocks that take a part of the reduction before the next one's turn: several
+  // where a band of x, read in place, exceeds the cache, and where the weights of one pixel are
+  // streamed.
   static index_t pairs_together(const ConvGeometry& g, index_t rows, index_t columns, bool in_place) {
     if (rows * columns == 1) return GemmKernels<T>::kMaxPanels;
     return in_place && band_bytes(g, rows, columns) > cache_sizes().l2 / 2 ? kPairs : 1;
@@ -194,8 +199,9 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     index_t rows, columns;
   };
 
-  // The largest band that takes no more than about half of L2. More of a 1x1 convolution that reads x where it is: then several
-  // pairs of output blocks take each part of the reduction, and only that part has to stay (see pairs_together).
+  // The largest band that takes no more than about half of L2. More of a 1x1 convolution that reads
+  // x where it is: then several pairs of output blocks take each part of the reduction, and only
+  // that part has to stay (see pairs_together).
   Extent largest_band(bool in_place) const {
     const ConvGeometry& g = this->task_.geometry;
     const std::size_t budget = in_place && g.taps() == 1 ? 2 * cache_sizes().l2 : cache_sizes().l2 / 2;
@@ -212,14 +218,16 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
   void execute(const ConvGeometry& g, const TensorView<const T>& x, const TensorView<const T>* residual,
                const TensorView<T>& out) const {
     const index_t threads = num_threads(), pairs = ceil_div(out_blocks_, 2);
-    // Pixels that are less than a cache line and no neighbours are packed: each pair would fetch the lines, and use a part of them.
+    // Pixels that are less than a cache line and no neighbours are packed: each pair would fetch
+    // the lines, and use a part of them.
     const bool apart = x.sw != lanes_ && g.taps() == 1 && pairs >= kWorthPacking && sizeof(T) * lanes_ < 64;
     const bool in_place = !apart && g.pad_top == 0 && g.pad_bottom == 0 && g.pad_left == 0 && g.pad_right == 0 && x.block == lanes_ &&
                           x.lane == 0 && in_block_ == lanes_ && (g.groups == 1 || g.group_in() % lanes_ == 0);
     const Extent most = largest_band(in_place);
     index_t columns = g.out_w == this->task_.geometry.out_w ? most.columns : std::min<index_t>(g.out_w, 256);
-    // Enough tasks for every thread: rows are divided first where images are wide, output channels where they are small; both
-    // where that leaves too few. Signals have one row: their columns are divided where there are too few output channels.
+    // Enough tasks for every thread: rows are divided first where images are wide, output channels
+    // where they are small; both where that leaves too few. Signals have one row: their columns are
+    // divided where there are too few output channels.
     const index_t wanted = threads == 1 ? 1 : 3 * threads;
     if (g.out_h == 1 && g.taps() > 1) {
       const index_t least = ceil_div(wanted, std::max<index_t>(1, x.n * g.groups * pairs));
@@ -234,8 +242,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     const index_t step = rows * columns == 1 ? together : 1, steps = ceil_div(pairs, step);  // of pairs, in tasks
     const index_t parts = units >= wanted ? 1 : std::min(steps, ceil_div(wanted, units));
     const std::size_t bytes = workspace_bytes(g, rows, columns, in_place);
-    // Borrowed weights are packed first, unless each is used in one band or two: then part by part where they are used,
-    // which spares the trip through memory.
+    // Borrowed weights are packed first, unless each is used in one band or two: then part by part
+    // where they are used, which spares the trip through memory.
     const bool pack_ahead = this->borrowed_ && x.n * bands * across > 2;
     const Scratch ahead(pack_ahead ? static_cast<std::size_t>(packed_size()) * sizeof(T) : 0);
     if (pack_ahead) pack_all(this->borrowed_, ahead.as<T>());
@@ -296,7 +304,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     for (index_t block = 0; block < in_blocks_; block += blocks_a_part_) {
       const index_t stop = std::min(block + blocks_a_part_, in_blocks_);
       const Runs runs = runs_of(g, source, block, stop, offsets);
-      // Calls f(elements of its weights, whether it is the last) for each stretch of runs that is summed at a time.
+      // Calls f(elements of its weights, whether it is the last) for each stretch of runs that is
+      // summed at a time.
       const auto for_each_sum = [&](Pair& p, const T* b, const auto& f) {
         const index_t count = runs.count(), step = runs.together();
         for (index_t first = 0, last; first < count; first = last) {
@@ -351,7 +360,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
       tile.bias = this->bias_.data() + oc;
       tile.low = clamp.low;
       tile.high = clamp.high;
-      // Pixels that lie apart, as those of a phase of a transposed convolution do: the hardware does not foresee where the next ones go.
+      // Pixels that lie apart, as those of a phase of a transposed convolution do: the hardware
+      // does not foresee where the next ones go.
       p.fetch = out.sw > lanes_;
     } else {
       tile.c = sums;
@@ -400,8 +410,8 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     }
   }
 
-  // The runs of the reduction over channel blocks [begin, end). A full block's columns of one kernel row are contiguous
-  // unless dilated; a partial block's are not.
+  // The runs of the reduction over channel blocks [begin, end). A full block's columns of one
+  // kernel row are contiguous unless dilated; a partial block's are not.
   Runs runs_of(const ConvGeometry& g, const Source<T>& source, index_t begin, index_t end, std::vector<index_t>& offsets) const {
     offsets.clear();
     const bool joined = g.dilation_w == 1 && source.pixel_stride == in_block_;
@@ -416,8 +426,9 @@ class Direct final : public ConvEngine<T>, public Pointwise<T> {
     return {offsets.data(), static_cast<index_t>(offsets.size()) - tails, joined ? g.kernel_w * in_block_ : in_block_, tails, tail_};
   }
 
-  // All pixels of the band, in register tiles: of one row, or of two rows where rows are short. `next` are the weights that are needed
-  // next, about `size` of them: each tile fetches its share into the cache.
+  // All pixels of the band, in register tiles: of one row, or of two rows where rows are short.
+  // `next` are the weights that are needed next, about `size` of them: each tile fetches its share
+  // into the cache.
   void sweep(const Pair& p, const T* next, index_t size) const {
     GemmTile<T> tile = p.tile;
     const index_t rows = p.rows, columns = p.columns;

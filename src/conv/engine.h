@@ -1,4 +1,5 @@
-// What every convolution algorithm implements: made from a task, then given weights. plan.cc chooses among them.
+// What every convolution algorithm implements: made from a task, then given weights. plan.cc
+// chooses among them.
 #pragma once
 
 #include <memory>
@@ -19,13 +20,14 @@ class ConvEngine {
   std::size_t packed_bytes() const { return borrows() ? 0 : static_cast<std::size_t>(packed_size()) * sizeof(T); }
   virtual std::size_t workspace_bytes() const = 0;  // scratch of one thread
 
-  // Comes before run(), once. `weight` is contiguous (out, in / groups, kernel_h, kernel_w); `bias` may be null. `slopes` are those of
-  // prelu, and else null.
+  // Comes before run(), once. `weight` is contiguous (out, in / groups, kernel_h, kernel_w); `bias`
+  // may be null. `slopes` are those of prelu, and else null.
   void pack(const T* weight, const T* bias, const T* slopes, Arena* arena);
   // `residual` may be null. Sizes have been checked.
   virtual void run(const TensorView<const T>& x, const TensorView<const T>* residual, const TensorView<T>& out) const = 0;
-  // The largest error on a few pixels of hard data, in units of the roundoff and of the convolution of absolute values: for
-  // algorithms whose rounding depends on the weights, which are given once more.
+  // The largest error on a few pixels of hard data, in units of the roundoff and of the convolution
+  // of absolute values: for algorithms whose rounding depends on the weights, which are given once
+  // more.
   virtual double probe(const T* /*weight*/) const { return 0; }
 
   // The same convolution of images of other sizes, with the same packed weights and bias.
@@ -57,9 +59,10 @@ class ConvEngine {
   virtual void fit_image() {}  // sets what depends on the size of images
 };
 
-// Whether direct convolution fills vectors with the output channels of several groups. Beyond two vectors a group it hardly
-// leaves lanes empty without; the permutes of the narrowest vectors are too slow for groups that straddle two of them. Each sum
-// is made in one go, so that long ones would round more.
+// Whether direct convolution fills vectors with the output channels of several groups. Beyond two
+// vectors a group it hardly leaves lanes empty without; the permutes of the narrowest vectors are
+// too slow for groups that straddle two of them. Each sum is made in one go, so that long ones
+// would round more.
 inline bool spans_groups(const ConvGeometry& g, index_t lanes) {
   constexpr index_t kLongest = 288;  // 32 channels, 3x3
   return g.groups > 1 && g.group_out() % lanes != 0 && g.group_out() < (lanes > 4 ? 2 * lanes : lanes) &&

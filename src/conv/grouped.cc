@@ -1,6 +1,6 @@
-// Direct convolution with few channels a group: a vector of output channels spans several groups. One task is one vector
-// over a band of rows. Input vectors have the same channels of each of these groups: blocked ones as they are where the
-// groups fit them, others packed.
+// Direct convolution with few channels a group: a vector of output channels spans several groups.
+// One task is one vector over a band of rows. Input vectors have the same channels of each of these
+// groups: blocked ones as they are where the groups fit them, others packed.
 #include <vector>
 
 #include "conv/band.h"
@@ -149,7 +149,8 @@ class Grouped final : public ConvEngine<T> {
       for (index_t r = 0; r < rows; ++r) epilogue.apply_to_pixels(oc, lanes_, d.y + r * d.y_row_stride, g.out_w);
   }
 
-  // Where the kernel finds its input: in x itself, or packed into scratch, of which what is left is returned.
+  // Where the kernel finds its input: in x itself, or packed into scratch, of which what is left is
+  // returned.
   T* read_band(const TensorView<const T>& x, index_t n, const Block& block, const InputBand& band, T* scratch,
                GroupedBand<T>& d) const {
     const ConvGeometry& g = this->task_.geometry;

@@ -1,6 +1,7 @@
-// im2col + GEMM on plain NCHW: the weights are the broadcast operand as they come, pixels are the vectors. The im2col
-// matrix exists only as panels of two vectors of pixels, a few at a time (Chellapilla et al. 2006, "High performance
-// convolutional neural networks for document processing", with the blocking of Goto & van de Geijn 2008).
+// im2col + GEMM on plain NCHW: the weights are the broadcast operand as they come, pixels are the
+// vectors. The im2col matrix exists only as panels of two vectors of pixels, a few at a time
+// (Chellapilla et al. 2006, "High performance convolutional neural networks for document
+// processing", with the blocking of Goto & van de Geijn 2008).
 #include "conv/band.h"
 #include "conv/engine.h"
 #include "fastconv/cpu.h"
@@ -28,7 +29,8 @@ class Im2col final : public ConvEngine<T> {
     const index_t bands = ceil_div(pixels, band);
     const index_t row_tiles = ceil_div(rows, gemm_kernels<T>().max_rows);
     const index_t units = out.n * g.groups * bands;
-    // Where there are few bands, output channels are divided as well; each part packs its band again.
+    // Where there are few bands, output channels are divided as well; each part packs its band
+    // again.
     const index_t wanted = 3 * num_threads();
     const index_t parts = num_threads() == 1 || units >= wanted ? 1 : std::min(row_tiles, ceil_div(wanted, units));
     parallel(units * parts, [&](TaskQueue& queue) {
@@ -111,7 +113,8 @@ class Im2col final : public ConvEngine<T> {
     }
   }
 
-  // A 1x1 convolution of few channels needs no panel: its rows are in x, and all of them together stay in the L1 cache.
+  // A 1x1 convolution of few channels needs no panel: its rows are in x, and all of them together
+  // stay in the L1 cache.
   bool reads_in_place(const TensorView<const T>& x, index_t pixels) const {
     const ConvGeometry& g = this->task_.geometry;
     return g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && g.pad_top == 0 && g.pad_left == 0 && g.out_h == g.in_h &&
@@ -120,8 +123,8 @@ class Im2col final : public ConvEngine<T> {
   }
   int vectors(index_t pixels) const { return pixels > pack_kernels<T>().lanes ? 2 : 1; }
 
-  // Rows of weights whose distance is a multiple of a page half fall into the same few sets of the L1 cache; such a tile of
-  // rows is copied next to one another, a line apart.
+  // Rows of weights whose distance is a multiple of a page half fall into the same few sets of the
+  // L1 cache; such a tile of rows is copied next to one another, a line apart.
   bool copies_rows() const { return reduction_ * sizeof(T) % 2048 == 0; }
   index_t copied_row() const { return reduction_ + static_cast<index_t>(kAlignment / sizeof(T)); }
 

@@ -15,8 +15,8 @@ struct Choice {
   std::string reason;
 };
 
-// The padded input under a stretch of one row of the output: what direct and depthwise kernels have packed at once, its
-// zeros as well. In double, as dilation may be huge.
+// The padded input under a stretch of one row of the output: what direct and depthwise kernels have
+// packed at once, its zeros as well. In double, as dilation may be huge.
 double halo_size(const ConvGeometry& g, Algorithm algorithm) {
   const double width = algorithm == Algorithm::direct ? std::min<double>(double(g.out_w), 224) : double(g.out_w);
   return (double(g.kernel_h - 1) * double(g.dilation_h) + 1) *
@@ -55,15 +55,16 @@ std::string obstacle(const ConvGeometry& g, Algorithm algorithm, Accuracy accura
   return "";
 }
 
-// The best tile for the shape. Its weights, 4 times as large as those of the convolution, must repay their transformation in the call,
-// or at least their way from memory.
+// The best tile for the shape. Its weights, 4 times as large as those of the convolution, must
+// repay their transformation in the call, or at least their way from memory.
 Algorithm winograd_tile(const ConvTask& task) {
   const ConvGeometry& g = task.geometry;
   return std::min(g.out_h, g.out_w) > (task.one_call ? 14 : 8) ? Algorithm::winograd4 : Algorithm::winograd2;
 }
 
-// Strassen's rounding errors are relative to all channels. Its additions grow with the sum of input and output channels, what
-// they save with their product; its weights, 7/4 as large, must repay their transformation.
+// Strassen's rounding errors are relative to all channels. Its additions grow with the sum of input
+// and output channels, what they save with their product; its weights, 7/4 as large, must repay
+// their transformation.
 bool strassen_pays(const ConvTask& task) {
   const ConvGeometry& g = task.geometry;
   constexpr index_t kHarmonicMean = 192, kPixels = 49;
@@ -90,7 +91,8 @@ Choice rule(const ConvTask& task) {
   if (task.nchw && pixels <= 4) return {Algorithm::im2col, "hardly any pixels: a product of matrix and vector"};
   if (task.nchw && g.groups == 1 && 2 * g.out_channels <= lanes && pixels >= lanes)
     return {Algorithm::im2col, "few output channels: vectors of pixels are fuller"};
-  // With many channels a block of x is used often enough to repay its conversion, which puts it into fewer cache lines.
+  // With many channels a block of x is used often enough to repay its conversion, which puts it
+  // into fewer cache lines.
   const bool worth_conversion = !task.one_call && g.group_in() >= 256;
   if (task.nchw && g.taps() == 1 && g.stride_h == 1 && g.stride_w == 1 && pixels >= 8 * lanes && !worth_conversion)
     return {Algorithm::im2col, "1x1 on NCHW: neither input nor weights need repacking"};

@@ -27,10 +27,11 @@ const std::vector<double>& gaussian_numbers() {
 
 }  // namespace
 
-// Three images: Gaussian; Gaussian with each input channel divided by the size of its weights, as where a norm follows every
-// layer; and one value everywhere, where no rounding errors cancel. Looked at is the diagonal of the output; the mean of the
-// convolution of absolute values stands for its maximum over a larger image. Where errors are random, a multiple of those that are
-// seen stands for the largest of a larger image.
+// Three images: Gaussian; Gaussian with each input channel divided by the size of its weights, as
+// where a norm follows every layer; and one value everywhere, where no rounding errors cancel.
+// Looked at is the diagonal of the output; the mean of the convolution of absolute values stands
+// for its maximum over a larger image. Where errors are random, a multiple of those that are seen
+// stands for the largest of a larger image.
 template <class T>
 double probe_error(const ConvGeometry& given, index_t side, const T* weight,
                    const std::function<void(const ConvGeometry&, const TensorView<const T>&, const TensorView<T>&)>& run) {
@@ -107,7 +108,8 @@ double probe_error(const ConvGeometry& given, index_t side, const T* weight,
         const double difference = std::abs(y.channel(image, oc)[i * y.sh + i] - exact[image * side + i]);
         error = difference <= error ? error : difference;  // or NaN
       }
-      // Weights that would spoil other outputs, transforms that overflow, errors where all weights are zero.
+      // Weights that would spoil other outputs, transforms that overflow, errors where all weights
+      // are zero.
       if (!std::isfinite(scale) || !std::isfinite(error) || (scale == 0 && error > 0)) worst[oc] = std::numeric_limits<double>::infinity();
       else if (scale > 0) worst[oc] = std::max(worst[oc], (image == 2 ? 1 : kTail) * error / scale);
     }

@@ -1,5 +1,5 @@
-// The oracle: the definition of a convolution as plain loops, accumulated in double. Padding is zeros that take part in
-// the arithmetic (0 * inf is NaN), as it is in every other algorithm here.
+// The oracle: the definition of a convolution as plain loops, accumulated in double. Padding is
+// zeros that take part in the arithmetic (0 * inf is NaN), as it is in every other algorithm here.
 #include <algorithm>
 #include <cmath>
 

@@ -1,5 +1,6 @@
-// For tests of the benchmark, in builds with the CMake option FASTCONV_TEST_SLOWDOWN: the environment variable of the same
-// name, such as "winograd4:3", makes every run of that algorithm take that many times as long.
+// For tests of the benchmark, in builds with the CMake option FASTCONV_TEST_SLOWDOWN: the
+// environment variable of the same name, such as "winograd4:3", makes every run of that algorithm
+// take that many times as long.
 #pragma once
 
 #include <chrono>

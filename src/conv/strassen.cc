@@ -1,7 +1,8 @@
-// 1x1 convolution by one level of Strassen's algorithm: seven products of halves where eight would be needed. Blocked like
-// Winograd: for a band of pixels the right factors are made once, then for each pair of output blocks of either half the
-// seven products and their sums follow one another in L2. The left factors are made of the weights ahead. After Strassen
-// 1969, "Gaussian elimination is not optimal"; Huang et al. 2016, "Strassen's algorithm reloaded".
+// 1x1 convolution by one level of Strassen's algorithm: seven products of halves where eight would
+// be needed. Blocked like Winograd: for a band of pixels the right factors are made once, then for
+// each pair of output blocks of either half the seven products and their sums follow one another in
+// L2. The left factors are made of the weights ahead. After Strassen 1969, "Gaussian elimination is
+// not optimal"; Huang et al. 2016, "Strassen's algorithm reloaded".
 #include <algorithm>
 #include <numeric>
 #include <vector>
@@ -64,8 +65,8 @@ class Strassen final : public ConvEngine<T> {
     const index_t pairs = ceil_div(pixels, 2), tiles = ceil_div(pairs, gemm_kernels<T>().max_rows);
     const index_t most_parts = ceil_div(vectors_, 2);
     index_t bands = ceil_div(pairs, band_pairs());
-    // Enough tasks for every thread, as in direct convolution: bands of wide images, output channels of small ones; both where
-    // that leaves too few.
+    // Enough tasks for every thread, as in direct convolution: bands of wide images, output
+    // channels of small ones; both where that leaves too few.
     const auto divide = [&](index_t others, index_t least) {
       if (others * bands < least) bands = std::max(bands, std::min(tiles, ceil_div(ceil_div(least, others), threads) * threads));
     };
@@ -104,7 +105,8 @@ class Strassen final : public ConvEngine<T> {
 
   std::size_t workspace_bytes() const override {
     const index_t pairs = band_pairs();
-    // While the input is split, the packed pixels of two blocks lie where products and sums will be.
+    // While the input is split, the packed pixels of two blocks lie where products and sums will
+    // be.
     const index_t input_phase = 4 * pairs * lanes_, output_phase = kStrassenProducts * m_stride(pairs) + 4 * pairs * lanes_;
     return static_cast<std::size_t>(kStrassenProducts * v_stride(pairs) + std::max(input_phase, output_phase)) * sizeof(T);
   }
@@ -129,9 +131,9 @@ class Strassen final : public ConvEngine<T> {
     bool in_place, out_in_place;  // blocked, in one row
     const T* weights;
   };
-  // Pixels [first, first + pixels) of the images from n on. Of scratch: the right factors, v[product][channel block][pair][lanes];
-  // the products of one or two vectors of output channels, m[product][vector][pair][lanes]; the sums of one image where
-  // they are not written in place.
+  // Pixels [first, first + pixels) of the images from n on. Of scratch: the right factors,
+  // v[product][channel block][pair][lanes]; the products of one or two vectors of output channels,
+  // m[product][vector][pair][lanes]; the sums of one image where they are not written in place.
   struct Band {
     index_t n, images, first, pixels;
     T* v;
@@ -143,8 +145,9 @@ class Strassen final : public ConvEngine<T> {
   index_t v_stride(index_t pairs) const { return in_half_ * pairs + 3 * static_cast<index_t>(kAlignment / sizeof(T)); }
   index_t m_stride(index_t pairs) const { return 2 * pairs * lanes_ + static_cast<index_t>(kAlignment / sizeof(T)); }
 
-  // Of a band: so many that factors and products stay in L2; more where each band would fetch the weights from beyond L2 once
-  // more, for the factors are read in order. No fewer than fill the registers.
+  // Of a band: so many that factors and products stay in L2; more where each band would fetch the
+  // weights from beyond L2 once more, for the factors are read in order. No fewer than fill the
+  // registers.
   index_t band_pairs() const {
     const std::size_t l2 = cache_sizes().l2, packed = static_cast<std::size_t>(packed_size()) * sizeof(T), budget = packed > l2 ? 2 * l2 : l2 / 10 * 8;
     const index_t rows = gemm_kernels<T>().max_rows;
@@ -152,7 +155,8 @@ class Strassen final : public ConvEngine<T> {
     return std::max<index_t>(1, static_cast<index_t>(budget) / bytes / rows) * rows;
   }
 
-  // [pair of vectors][product][input channel of a half][vectors of the pair], then what the sums of each output channel are multiplied by.
+  // [pair of vectors][product][input channel of a half][vectors of the pair], then what the sums of
+  // each output channel are multiplied by.
   index_t factors_size() const { return kStrassenProducts * in_half_ * out_half_; }
   index_t packed_size() const override { return factors_size() + 2 * out_half_; }
 
@@ -177,7 +181,8 @@ class Strassen final : public ConvEngine<T> {
     });
   }
 
-  // Calls f(row, column, pixels, those before) for the stretches of rows of `width` pixels that make up the band in each image.
+  // Calls f(row, column, pixels, those before) for the stretches of rows of `width` pixels that
+  // make up the band in each image.
   template <class F>
   static void for_each_stretch(const Band& band, index_t width, const F& f) {
     for (index_t done = 0; done < band.pixels;) {

@@ -1,7 +1,8 @@
-// Transposed convolution as one dense convolution for each phase of the stride: output rows y = phase (mod stride) are
-// reached only by the taps with tap * dilation = y + padding (mod stride), which are evenly spaced, so that each phase is
-// an ordinary convolution with stride 1 whose output pixels lie `stride` apart (Shi et al. 2016, "Is the deconvolution layer
-// the same as a convolutional layer?").
+// Transposed convolution as one dense convolution for each phase of the stride: output rows y =
+// phase (mod stride) are reached only by the taps with tap * dilation = y + padding (mod stride),
+// which are evenly spaced, so that each phase is an ordinary convolution with stride 1 whose output
+// pixels lie `stride` apart (Shi et al. 2016, "Is the deconvolution layer the same as a
+// convolutional layer?").
 #include <algorithm>
 #include <numeric>
 #include <vector>
@@ -17,15 +18,17 @@
 namespace fastconv {
 namespace {
 
-// One phase along one axis. Output positions first, first + stride, ... (`count` of them) are a convolution with the taps
-// last_tap, last_tap - tap_step, ... (`taps` of them), the kernel turned round.
+// One phase along one axis. Output positions first, first + stride, ... (`count` of them) are a
+// convolution with the taps last_tap, last_tap - tap_step, ... (`taps` of them), the kernel turned
+// round.
 struct AxisPhase {
   index_t first, count;
   index_t taps, last_tap, tap_step;
   index_t dilation, pad;  // of the dense convolution
 };
 
-// `in` and `out` are the sizes of the transposed convolution's own input and output. Phases without taps have taps = 0.
+// `in` and `out` are the sizes of the transposed convolution's own input and output. Phases without
+// taps have taps = 0.
 std::vector<AxisPhase> axis_phases(index_t out, index_t kernel, index_t stride, index_t padding, index_t dilation) {
   std::vector<AxisPhase> all;
   all.reserve(static_cast<std::size_t>(std::min(stride, out)));  // so that too many are refused before they take any memory
@@ -37,7 +40,8 @@ std::vector<AxisPhase> axis_phases(index_t out, index_t kernel, index_t stride, 
     if (first_tap < std::min(tap_step, kernel)) {
       p.taps = (kernel - 1 - first_tap) / tap_step + 1;
       p.last_tap = first_tap + (p.taps - 1) * tap_step;
-      // Output j of the phase reads input j + (first + padding - tap * dilation) / stride; the last tap reads the first.
+      // Output j of the phase reads input j + (first + padding - tap * dilation) / stride; the last
+      // tap reads the first.
       p.pad = -(first + padding - p.last_tap * dilation) / stride;
     }
     all.push_back(p);
@@ -269,8 +273,9 @@ ConvTranspose2d<T>::ConvTranspose2d(const ConvTranspose2d& other, ConvTransposeP
   divide_rows();
 }
 
-// Where windows do not overlap, all phases of a band of rows are computed one after the other: x is read from the cache by all but
-// the first, and what they write lies together. Only by direct convolution, whose sums do not depend on what else is computed.
+// Where windows do not overlap, all phases of a band of rows are computed one after the other: x is
+// read from the cache by all but the first, and what they write lies together. Only by direct
+// convolution, whose sums do not depend on what else is computed.
 template <class T>
 void ConvTranspose2d<T>::divide_rows() {
   constexpr index_t kPixels = 98;  // of a band: fewer would not repay the reading of the weights
@@ -280,7 +285,8 @@ void ConvTranspose2d<T>::divide_rows() {
     if (phase.conv.plan().algorithm != Algorithm::direct || g.taps() != 1 || g.pad_top != 0 || g.pad_bottom != 0 || g.pad_left != 0 || g.pad_right != 0) return;
   }
   const ConvGeometry& g = plan_.task.geometry;
-  // Where images are small and weights large, threads rather divide the output channels, and the weights with them.
+  // Where images are small and weights large, threads rather divide the output channels, and the
+  // weights with them.
   if (g.out_w < kWide && plan_.packed_bytes > cache_sizes().l2) return;
   const index_t row_bytes = g.out_channels * g.out_w * static_cast<index_t>(sizeof(T));
   rows_ = std::min(static_cast<index_t>(cache_sizes().l2 / 4) / row_bytes, ceil_div(g.out_h, kBands));

@@ -7,18 +7,21 @@
 
 namespace fastconv {
 
-// Output pixels (row, column), (row + stride_h, column), ... are the convolution `dense` of the input, stored `stride` apart.
+// Output pixels (row, column), (row + stride_h, column), ... are the convolution `dense` of the
+// input, stored `stride` apart.
 struct TransposePhase {
   ConvGeometry dense;
   index_t row, column;
-  // Which taps (kernel row * kernel_w + column) of the transposed convolution are dense's, in its order. None: no tap reaches
-  // these pixels, and `dense` has one tap, of weight zero, beside the image.
+  // Which taps (kernel row * kernel_w + column) of the transposed convolution are dense's, in its
+  // order. None: no tap reaches these pixels, and `dense` has one tap, of weight zero, beside the
+  // image.
   std::vector<index_t> taps;
 };
 // `geometry` as conv_transpose_geometry gives it.
 std::vector<TransposePhase> transpose_phases(const ConvGeometry& geometry);
 
-// Weights of a phase's dense convolution, (out, in / groups, kernel_h, kernel_w), from (in, out / groups, kernel_h, kernel_w).
+// Weights of a phase's dense convolution, (out, in / groups, kernel_h, kernel_w), from (in, out /
+// groups, kernel_h, kernel_w).
 template <class T>
 std::vector<T> phase_weight(const ConvGeometry& geometry, const std::vector<index_t>& taps, const T* weight);
 

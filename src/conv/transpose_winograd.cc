@@ -1,7 +1,8 @@
-// Transposed convolution by Winograd's F(3 x 3, 2 x 2), all phases of the stride together. Where the kernel is larger than the stride,
-// but not more than twice as large, each phase sums one or two taps an axis, and all phases read the same windows of 2x2 pixels: so
-// one transformed input serves them all. A phase with one tap an axis takes but three of the four products along it: without the
-// second tap that of infinity is zero, without the first that of 0.
+// Transposed convolution by Winograd's F(3 x 3, 2 x 2), all phases of the stride together. Where
+// the kernel is larger than the stride, but not more than twice as large, each phase sums one or
+// two taps an axis, and all phases read the same windows of 2x2 pixels: so one transformed input
+// serves them all. A phase with one tap an axis takes but three of the four products along it:
+// without the second tap that of infinity is zero, without the first that of 0.
 #include "conv/transpose_winograd.h"
 
 #include <algorithm>
@@ -13,12 +14,14 @@ namespace {
 
 constexpr int kTile = 3, kSide = kTile + 1;
 
-// Along one axis: output j of the phase has the window j + shift, of which it uses the taps [first_tap, first_tap + taps).
+// Along one axis: output j of the phase has the window j + shift, of which it uses the taps
+// [first_tap, first_tap + taps).
 struct AxisWindows {
   index_t first_tap, shift;
 };
 
-// `pad`, of the windows, is the largest of all phases: window i has the pixels i - pad and i - pad + 1.
+// `pad`, of the windows, is the largest of all phases: window i has the pixels i - pad and i - pad
+// + 1.
 AxisWindows axis_windows(index_t pad, index_t phase_pad, index_t taps) {
   const index_t before = pad - phase_pad, first_tap = taps == 1 ? std::min<index_t>(before, 1) : 0;
   return {first_tap, before - first_tap};
@@ -137,7 +140,8 @@ std::vector<T> TransposeWinograd<T>::window_weight(std::size_t phase, const T* w
   return windows;
 }
 
-// [phase][pair of output blocks][position][channel][vectors of the pair], then the scale of each output channel: [phase][block][lanes].
+// [phase][pair of output blocks][position][channel][vectors of the pair], then the scale of each
+// output channel: [phase][block][lanes].
 template <class T>
 void TransposeWinograd<T>::pack_weights(const T* weight) {
   const index_t channels = task_.geometry.out_channels, outputs = task_.geometry.in_channels;

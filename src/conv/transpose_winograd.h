@@ -9,7 +9,8 @@
 
 namespace fastconv {
 
-// The windows of 2x2 pixels of the input that all phases read, as a dense convolution: `dense`, whose outputs are the windows.
+// The windows of 2x2 pixels of the input that all phases read, as a dense convolution: `dense`,
+// whose outputs are the windows.
 struct TransposeWindows {
   struct Phase {
     index_t first_tap_h, first_tap_w;  // where its taps lie in the window
@@ -23,7 +24,8 @@ struct TransposeWindows {
 template <class T>
 class TransposeWinograd {
  public:
-  // Whether phases with at most two taps an axis, and enough of them, channels and pixels to repay the transforms.
+  // Whether phases with at most two taps an axis, and enough of them, channels and pixels to repay
+  // the transforms.
   static bool pays(const std::vector<TransposePhase>& phases, Accuracy accuracy);
 
   explicit TransposeWinograd(const ConvTask& task);

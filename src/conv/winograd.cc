@@ -56,7 +56,8 @@ class Winograd final : public ConvEngine<T> {
 
   int pair_vectors(index_t pair) const { return 2 * pair + 1 < out_blocks_ ? 2 : 1; }
 
-  // [group][pair][xi][channel][vectors of the pair], then the scale of each output channel: [group][block][lanes].
+  // [group][pair][xi][channel][vectors of the pair], then the scale of each output channel:
+  // [group][block][lanes].
   void transform(const T* weight, T* packed) const {
     const ConvGeometry& g = this->task_.geometry;
     parallel_for(g.groups * out_blocks_, [&](index_t task) {

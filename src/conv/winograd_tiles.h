@@ -1,6 +1,7 @@
-// What Winograd convolutions share: tiles of the input, in blocks whose transforms stay in L2, and their products with transformed
-// weights. For a block the input is transformed once; then follow, for each pair of vectors of outputs, a product of
-// [tiles x channels] by [channels x 2 vectors] for each position of the tile, and the output transform.
+// What Winograd convolutions share: tiles of the input, in blocks whose transforms stay in L2, and
+// their products with transformed weights. For a block the input is transformed once; then follow,
+// for each pair of vectors of outputs, a product of [tiles x channels] by [channels x 2 vectors]
+// for each position of the tile, and the output transform.
 #pragma once
 
 #include <algorithm>
@@ -21,12 +22,14 @@
 
 namespace fastconv {
 
-// Channels whose products are summed before they join the total. The output transform takes differences of large sums, so
-// that these parts must be shorter than those of direct convolution for the same error: a multiple of all vector widths.
+// Channels whose products are summed before they join the total. The output transform takes
+// differences of large sums, so that these parts must be shorter than those of direct convolution
+// for the same error: a multiple of all vector widths.
 inline constexpr index_t kWinogradChannelsAPart = 48;
 
-// What the weights of an output channel are divided by before they are transformed: 1, unless they are all so small or so large that
-// transformed ones would be flushed to zero or overflow; then a power of two.
+// What the weights of an output channel are divided by before they are transformed: 1, unless they
+// are all so small or so large that transformed ones would be flushed to zero or overflow; then a
+// power of two.
 template <class T>
 T winograd_scale(const T* weight, index_t count) {
   constexpr int kFar = std::numeric_limits<T>::max_exponent / 2, kMost = std::numeric_limits<T>::max_exponent - 28;
@@ -46,8 +49,9 @@ class WinogradTiles {
     index_t n, group, row, rows, column, columns;
     index_t tiles() const { return rows * columns; }
   };
-  // v: [xi][channel block][tile][lanes]; m: [xi][tile][vectors of a pair]; y: the output tiles of a vector as an image. While the
-  // input is transformed, its band and strip lie where m and y will be.
+  // v: [xi][channel block][tile][lanes]; m: [xi][tile][vectors of a pair]; y: the output tiles of a
+  // vector as an image. While the input is transformed, its band and strip lie where m and y will
+  // be.
   struct Buffers {
     T *v, *m, *y;
   };
@@ -64,7 +68,8 @@ class WinogradTiles {
   index_t side() const { return m_; }
   index_t positions() const { return (m_ + r_ - 1) * (m_ + r_ - 1); }
 
-  // Divides an output of this size into blocks, of no fewer than `least` tiles where the image has them.
+  // Divides an output of this size into blocks, of no fewer than `least` tiles where the image has
+  // them.
   void fit(index_t out_h, index_t out_w, index_t least) {
     tiles_h_ = ceil_div(out_h, m_);
     tiles_w_ = ceil_div(out_w, m_);
@@ -83,13 +88,14 @@ class WinogradTiles {
     return static_cast<std::size_t>(positions() * v_stride(tiles) + std::max(input_phase, output_phase)) * sizeof(T);
   }
 
-  // Transforms the blocks of x, the image being padded as in `g`, and calls multiply(block, i, buffers) for each of `items` pairs of
-  // output vectors: on several threads.
+  // Transforms the blocks of x, the image being padded as in `g`, and calls multiply(block, i,
+  // buffers) for each of `items` pairs of output vectors: on several threads.
   template <class F>
   void for_each_block(const ConvGeometry& g, const TensorView<const T>& x, index_t items, bool flush_denormals, const F& multiply) const {
     const index_t across = ceil_div(tiles_w_, block_w_);
-    // Enough tasks for every thread: blocks are divided as long as the weights, which each block reads once, serve many
-    // tiles; then output channels, whose parts transform the block's input again.
+    // Enough tasks for every thread: blocks are divided as long as the weights, which each block
+    // reads once, serve many tiles; then output channels, whose parts transform the block's input
+    // again.
     const index_t threads = num_threads(), wanted = threads == 1 ? 1 : 3 * threads;
     index_t block_h = block_h_;
     const auto units = [&] { return x.n * g.groups * across * ceil_div(tiles_h_, block_h); };
@@ -140,7 +146,8 @@ class WinogradTiles {
         tile.tail_run = tail;
         tile.b = weights + cb * lanes_ * vectors * lanes_;
         const index_t size = (tile.runs * lanes_ + tile.tail_runs * tail) * vectors * lanes_;
-        // The weights of the next part follow; fetched ahead they must leave room in L1 for these and the tiles.
+        // The weights of the next part follow; fetched ahead they must leave room in L1 for these
+        // and the tiles.
         const bool ahead = 4 * size * static_cast<index_t>(sizeof(T)) <= static_cast<index_t>(cache_sizes().l1d);
         tile.accumulate = part > 0;
         for (index_t i = 0; i < row_tiles; ++i) {
@@ -176,7 +183,8 @@ class WinogradTiles {
     return band;
   }
 
-  // Transforms the weights of one vector of outputs, `outputs` of them, each [channel][tap]: to [xi][channel][lanes of `vectors`].
+  // Transforms the weights of one vector of outputs, `outputs` of them, each [channel][tap]: to
+  // [xi][channel][lanes of `vectors`].
   void pack_weights(const T* weight, index_t outputs, int vectors, T* to, T* scale) const {
     const index_t taps = r_ * r_;
     constexpr index_t kChannels = 16;  // at a time

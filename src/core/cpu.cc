@@ -35,8 +35,8 @@ std::size_t cache_bytes(int level, std::size_t fallback) {
   return fallback;
 }
 
-// Cores that a cgroup's CPU quota amounts to; infinity where none is set. cgroup v2 has "max" or "quota period" in
-// cpu.max at every level of the hierarchy, v1 two files.
+// Cores that a cgroup's CPU quota amounts to; infinity where none is set. cgroup v2 has "max" or
+// "quota period" in cpu.max at every level of the hierarchy, v1 two files.
 double quota_cores() {
   double cores = INFINITY;
   std::ifstream groups("/proc/self/cgroup");

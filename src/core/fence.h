@@ -1,9 +1,10 @@
-// For builds with FASTCONV_SANITIZE: shows AddressSanitizer where the parts of a larger block end. In other builds nothing of it is
-// left.
+// For builds with FASTCONV_SANITIZE: shows AddressSanitizer where the parts of a larger block end.
+// In other builds nothing of it is left.
 //
-// The contract that it checks: kernels touch what an array was asked for with, and no byte beyond. That includes whole vectors:
-// where one is read or written past the last element, whoever made the array asked for that room, and what lies in it is
-// never part of a result. Prefetches alone may point anywhere.
+// The contract that it checks: kernels touch what an array was asked for with, and no byte beyond.
+// That includes whole vectors: where one is read or written past the last element, whoever made the
+// array asked for that room, and what lies in it is never part of a result. Prefetches alone may
+// point anywhere.
 #pragma once
 
 #include <cstddef>

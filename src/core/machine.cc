@@ -19,7 +19,8 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Calls work(amount) until a call has taken `seconds`, each time with more; returns amount per second of that call.
+// Calls work(amount) until a call has taken `seconds`, each time with more; returns amount per
+// second of that call.
 template <class F>
 double rate(double seconds, F&& work) {
   for (double amount = 1;;) {

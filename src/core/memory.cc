@@ -88,8 +88,8 @@ Scratch::Scratch(std::size_t bytes) : memory_(nullptr), bytes_(0) {
   ScratchCache& c = cache();
   {
     const std::lock_guard lock(buffer_mutex());
-    // The smallest that is large enough, but none of more than twice the size: a lease may be kept for long (results are
-    // leases), and a small one must not hold a large buffer meanwhile.
+    // The smallest that is large enough, but none of more than twice the size: a lease may be kept
+    // for long (results are leases), and a small one must not hold a large buffer meanwhile.
     auto best = c.idle.end();
     for (auto it = c.idle.begin(); it != c.idle.end(); ++it)
       if (it->bytes >= bytes && it->bytes / 2 <= rounded && (best == c.idle.end() || it->bytes < best->bytes)) best = it;

@@ -35,7 +35,8 @@ void cpu_relax() {
 #endif
 }
 
-// Workers wait for `epoch_` to move, by spinning first and then on a condition variable. One region runs at a time.
+// Workers wait for `epoch_` to move, by spinning first and then on a condition variable. One region
+// runs at a time.
 class Pool {
  public:
   void run(int threads, std::int64_t tasks, std::int64_t grain, const std::function<void(TaskQueue&)>& body) {
@@ -59,7 +60,8 @@ class Pool {
     wake_.notify_all();
     work(0);
     {
-      // Whoever has not come by now finds nothing to do: a worker without a core must not hold up the region.
+      // Whoever has not come by now finds nothing to do: a worker without a core must not hold up
+      // the region.
       const std::lock_guard lock(mutex_);
       open_to_ = 0;
     }
@@ -140,8 +142,8 @@ class Pool {
 
 std::atomic<Pool*> pool_instance{nullptr};
 
-// Never destroyed: parked workers end with the process. A forked child has none of its parent's threads, so it starts
-// from a new pool and leaves the old one, whose locks may be held, alone.
+// Never destroyed: parked workers end with the process. A forked child has none of its parent's
+// threads, so it starts from a new pool and leaves the old one, whose locks may be held, alone.
 Pool& pool() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -164,7 +166,8 @@ int threads_from_environment(const char* name) {
   return end != text && (*end == '\0' || *end == ',') && value >= 1 && value <= kMaxThreads ? static_cast<int>(value) : 0;
 }
 
-// FASTCONV_NUM_THREADS is for us alone, so a value that means nothing is an error; OMP_NUM_THREADS is OpenMP's to judge.
+// FASTCONV_NUM_THREADS is for us alone, so a value that means nothing is an error; OMP_NUM_THREADS
+// is OpenMP's to judge.
 int default_threads() {
   const char* ours = std::getenv("FASTCONV_NUM_THREADS");
   if (const int n = threads_from_environment("FASTCONV_NUM_THREADS")) return n;

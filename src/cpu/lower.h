@@ -1,4 +1,5 @@
-// From an optimised graph to steps: where each value lies, which function computes it, with what. All decisions end here.
+// From an optimised graph to steps: where each value lies, which function computes it, with what.
+// All decisions end here.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,8 @@
 
 namespace fastconv {
 
-// A convolution with its weights. Where rounding errors with these weights forbade what was planned, `conv` has another plan.
+// A convolution with its weights. Where rounding errors with these weights forbade what was
+// planned, `conv` has another plan.
 template <class Conv, class Plan>
 struct PackedConv {
   Plan planned;
@@ -32,8 +34,8 @@ struct PackedConv {
 template <class Conv, class Plan>
 using PackedByValue = std::map<ValueId, std::vector<PackedConv<Conv, Plan>>>;
 
-// Those that compute in T, by the value's number in the optimised graph. A convolution is packed once for all plans that pack
-// alike.
+// Those that compute in T, by the value's number in the optimised graph. A convolution is packed
+// once for all plans that pack alike.
 template <class T>
 struct PackedConvs {
   PackedByValue<Conv2d<T>, ConvPlan> convs;
@@ -85,7 +87,8 @@ struct Program {
   BufferPlan memory;
 };
 
-// f<T>() for the type that kernels compute in. Throws std::invalid_argument where there is none for this dtype.
+// f<T>() for the type that kernels compute in. Throws std::invalid_argument where there is none for
+// this dtype.
 template <class F>
 decltype(auto) with_float(DType dtype, const char* op, F&& f) {
   switch (dtype) {
@@ -95,7 +98,8 @@ decltype(auto) with_float(DType dtype, const char* op, F&& f) {
   }
 }
 
-// f<T>() for what only moves elements, of any dtype: T is an unsigned integer for their bits, or a type that kernels know.
+// f<T>() for what only moves elements, of any dtype: T is an unsigned integer for their bits, or a
+// type that kernels know.
 template <class F>
 decltype(auto) with_bits(DType dtype, F&& f) {
   if (dtype == DType::f32) return f.template operator()<float>();
@@ -181,22 +185,26 @@ class Lowering {
   template <class T>
   const T* weights(ValueId id);                              // scaled; valid until the next call
 
-  // Views: of a value of up to 4 dimensions, of a contiguous one as if it had these sizes, and of any for its address.
+  // Views: of a value of up to 4 dimensions, of a contiguous one as if it had these sizes, and of
+  // any for its address.
   Operand image(const Place& place, const Shape& shape) const;
   Operand image(ValueId id) { return image(place(id), graph_.shape(id)); }
   Operand planes(const Place& place, const Shape& sizes) const;
   Operand flat(const Place& place, ValueId id) const;
-  // A value in any order of its axes, with the strides of those; one that strides_suffice() for lies in its input.
+  // A value in any order of its axes, with the strides of those; one that strides_suffice() for
+  // lies in its input.
   std::pair<Operand, Shape> strided(ValueId id);
   bool strides_suffice(ValueId id) const;
-  // As an array that broadcasts to the value of `id`: sizes that both layouts have, and the strides of a value in them.
+  // As an array that broadcasts to the value of `id`: sizes that both layouts have, and the strides
+  // of a value in them.
   Shape broadcast_sizes(ValueId id) const;
   Shape broadcast_strides(ValueId value, const Place& place, ValueId id) const;
   // (outer, channels, 1, inner) of a value around axes [begin, end): how means and softmax see it.
   Shape around(ValueId id, int begin, int end) const;
 
   void copy(const Operand& from, const Operand& to, ValueId id, const char* why);
-  // Adds a step that reads and writes these operands: run(buffers), or run<T>(buffers) for the type of what is read.
+  // Adds a step that reads and writes these operands: run(buffers), or run<T>(buffers) for the type
+  // of what is read.
   using Operands = const std::vector<Operand>&;
   StepInfo& emit(ValueId id, Operands operands, Program::Run run);
   template <class Run>  // throws where the value is of another dtype than kernels compute in
@@ -225,7 +233,8 @@ class Lowering {
   template <class T>
   struct Convs {
     std::map<ValueId, ChosenConv<T>> chosen;
-    // By the depthwise convolution: what computes it together with the 1x1 convolution before it, which has no place.
+    // By the depthwise convolution: what computes it together with the 1x1 convolution before it,
+    // which has no place.
     std::map<ValueId, std::shared_ptr<const PointwiseDepthwise<T>>> joined;
     AlignedArray<T> scaled;  // the weights that are being packed
   };
@@ -248,7 +257,8 @@ class Lowering {
   bool joins_depthwise(ValueId id);
   template <class T>
   void run_conv(ValueId id, const Operand& x, const Operand& y, std::optional<Operand> residual);
-  // A step that packs weights in every call, as they are values: run(the Conv, buffers). `operands`: all others.
+  // A step that packs weights in every call, as they are values: run(the Conv, buffers).
+  // `operands`: all others.
   template <class Conv, class T, class Plan, class Run>
   StepInfo& emit_unpacked(ValueId id, const Plan& plan, std::vector<Operand> operands, const Run& run);
   template <class T>

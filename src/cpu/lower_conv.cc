@@ -23,13 +23,15 @@ ValueId slopes_of(const Node& node) {
   }, node.op);
 }
 
-// A contiguous value whose last axis is channels, as the image that op::Linear::as_image() describes.
+// A contiguous value whose last axis is channels, as the image that op::Linear::as_image()
+// describes.
 TensorView<void> channels_last(const Shape& shape) {
   const Shape s = op::Linear::as_image(shape);
   return {nullptr, s[0], s[1], s[2], s[3], 1, s[1] * s[2] * s[3], 1, s[1] * s[3], s[1], 0};
 }
 
-// All that the time of a convolution depends on but its algorithm, the machine and the options of the network.
+// All that the time of a convolution depends on but its algorithm, the machine and the options of
+// the network.
 std::string task_text(const ConvGeometry& g, const std::string& op, const TensorView<void>& x, const TensorView<void>& y) {
   std::ostringstream text;
   text << op << " x=" << x.n << 'x' << g.in_channels << 'x' << g.in_h << 'x' << g.in_w << '/' << x.block << " w=" << g.out_channels
@@ -217,8 +219,9 @@ void Lowering::run_conv(ValueId id, const Operand& x, const Operand& y, std::opt
   info.bytes += first.plan().packed_bytes;
 }
 
-// A 1x1 convolution waits for the depthwise one that alone reads its result, where that would not stay in L2 between them.
-// Convolutions whose algorithms are given stay apart: steps are the same with any algorithms for those that the rule keeps apart.
+// A 1x1 convolution waits for the depthwise one that alone reads its result, where that would not
+// stay in L2 between them. Convolutions whose algorithms are given stay apart: steps are the same
+// with any algorithms for those that the rule keeps apart.
 template <class T>
 bool Lowering::joins_depthwise(ValueId id) {
   const ValueId x = graph_[id].inputs[0], next = buffers_.last_use(id);

@@ -71,8 +71,9 @@ class CpuNetwork final : public Network {
  private:
   using Clock = std::chrono::steady_clock;
 
-  // Addresses behind an arena, for the networks of larger images: without them these would need a new one, and the first touch
-  // of its pages costs as much as some layers. Addresses that nobody touches cost no memory.
+  // Addresses behind an arena, for the networks of larger images: without them these would need a
+  // new one, and the first touch of its pages costs as much as some layers. Addresses that nobody
+  // touches cost no memory.
   std::size_t room_to_grow() const { return 3 * std::min(arena_bytes(), std::size_t{32} << 20); }
 
   Program lowered() {

@@ -1,4 +1,5 @@
-// Moves between strided arrays of any rank: what permutations, slices, concatenations and pads are made of.
+// Moves between strided arrays of any rank: what permutations, slices, concatenations and pads are
+// made of.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +9,8 @@
 
 namespace fastconv {
 
-// The copy y[i, j, ...] = x[i, j, ...], its axes merged where they lie together, so that few remain.
+// The copy y[i, j, ...] = x[i, j, ...], its axes merged where they lie together, so that few
+// remain.
 class StridedCopy {
  public:
   StridedCopy(const Shape& shape, const Shape& x_strides, const Shape& y_strides) {
@@ -46,7 +48,8 @@ class StridedCopy {
   std::vector<Axis> axes_;
 };
 
-// y[i, j, ...] = x[maps[0][i], maps[1][j], ...] for contiguous arrays; `value` where an index is negative.
+// y[i, j, ...] = x[maps[0][i], maps[1][j], ...] for contiguous arrays; `value` where an index is
+// negative.
 template <class T>
 void gather(const std::vector<std::vector<index_t>>& maps, const Shape& x_strides, const Shape& y_strides, const T* x, T* y,
             T value, std::size_t axis = 0) {

@@ -1,6 +1,7 @@
-// Which kernel computes a convolution, in which tiles, and why. The layout of the weights depends on the shape of one image
-// alone, so that weights serve any batch; tiles, parts of the sum and the choice of wgmma depend on the batch as well. All of
-// it is predicted from counts of operations and bytes; nothing was timed.
+// Which kernel computes a convolution, in which tiles, and why. The layout of the weights depends
+// on the shape of one image alone, so that weights serve any batch; tiles, parts of the sum and the
+// choice of wgmma depend on the batch as well. All of it is predicted from counts of operations and
+// bytes; nothing was timed.
 #include "cuda/conv.h"
 
 #include <algorithm>
@@ -18,7 +19,8 @@ constexpr const char* kAlgorithmNames[] = {"implicit_gemm", "depthwise", "winogr
 constexpr const char* kPrecisionNames[] = {"fp32", "tf32", "fp16", "bf16"};
 constexpr index_t kLargest = index_t{1} << 30;
 
-// Sums that are longer leave the bound of float32 with 3xTF32 on data of one sign (docs/accuracy.md).
+// Sums that are longer leave the bound of float32 with 3xTF32 on data of one sign
+// (docs/accuracy.md).
 constexpr index_t kLongestSplitSum = 4608;
 constexpr std::size_t kWinogradWorkspace = std::size_t{256} << 20;  // of several images together
 constexpr std::size_t kWinogradLargest = std::size_t{1} << 30;      // of one image
@@ -35,15 +37,16 @@ std::size_t winograd_image_bytes(const ConvGeometry& g) {
   return static_cast<std::size_t>(kWinogradPositions * winograd_tiles(g) * (g.in_channels + g.out_channels)) * sizeof(float);
 }
 
-// fp32 from three TF32 products: tensor cores have at least 7.4 times the TF32 rate of FFMA (H200; A100: 8), so that three
-// products each still take half the time, where tiles are filled.
+// fp32 from three TF32 products: tensor cores have at least 7.4 times the TF32 rate of FFMA (H200;
+// A100: 8), so that three products each still take half the time, where tiles are filled.
 bool wants_split_tf32(const ConvGeometry& g) {
   const index_t combined = combined_groups(g), channels = combined * g.group_in(), k = channels * g.taps();
   return channels % 4 == 0 && k >= 64 && k <= kLongestSplitSum && combined * g.group_out() >= 32;
 }
 
-// What decides between wgmma and mma.sync, to be corrected when both have been timed: on Hopper mma.sync reaches about 5/8 of
-// wgmma's rate (Luo et al. 2024, "Benchmarking and dissecting the Nvidia Hopper GPU architecture via microbenchmarking").
+// What decides between wgmma and mma.sync, to be corrected when both have been timed: on Hopper
+// mma.sync reaches about 5/8 of wgmma's rate (Luo et al. 2024, "Benchmarking and dissecting the
+// Nvidia Hopper GPU architecture via microbenchmarking").
 constexpr double kMmaOfWgmma = 5 / 8.;
 
 struct WgmmaTiling {
@@ -96,8 +99,9 @@ Verdict judge(const ConvGeometry& g, index_t batch, Precision precision, const L
   if (g.dilation_h != 1 || g.dilation_w != 1) return {false, 0, "needs dilation 1"};
   if (g.groups != 1) return {false, 0, "needs groups == 1"};
   if (winograd_image_bytes(g) > kWinogradLargest) return {false, 0, "its transformed image would pass 1 GiB"};
-  // A quarter of the products, in FFMA, but 36 / 16 floats written and read for each input and output: with 7 FFMA in the
-  // time of a byte (H200, from memory) that is 2.25 C + 250 against 9 C, or 4.5 C where 3xTF32 serves.
+  // A quarter of the products, in FFMA, but 36 / 16 floats written and read for each input and
+  // output: with 7 FFMA in the time of a byte (H200, from memory) that is 2.25 C + 250 against 9 C,
+  // or 4.5 C where 3xTF32 serves.
   const index_t channels = std::min(g.in_channels, g.out_channels), enough = wants_split_tf32(g) ? 128 : 64;
   if (channels < enough) return {true, 0, "too few channels to pay for the transforms (predicted)"};
   if (winograd_tiles(g) < 49) return {true, 0, "too few tiles to fill its products (predicted)"};
@@ -116,7 +120,8 @@ struct Tiling {
   double clocks = 0;  // predicted
 };
 
-// Predicted clocks of the multiprocessor that gets most blocks. `may_split`: the sum may be divided.
+// Predicted clocks of the multiprocessor that gets most blocks. `may_split`: the sum may be
+// divided.
 Tiling choose_tiling(const GemmShape& shape, index_t rows, bool may_split, const Limits& limits) {
   const double rate = !shape.tensor_cores ? 128 : shape.element_bytes == 2 ? 1024 : shape.planes == 2 ? 512 / 3. : 512;
   const index_t elements = 64 / shape.element_bytes, k_tiles = shape.k_padded / elements;
@@ -132,7 +137,8 @@ Tiling choose_tiling(const GemmShape& shape, index_t rows, bool may_split, const
     for (const index_t parts : {index_t{1}, most}) {
       const double busiest = static_cast<double>(ceil_div(blocks * parts, limits.multiprocessors));
       const double steps = static_cast<double>(ceil_div(k_tiles, parts) * elements);
-      // A lone block hides less of its latency; starting and storing cost a block about as much as 64 steps of FFMA.
+      // A lone block hides less of its latency; starting and storing cost a block about as much as
+      // 64 steps of FFMA.
       const double filled = std::min(1.0, 0.6 + 0.4 * busiest / std::max(2, tile.resident));
       double clocks = busiest * tile.m * tile.n * (steps / (rate * tile.efficiency * filled) + 0.5);
       // Writing and reading parts at about 32 bytes a clock and multiprocessor, and another launch.

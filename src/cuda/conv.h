@@ -1,4 +1,5 @@
-// Convolutions on CUDA devices: the choice of a kernel (on the host, testable without a device), packed weights, launches.
+// Convolutions on CUDA devices: the choice of a kernel (on the host, testable without a device),
+// packed weights, launches.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +34,8 @@ struct ConvPlan {
   std::string error_class = "exact";  // or what rounds more: "winograd4", "tf32", "fp16", "bf16"
 };
 
-// Throws std::invalid_argument that says why where `wanted` cannot serve. With Accuracy::exact, neither Winograd nor 3xTF32.
+// Throws std::invalid_argument that says why where `wanted` cannot serve. With Accuracy::exact,
+// neither Winograd nor 3xTF32.
 ConvPlan plan_conv(const ConvGeometry& geometry, index_t batch, Precision precision, const Limits& limits,
                    std::optional<ConvAlgorithm> wanted = std::nullopt, Accuracy accuracy = Accuracy::fast);
 
@@ -50,8 +52,9 @@ std::vector<CudaAlgorithmInfo> conv_algorithms(const ConvGeometry& geometry, ind
 
 // Name of the layout that pack_weights gives: weights packed for one plan serve all of that layout.
 std::string packed_layout(const ConvPlan& plan);
-// On the host: what the kernel of `plan` reads, from contiguous (out, in / groups, kernel_h, kernel_w) weights. `scale` is a
-// factor for each output channel, or null. The layout does not depend on the batch.
+// On the host: what the kernel of `plan` reads, from contiguous (out, in / groups, kernel_h,
+// kernel_w) weights. `scale` is a factor for each output channel, or null. The layout does not
+// depend on the batch.
 std::vector<std::byte> pack_weights(const ConvPlan& plan, const float* weight, const double* scale);
 
 // T is float for fp32 and tf32, else the 16-bit type. `packed` and `workspace` are device memory.
@@ -59,7 +62,8 @@ template <class T>
 void run_conv(const ConvPlan& plan, const Nhwc<const T>& x, const void* packed, const Epilogue<T>& epilogue,
               const Nhwc<T>& y, void* workspace, cudaStream_t stream);
 
-// A transposed convolution as one convolution for each phase of its stride: each writes every stride-th row and column.
+// A transposed convolution as one convolution for each phase of its stride: each writes every
+// stride-th row and column.
 struct ConvTransposePlan {
   struct Phase {
     ConvPlan plan;

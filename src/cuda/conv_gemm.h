@@ -1,4 +1,5 @@
-// How a convolution becomes products of matrices, decided on the host: shared by plans, packing and launches.
+// How a convolution becomes products of matrices, decided on the host: shared by plans, packing and
+// launches.
 #pragma once
 
 #include <cstddef>
@@ -17,13 +18,14 @@ struct GemmTile {
 inline constexpr GemmTile kFp32Tiles[] = {{128, 128, 256, 1, 0.80}, {128, 64, 128, 2, 0.78}, {64, 64, 128, 3, 0.65}, {128, 32, 128, 3, 0.60}};
 inline constexpr GemmTile kMmaTiles[] = {{128, 128, 256, 2, 1.00}, {128, 64, 128, 2, 0.85}, {64, 64, 128, 3, 0.65}, {128, 32, 128, 3, 0.55}};
 inline constexpr int kTiles = 4;
-// Of the kernel with wgmma: kMmaTiles has the same ones under their numbers, for x that TMA cannot read.
+// Of the kernel with wgmma: kMmaTiles has the same ones under their numbers, for x that TMA cannot
+// read.
 inline constexpr GemmTile kWgmmaTiles[] = {{128, 128, 288, 2, 1.00}, {128, 64, 288, 2, 0.80}};
 // Those that also exist for channels that cannot be copied 16 bytes at a time.
 inline constexpr int kNarrowTile = 2;
 
-// The product of one (combined) group; weights as [group][plane][n_padded][k_padded] for tensor cores (planes: high and low
-// parts of 3xTF32), else as [group][k_padded][n_padded].
+// The product of one (combined) group; weights as [group][plane][n_padded][k_padded] for tensor
+// cores (planes: high and low parts of 3xTF32), else as [group][k_padded][n_padded].
 struct GemmShape {
   index_t groups, channels, n, k, k_padded, n_padded;
   int planes, element_bytes;
@@ -41,8 +43,8 @@ GemmShape gemm_shape(const ConvPlan& plan);
 // Images that Winograd transforms at a time.
 index_t winograd_images(const ConvPlan& plan);
 
-// `geometry` with the strides and dilations that have no effect set to 1. Throws std::invalid_argument where a coordinate
-// would pass 30 bits.
+// `geometry` with the strides and dilations that have no effect set to 1. Throws
+// std::invalid_argument where a coordinate would pass 30 bits.
 ConvGeometry checked_geometry(const ConvGeometry& geometry);
 
 }  // namespace fastconv::cuda

@@ -8,7 +8,8 @@
 namespace fastconv::cuda {
 namespace {
 
-// weight(n, k) of combined group `group` lies at that row and column of its product; zero between groups that are combined.
+// weight(n, k) of combined group `group` lies at that row and column of its product; zero between
+// groups that are combined.
 class Weights {
  public:
   Weights(const ConvGeometry& geometry, const float* weight, const double* scale)

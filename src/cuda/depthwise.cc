@@ -36,9 +36,10 @@ std::vector<std::byte> pack_depthwise(const ConvGeometry& geometry, Precision pr
   return pack<float>(geometry, weight, scale);
 }
 
-// Channels first, in even parts of whole 32-byte sectors; then columns: of 28 outputs of 3x3 neighbouring blocks both read 2 of 30.
-// Rows are cut only as far as the device needs blocks, for each part reads kernel - stride rows again; where that is not enough,
-// channels are cut, down to a sector.
+// Channels first, in even parts of whole 32-byte sectors; then columns: of 28 outputs of 3x3
+// neighbouring blocks both read 2 of 30. Rows are cut only as far as the device needs blocks, for
+// each part reads kernel - stride rows again; where that is not enough, channels are cut, down to a
+// sector.
 DepthwiseTile depthwise_tile(index_t n, index_t out_h, index_t out_w, index_t channels, int kernel, int item_bytes) {
   constexpr index_t kWanted = 4 * 132, kEnough = 128;  // blocks: to balance a large device, and to use most of it
   constexpr index_t kLeastRows = 2, kLeastBytes = 32;

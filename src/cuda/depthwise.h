@@ -10,13 +10,16 @@ namespace fastconv::cuda {
 
 // A thread of the row kernels computes this many neighbouring outputs of a row.
 inline constexpr int kDepthwiseColumns = 4;
-// A block is at most 7 such groups of columns, which divide the common widths, by 24 vectors of channels, which divide the common
-// numbers of channels. Two blocks of 6 warps leave each thread 168 registers.
+// A block is at most 7 such groups of columns, which divide the common widths, by 24 vectors of
+// channels, which divide the common numbers of channels. Two blocks of 6 warps leave each thread
+// 168 registers.
 inline constexpr int kDepthwiseGroups = 7, kDepthwiseVectors = 24, kDepthwiseThreads = kDepthwiseGroups * kDepthwiseVectors;
-// Neighbouring channels of a thread: the weights of all taps stay in registers (18, 50, 49 of them).
+// Neighbouring channels of a thread: the weights of all taps stay in registers (18, 50, 49 of
+// them).
 __host__ __device__ constexpr int depthwise_lanes(int kernel) { return kernel == 7 ? 1 : 2; }
 
-// What a block of the row kernels computes: `rows` x `groups` * kDepthwiseColumns outputs of `channels` channels.
+// What a block of the row kernels computes: `rows` x `groups` * kDepthwiseColumns outputs of
+// `channels` channels.
 struct DepthwiseTile {
   int rows, groups, channels;
 

@@ -7,8 +7,8 @@
 
 namespace fastconv::cuda {
 
-// n / divisor for 0 <= n < 2^31 by a multiplication: Granlund and Montgomery 1994, "Division by invariant integers using
-// multiplication", figure 4.1; n < 2^31 saves the overflow's care.
+// n / divisor for 0 <= n < 2^31 by a multiplication: Granlund and Montgomery 1994, "Division by
+// invariant integers using multiplication", figure 4.1; n < 2^31 saves the overflow's care.
 struct FastDivide {
   std::uint32_t divisor = 1, multiplier = 1, shift = 0;
 

@@ -1,4 +1,5 @@
-// Conversions from float to the formats of tensor cores, on the host and by bits, so that packing needs no CUDA header.
+// Conversions from float to the formats of tensor cores, on the host and by bits, so that packing
+// needs no CUDA header.
 #pragma once
 
 #include <bit>

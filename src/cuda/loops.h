@@ -1,5 +1,5 @@
-// Loops over arrays of equal sizes, simplified on the host: what element-by-element kernels walk over. Plain arithmetic, testable
-// without a device.
+// Loops over arrays of equal sizes, simplified on the host: what element-by-element kernels walk
+// over. Plain arithmetic, testable without a device.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -44,8 +44,8 @@ struct Loops {
   }
 };
 
-// The fewest loops: dimensions of size 1 go, the rest is ordered by the first array's strides, and neighbours that every array
-// steps through as one are joined.
+// The fewest loops: dimensions of size 1 go, the rest is ordered by the first array's strides, and
+// neighbours that every array steps through as one are joined.
 template <int kArrays>
 Loops<kArrays> collapse(int rank, const index_t* size, const index_t* const (&stride)[kArrays]) {
   int order[kMaxRank], kept = 0;
@@ -77,7 +77,8 @@ Loops<kArrays> collapse(int rank, const index_t* size, const index_t* const (&st
 
 inline bool aligned(const void* data, std::size_t bytes) { return reinterpret_cast<std::uintptr_t>(data) % bytes == 0; }
 
-// Whether `lanes` neighbours can be taken at once: in the first array all are apart by 1, in the others by 1 or 0.
+// Whether `lanes` neighbours can be taken at once: in the first array all are apart by 1, in the
+// others by 1 or 0.
 template <int kArrays>
 bool vectorizable(const Loops<kArrays>& loops, int lanes, const void* const (&data)[kArrays],
                   const std::size_t (&item_bytes)[kArrays]) {
@@ -99,8 +100,8 @@ Loops<kArrays> vectorized(Loops<kArrays> loops, int lanes) {
   return loops;
 }
 
-// Calls f(loops, offsets of the arrays) on parts of fewer than `limit` steps, halving the outermost dimensions; FastDivide's
-// numbers, and so those of threads, stay below 2^31.
+// Calls f(loops, offsets of the arrays) on parts of fewer than `limit` steps, halving the outermost
+// dimensions; FastDivide's numbers, and so those of threads, stay below 2^31.
 template <int kArrays, class F>
 void for_parts(const Loops<kArrays>& loops, F&& f, index_t limit = index_t{1} << 30, Loops<kArrays> offset = {}) {
   if (loops.count() == 0) return;

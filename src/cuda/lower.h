@@ -1,4 +1,5 @@
-// From an optimised graph to launches: where each value lies in device memory, which kernels compute it, with what.
+// From an optimised graph to launches: where each value lies in device memory, which kernels
+// compute it, with what.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +23,8 @@
 
 namespace fastconv::cuda {
 
-// Constants on the device, which every batch size shares. By the value's number in the optimised graph, and in which form.
+// Constants on the device, which every batch size shares. By the value's number in the optimised
+// graph, and in which form.
 class Constants {
  public:
   explicit Constants(int device) : device_(device) {}
@@ -94,7 +96,8 @@ class Lowering {
   Program<T> run();
 
  private:
-  // Where a value lies: element (i, j, ...) at offset + i * strides[0] + j * strides[1] + ... of the buffer.
+  // Where a value lies: element (i, j, ...) at offset + i * strides[0] + j * strides[1] + ... of
+  // the buffer.
   struct Place {
     int buffer = -1;
     index_t offset = 0;
@@ -136,7 +139,8 @@ class Lowering {
   void define_like(ValueId id, ValueId x);      // in the memory order of x, which has its shape
   bool reuse(ValueId id, ValueId x) { return places_.reuse(id, x); }
   const Place& place(ValueId id);
-  // The value without gaps in this order of its axes: a copy, where it does not lie so. One for each value and order.
+  // The value without gaps in this order of its axes: a copy, where it does not lie so. One for
+  // each value and order.
   const Place& ordered(ValueId id, const Order& order, const char* why);
   const Place& channels_last(ValueId id);       // with neighbouring channels
   const Place& contiguous(ValueId id) { return ordered(id, logical_order(graph_.shape(id).size()), "to a contiguous array"); }

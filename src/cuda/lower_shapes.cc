@@ -97,7 +97,8 @@ View split(const View& view, int axis, std::initializer_list<std::pair<index_t, 
   return result;
 }
 
-// Images of r x r blocks of pixels, and the channels that they are otherwise, as arrays (n, c, r, r, h, w).
+// Images of r x r blocks of pixels, and the channels that they are otherwise, as arrays (n, c, r,
+// r, h, w).
 template <class Array>
 Array blocks_of_pixels(const Array& image, index_t r) {
   const auto& v = image.view;

@@ -1,4 +1,5 @@
-// The executor: runs lowered steps as one captured graph, in an arena of its own for each concurrent call.
+// The executor: runs lowered steps as one captured graph, in an arena of its own for each
+// concurrent call.
 #include "cuda/network.h"
 
 #include <cuda_bf16.h>
@@ -137,7 +138,8 @@ class Executor final : public CudaNetwork {
         mark();
       }
     };
-    // The first call launches one step after the other: what is used once need not be captured, and the kernels are loaded then.
+    // The first call launches one step after the other: what is used once need not be captured, and
+    // the kernels are loaded then.
     if (!instance.has_run || seconds) {
       steps(stream);
       instance.has_run = true;
@@ -173,7 +175,8 @@ std::shared_ptr<CudaNetwork> make(Graph graph, const CudaOptions& options) {
   return std::make_shared<Executor<T>>(std::move(graph), options, std::make_shared<Constants>(options.device));
 }
 
-// Whether a node only moves elements. Masks lie on the device as floats, so what computes would take them for numbers.
+// Whether a node only moves elements. Masks lie on the device as floats, so what computes would
+// take them for numbers.
 bool moves(const Node& node) {
   return node.inputs.empty() || node.as<op::Reshape>() || node.as<op::Permute>() || node.as<op::Slice>() || node.as<op::Concat>() ||
          node.as<op::Pad>() || node.as<op::ChannelShuffle>() || node.as<op::PixelShuffle>() || node.as<op::PixelUnshuffle>();

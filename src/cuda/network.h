@@ -19,22 +19,23 @@ struct CudaOptions {
   std::optional<std::size_t> max_workspace;  // device scratch bytes that an operator may take
   std::optional<ConvAlgorithm> algorithm;    // of all convolutions; by default the rule decides
   int device = 0;
-  // Whether the graph's constants stay when they are on the device: with_graph needs them where another size takes
-  // another algorithm.
+  // Whether the graph's constants stay when they are on the device: with_graph needs them where
+  // another size takes another algorithm.
   bool keep_constants = true;
   bool is_optimized = false;  // the graph has been through all passes: with_graph counts on its values' numbers
 };
 
 class CudaNetwork : public Network {
  public:
-  // Inputs and outputs in the memory of the device, of the graph's shapes and dtypes. Returns once all is in the queue of `stream`.
+  // Inputs and outputs in the memory of the device, of the graph's shapes and dtypes. Returns once
+  // all is in the queue of `stream`.
   virtual void run_on_device(const std::vector<Strided<const void>>& inputs, const std::vector<Strided<void>>& outputs,
                              cudaStream_t stream) const = 0;
   virtual int device() const = 0;
 };
 
-// As fastconv::compile_network; the graph is of float32 and masks, and so are the network's inputs and outputs at any precision.
-// Throws Unavailable where there is no such device.
+// As fastconv::compile_network; the graph is of float32 and masks, and so are the network's inputs
+// and outputs at any precision. Throws Unavailable where there is no such device.
 std::shared_ptr<CudaNetwork> compile_network(const Graph& recorded, const CudaOptions& options);
 
 // Throws std::invalid_argument where the rank is more than a kernel can take.

@@ -212,7 +212,8 @@ struct Staging {
   cudaEvent_t done[2] = {};
 };
 
-// Those that no thread uses, by device. Never destroyed: at the end of the process the driver may be gone before us.
+// Those that no thread uses, by device. Never destroyed: at the end of the process the driver may
+// be gone before us.
 struct StagingCache {
   std::mutex mutex;
   std::map<int, std::vector<std::unique_ptr<Staging>>> free;

@@ -1,4 +1,5 @@
-// The CUDA run-time, checked: errors, devices, streams, memory, launches. Nothing here is called by `import fastconv`.
+// The CUDA run-time, checked: errors, devices, streams, memory, launches. Nothing here is called by
+// `import fastconv`.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -28,13 +29,14 @@ class OutOfMemory : public std::bad_alloc {
   std::string message_;
 };
 
-// Throws one of the above unless `status` is cudaSuccess; `what` names the call or kernel. An error of a kernel is seen by a
-// later call, so the message also names the kernels launched last.
+// Throws one of the above unless `status` is cudaSuccess; `what` names the call or kernel. An error
+// of a kernel is seen by a later call, so the message also names the kernels launched last.
 void check(cudaError_t status, const char* what);
 
 int device_count();  // throws Unavailable, which says what is missing, where there is none
 
-// What decisions and checks of launches need to know of a device; a plain struct, so that tests can make one up.
+// What decisions and checks of launches need to know of a device; a plain struct, so that tests can
+// make one up.
 struct Limits {
   int major = 8, minor = 0;             // compute capability
   bool wgmma = false;                   // 9.0, and the build has code for sm_90a
@@ -86,22 +88,24 @@ class Memory {
   cudaStream_t stream_ = nullptr;
 };
 
-// Gives what the memory pools and the pinned buffers keep back to the driver; waits for the devices.
+// Gives what the memory pools and the pinned buffers keep back to the driver; waits for the
+// devices.
 void trim();
 
 // Makes work issued to `stream` from now on wait for what has been issued to `before`.
 void wait_for(cudaStream_t stream, cudaStream_t before);
 
-// Between host memory of any kind and the device, through pinned buffers. The first returns when `from` may be reused, the
-// second when `to` is filled.
+// Between host memory of any kind and the device, through pinned buffers. The first returns when
+// `from` may be reused, the second when `to` is filled.
 void copy_to_device(void* to, const void* from, std::size_t bytes, cudaStream_t stream);
 void copy_to_host(void* to, const void* from, std::size_t bytes, cudaStream_t stream);
 
-// Throws std::invalid_argument that names the kernel where a device cannot run such a launch; host only.
+// Throws std::invalid_argument that names the kernel where a device cannot run such a launch; host
+// only.
 void check_launch(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, const Limits& limits);
 
-// Opts in to `shared_bytes` of dynamic shared memory (once a kernel), checks, launches, and checks again. `name` is the
-// kernel's, for messages.
+// Opts in to `shared_bytes` of dynamic shared memory (once a kernel), checks, launches, and checks
+// again. `name` is the kernel's, for messages.
 void prepare_launch(const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes);
 
 template <class... Parameters, class... Arguments>

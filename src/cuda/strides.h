@@ -23,10 +23,12 @@ struct Run {
 // `axes` of an array, the outermost first, as one; none where no single stride does.
 std::optional<Run> merged(const Shape& shape, const Shape& strides, const Order& axes);
 
-// The strides with which an array looks as if it had another shape, elements in logical order; none where it cannot.
+// The strides with which an array looks as if it had another shape, elements in logical order; none
+// where it cannot.
 std::optional<Shape> reshaped_strides(const Shape& shape, const Shape& strides, const Shape& wanted);
 
-// An array around some of its axes, as (outer, count, inner): which axes the outer and the inner ones are, in memory order.
+// An array around some of its axes, as (outer, count, inner): which axes the outer and the inner
+// ones are, in memory order.
 struct Around {
   Run outer, count, inner;
   Order outer_axes, inner_axes;

@@ -10,8 +10,8 @@ namespace fastconv::cuda {
 // What is multiplied; sums are always in float32. fp32 and tf32 store float, the others 16 bits.
 enum class Precision : uint8_t { fp32, tf32, fp16, bf16 };
 
-// Images, channels last: element (n, h, w, c) lies at data[n * sn + h * sh + w * sw + c]. sw exceeds c where this is a part of
-// the channels of a larger tensor.
+// Images, channels last: element (n, h, w, c) lies at data[n * sn + h * sh + w * sw + c]. sw
+// exceeds c where this is a part of the channels of a larger tensor.
 template <class T>
 struct Nhwc {
   T* data = nullptr;
@@ -30,7 +30,8 @@ Nhwc<T> nhwc_view(T* data, index_t n, index_t h, index_t w, index_t c) {
   return {data, static_cast<int>(n), static_cast<int>(h), static_cast<int>(w), static_cast<int>(c), h * w * c, w * c, c};
 }
 
-// An array of any rank and strides (in elements, zero or negative too); sizes and strides are equally long.
+// An array of any rank and strides (in elements, zero or negative too); sizes and strides are
+// equally long.
 inline constexpr int kMaxRank = 8;
 template <class T>
 struct Strided {

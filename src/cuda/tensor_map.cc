@@ -36,7 +36,8 @@ Im2colBox im2col_box(const ConvGeometry& g) {
           {(g.out_w - 1) * g.stride_w - g.pad_left - (g.in_w - 1), (g.out_h - 1) * g.stride_h - g.pad_top - (g.in_h - 1)}};
 }
 
-// CUDA Driver API, cuTensorMapEncodeIm2col, and PTX ISA, "im2col mode", for images of two dimensions.
+// CUDA Driver API, cuTensorMapEncodeIm2col, and PTX ISA, "im2col mode", for images of two
+// dimensions.
 const char* im2col_limit(const ConvGeometry& g, int element_bytes) {
   if (g.groups != 1) return "needs groups == 1";
   if (g.in_channels * element_bytes % 16 != 0) return "needs pixels of a multiple of 16 bytes";
@@ -56,7 +57,8 @@ CUtensorMap im2col_map(const ConvGeometry& g, const Nhwc<const T>& x, int pixels
   const cuuint64_t strides[] = {bytes(x.sw, sizeof(T)), bytes(x.sh, sizeof(T)), bytes(x.sn, sizeof(T))};
   const cuuint32_t steps[] = {1, static_cast<cuuint32_t>(g.stride_w), static_cast<cuuint32_t>(g.stride_h), 1};
   const Im2colBox box = im2col_box(g);
-  // Width first, as CUTLASS has them (conv/collective/detail.hpp); cuda.h speaks of offsets of {D, H, W}.
+  // Width first, as CUTLASS has them (conv/collective/detail.hpp); cuda.h speaks of offsets of {D,
+  // H, W}.
   const int lower[] = {static_cast<int>(box.lower[0]), static_cast<int>(box.lower[1])};
   const int upper[] = {static_cast<int>(box.upper[0]), static_cast<int>(box.upper[1])};
   CUtensorMap map;

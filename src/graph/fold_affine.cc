@@ -1,6 +1,7 @@
-// Everything that is y = x * scale + shift along one axis (batch norms, ConvNeXt's layer scale, biases added by hand)
-// becomes a ScaleShift, and goes into the weights of the convolution or linear layer before it. Computed in double and
-// rounded once: only when weights are packed, so that there is never a second copy of them all.
+// Everything that is y = x * scale + shift along one axis (batch norms, ConvNeXt's layer scale,
+// biases added by hand) becomes a ScaleShift, and goes into the weights of the convolution or
+// linear layer before it. Computed in double and rounded once: only when weights are packed, so
+// that there is never a second copy of them all.
 #include <cmath>
 #include <optional>
 
@@ -56,7 +57,8 @@ Affine of_batch_norm(const Graph& graph, const Node& node) {
   return {node.inputs[0], 1, std::move(scale), std::move(shift), norm.activation};
 }
 
-// x * constant or x + constant, where the constant varies along one axis (not the batch) or not at all.
+// x * constant or x + constant, where the constant varies along one axis (not the batch) or not at
+// all.
 std::optional<Affine> of_sum_or_product(const Graph& graph, const Node& node, int default_axis) {
   const int at = graph.is_constant(node.inputs[1]) ? 0 : 1;
   const ValueId x = node.inputs[at], constant = node.inputs[1 - at];
@@ -79,8 +81,8 @@ std::optional<Affine> of_sum_or_product(const Graph& graph, const Node& node, in
   return Affine{x, axis, add ? Numbers(size, 1) : values, add ? values : Numbers(size, 0), Activation::none};
 }
 
-// The node `before`, a convolution or linear layer without epilogue, with the affine map in its weights; kNone if it is
-// none such.
+// The node `before`, a convolution or linear layer without epilogue, with the affine map in its
+// weights; kNone if it is none such.
 ValueId fold_into(Graph& out, const Node before, const Affine& affine) {
   if (!before.as<op::Conv2d>() && !before.as<op::ConvTranspose2d>() && !before.as<op::Linear>()) return kNone;
   const int channel_axis = before.as<op::Linear>() ? static_cast<int>(before.shape.size()) - 1 : 1;

@@ -24,8 +24,8 @@ std::optional<double> number(const Graph& graph, ValueId id) {
   return {};
 }
 
-// A program that clips one value by numbers. Of zeros of either sign minimum and maximum give the second one, and so does clip: the
-// bound.
+// A program that clips one value by numbers. Of zeros of either sign minimum and maximum give the
+// second one, and so does clip: the bound.
 std::optional<Follower> clip_of(const Graph& graph, const Node& node, const PointwiseProgram& program) {
   const auto& step = program.steps[0];
   if (program.steps.size() != 1) return {};
@@ -53,7 +53,8 @@ std::optional<Follower> clip_of(const Graph& graph, const Node& node, const Poin
   return Follower{x, {Activation::clip, *bound, kInfinity}};
 }
 
-// A program that is prelu. Its weight has as many axes as it needs to vary along the channels at most.
+// A program that is prelu. Its weight has as many axes as it needs to vary along the channels at
+// most.
 std::optional<Follower> prelu_of(const Graph& graph, const Node& node, const PointwiseProgram& program) {
   static const PointwiseProgram prelu = PointwiseProgram::from_text("t0 = less(x0, 0); t1 = multiply(x0, x1); where(t0, t1, x0)");
   if (!(program == prelu)) return {};
@@ -70,7 +71,8 @@ std::optional<Follower> follower(const Graph& graph, const Node& node) {
   return prelu_of(graph, node, pointwise->program);
 }
 
-// The slopes as a vector along the channels of a host, of which there are `channels` along this axis; kNone if they are none.
+// The slopes as a vector along the channels of a host, of which there are `channels` along this
+// axis; kNone if they are none.
 ValueId slopes_of(Rewriter& r, const Follower& f, int axis, index_t channels) {
   const Shape& shape = r.in.shape(f.slopes);
   const int rank = static_cast<int>(r.in.shape(f.x).size()), at = axis - (rank - static_cast<int>(shape.size()));

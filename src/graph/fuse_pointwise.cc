@@ -48,7 +48,8 @@ class Builder {
     }
     return operand_of.back();
   }
-  // Input `i` of `node`, which is `id` here. Vectors of scale_shift get the axes that broadcasting asks for.
+  // Input `i` of `node`, which is `id` here. Vectors of scale_shift get the axes that broadcasting
+  // asks for.
   int input_of(const Node& node, std::size_t i, ValueId id) {
     const auto* affine = node.as<op::ScaleShift>();
     if (!affine || i == 0) return input(id);
@@ -94,7 +95,8 @@ class Builder {
   std::vector<PointwiseProgram::Step> steps_;
 };
 
-// Node `id` with those of its inputs in it that are programs for it alone; kNone if there is none such.
+// Node `id` with those of its inputs in it that are programs for it alone; kNone if there is none
+// such.
 ValueId fuse(Rewriter& r, ValueId id) {
   const Node& node = r.in[id];
   const auto own = program_of(node);

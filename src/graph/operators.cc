@@ -28,7 +28,8 @@ std::size_t which_of(const Op& op) {
   return 0;
 }
 
-// The name of a struct of fastconv::op, which compilers put into that of a function: "... [with Op = fastconv::op::Pool; ...]".
+// The name of a struct of fastconv::op, which compilers put into that of a function: "... [with Op
+// = fastconv::op::Pool; ...]".
 template <class Op>
 std::string type_name() {
   const std::string_view name = __PRETTY_FUNCTION__, before = "fastconv::op::";

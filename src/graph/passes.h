@@ -1,5 +1,6 @@
-// The passes: each takes a graph and returns a simpler one with the same outputs, or the graph itself where it has nothing to
-// do. None decides by the batch size, so that a network has the same nodes at each.
+// The passes: each takes a graph and returns a simpler one with the same outputs, or the graph
+// itself where it has nothing to do. None decides by the batch size, so that a network has the same
+// nodes at each.
 #pragma once
 
 #include "fastconv/graph.h"

@@ -3,7 +3,8 @@
 namespace fastconv {
 namespace {
 
-// Whether every element of the result is a mean over as many elements of x, so that a constant is its own.
+// Whether every element of the result is a mean over as many elements of x, so that a constant is
+// its own.
 bool averages(const Node& node) {
   if (const auto* pool = node.as<op::AdaptivePool>()) return pool->kind == op::Pool::Kind::average;
   const auto* pool = node.as<op::Pool>();

@@ -1,5 +1,5 @@
-// Products of a value and a constant matrix become linear layers, whose weights are packed once, and into which the passes after
-// this one fold what follows.
+// Products of a value and a constant matrix become linear layers, whose weights are packed once,
+// and into which the passes after this one fold what follows.
 #include <algorithm>
 #include <vector>
 

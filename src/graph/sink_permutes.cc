@@ -1,6 +1,7 @@
-// Sections written for channels last, as ConvNeXt's (permute, layer norm, linear, GELU, linear, permute), compute on the
-// NCHW value instead: a permutation is not carried out but remembered, axis-wise operators are applied to the value before
-// it, and only who cannot work so gets the permuted value.
+// Sections written for channels last, as ConvNeXt's (permute, layer norm, linear, GELU, linear,
+// permute), compute on the NCHW value instead: a permutation is not carried out but remembered,
+// axis-wise operators are applied to the value before it, and only who cannot work so gets the
+// permuted value.
 #include <algorithm>
 
 #include "graph/passes.h"
@@ -85,8 +86,8 @@ class Sink {
     return false;
   }
 
-  // All inputs must be permuted alike, but for constants that vary along one axis at most: those only need their sizes in another
-  // order.
+  // All inputs must be permuted alike, but for constants that vary along one axis at most: those
+  // only need their sizes in another order.
   bool sink_pointwise(ValueId id) {
     const Node& node = in_[id];
     const auto is_permuted = [&](ValueId input) { return lazy_[input].base != kNone; };

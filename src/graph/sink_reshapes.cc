@@ -1,6 +1,7 @@
-// 1-d layers are 2-d ones on images of height 1, between reshapes from and to signals (n, c, l). What stands between two
-// such layers works on the images as well: a reshape to signals is not carried out but remembered, operators are applied to
-// the image before it, and only who cannot work so gets the signals. Layers then follow one another as those of images do.
+// 1-d layers are 2-d ones on images of height 1, between reshapes from and to signals (n, c, l).
+// What stands between two such layers works on the images as well: a reshape to signals is not
+// carried out but remembered, operators are applied to the image before it, and only who cannot
+// work so gets the signals. Layers then follow one another as those of images do.
 #include <optional>
 
 #include "graph/passes.h"

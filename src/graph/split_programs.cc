@@ -1,4 +1,5 @@
-// Programs of several instructions become an operator for each, for a back end that runs single ones.
+// Programs of several instructions become an operator for each, for a back end that runs single
+// ones.
 #include "graph/passes.h"
 
 namespace fastconv {

@@ -8,8 +8,8 @@
 namespace fastconv {
 namespace {
 
-// Both run a row of the output at a time: first the rows of x that it takes become one line of x's width, then the columns
-// of that line.
+// Both run a row of the output at a time: first the rows of x that it takes become one line of x's
+// width, then the columns of that line.
 
 template <class T>
 void filter_blocks(const InterpolationFilter& rows, const InterpolationFilter& columns, const TensorView<const T>& x,
@@ -33,7 +33,8 @@ void filter_blocks(const InterpolationFilter& rows, const InterpolationFilter& c
       grain_of(width + y.w * y.block));
 }
 
-// The lanes of a vector are rows of the output: as many as follow one another by one stride. x has neighbouring columns.
+// The lanes of a vector are rows of the output: as many as follow one another by one stride. x has
+// neighbouring columns.
 template <class T>
 void filter_planes(const InterpolationFilter& rows, const InterpolationFilter& columns, const TensorView<const T>& x,
                    const TensorView<T>& y) {

@@ -50,7 +50,8 @@ class Sampler {
   }
   index_t work() const { return together_ * (how_.mode == GridSampling::Mode::bicubic ? 16 : 4); }  // of a run and channel
 
-  // Vectors of channels are read at once from channel blocks, of planes one element after the other.
+  // Vectors of channels are read at once from channel blocks, of planes one element after the
+  // other.
   bool pays_to_pack() const {
     return how_.mode != GridSampling::Mode::nearest && 2 * x_.c >= layout_.lanes && 2 * y_.h * y_.w >= x_.h * x_.w;
   }
@@ -71,7 +72,8 @@ class Sampler {
     });
   }
 
-  // Groups of channel blocks, perhaps of several images, are packed first, as any pixel may read any other.
+  // Groups of channel blocks, perhaps of several images, are packed first, as any pixel may read
+  // any other.
   void run_packed() const {
     constexpr index_t kGroupElements = index_t{1} << 18;
     const index_t lanes = layout_.lanes, blocks = ceil_div(x_.c, lanes), all = x_.n * blocks, size = x_.h * x_.w * lanes;

@@ -71,8 +71,8 @@ InterpolationTap bilinear_tap(const Axis& axis, index_t i) {
   return {low, std::min(low + 1, in - 1), std::min(1.0, at - static_cast<double>(low))};
 }
 
-// The weight of what is `distance` away, in steps of the filter. Bicubic: R. Keys, "Cubic convolution interpolation for
-// digital image processing" (1981).
+// The weight of what is `distance` away, in steps of the filter. Bicubic: R. Keys, "Cubic
+// convolution interpolation for digital image processing" (1981).
 double filter_weight(const Interpolation& how, double distance) {
   const double d = std::abs(distance), a = how.cubic_coeff_a;
   if (how.mode == Mode::bilinear) return std::max(0.0, 1 - d);
@@ -80,7 +80,8 @@ double filter_weight(const Interpolation& how, double distance) {
   return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
 }
 
-// The filter around output element i. Filters that are cut off, or have steps, do not add up to 1 of themselves.
+// The filter around output element i. Filters that are cut off, or have steps, do not add up to 1
+// of themselves.
 void add_taps(const Axis& axis, index_t i, std::vector<WeightedTap>& taps) {
   const Interpolation& how = axis.how;
   const double in = static_cast<double>(axis.in);

@@ -1,8 +1,9 @@
-// Products of matrices by the register tiles of src/kernels/gemm: rows of a are broadcast, b is packed in panels of two vectors of
-// columns. The blocks are those of Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication": a block of
-// b's panels, and beside it one of a's rows with theirs of c, stay in L2, a part of a panel in L1. Each sum goes over k in its
-// order, in parts of kReductionPart products, so that no block and no thread changes its bits. A single row is summed otherwise
-// where that is faster.
+// Products of matrices by the register tiles of src/kernels/gemm: rows of a are broadcast, b is
+// packed in panels of two vectors of columns. The blocks are those of Goto and van de Geijn 2008,
+// "Anatomy of high-performance matrix multiplication": a block of b's panels, and beside it one of
+// a's rows with theirs of c, stay in L2, a part of a panel in L1. Each sum goes over k in its
+// order, in parts of kReductionPart products, so that no block and no thread changes its bits. A
+// single row is summed otherwise where that is faster.
 #include <algorithm>
 #include <utility>
 
@@ -20,8 +21,8 @@ constexpr index_t kWorthTask = 1 << 17;         // products
 constexpr index_t kDepth = 4 * kReductionPart;  // of a block
 constexpr index_t kDepthOfRow = 16;             // where a has one row: so many rows of b are read side by side
 
-// Batches of rows at one distance, all times the same b, are rows of one product; a product with a single column is one with a
-// single row.
+// Batches of rows at one distance, all times the same b, are rows of one product; a product with a
+// single column is one with a single row.
 template <class T>
 MatmulGeometry simplified(MatmulGeometry g, const T*& a, const T*& b) {
   if (g.k == 1) g.a.column = 1;  // that of a size of 1 may be anything

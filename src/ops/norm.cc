@@ -8,8 +8,9 @@
 namespace fastconv {
 namespace {
 
-// Runs kernel(x, x_block, y, y_block, pixels) on strips of pixels with all their channels, in the blocked layout: NCHW is
-// packed into scratch and unpacked from it. `buffer` elements are passed on as scratch.
+// Runs kernel(x, x_block, y, y_block, pixels) on strips of pixels with all their channels, in the
+// blocked layout: NCHW is packed into scratch and unpacked from it. `buffer` elements are passed on
+// as scratch.
 template <class T, class Kernel>
 void for_each_strip(const TensorView<const T>& x, const TensorView<T>& y, index_t buffer, Kernel&& kernel) {
   check_layout(x, "x");

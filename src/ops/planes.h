@@ -1,5 +1,5 @@
-// Runs kernels that work on one channel block at a time on tensors of any layout: what is NCHW is packed into scratch, a
-// band of output rows at a time, and unpacked from it.
+// Runs kernels that work on one channel block at a time on tensors of any layout: what is NCHW is
+// packed into scratch, a band of output rows at a time, and unpacked from it.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,8 @@ struct Rows {
 
 // For bands of output rows of every channel block calls
 //   kernel(x, x_row, y, y_row, rows)
-// where x is input row 0 (of which only the rows input_rows(rows) are there) and y the output row rows.begin.
+// where x is input row 0 (of which only the rows input_rows(rows) are there) and y the output row
+// rows.begin.
 template <class T, class InputRows, class Kernel>
 void for_each_block(const TensorView<const T>& x, const TensorView<T>& y, InputRows&& input_rows, Kernel&& kernel) {
   check_layout(x, "x");
@@ -34,7 +35,8 @@ void for_each_block(const TensorView<const T>& x, const TensorView<T>& y, InputR
   if (y.n == 0 || y.c == 0 || y.h == 0 || y.w == 0) return;
   const LayoutKernels<T>& layout = layout_kernels<T>();
   const index_t lanes = layout.lanes;
-  // Planes are independent: blocks of NCHW tensors may span images where one stride leads through all of them.
+  // Planes are independent: blocks of NCHW tensors may span images where one stride leads through
+  // all of them.
   const bool merged = x.block == 1 && y.block == 1 &&
                       (x.n == 1 || x.c == 1 || (x.sn == x.c * x.sb && y.sn == y.c * y.sb));
   const index_t x_plane = x.n > 1 && x.c == 1 ? x.sn : x.sb, y_plane = y.n > 1 && y.c == 1 ? y.sn : y.sb;

@@ -1,4 +1,5 @@
-// Runs pointwise programs: a few vectors at a time go through all steps, in registers (kernels/pointwise).
+// Runs pointwise programs: a few vectors at a time go through all steps, in registers
+// (kernels/pointwise).
 #include "kernels/pointwise/pointwise.h"
 
 #include <algorithm>
@@ -16,7 +17,8 @@ namespace {
 template <class T>
 constexpr index_t kSlotElements = (20 << 10) / sizeof(T);  // of all slots together, in L1
 
-// The dimensions of all arrays but for those of size 1, with neighbours joined where one stride runs through them in every array.
+// The dimensions of all arrays but for those of size 1, with neighbours joined where one stride
+// runs through them in every array.
 struct Dimension {
   index_t size;
   std::vector<index_t> strides;  // of each input, then of the result
@@ -140,7 +142,8 @@ class Evaluation {
     }
 
    private:
-    // A value's elements of the tile, one behind the other, or a vector of them that is all there is.
+    // A value's elements of the tile, one behind the other, or a vector of them that is all there
+    // is.
     struct Place {
       T* data;
       bool same;
@@ -189,8 +192,8 @@ class Evaluation {
         std::copy_n(some, count, y);
         return;
       }
-      // The first elements, up to a whole cache line, and the last ones come from groups that overlap others. These are computed
-      // first, for y may be an input.
+      // The first elements, up to a whole cache line, and the last ones come from groups that
+      // overlap others. These are computed first, for y may be an input.
       const index_t line = kAlignment / sizeof(T);
       const index_t head = past_caches ? -static_cast<index_t>(reinterpret_cast<std::uintptr_t>(y) / sizeof(T)) & (line - 1) : 0;
       const index_t whole = (count - head) / group * group, tail = count - head - whole;

@@ -22,7 +22,8 @@ class Parser {
  public:
   explicit Parser(const std::string& text) : text_(text) {}
 
-  // Inputs, numbers and results are known by their places only when all have been seen, so values first are words.
+  // Inputs, numbers and results are known by their places only when all have been seen, so values
+  // first are words.
   PointwiseProgram run() {
     for (bool more = true; more;) {
       std::string name = word();

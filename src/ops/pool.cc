@@ -18,7 +18,8 @@ std::array<PooledAxis, 2> axes(std::array<index_t, 2> size, std::array<index_t, 
           PooledAxis{"width", size[1], kernel_size[1], stride[1], padding[1], dilation[1]}};
 }
 
-// torch's rule: with ceil_mode windows may start inside the padded input's last columns, but not in the padding after it.
+// torch's rule: with ceil_mode windows may start inside the padded input's last columns, but not in
+// the padding after it.
 index_t pooled_size(const PooledAxis& a, bool ceil_mode) {
   const index_t reach = a.dilation * (a.kernel - 1) + 1, free = a.size + 2 * a.padding - reach;
   if (free < 0 && !(ceil_mode && -free < a.stride && a.size > 0))

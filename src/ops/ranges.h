@@ -11,7 +11,8 @@ namespace fastconv {
 // Elements that are worth a task of their own: about 10 us of memory traffic.
 inline constexpr index_t kRangeElements = 16384;
 
-// f(begin, end) for consecutive ranges that cover 0 ... count, each of at most `grain` items; a single one runs here.
+// f(begin, end) for consecutive ranges that cover 0 ... count, each of at most `grain` items; a
+// single one runs here.
 template <class F>
 void parallel_ranges(index_t count, index_t grain, F&& f) {
   if (count <= grain) {
@@ -24,8 +25,8 @@ void parallel_ranges(index_t count, index_t grain, F&& f) {
 // How many items of `elements` elements each make a task.
 inline index_t grain_of(index_t elements) { return std::max<index_t>(1, kRangeElements / std::max<index_t>(1, elements)); }
 
-// Calls f(outer, first column, columns) for arrays (outer, count, inner). Columns are divided in strips of a cache line at
-// least, so that threads do not share lines.
+// Calls f(outer, first column, columns) for arrays (outer, count, inner). Columns are divided in
+// strips of a cache line at least, so that threads do not share lines.
 template <class F>
 void over_columns(index_t outer, index_t count, index_t inner, F&& f) {
   constexpr index_t kStrip = 64;

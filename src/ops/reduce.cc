@@ -10,7 +10,8 @@
 namespace fastconv {
 namespace {
 
-// rows(begin, end) for ranges of rows of `count` neighbouring elements, or columns(o, column, columns) as over_columns calls it.
+// rows(begin, end) for ranges of rows of `count` neighbouring elements, or columns(o, column,
+// columns) as over_columns calls it.
 template <class Rows, class Columns>
 void over_middle(index_t outer, index_t count, index_t inner, Rows&& rows, Columns&& columns) {
   if (outer == 0 || inner == 0) return;

@@ -8,7 +8,8 @@ namespace fastconv {
 
 RegisterProgram in_registers(const PointwiseProgram& program) {
   const int first = program.first_result(), count = static_cast<int>(program.steps.size());
-  // Which operand a step takes from registers: of two the one that is there, else the first, which is loaded.
+  // Which operand a step takes from registers: of two the one that is there, else the first, which
+  // is loaded.
   const auto operands_of = [&](int i) {
     const auto& all = program.steps[i].operands;
     return static_cast<int>(std::find(all.begin(), all.end(), -1) - all.begin());

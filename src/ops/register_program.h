@@ -7,8 +7,8 @@
 
 namespace fastconv {
 
-// A program whose steps find the result before them in registers. Other operands are values that lie in memory: inputs, numbers,
-// and results that are kept in a slot each.
+// A program whose steps find the result before them in registers. Other operands are values that
+// lie in memory: inputs, numbers, and results that are kept in a slot each.
 struct RegisterProgram {
   struct Step {
     int operation;

@@ -1,4 +1,5 @@
-// The memory of a lowered network: which buffers there are, which steps use them, which values lie in them.
+// The memory of a lowered network: which buffers there are, which steps use them, which values lie
+// in them.
 #pragma once
 
 #include <cstddef>

@@ -16,8 +16,8 @@ struct MemoryPlan {
   std::size_t bytes = 0;
 };
 
-// Greedy by size: the largest buffer first, each into the smallest gap that is free during its lifetime (Pisarchyk and
-// Lee, "Efficient memory management for deep neural net inference", 2020).
+// Greedy by size: the largest buffer first, each into the smallest gap that is free during its
+// lifetime (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).
 MemoryPlan plan_memory(const std::vector<Lifetime>& buffers);
 
 }  // namespace fastconv

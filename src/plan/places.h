@@ -10,7 +10,8 @@
 
 namespace fastconv {
 
-// A `Place` has a `buffer` (-1 for none), an `offset` in it, and what else the back end needs to know; a `Form` names a layout.
+// A `Place` has a `buffer` (-1 for none), an `offset` in it, and what else the back end needs to
+// know; a `Form` names a layout.
 template <class Place, class Form>
 class Places {
  public:
@@ -27,7 +28,8 @@ class Places {
     places_[id] = std::move(place);
   }
 
-  // Gives a value its place, if it has none: in the concatenation that is its home, `part(whole, channel, id)`, else make(id).
+  // Gives a value its place, if it has none: in the concatenation that is its home, `part(whole,
+  // channel, id)`, else make(id).
   template <class Make, class Part>
   void define(ValueId id, const Make& make, const Part& part) {
     if (has(id)) return;  // a concatenation that its parts have placed
@@ -51,7 +53,8 @@ class Places {
     return has_home(part) && places_[part].buffer == place.buffer && places_[part].offset == place.offset;
   }
 
-  // The place of a value in another form: the caller makes it once, with `make()`, and then fills it.
+  // The place of a value in another form: the caller makes it once, with `make()`, and then fills
+  // it.
   template <class Make>
   std::pair<const Place&, bool> other_form(ValueId id, const Form& form, const Make& make) {
     const auto [it, fresh] = forms_.try_emplace({id, form});

@@ -1,4 +1,5 @@
-// The activations on vectors: forms of the definitions in fastconv/activations.h that keep their accuracy.
+// The activations on vectors: forms of the definitions in fastconv/activations.h that keep their
+// accuracy.
 #pragma once
 
 #include "fastconv/activations.h"
@@ -27,7 +28,8 @@ FASTCONV_INLINE Vec<T> activated(Vec<T> x, [[maybe_unused]] T first, [[maybe_unu
   // Of zeros of either sign the bound, as `minimum` and `maximum` have it.
   if constexpr (a == clip) return x == x ? at_most(broadcast(second), at_least(broadcast(first), x)) : x;
   if constexpr (a == gelu) return x * normal_cdf<T>(x);
-  // x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2 u): nothing cancels.
+  // x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2 u):
+  // nothing cancels.
   if constexpr (a == gelu_tanh)
     return x / (T(1) + exp_normal<T>(T(-1.5957691216057308) * x * (T(1) + T(0.044715) * x * x)));
   if constexpr (a == silu) return x / (T(1) + exp_normal<T>(-x));
@@ -35,7 +37,8 @@ FASTCONV_INLINE Vec<T> activated(Vec<T> x, [[maybe_unused]] T first, [[maybe_unu
   if constexpr (a == hardsigmoid) return zero_to_six<T>(x + T(3)) * T(1.0 / 6);
   if constexpr (a == sigmoid) return FASTCONV_ISA::sigmoid<T>(x);
   if constexpr (a == tanh) return FASTCONV_ISA::tanh<T>(x);
-  // x tanh(log(1 + e)) = x e (e + 2) / (e (e + 2) + 2) with e = exp(x), which is h h: x h is far from underflow where e is not.
+  // x tanh(log(1 + e)) = x e (e + 2) / (e (e + 2) + 2) with e = exp(x), which is h h: x h is far
+  // from underflow where e is not.
   if constexpr (a == mish) {
     constexpr T kLinear = 20;  // from here on the factor of x rounds to 1
     const Vec<T> h = exp_normal<T>(at_most(x, broadcast(kLinear)) * T(0.5)), e = h * h;

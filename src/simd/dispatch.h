@@ -1,6 +1,7 @@
 // From a kernel family to the instruction set in use.
 //
-// A family is a struct of function pointers, `template <class T> struct XKernels`, declared in its header together with
+// A family is a struct of function pointers, `template <class T> struct XKernels`, declared in its
+// header together with
 //   FASTCONV_DECLARE_KERNELS(XKernels, x_kernels)
 // and defined once in its source, which is compiled per ISA, with
 //   FASTCONV_DEFINE_KERNELS(XKernels, x_kernels, <expression giving XKernels<T>>)

@@ -1,9 +1,11 @@
-// exp, log and what activations are made of, on vectors, for float and double: branch-free, right for NaN, infinities and
-// overflow. Errors against the exact value, measured by tests/cpp/math_test.cc on every instruction set, are given in units
-// in the last place (ulp) of T. Without fused multiply-add (baseline) they are the larger ones.
+// exp, log and what activations are made of, on vectors, for float and double: branch-free, right
+// for NaN, infinities and overflow. Errors against the exact value, measured by
+// tests/cpp/math_test.cc on every instruction set, are given in units in the last place (ulp) of T.
+// Without fused multiply-add (baseline) they are the larger ones.
 //
-// The reductions are the textbook ones (J.-M. Muller, Elementary Functions, ch. 11): exp(x) = 2^n exp(r) with
-// |r| <= log(2)/2; log(x) = n log(2) + 2 atanh((m - 1) / (m + 1)), m within sqrt(1/2)..sqrt(2).
+// The reductions are the textbook ones (J.-M. Muller, Elementary Functions, ch. 11): exp(x) = 2^n
+// exp(r) with |r| <= log(2)/2; log(x) = n log(2) + 2 atanh((m - 1) / (m + 1)), m within
+// sqrt(1/2)..sqrt(2).
 #pragma once
 
 #include "simd/vec.h"
@@ -23,11 +25,12 @@ struct MathConstants<float> {
   static constexpr float log2e = 1.44269504f;
   static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // n * ln2_high is exact
   static constexpr float min_normal = 1.17549435e-38f, lift = 16777216.0f;  // 2^24 makes subnormals normal
-  // 1 + r T(r), T minimax for the relative error of the whole on |r| <= log(2) / 2, error 1.7e-8: least squares on 80 Chebyshev
-  // nodes, weights multiplied by the last fit's error until that levelled out (Lawson's algorithm), in 40 digits.
+  // 1 + r T(r), T minimax for the relative error of the whole on |r| <= log(2) / 2, error 1.7e-8:
+  // least squares on 80 Chebyshev nodes, weights multiplied by the last fit's error until that
+  // levelled out (Lawson's algorithm), in 40 digits.
   static constexpr float exp_series[] = {0.001388240357f, 0.008366585999f, 0.04166720333f, 0.1666654312f, 0.4999999814f, 1.0f};
-  // sqrt(Phi(-a)) = (1 - t) P(t) with t = 2 a / high - 1, on 0 <= a <= high; the square within 1.4e-8: least squares as above, with
-  // the weight 2 sqrt(Phi(-a)).
+  // sqrt(Phi(-a)) = (1 - t) P(t) with t = 2 a / high - 1, on 0 <= a <= high; the square within
+  // 1.4e-8: least squares as above, with the weight 2 sqrt(Phi(-a)).
   static constexpr float normal_high = 5.75f;
   static constexpr float normal_root[] = {-0.007178296335f, -0.01653848961f, 0.01757274382f, 0.04027680308f,
                                           -0.0546531193f, -0.02541925199f, 0.1252563745f, -0.08697446436f,
@@ -53,7 +56,8 @@ struct MathConstants<double> {
                                           1.0 / 40320,      1.0 / 5040,      1.0 / 720,      1.0 / 120,     1.0 / 24,
                                           1.0 / 6,          1.0 / 2,         1.0};
   static constexpr double normal_tail_high = 37.66;
-  // Phi(-a) exp(a^2 / 2) (a + 4) as a polynomial in (a - 4) / (a + 4) on 0 <= a <= 38.7; Chebyshev fit, error 3.6e-17.
+  // Phi(-a) exp(a^2 / 2) (a + 4) as a polynomial in (a - 4) / (a + 4) on 0 <= a <= 38.7; Chebyshev
+  // fit, error 3.6e-17.
   static constexpr double normal_tail[] = {
       -9.54840626183118069e-10, 9.88326679693687314e-11,  1.39086047165493148e-8,   1.44962955879635163e-8,
       -7.63937849452924571e-8,  -1.54153370902797446e-7,  2.63728551845044621e-7,   1.01972390609658342e-6,
@@ -87,7 +91,8 @@ FASTCONV_INLINE Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {
   return from_bits<T>((bits<T>(magnitude) & ~mask) | (bits<T>(sign) & mask));
 }
 
-// A function of single elements: where it is one machine instruction, compilers make it one of vectors.
+// A function of single elements: where it is one machine instruction, compilers make it one of
+// vectors.
 template <class T, class F>
 FASTCONV_INLINE Vec<T> each(Vec<T> a, F f) {
   Vec<T> y;
@@ -130,7 +135,8 @@ FASTCONV_INLINE Vec<T> exp_series(Vec<T> r) {
   return polynomial<T>(MathConstants<T>::exp_series, r);
 }
 
-// x = n log(2) + r; power = 2^n where that is a normal number, 0 for the next n below, infinity for the next above.
+// x = n log(2) + r; power = 2^n where that is a normal number, 0 for the next n below, infinity for
+// the next above.
 template <class T>
 struct Reduced {
   Vec<T> n, r, power;
@@ -182,7 +188,8 @@ FASTCONV_INLINE Vec<T> log(Vec<T> x) {
   using C = MathConstants<T>;
   const auto subnormal = x < C::min_normal;
   const Vec<T> normal = subnormal ? x * C::lift : x;
-  // Shifts of unsigned numbers, and 2^mantissa_bits + e as bits, for AVX2 has neither signed 64-bit shifts nor conversions.
+  // Shifts of unsigned numbers, and 2^mantissa_bits + e as bits, for AVX2 has neither signed 64-bit
+  // shifts nor conversions.
   using Unsigned = typename MathConstants<T>::Unsigned;
   const Unsigned sqrt_half = reinterpret_cast<Unsigned>(broadcast(T(0.70710678118654752)));
   const Unsigned bias = Unsigned{} + C::exponent_bias;
@@ -217,7 +224,8 @@ FASTCONV_INLINE Vec<T> log1p(Vec<T> x) {
   return x == T(0) ? x : far;
 }
 
-// x^p for x >= 0, by exp(p log(x)): the error grows with |p log(x)|; for 0.1 <= x <= 20 and p = 0.75 within 5 ulp.
+// x^p for x >= 0, by exp(p log(x)): the error grows with |p log(x)|; for 0.1 <= x <= 20 and p =
+// 0.75 within 5 ulp.
 template <class T>
 FASTCONV_INLINE Vec<T> power(Vec<T> x, T p) {
   return exp<T>(log<T>(x) * p);
@@ -229,7 +237,8 @@ FASTCONV_INLINE Vec<T> sigmoid(Vec<T> x) {
   return T(1) / (T(1) + exp_normal<T>(-x));
 }
 
-// tanh(|x|) = e / (e + 2) with e = exp(2 |x|) - 1, which the reduction gives without cancellation; within 3.5 ulp.
+// tanh(|x|) = e / (e + 2) with e = exp(2 |x|) - 1, which the reduction gives without cancellation;
+// within 3.5 ulp.
 template <class T>
 FASTCONV_INLINE Vec<T> tanh(Vec<T> x) {
   const Reduced<T> a = reduce<T>(T(2) * at_most(absolute<T>(x), broadcast(MathConstants<T>::tanh_high)));

@@ -1,7 +1,9 @@
-// sin and cos on vectors, within 1.6 ulp in single and 1.2 ulp in double precision (measured by tests/cpp/math_test.cc).
+// sin and cos on vectors, within 1.6 ulp in single and 1.2 ulp in double precision (measured by
+// tests/cpp/math_test.cc).
 //
-// x = n pi/2 + r with |r| <= pi/4 (Cody and Waite; J.-M. Muller, Elementary Functions, ch. 11), pi/2 being a sum of parts of 33
-// bits, so that their products with n are exact; then polynomials of r^2.
+// x = n pi/2 + r with |r| <= pi/4 (Cody and Waite; J.-M. Muller, Elementary Functions, ch. 11),
+// pi/2 being a sum of parts of 33 bits, so that their products with n are exact; then polynomials
+// of r^2.
 #pragma once
 
 #include "simd/math.h"
@@ -15,8 +17,9 @@ struct SineConstants {
   static constexpr double round = 6755399441055744.0;  // as MathConstants::round, in double precision
   static constexpr T limit = T(1 << 16);  // of |x|: beyond it, elements are computed one at a time
 };
-// (sin(r) / r - 1) / r^2 and (cos(r) - 1 + r^2 / 2) / r^4 as polynomials in r^2, the highest power first: least squares on 80
-// Chebyshev nodes, reweighted as for exp in math.h. Relative errors 3.6e-9 and 9.6e-11, then 3.4e-18 and 4.7e-20.
+// (sin(r) / r - 1) / r^2 and (cos(r) - 1 + r^2 / 2) / r^4 as polynomials in r^2, the highest power
+// first: least squares on 80 Chebyshev nodes, reweighted as for exp in math.h. Relative errors
+// 3.6e-9 and 9.6e-11, then 3.4e-18 and 4.7e-20.
 template <class T>
 struct SineSeries;
 template <>

@@ -5,8 +5,9 @@
 
 namespace fastconv::FASTCONV_ISA {
 
-// Lane-wise compensated summation: the rounding error of each addition, which TwoSum (Knuth, TAOCP vol. 2, 4.2.2) gives
-// exactly, is summed on its own (Ogita, Rump and Oishi, Accurate sum and dot product, 2005, algorithm 4.1).
+// Lane-wise compensated summation: the rounding error of each addition, which TwoSum (Knuth, TAOCP
+// vol. 2, 4.2.2) gives exactly, is summed on its own (Ogita, Rump and Oishi, Accurate sum and dot
+// product, 2005, algorithm 4.1).
 template <class T>
 struct Sum {
   Vec<T> total{}, error{};

@@ -1,10 +1,11 @@
-// Vectors as the compiler's own vector type, so that one source serves every instruction set: it becomes SSE2 or NEON at
-// 16 bytes, AVX2 at 32, AVX-512 at 64. Arithmetic is written with + - * / and ?: on vectors; a * b + c contracts to one FMA
-// where there is one (-ffp-contract=fast).
+// Vectors as the compiler's own vector type, so that one source serves every instruction set: it
+// becomes SSE2 or NEON at 16 bytes, AVX2 at 32, AVX-512 at 64. Arithmetic is written with + - * /
+// and ?: on vectors; a * b + c contracts to one FMA where there is one (-ffp-contract=fast).
 //
-// Rules of every file that includes this one: it is compiled once per ISA with FASTCONV_ISA and FASTCONV_VECTOR_BYTES
-// defined; whatever it defines lies in namespace fastconv::FASTCONV_ISA; it includes no standard header that defines inline
-// functions or templates, for the linker keeps one copy of such a function for everyone, perhaps the one with AVX-512 in it.
+// Rules of every file that includes this one: it is compiled once per ISA with FASTCONV_ISA and
+// FASTCONV_VECTOR_BYTES defined; whatever it defines lies in namespace fastconv::FASTCONV_ISA; it
+// includes no standard header that defines inline functions or templates, for the linker keeps one
+// copy of such a function for everyone, perhaps the one with AVX-512 in it.
 #pragma once
 
 #include <stddef.h>
@@ -55,7 +56,8 @@ template <class T>
 FASTCONV_INLINE void store(T* p, Vec<T> v) {
   *reinterpret_cast<typename VecTypes<T>::unaligned*>(p) = v;
 }
-// To a multiple of the vector's size, past the caches. Before other threads read it, `drain_stores`.
+// To a multiple of the vector's size, past the caches. Before other threads read it,
+// `drain_stores`.
 template <class T>
 FASTCONV_INLINE void store_past_caches(T* p, Vec<T> v) {
 #if FASTCONV_VECTOR_BYTES == 64
@@ -147,8 +149,8 @@ FASTCONV_INLINE Vec<T> permute(Vec<T> v, IntVec<T> from) {
 #endif
 }
 
-// A NaN in x comes through both: the comparison is false and x is taken. That is what max and min of x86 do, which compilers
-// see but for AVX-512 (there with a mask of ones as above).
+// A NaN in x comes through both: the comparison is false and x is taken. That is what max and min
+// of x86 do, which compilers see but for AVX-512 (there with a mask of ones as above).
 template <class V>
 FASTCONV_INLINE V at_least(V x, V low) {
 #if FASTCONV_VECTOR_BYTES == 64
@@ -168,8 +170,8 @@ FASTCONV_INLINE V at_most(V x, V high) {
 #endif
 }
 
-// Makes the compiler hold v in a register here, and load nothing ahead of here that comes later: it would otherwise spill
-// the accumulators of large register tiles.
+// Makes the compiler hold v in a register here, and load nothing ahead of here that comes later: it
+// would otherwise spill the accumulators of large register tiles.
 template <class V>
 FASTCONV_INLINE void keep_in_register(V& v) {
 #if defined(__x86_64__)
@@ -203,8 +205,8 @@ FASTCONV_INLINE T sum_lanes(Vec<T> v) {
     return sum_lanes<T, Distance / 2>(add_rotated<Distance>(v, typename MakeIndices<lanes<T>>::type{}));
 }
 
-// One exchange of Eklundh's transposition: lanes whose index has bit `Distance` set in `a` change places with those that
-// have it clear in `b`.
+// One exchange of Eklundh's transposition: lanes whose index has bit `Distance` set in `a` change
+// places with those that have it clear in `b`.
 template <int Distance, class V, int... I>
 FASTCONV_INLINE void exchange(V& a, V& b, Indices<I...>) {
   constexpr int n = sizeof...(I);

@@ -1,5 +1,6 @@
-// Conv2d on the views that a network hands it: blocked tensors, slices of them (concat without copies), a residual that is
-// the output itself. All of it on integers, where every algorithm but Winograd is exact.
+// Conv2d on the views that a network hands it: blocked tensors, slices of them (concat without
+// copies), a residual that is the output itself. All of it on integers, where every algorithm but
+// Winograd is exact.
 #include <cmath>
 #include <optional>
 
@@ -23,7 +24,8 @@ struct Tensor {
 
 enum class Layout { nchw, nhwc, blocked, slice, inner_slice };
 
-// `slice`: whole blocks of a larger blocked tensor; `inner_slice`: channels that begin inside a block.
+// `slice`: whole blocks of a larger blocked tensor; `inner_slice`: channels that begin inside a
+// block.
 template <class T>
 Tensor<T> make(Layout layout, index_t n, index_t c, index_t h, index_t w, Random& random) {
   const index_t block = channel_block(dtype_of<T>);
@@ -77,7 +79,8 @@ void check(const Case& test, Algorithm algorithm, Random& random) {
   const std::optional<TensorView<const T>> rv =
       !test.has_residual ? std::nullopt : std::optional<TensorView<const T>>(test.aliased ? out : residual);
 
-  // Expected: the whole memory of `out`, so that what lies before and after a slice is checked as well.
+  // Expected: the whole memory of `out`, so that what lies before and after a slice is checked as
+  // well.
   Tensor<T> expected = out;
   expected.view.data = expected.memory.data() + (out.view.data - out.memory.data());
   for (index_t n = 0; n < test.n; ++n)
@@ -94,7 +97,8 @@ void check(const Case& test, Algorithm algorithm, Random& random) {
   const Conv2d<T> conv(plan_conv({g, dtype_of<T>, test.activation}, algorithm), weight.data(), test.has_bias ? bias.data() : nullptr, packing);
   conv.run(xv, rv ? &*rv : nullptr, out.view);
 
-  // The lanes after the last channel of a blocked output that begins with a block are free for the kernels to write, NaN too.
+  // The lanes after the last channel of a blocked output that begins with a block are free for the
+  // kernels to write, NaN too.
   if (out.view.block > 1 && out.view.lane == 0)
     for (index_t n = 0; n < test.n; ++n)
       for (index_t c = g.out_channels; c % out.view.block != 0; ++c)
@@ -229,7 +233,8 @@ TEST(conv2d_strassen_on_every_layout) {
 }
 
 TEST(conv2d_with_several_parts_of_the_reduction) {
-  // More than 512 products: partial sums join in memory, which a residual that is the output must survive.
+  // More than 512 products: partial sums join in memory, which a residual that is the output must
+  // survive.
   Random random(5);
   for (const index_t kernel : {1, 3})
     for (const Layout layout : kLayouts)
@@ -254,7 +259,8 @@ TEST(conv2d_pads_below_1x1) {
 }
 
 TEST(conv2d_crops_where_padding_is_negative) {
-  // As the phases of a transposed convolution ask for; here the output has the input's size, but lies a row lower.
+  // As the phases of a transposed convolution ask for; here the output has the input's size, but
+  // lies a row lower.
   Random random(7);
   for (const index_t channels : {5, 32})
     for (const Algorithm a : {Algorithm::reference, Algorithm::im2col, Algorithm::direct}) {
@@ -266,7 +272,8 @@ TEST(conv2d_crops_where_padding_is_negative) {
 }
 
 TEST(conv_transpose2d_into_blocks) {
-  // A phase's pixels lie apart in the blocked output: none of its neighbours may be activated with them.
+  // A phase's pixels lie apart in the blocked output: none of its neighbours may be activated with
+  // them.
   Random random(9);
   const index_t channels = 20;
   for (const index_t groups : {index_t{1}, channels}) {

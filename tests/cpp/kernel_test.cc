@@ -1,4 +1,5 @@
-// The arithmetic kernels under the convolutions, for every instruction set that this CPU has, against plain loops.
+// The arithmetic kernels under the convolutions, for every instruction set that this CPU has,
+// against plain loops.
 #include <cmath>
 #include <limits>
 

@@ -25,8 +25,8 @@ bool run(const char* filter) {
 
 }  // namespace
 
-// Runs all cases, or those whose name contains the first argument: on the instruction set that FASTCONV_ISA names, or else
-// on every one that this CPU has, each in a process of its own.
+// Runs all cases, or those whose name contains the first argument: on the instruction set that
+// FASTCONV_ISA names, or else on every one that this CPU has, each in a process of its own.
 int main(int argc, char** argv) {
   bool good = run(argc > 1 ? argv[1] : nullptr);
   if (std::getenv("FASTCONV_ISA")) return !good;

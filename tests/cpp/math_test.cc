@@ -1,5 +1,5 @@
-// The vector functions of simd/math.h, compiled here as the baseline kernels are, against libm in long double; and the
-// activations made of them on every instruction set.
+// The vector functions of simd/math.h, compiled here as the baseline kernels are, against libm in
+// long double; and the activations made of them on every instruction set.
 #include <cmath>
 #include <limits>
 #include <random>
@@ -17,7 +17,8 @@ using namespace fastconv;
 
 namespace {
 
-// The largest error of `f` at the points, in units in the last place of T; results below `least` count as `least`.
+// The largest error of `f` at the points, in units in the last place of T; results below `least`
+// count as `least`.
 template <class T, class F, class G>
 double max_ulp(const std::vector<T>& points, F f, G reference, T least = std::numeric_limits<T>::min()) {
   double worst = 0;
@@ -124,7 +125,8 @@ void check_activations(const Kernels& kernels) {
   CHECK(max_ulp(random_points<T>(T(-1), T(12), 50000), call(Activation::gelu_tanh), gelu_tanh) < 4);
   CHECK(max_ulp(points, call(Activation::gelu_tanh), gelu_tanh, T(0.1)) < 8);  // exp magnifies its argument's error
 
-  // Of all magnitudes and both signs. Where exp overflows, results are zero instead of |x| times a subnormal number.
+  // Of all magnitudes and both signs. Where exp overflows, results are zero instead of |x| times a
+  // subnormal number.
   std::vector<T> all = random_points<T>(T(-1), T(1), 50000);
   for (const T x : positive_points<T>(20000)) all.insert(all.end(), {x, -x});
   const T least = std::ldexp(std::numeric_limits<T>::min(), std::numeric_limits<T>::digits + 12);

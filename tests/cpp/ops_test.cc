@@ -1,4 +1,5 @@
-// Operators on the layouts of networks: each combination of NCHW and blocked views gives what NCHW gives, bit for bit.
+// Operators on the layouts of networks: each combination of NCHW and blocked views gives what NCHW
+// gives, bit for bit.
 #include "fastconv/ops.h"
 
 #include <cmath>
@@ -64,7 +65,8 @@ bool same(const Tensor<T>& a, const Tensor<T>& b) {
 template <class T>
 using Op = std::function<void(const TensorView<const T>&, const TensorView<T>&)>;
 
-// Runs `op` from and to every layout with several numbers of threads; `mixed`: x and y may have different layouts.
+// Runs `op` from and to every layout with several numbers of threads; `mixed`: x and y may have
+// different layouts.
 template <class T>
 void check_layouts(const Op<T>& op, index_t out_h, index_t out_w, bool mixed = true, index_t h = 9, index_t w = 13) {
   for (const index_t c : {1, 3, 4, 8, 17, 40}) {

@@ -1,4 +1,5 @@
-// The kernels that move data between layouts, for every instruction set that this CPU has, against plain loops.
+// The kernels that move data between layouts, for every instruction set that this CPU has, against
+// plain loops.
 #include "kernels.h"
 #include "random.h"
 #include "test.h"
@@ -173,7 +174,8 @@ TEST(im2col_panels_equal_the_definition) {
 }
 
 TEST(im2col_pads_below_a_1x1_convolution) {
-  // The way for 1x1 kernels, which copies pixels in one go, must not run past the plane into the padding below.
+  // The way for 1x1 kernels, which copies pixels in one go, must not run past the plane into the
+  // padding below.
   for_each_isa([&]<class T>(const Kernels<T>& kernels) {
     const std::vector<T> x(6, T(1));
     std::vector<T> out(static_cast<std::size_t>(2 * kernels.lanes), T(99));

@@ -1,4 +1,5 @@
-// A 1x1 convolution with the depthwise one after it as one: bits are those of one after the other, on data that rounds.
+// A 1x1 convolution with the depthwise one after it as one: bits are those of one after the other,
+// on data that rounds.
 #include "conv/pointwise_depthwise.h"
 
 #include <cmath>

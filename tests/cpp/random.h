@@ -1,4 +1,5 @@
-// Small integers, whose sums are exact in float: kernels that round nothing must give them bit for bit.
+// Small integers, whose sums are exact in float: kernels that round nothing must give them bit for
+// bit.
 #pragma once
 
 #include <cstdint>

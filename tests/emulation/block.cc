@@ -1,5 +1,6 @@
-// Blocks as fibers. A fiber runs CUDA threads to their end, one after the other, until one has to wait; then another fiber goes
-// on with the threads that have not begun. So threads that wait for nothing cost no switch.
+// Blocks as fibers. A fiber runs CUDA threads to their end, one after the other, until one has to
+// wait; then another fiber goes on with the threads that have not begun. So threads that wait for
+// nothing cost no switch.
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -325,7 +326,8 @@ void Block::wake(const std::uint64_t* mbarrier) {
   }
 }
 
-// The lanes of a warp, and the four warps of a warpgroup, give the same descriptors in the same order.
+// The lanes of a warp, and the four warps of a warpgroup, give the same descriptors in the same
+// order.
 void Block::check_warpgroup(std::uint64_t a, std::uint64_t b, const Site& site) {
   const std::array<std::uint64_t, 2> mine{a, b};
   const Gathered<std::array<std::uint64_t, 2>> all(0xffffffffu, mine, site);
@@ -508,7 +510,8 @@ void check_mbarrier(const std::uint64_t* barrier, const Site& site) {
 
 namespace {
 
-// A row's 32 bytes of a K-major operand with 128-byte swizzle: "Matrix descriptor format", "Canonical layouts".
+// A row's 32 bytes of a K-major operand with 128-byte swizzle: "Matrix descriptor format",
+// "Canonical layouts".
 template <class Convert>
 void read_row(const Block& block, std::uint64_t descriptor, unsigned row, double* values, unsigned element_bytes, const Convert& convert, const Site& site) {
   const unsigned start = static_cast<unsigned>(descriptor & 0x3fff) << 4;  // bits 13 to 0
@@ -525,7 +528,8 @@ void read_row(const Block& block, std::uint64_t descriptor, unsigned row, double
   }
 }
 
-// "Register fragments": of warp w, lane 4 g + t has rows 16 w + g and that + 8, columns 8 j + 2 t and that + 1.
+// "Register fragments": of warp w, lane 4 g + t has rows 16 w + g and that + 8, columns 8 j + 2 t
+// and that + 1.
 template <class Convert>
 void add_product(const Product& product, unsigned thread, float* d, unsigned element_bytes, const Convert& convert, const Site& site) {
   const unsigned row = thread / kWarp * 16 + thread % kWarp / 4, t = thread % 4, count = 32 / element_bytes;

@@ -1,4 +1,5 @@
-// Stands in for cuda_fp16.h: __half and __half2, arithmetic in float rounded to nearest, ties to even.
+// Stands in for cuda_fp16.h: __half and __half2, arithmetic in float rounded to nearest, ties to
+// even.
 #pragma once
 
 #include <cuda_runtime.h>

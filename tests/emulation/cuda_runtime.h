@@ -1,4 +1,5 @@
-// Stands in for the CUDA run-time's header: see README.md. The API under its own names; what it means is NVIDIA's manual.
+// Stands in for the CUDA run-time's header: see README.md. The API under its own names; what it
+// means is NVIDIA's manual.
 #pragma once
 
 #include <math.h>
@@ -266,7 +267,8 @@ using Site = std::source_location;
 inline constexpr int kSlotBytes = 64;
 
 void block_barrier(const Site& site);
-// Waits until each lane has given its `bytes`, then gives all of them, kSlotBytes apart; good until the lane's next but one.
+// Waits until each lane has given its `bytes`, then gives all of them, kSlotBytes apart; good until
+// the lane's next but one.
 const unsigned char* exchange(unsigned mask, const void* value, std::size_t bytes, const Site& site);
 unsigned lane();
 unsigned lanes();  // in this warp: fewer than 32 in the last one of some blocks

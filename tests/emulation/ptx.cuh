@@ -1,4 +1,5 @@
-// Stands in for src/cuda/ptx/ptx.cuh: the same functions, as the PTX ISA describes their instructions.
+// Stands in for src/cuda/ptx/ptx.cuh: the same functions, as the PTX ISA describes their
+// instructions.
 #pragma once
 
 #include <cuda.h>
@@ -46,8 +47,8 @@ inline float low_half(std::uint32_t x, __nv_bfloat16) {
   return __bfloat162float(__ushort_as_bfloat16(static_cast<unsigned short>(x)));
 }
 
-// PTX ISA, "Matrix fragments for mma.m16n8k8" (.tf32) and "for mma.m16n8k16" (.f16, .bf16): lane 4 g + t has rows g and g + 8
-// of a, column g of b, and columns 2 t and 2 t + 1 of d.
+// PTX ISA, "Matrix fragments for mma.m16n8k8" (.tf32) and "for mma.m16n8k16" (.f16, .bf16): lane 4
+// g + t has rows g and g + 8 of a, column g of b, and columns 2 t and 2 t + 1 of d.
 inline void mma_tf32(float (&d)[4], const MmaOperands& mine, const Site& site) {
   const Gathered<MmaOperands> all(0xffffffffu, mine, site);
   const unsigned g = lane() / 4, t = lane() % 4;

@@ -1,4 +1,5 @@
-// The run-time's functions. A stream's work is done when it is issued, or recorded where the stream is being captured.
+// The run-time's functions. A stream's work is done when it is issued, or recorded where the stream
+// is being captured.
 #include <cstdio>
 #include <cstdlib>
 #include <chrono>

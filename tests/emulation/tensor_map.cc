@@ -1,4 +1,5 @@
-// Tensor maps and what copies by them write: CUDA Driver API, "Tensor Map Object Management"; PTX ISA, "Tensors".
+// Tensor maps and what copies by them write: CUDA Driver API, "Tensor Map Object Management"; PTX
+// ISA, "Tensors".
 #include <cuda.h>
 
 #include <vector>
@@ -62,8 +63,8 @@ Content decode(const CUtensorMap* map, bool im2col, const void* shared, const st
   return content;
 }
 
-// Rows of kRowBytes, one after the other, in shared memory. Swizzling adds bits 7 to 9 of an address to bits 4 to 6, without
-// carries.
+// Rows of kRowBytes, one after the other, in shared memory. Swizzling adds bits 7 to 9 of an
+// address to bits 4 to 6, without carries.
 class Target {
  public:
   Target(const Content& content, void* shared, unsigned rows, std::uint64_t* barrier, const Site& site)
@@ -72,7 +73,8 @@ class Target {
     check_shared(shared, bytes_.size(), site);
   }
 
-  // Row `row` has the elements from `first` on of those at `from`, and zeros beside them; null: nothing but zeros.
+  // Row `row` has the elements from `first` on of those at `from`, and zeros beside them; null:
+  // nothing but zeros.
   void row(unsigned row, std::int64_t first, const unsigned char* from) {
     for (unsigned i = 0; i < kRowBytes / content_.element_bytes; ++i) {
       const std::int64_t element = first + i;

@@ -1,5 +1,6 @@
-// The attributes of a graph's operators under the names that Python, prints and files give them. An operator lists its
-// own once, in `fields`; reading, writing, printing and documenting them all follow from that list.
+// The attributes of a graph's operators under the names that Python, prints and files give them. An
+// operator lists its own once, in `fields`; reading, writing, printing and documenting them all
+// follow from that list.
 #pragma once
 
 #include <algorithm>
@@ -125,8 +126,8 @@ bool from_attribute(const Attribute& given, V& to) {
   }
 }
 
-// Sets the members of an operator to what is given. Throws std::invalid_argument where that is no such value, unknown, or
-// required and absent.
+// Sets the members of an operator to what is given. Throws std::invalid_argument where that is no
+// such value, unknown, or required and absent.
 template <class Op>
 void read_fields(const char* name, const Attributes& given, Op& op) {
   std::size_t used = 0;

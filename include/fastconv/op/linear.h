@@ -18,7 +18,8 @@ struct Linear {
     f("activation", o.activation);
   }
 
-  // A value whose last axis is channels, as (N, C, H, W): the image on which this is a 1x1 convolution.
+  // A value whose last axis is channels, as (N, C, H, W): the image on which this is a 1x1
+  // convolution.
   static Shape as_image(const Shape& x) {
     switch (x.size()) {
       case 1: return {1, x[0], 1, 1};

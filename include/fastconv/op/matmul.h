@@ -5,8 +5,9 @@
 
 namespace fastconv::op {
 
-// The shape of a product as NumPy's matmul has it: matrices in the last two axes, batches that broadcast before them; a vector
-// is a row on the left and a column on the right, whose axis the result does not have.
+// The shape of a product as NumPy's matmul has it: matrices in the last two axes, batches that
+// broadcast before them; a vector is a row on the left and a column on the right, whose axis the
+// result does not have.
 inline Shape matmul_shape(const Shape& a, const Shape& b) {
   const auto check = [](const Shape& shape, const char* name) {
     if (shape.empty()) fail("matmul: ", name, " must have at least one dimension: for a number use multiply");

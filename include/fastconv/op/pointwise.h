@@ -6,7 +6,8 @@
 
 namespace fastconv::op {
 
-// A pointwise program on inputs with NumPy's broadcasting: one instruction, under its name, or several.
+// A pointwise program on inputs with NumPy's broadcasting: one instruction, under its name, or
+// several.
 struct Pointwise {
   PointwiseProgram program = PointwiseProgram::of(Instruction::add);
 

@@ -59,7 +59,8 @@ struct Reduce {
   }
 };
 
-// The index of the first greatest or least element, NaN before all others, along one axis or, in C order, all of them.
+// The index of the first greatest or least element, NaN before all others, along one axis or, in C
+// order, all of them.
 struct ArgMax {
   enum class Kind : std::uint8_t { max, min } kind = Kind::max;
   std::vector<int> axes;
@@ -87,7 +88,8 @@ struct ArgMax {
   }
 };
 
-// (sum |x|^ord)^(1 / ord), with its limits for 0 (how many are not zero) and infinities, whatever the number of axes.
+// (sum |x|^ord)^(1 / ord), with its limits for 0 (how many are not zero) and infinities, whatever
+// the number of axes.
 struct Norm {
   double ord = 2;
   std::vector<int> axes;

@@ -5,7 +5,8 @@
 
 namespace fastconv::op {
 
-// activation(x * scale + shift), vectors along `axis`: what batch norms, and products and sums with constants, become.
+// activation(x * scale + shift), vectors along `axis`: what batch norms, and products and sums with
+// constants, become.
 struct ScaleShift {
   int axis = 1;
   Activation activation = Activation::none;

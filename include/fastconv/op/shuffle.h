@@ -26,8 +26,8 @@ struct ChannelShuffle {
   }
 };
 
-// Which channel each pixel of an r x r block becomes, the last of these counted fastest: CRD (channel, row, column) or
-// DCR (row, column, channel).
+// Which channel each pixel of an r x r block becomes, the last of these counted fastest: CRD
+// (channel, row, column) or DCR (row, column, channel).
 enum class ChannelOrder : std::uint8_t { crd, dcr };
 
 struct PixelShuffle {

@@ -20,7 +20,8 @@ struct Input {
 // Contiguous.
 struct Constant {
   std::shared_ptr<const void> data;  // null once its last user has packed it
-  // Of some weights: a factor for each index of the first axis, applied when they are packed (see fold_affine).
+  // Of some weights: a factor for each index of the first axis, applied when they are packed (see
+  // fold_affine).
   std::shared_ptr<const std::vector<double>> scale = nullptr;
 
   static constexpr std::array kNames{"constant"};

@@ -48,7 +48,8 @@ struct Take {
   }
 };
 
-// x with element i of the updates, along the axis, added to its element indices[i], one after the other.
+// x with element i of the updates, along the axis, added to its element indices[i], one after the
+// other.
 struct ScatterAdd {
   int axis = 0;
   Shape indices;

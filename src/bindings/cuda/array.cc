@@ -51,7 +51,8 @@ std::size_t reach_bytes(const CudaArray& array) {
   return static_cast<std::size_t>(high - low) * static_cast<std::size_t>(array.element.bytes);
 }
 
-// Memory that another library may still use on a stream of its own when it lets go: wait until all is done before it goes.
+// Memory that another library may still use on a stream of its own when it lets go: wait until all
+// is done before it goes.
 struct Owner {
   cuda::Memory memory;
   bool lent = false;

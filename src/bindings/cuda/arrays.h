@@ -42,17 +42,20 @@ struct CudaArray {
   bool is_contiguous() const;  // in C order
 };
 
-// The stream that work of this thread is issued to: fastconv.cuda.stream(...), else the legacy default stream.
+// The stream that work of this thread is issued to: fastconv.cuda.stream(...), else the legacy
+// default stream.
 cudaStream_t current_stream();
 
-// A new array of the current stream; the strides are C order's, or `strides`, which must be those of a permutation of it.
+// A new array of the current stream; the strides are C order's, or `strides`, which must be those
+// of a permutation of it.
 CudaArray new_cuda_array(const Shape& shape, Element element, int device);
 CudaArray new_cuda_array(const Shape& shape, const Shape& strides, Element element, int device);
 
 // Makes a stream, or the current one, wait for the values of `array`, if they come from another.
 void wait_for(cudaStream_t stream, const CudaArray& array);
 void wait_for(const CudaArray& array);
-// Says that what is issued to `stream` until now reads `array`, whose memory is not to be used again before.
+// Says that what is issued to `stream` until now reads `array`, whose memory is not to be used
+// again before.
 void read_by(cudaStream_t stream, const CudaArray& array);
 
 }  // namespace fastconv::bindings

@@ -1,4 +1,5 @@
-// DLPack 1.0 (https://dmlc.github.io/dlpack/latest/c_api.html): how libraries lend each other arrays.
+// DLPack 1.0 (https://dmlc.github.io/dlpack/latest/c_api.html): how libraries lend each other
+// arrays.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
-// The index arithmetic of convolution as a product of matrices, for kernels and for tests on the host. A row of the product
-// is an output pixel, a column an output channel of one group, and the sum runs over taps and the group's input channels,
-// channels fastest: y[m][n] = sum over k of x(m, k) * w[k][n].
+// The index arithmetic of convolution as a product of matrices, for kernels and for tests on the
+// host. A row of the product is an output pixel, a column an output channel of one group, and the
+// sum runs over taps and the group's input channels, channels fastest: y[m][n] = sum over k of x(m,
+// k) * w[k][n].
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,7 +10,8 @@
 
 namespace fastconv::cuda {
 
-// A whole number of tiles from a sum's `tiles`: part `part` of `parts`, whose sizes differ by at most one.
+// A whole number of tiles from a sum's `tiles`: part `part` of `parts`, whose sizes differ by at
+// most one.
 struct TileRange {
   int begin, end;
 };
@@ -69,9 +71,10 @@ struct ConvIndex {
   }
 };
 
-// Tiles of x and of weights lie in shared memory as rows of 64 bytes, four chunks of 16. Chunks trade places so that the
-// same chunk of eight consecutive rows falls into eight different groups of four banks: an access of 16 bytes by each of
-// eight lanes, as 128-bit loads and ldmatrix make them, has no bank conflict.
+// Tiles of x and of weights lie in shared memory as rows of 64 bytes, four chunks of 16. Chunks
+// trade places so that the same chunk of eight consecutive rows falls into eight different groups
+// of four banks: an access of 16 bytes by each of eight lanes, as 128-bit loads and ldmatrix make
+// them, has no bank conflict.
 inline constexpr int kRowBytes = 64, kChunkBytes = 16, kRowChunks = 4;
 __host__ __device__ constexpr int chunk_offset(int row, int chunk) {
   return row * kRowBytes + (chunk ^ (row >> 1 & 3)) * kChunkBytes;

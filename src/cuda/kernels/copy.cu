@@ -1,5 +1,6 @@
-// Copies between strides and element types. Where the arrays' neighbours lie in different dimensions (NCHW and NHWC), square tiles
-// are turned in shared memory, so that both sides see whole lines; else it is an element-by-element kernel.
+// Copies between strides and element types. Where the arrays' neighbours lie in different
+// dimensions (NCHW and NHWC), square tiles are turned in shared memory, so that both sides see
+// whole lines; else it is an element-by-element kernel.
 #include "cuda/kernels/map.cuh"
 #include "cuda/ops.h"
 
@@ -15,11 +16,13 @@ struct Identity {
 };
 
 constexpr int kTile = 32, kTileRows = 8;
-// Below this many elements in one of the dimensions a tile is mostly empty, and lines are shared by neighbouring threads anyway.
+// Below this many elements in one of the dimensions a tile is mostly empty, and lines are shared by
+// neighbouring threads anyway.
 constexpr index_t kLeastTurned = 8;
 
-// y's neighbours are `y_size` elements in one dimension, x's are `x_size` in another: y(i, j) = x(i, j) with y at j * y_step + i
-// and x at i * x_step + j. `rest` steps through all other dimensions.
+// y's neighbours are `y_size` elements in one dimension, x's are `x_size` in another: y(i, j) =
+// x(i, j) with y at j * y_step + i and x at i * x_step + j. `rest` steps through all other
+// dimensions.
 struct Turn {
   index_t y_size, x_size, y_step, x_step;
   FastDivide y_tiles, x_tiles;

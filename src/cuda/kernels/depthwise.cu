@@ -1,10 +1,12 @@
-// Depthwise convolution, NHWC. It is bound by memory: 3x3 in float32 does 9 multiply-adds for each 8 bytes, and an H200 moves 21
-// bytes a clock and multiprocessor while it does 128 multiply-adds. (7x7 is the balance point: 49 for 8 bytes.)
+// Depthwise convolution, NHWC. It is bound by memory: 3x3 in float32 does 9 multiply-adds for each
+// 8 bytes, and an H200 moves 21 bytes a clock and multiprocessor while it does 128 multiply-adds.
+// (7x7 is the balance point: 49 for 8 bytes.)
 //
-// The row kernels (3x3, 5x5, 7x7, stride 1 and 2) read each input row of their tile once, by asynchronous copies into a ring of
-// rows in shared memory, three rows ahead. A row is then added to all output rows it takes part in, whose sums stay in registers,
-// as the weights do. So the loads in flight cost no registers, padding is zeros in shared memory and needs no care after that, and
-// only the columns and rows between tiles are read twice, from the second-level cache.
+// The row kernels (3x3, 5x5, 7x7, stride 1 and 2) read each input row of their tile once, by
+// asynchronous copies into a ring of rows in shared memory, three rows ahead. A row is then added
+// to all output rows it takes part in, whose sums stay in registers, as the weights do. So the
+// loads in flight cost no registers, padding is zeros in shared memory and needs no care after
+// that, and only the columns and rows between tiles are read twice, from the second-level cache.
 #include "cuda/conv.h"
 #include "cuda/depthwise.h"
 #include "cuda/kernels/images.cuh"
@@ -167,7 +169,8 @@ struct Window {
   int multiplier;  // output channels of an input channel; 1 where kLanes > 1
 };
 
-// Everything else, one thread for kLanes channels of a pixel; what windows share comes from the first-level cache.
+// Everything else, one thread for kLanes channels of a pixel; what windows share comes from the
+// first-level cache.
 template <class T, int kLanes>
 __global__ void __launch_bounds__(kImageThreads) depthwise_any(Window window, Pixels pixels, Nhwc<const T> x, const T* weight,
                                                                Epilogue<T> epilogue, Nhwc<T> y) {

@@ -5,7 +5,8 @@
 
 namespace fastconv::cuda {
 
-// The lanes are passed round instead of unrolling the loop, so that the code of the activations exists once.
+// The lanes are passed round instead of unrolling the loop, so that the code of the activations
+// exists once.
 template <int kLanes>
 __device__ __forceinline__ void activate_lanes(const Activation& activation, float (&v)[kLanes]) {
   if (activation.kind == Activation::none) return;
@@ -24,8 +25,8 @@ __device__ __forceinline__ void activate_lanes(const Activation& activation, flo
   }
 }
 
-// kLanes channels of one pixel from `channel` on. With more than one lane, y is aligned to them. `residual` counts only where
-// the epilogue has one.
+// kLanes channels of one pixel from `channel` on. With more than one lane, y is aligned to them.
+// `residual` counts only where the epilogue has one.
 template <int kLanes, class T>
 __device__ __forceinline__ void finish(const Epilogue<T>& epilogue, index_t channel, const Vector<T, kLanes>& residual,
                                        float (&v)[kLanes], T* y) {
@@ -44,7 +45,8 @@ __device__ __forceinline__ void finish(const Epilogue<T>& epilogue, index_t chan
   *reinterpret_cast<Vector<T, kLanes>*>(y) = out;
 }
 
-// The residual's channels there, if there is one. It may be y itself: not through the read-only cache.
+// The residual's channels there, if there is one. It may be y itself: not through the read-only
+// cache.
 template <int kLanes, class T>
 __device__ __forceinline__ Vector<T, kLanes> load_residual(const Epilogue<T>& epilogue, int n, int h, int w, index_t channel) {
   Vector<T, kLanes> lanes{};

@@ -1,4 +1,5 @@
-// What the implicit GEMM kernels share: pixels on their way into shared memory, finished tiles on their way out.
+// What the implicit GEMM kernels share: pixels on their way into shared memory, finished tiles on
+// their way out.
 #pragma once
 
 #include "cuda/kernels/epilogue.cuh"
@@ -7,9 +8,10 @@
 
 namespace fastconv::cuda {
 
-// Copies kRows output pixels' windows, one tile of 64 bytes of the sum at a time, as rows of shared memory (chunk_offset).
-// Padding, rows after the last pixel and steps after the last one become zeros. Each thread keeps to one chunk of all its
-// rows, so that it looks up a tap only once a tile.
+// Copies kRows output pixels' windows, one tile of 64 bytes of the sum at a time, as rows of shared
+// memory (chunk_offset). Padding, rows after the last pixel and steps after the last one become
+// zeros. Each thread keeps to one chunk of all its rows, so that it looks up a tap only once a
+// tile.
 template <class T, int kRows, int kThreads, bool kWide>
 class PixelLoader {
  public:
@@ -64,13 +66,13 @@ class PixelLoader {
   int h_[kEach], w_[kEach];
 };
 
-// A finished tile lies in shared memory as rows of kN + 8 floats: eight rows of float2, as mma leaves them, then fall into
-// different banks.
+// A finished tile lies in shared memory as rows of kN + 8 floats: eight rows of float2, as mma
+// leaves them, then fall into different banks.
 template <int kN>
 inline constexpr int kTileStride = kN + 8;
 
-// Runs of kLanes channels, kRuns at a time, so that as many loads of the residual are under way (which may be y: the compiler
-// cannot move them before a store).
+// Runs of kLanes channels, kRuns at a time, so that as many loads of the residual are under way
+// (which may be y: the compiler cannot move them before a store).
 template <int kLanes, int kM, int kN, int kThreads, class T>
 __device__ __forceinline__ void store_lanes(const GemmArguments<T>& a, const BlockTile& block, const float* tile) {
   constexpr int kAcross = kN / kLanes, kRuns = 4;
@@ -110,7 +112,8 @@ __device__ __forceinline__ void store_lanes(const GemmArguments<T>& a, const Blo
   }
 }
 
-// Sums of a block, in shared memory, to y or to the partial sums. Neighbouring threads write neighbouring channels.
+// Sums of a block, in shared memory, to y or to the partial sums. Neighbouring threads write
+// neighbouring channels.
 template <int kM, int kN, int kThreads, class T>
 __device__ __forceinline__ void store_tile(const GemmArguments<T>& a, const BlockTile& block, const float* tile) {
   if (a.vectors)
@@ -119,9 +122,9 @@ __device__ __forceinline__ void store_tile(const GemmArguments<T>& a, const Bloc
     store_lanes<1, kM, kN, kThreads>(a, block, tile);
 }
 
-// The main loop: kStages - 1 tiles are on their way while one is multiplied. load(stage, k_tile) starts copies,
-// multiply(stage, k_tile - first k_tile) uses what has arrived. One barrier a tile: it also says that everyone is done with
-// the stage that is filled next.
+// The main loop: kStages - 1 tiles are on their way while one is multiplied. load(stage, k_tile)
+// starts copies, multiply(stage, k_tile - first k_tile) uses what has arrived. One barrier a tile:
+// it also says that everyone is done with the stage that is filled next.
 template <int kStages, class Load, class Multiply>
 __device__ __forceinline__ void pipeline(TileRange range, const Load& load, const Multiply& multiply) {
   const int count = range.end - range.begin;
@@ -147,7 +150,8 @@ __device__ __forceinline__ void pipeline(TileRange range, const Load& load, cons
 
 constexpr std::size_t larger(std::size_t a, std::size_t b) { return a > b ? a : b; }
 
-// The grid of tiles of kM x kN, filled into the index, then the launch of `kernel` and, with split-K, of the last sum.
+// The grid of tiles of kM x kN, filled into the index, then the launch of `kernel` and, with
+// split-K, of the last sum.
 template <class T, class... Rest>
 void launch_gemm(const char* name, void (*kernel)(GemmArguments<T>, Rest...), const GemmTile& tile, std::size_t shared_bytes,
                  GemmArguments<T>& a, cudaStream_t stream, const Rest&... rest) {

@@ -6,7 +6,8 @@
 
 namespace fastconv::cuda {
 
-// One product for each of index.groups. Group g's x begins g * x_group elements after the first's, its y g * y_group.
+// One product for each of index.groups. Group g's x begins g * x_group elements after the first's,
+// its y g * y_group.
 template <class T>
 struct GemmArguments {
   ConvIndex index;
@@ -21,15 +22,15 @@ struct GemmArguments {
   bool vectors;    // y, residual and partial take 16 bytes at a time
 };
 
-// Fills in the grid's part of arguments.index for one of kFp32Tiles or kMmaTiles, and launches. `wide`: x can be copied 16
-// bytes at a time.
+// Fills in the grid's part of arguments.index for one of kFp32Tiles or kMmaTiles, and launches.
+// `wide`: x can be copied 16 bytes at a time.
 void launch_gemm_fp32(GemmArguments<float> arguments, int tile, bool wide, cudaStream_t stream);
 void launch_gemm_tf32(GemmArguments<float> arguments, int tile, bool wide, bool split, cudaStream_t stream);
 template <class T>
 void launch_gemm_16bit(GemmArguments<T> arguments, int tile, bool wide, cudaStream_t stream);
 
-// The same for one of kWgmmaTiles, on devices with Limits::wgmma: `arguments` are of one group and one part, x is aligned to 16
-// bytes, and im2col_limit() has nothing against it.
+// The same for one of kWgmmaTiles, on devices with Limits::wgmma: `arguments` are of one group and
+// one part, x is aligned to 16 bytes, and im2col_limit() has nothing against it.
 template <class T>
 void launch_gemm_wgmma(const ConvGeometry& geometry, GemmArguments<T> arguments, int tile, cudaStream_t stream);
 
@@ -37,7 +38,8 @@ void launch_gemm_wgmma(const ConvGeometry& geometry, GemmArguments<T> arguments,
 template <class T>
 void launch_split_k_sum(const GemmArguments<T>& arguments, cudaStream_t stream);
 
-// F(4x4, 3x3): what lies between the images and the 36 products. Tiles are numbered by image, row, column.
+// F(4x4, 3x3): what lies between the images and the 36 products. Tiles are numbered by image, row,
+// column.
 struct WinogradShape {
   ConvGeometry geometry;
   index_t images, tiles_h, tiles_w;

@@ -1,6 +1,7 @@
-// Convolution as a product of matrices in fp32 (FFMA), fused: windows are read where they lie, nothing is unrolled in memory
-// (Chetlur et al. 2014, "cuDNN: efficient primitives for deep learning"). Two blocks of 128 threads with 8 x 8 sums each
-// fill a multiprocessor's registers: a step of the sum then takes 4 loads of 16 bytes for 64 FFMA.
+// Convolution as a product of matrices in fp32 (FFMA), fused: windows are read where they lie,
+// nothing is unrolled in memory (Chetlur et al. 2014, "cuDNN: efficient primitives for deep
+// learning"). Two blocks of 128 threads with 8 x 8 sums each fill a multiprocessor's registers: a
+// step of the sum then takes 4 loads of 16 bytes for 64 FFMA.
 #include "cuda/kernels/implicit_gemm.cuh"
 
 namespace fastconv::cuda {
@@ -15,8 +16,8 @@ constexpr std::size_t shared_bytes() {
   return larger(std::size_t{kStages} * (kM + kN) * kRowBytes, std::size_t{kM} * kTileStride<kN> * sizeof(float));
 }
 
-// A warp's lanes are 4 rows by 8 columns. A thread has rows 4 apart, and columns in runs of 4 that lie 32 apart: both of its
-// operands then come by loads of 16 bytes without bank conflicts.
+// A warp's lanes are 4 rows by 8 columns. A thread has rows 4 apart, and columns in runs of 4 that
+// lie 32 apart: both of its operands then come by loads of 16 bytes without bank conflicts.
 template <int kM, int kN, int kRows, int kColumns, int kResident, bool kWide>
 __global__ void __launch_bounds__(kM* kN / (kRows * kColumns), kResident)
     implicit_gemm_fp32(const __grid_constant__ GemmArguments<float> a) {

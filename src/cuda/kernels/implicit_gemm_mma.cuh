@@ -1,6 +1,7 @@
-// Convolution as a product of matrices on tensor cores (mma.sync, sm_80 on). A tile of the sum is 64 bytes of a pixel's or
-// an output channel's row, two steps of mma. ldmatrix moves rows of 16 bytes whatever they hold: for 16-bit elements they are
-// the fragments of m16n8k16, for TF32, as 4-byte elements, those of m16n8k8.
+// Convolution as a product of matrices on tensor cores (mma.sync, sm_80 on). A tile of the sum is
+// 64 bytes of a pixel's or an output channel's row, two steps of mma. ldmatrix moves rows of 16
+// bytes whatever they hold: for 16-bit elements they are the fragments of m16n8k16, for TF32, as
+// 4-byte elements, those of m16n8k8.
 #pragma once
 
 #include "cuda/kernels/implicit_gemm.cuh"
@@ -68,8 +69,8 @@ __global__ void __launch_bounds__(kM* kN / (kWarpM * kWarpN) * 32, kResident)
     }
   };
 
-  // Lane l gives the address of row l % 8 of ldmatrix's matrix l / 8: for x the four quarters of 16 rows by two chunks, for
-  // weights two chunks of 8 columns and then of the next 8.
+  // Lane l gives the address of row l % 8 of ldmatrix's matrix l / 8: for x the four quarters of 16
+  // rows by two chunks, for weights two chunks of 8 columns and then of the next 8.
   const int x_row = warp_row + lane % 16, x_chunk = lane / 16;
   const int w_row = warp_column + lane % 8 + lane / 16 * 8, w_chunk = lane / 8 % 2;
   float sum[kRowTiles][2 * kColumnPairs][4] = {};
@@ -115,7 +116,8 @@ __global__ void __launch_bounds__(kM* kN / (kWarpM * kWarpN) * 32, kResident)
         for (int j = 0; j < 2 * kColumnPairs; ++j) mma(Kind{}, sum[i][j], xs, ws[0][j]);
       }
     }
-    // Tensor cores do not round their sums to nearest: 3xTF32 leaves them to it for 32 products only.
+    // Tensor cores do not round their sums to nearest: 3xTF32 leaves them to it for 32 products
+    // only.
     if constexpr (kParts == 2) {
       if (count % 2 == 0) return;
 #pragma unroll

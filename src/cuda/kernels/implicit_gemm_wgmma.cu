@@ -1,11 +1,13 @@
-// Convolution as a product of matrices by wgmma, fed by TMA (sm_90a): for large grids on compute capability 9.0.
+// Convolution as a product of matrices by wgmma, fed by TMA (sm_90a): for large grids on compute
+// capability 9.0.
 //
-// A block is 128 pixels by kN output channels. One thread of its last warp, the producer, has the copy engine fill kStages
-// stages of shared memory: for one tap, 128 bytes of the channels of each pixel, from an im2col map, and of each output
-// channel's weights. Two warpgroups multiply what has arrived, 64 pixels each; two barriers a stage say that it is full, or
-// free again. Two blocks share a multiprocessor, so that one multiplies while the other stores: a thread has at most 96
-// registers (their 18 warps are five on one of the four partitions of 16384), of which its sums are 64; so there is no need to
-// move registers between warps (setmaxnreg).
+// A block is 128 pixels by kN output channels. One thread of its last warp, the producer, has the
+// copy engine fill kStages stages of shared memory: for one tap, 128 bytes of the channels of each
+// pixel, from an im2col map, and of each output channel's weights. Two warpgroups multiply what has
+// arrived, 64 pixels each; two barriers a stage say that it is full, or free again. Two blocks
+// share a multiprocessor, so that one multiplies while the other stores: a thread has at most 96
+// registers (their 18 warps are five on one of the four partitions of 16384), of which its sums are
+// 64; so there is no need to move registers between warps (setmaxnreg).
 #include "cuda/kernels/implicit_gemm.cuh"
 #include "cuda/tensor_map.h"
 
@@ -24,9 +26,10 @@ constexpr int kStages = 98304 / kStageBytes<kN>;
 template <int kN>
 constexpr std::size_t kSharedBytes = std::size_t{kStages<kN>} * kStageBytes<kN> + kPatternBytes - 128;
 
-// Rows of kSwizzleBytes from a shared address on, a multiple of kPatternBytes but for the steps along the rows. PTX ISA,
-// "Matrix descriptor format": the address and the distance of groups of eight rows, both without their lowest four bits; 1 for
-// the leading dimension, which swizzled rows do not need; 1 for the swizzle of 128 bytes.
+// Rows of kSwizzleBytes from a shared address on, a multiple of kPatternBytes but for the steps
+// along the rows. PTX ISA, "Matrix descriptor format": the address and the distance of groups of
+// eight rows, both without their lowest four bits; 1 for the leading dimension, which swizzled rows
+// do not need; 1 for the swizzle of 128 bytes.
 __device__ __forceinline__ std::uint64_t matrix_descriptor(unsigned address) {
   return (address & 0x3ffffu) >> 4 | std::uint64_t{1} << 16 | std::uint64_t{kPatternBytes >> 4} << 32 | std::uint64_t{1} << 62;
 }
@@ -44,7 +47,8 @@ __global__ void __launch_bounds__(kConsumers + 32, 2)
     unsigned char* const unaligned = dynamic_shared<unsigned char>();
     unsigned char* const shared = unaligned + (kPatternBytes - shared_address(unaligned) % kPatternBytes) % kPatternBytes;
     const BlockTile block = a.index.block_tile(blockIdx.x);
-    // From lane 0, so that the compiler knows it is one number a warp, and keeps what depends on it in uniform registers.
+    // From lane 0, so that the compiler knows it is one number a warp, and keeps what depends on it
+    // in uniform registers.
     const int lane = threadIdx.x % 32, warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);
 
     if (threadIdx.x == 0) {

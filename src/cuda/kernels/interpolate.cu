@@ -17,7 +17,8 @@ struct Tap {
   double weight;
 };
 
-// Products are rounded before anything is added to them, as they are on the host: another tap could have another weight for NaN.
+// Products are rounded before anything is added to them, as they are on the host: another tap could
+// have another weight for NaN.
 __device__ __forceinline__ Tap bilinear_tap(const Axis& a, int i) {
   if (a.out == a.in) return {i, i, 0};
   double at = 0;

@@ -1,4 +1,5 @@
-// What a thread holds of neighbouring elements: kLanes floats, loaded and stored in accesses of up to 16 bytes.
+// What a thread holds of neighbouring elements: kLanes floats, loaded and stored in accesses of up
+// to 16 bytes.
 #pragma once
 
 #include "cuda/kernels/device.cuh"

@@ -10,8 +10,9 @@
 namespace fastconv::cuda {
 
 inline constexpr int kMapThreads = 128;
-// Steps of a thread. All loads come before the first store, for y may be an input: 32 bytes a thread and array, at 2048 threads
-// twice what an H200 multiprocessor needs in flight (4.8 TB/s * 800 ns / 132 = 29 KB).
+// Steps of a thread. All loads come before the first store, for y may be an input: 32 bytes a
+// thread and array, at 2048 threads twice what an H200 multiprocessor needs in flight (4.8 TB/s *
+// 800 ns / 132 = 29 KB).
 template <int kLanes>
 inline constexpr int kMapSteps = kLanes == 1 ? 4 : 2;
 

@@ -8,9 +8,9 @@ namespace {
 
 constexpr int kNormThreads = 256;
 
-// A team (a warp, or the block) for each row. Sums of deviations from a first mean correct both the mean and the variance (Chan,
-// Golub and LeVeque, Algorithms for computing the sample variance, 1983). Only the first of the three readings of a row leaves
-// the first-level cache.
+// A team (a warp, or the block) for each row. Sums of deviations from a first mean correct both the
+// mean and the variance (Chan, Golub and LeVeque, Algorithms for computing the sample variance,
+// 1983). Only the first of the three readings of a row leaves the first-level cache.
 template <class T, int kLanes, int kTeam>
 __global__ void __launch_bounds__(kNormThreads)
     layer_norm_kernel(index_t rows, index_t count, const T* x, index_t x_stride, const float* weight, const float* bias,

@@ -10,7 +10,8 @@ namespace {
 
 constexpr int kThreads = 128;
 
-// Axes of y, the innermost first. An axis of y that is x's too, without padding, is joined with such a neighbour.
+// Axes of y, the innermost first. An axis of y that is x's too, without padding, is joined with
+// such a neighbour.
 struct Axes {
   int rank = 0;
   index_t count = 1;  // of steps: elements, or vectors along the first axis

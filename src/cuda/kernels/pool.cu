@@ -5,7 +5,8 @@
 namespace fastconv::cuda {
 namespace {
 
-// As PoolWindow, by one output index: input begin, begin + dilation, ... below end; averages divide by count.
+// As PoolWindow, by one output index: input begin, begin + dilation, ... below end; averages divide
+// by count.
 struct PoolSpan {
   int begin, end, count;
 };
@@ -40,7 +41,8 @@ struct PoolSum {
   }
 };
 
-// kKernel: the size of a square window without dilation, whose loads are then all under way at once; 0: any.
+// kKernel: the size of a square window without dilation, whose loads are then all under way at
+// once; 0: any.
 template <class T, int kLanes, int kKernel>
 __global__ void __launch_bounds__(kImageThreads)
     pool_kernel(PoolParameters p, bool is_adaptive, Pixels pixels, Nhwc<const T> x, Nhwc<T> y) {

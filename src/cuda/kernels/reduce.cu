@@ -1,5 +1,5 @@
-// Means and softmax along an axis. What a thread adds up it adds in order, threads are combined in a tree: no atomics, the same
-// result every time.
+// Means and softmax along an axis. What a thread adds up it adds in order, threads are combined in
+// a tree: no atomics, the same result every time.
 #include "cuda/kernels/reduce.cuh"
 
 #include <algorithm>
@@ -13,7 +13,8 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
-// A block for `across` neighbouring vectors of kLanes along the inner axis of one outer index: threads are [part of count][across].
+// A block for `across` neighbouring vectors of kLanes along the inner axis of one outer index:
+// threads are [part of count][across].
 template <class T, int kLanes>
 __global__ void __launch_bounds__(kMaxThreads) mean_kernel(Rows rows, int across, const T* x, T* y) {
   __shared__ float partial[kMaxThreads][kLanes];
@@ -49,8 +50,8 @@ __global__ void __launch_bounds__(kMaxThreads) mean_kernel(Rows rows, int across
   }
 }
 
-// As many threads as leave each some loads to overlap; narrow tiles where there would be too few blocks for the device, down to
-// sectors of 32 bytes.
+// As many threads as leave each some loads to overlap; narrow tiles where there would be too few
+// blocks for the device, down to sectors of 32 bytes.
 template <class T, int kLanes>
 void run_mean(const Rows& rows, bool along_count, const T* x, T* y, cudaStream_t stream) {
   const index_t vectors = rows.inner / kLanes;
@@ -69,7 +70,8 @@ void run_mean(const Rows& rows, bool along_count, const T* x, T* y, cudaStream_t
 
 constexpr int kSoftmaxThreads = 256;
 
-// A team of kTeam threads for each row. x is read again rather than y: it has not been rounded, and is in the caches.
+// A team of kTeam threads for each row. x is read again rather than y: it has not been rounded, and
+// is in the caches.
 template <class T, int kTeam>
 __global__ void __launch_bounds__(kSoftmaxThreads) softmax_kernel(Rows rows, bool logarithm, const T* x, T* y) {
   __shared__ float shared[kSoftmaxThreads / 32];

@@ -12,8 +12,8 @@ struct Larger {
   __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
-// Of all threads of a team, which each get it: of 1 thread, a warp, or a block of kThreads. Teams of more than a warp need a
-// float of `shared` for each warp.
+// Of all threads of a team, which each get it: of 1 thread, a warp, or a block of kThreads. Teams
+// of more than a warp need a float of `shared` for each warp.
 template <int kThreads, class F>
 __device__ __forceinline__ float reduce(float value, F f, [[maybe_unused]] float* shared) {
   if constexpr (kThreads > 1) {

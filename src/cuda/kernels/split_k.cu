@@ -1,5 +1,5 @@
-// The end of a convolution whose sum was split between blocks: parts are added in their order, so that every run gives the
-// same bits, and the epilogue follows.
+// The end of a convolution whose sum was split between blocks: parts are added in their order, so
+// that every run gives the same bits, and the epilogue follows.
 #include "cuda/kernels/epilogue.cuh"
 #include "cuda/kernels/implicit_gemm.h"
 
@@ -8,7 +8,8 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// `across` divides by the runs of kLanes channels of a pixel. Needs groups that lie side by side in y.
+// `across` divides by the runs of kLanes channels of a pixel. Needs groups that lie side by side in
+// y.
 template <int kLanes, class T>
 __global__ void __launch_bounds__(kThreads)
     split_k_sum(const __grid_constant__ GemmArguments<T> a, const FastDivide across, const int count) {

@@ -1,6 +1,7 @@
-// The transforms of Winograd convolution F(4x4, 3x3) in fp32 (Lavin & Gray 2016, "Fast algorithms for convolutional neural
-// networks"); the 36 products between them are those of implicit_gemm_fp32. A thread transforms one channel of one tile, all
-// in registers: neighbouring threads have neighbouring channels, and 36 loads each are under way at a time. Both transforms
+// The transforms of Winograd convolution F(4x4, 3x3) in fp32 (Lavin & Gray 2016, "Fast algorithms
+// for convolutional neural networks"); the 36 products between them are those of
+// implicit_gemm_fp32. A thread transforms one channel of one tile, all in registers: neighbouring
+// threads have neighbouring channels, and 36 loads each are under way at a time. Both transforms
 // wait for memory, not for arithmetic: about 320 FMA to 288 bytes.
 #include "cuda/kernels/epilogue.cuh"
 #include "cuda/kernels/implicit_gemm.h"

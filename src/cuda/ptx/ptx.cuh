@@ -1,6 +1,7 @@
-// Instructions that CUDA C++ has no names for, one function each. The only file with inline PTX: the emulation that runs the
-// kernels on a CPU (tests/emulation/) has another ptx.cuh with the same functions, and is found before this one.
-// Fragment layouts: PTX ISA, "Warp-level matrix instructions".
+// Instructions that CUDA C++ has no names for, one function each. The only file with inline PTX:
+// the emulation that runs the kernels on a CPU (tests/emulation/) has another ptx.cuh with the same
+// functions, and is found before this one. Fragment layouts: PTX ISA, "Warp-level matrix
+// instructions".
 #pragma once
 
 #include <cuda.h>
@@ -23,8 +24,8 @@ __device__ __forceinline__ unsigned shared_address(const void* shared) {
   return static_cast<unsigned>(__cvta_generic_to_shared(shared));
 }
 
-// Asynchronous copies of 4, 8 or 16 aligned bytes from global to shared memory; zeros are written unless `valid`, and then
-// `global` is not read (but must be a pointer to some global memory).
+// Asynchronous copies of 4, 8 or 16 aligned bytes from global to shared memory; zeros are written
+// unless `valid`, and then `global` is not read (but must be a pointer to some global memory).
 template <int kBytes>
 __device__ __forceinline__ void cp_async(void* shared, const void* global, bool valid) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
@@ -44,7 +45,8 @@ __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
 }
 
-// Four 8x8 matrices of 16-bit elements from shared memory; lane l gives the address of row l % 8 of matrix l / 8.
+// Four 8x8 matrices of 16-bit elements from shared memory; lane l gives the address of row l % 8 of
+// matrix l / 8.
 __device__ __forceinline__ void ldmatrix_x4(std::uint32_t (&d)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
                : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
@@ -92,7 +94,8 @@ inline constexpr bool kHasWgmma = true;
 inline constexpr bool kHasWgmma = false;
 #endif
 
-// A barrier in shared memory whose phase ends when `count` threads have arrived and the bytes that were announced are there.
+// A barrier in shared memory whose phase ends when `count` threads have arrived and the bytes that
+// were announced are there.
 __device__ __forceinline__ void mbarrier_init(std::uint64_t* barrier, unsigned count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(shared_address(barrier)), "r"(count) : "memory");
 }
@@ -108,8 +111,8 @@ __device__ __forceinline__ void mbarrier_arrive(std::uint64_t* barrier) {
 __device__ __forceinline__ void mbarrier_arrive_expect(std::uint64_t* barrier, unsigned bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
 }
-// Waits for the end of the phase of this parity: the first has parity 0, and that before it, over from the start, 1. A copy that
-// never comes becomes an error of the kernel, not a hang.
+// Waits for the end of the phase of this parity: the first has parity 0, and that before it, over
+// from the start, 1. A copy that never comes becomes an error of the kernel, not a hang.
 __device__ __forceinline__ void mbarrier_wait(std::uint64_t* barrier, unsigned parity) {
   constexpr std::uint64_t kLongest = 20'000'000'000;  // ns; under compute-sanitizer a kernel is a hundred times slower
   std::uint64_t start = 0;
@@ -129,15 +132,16 @@ __device__ __forceinline__ void mbarrier_wait(std::uint64_t* barrier, unsigned p
   }
 }
 
-// Copies the box of a tiled map whose first element has coordinates x, y, z (the innermost first); zeros outside of the array.
+// Copies the box of a tiled map whose first element has coordinates x, y, z (the innermost first);
+// zeros outside of the array.
 __device__ __forceinline__ void tma_load_tile(void* shared, const CUtensorMap* map, std::uint64_t* barrier, int x, int y, int z) {
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];\n" ::"r"(
                    shared_address(shared)),
                "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z)
                : "memory");
 }
-// Copies the column of pixels of an im2col map that begins at window position (n, h, w), each pixel (row, column) further on
-// and from `channel` on; zeros outside of the images.
+// Copies the column of pixels of an im2col map that begins at window position (n, h, w), each pixel
+// (row, column) further on and from `channel` on; zeros outside of the images.
 __device__ __forceinline__ void tma_load_im2col(void* shared, const CUtensorMap* map, std::uint64_t* barrier, int channel, int w, int h,
                                                 int n, int column, int row) {
   asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2], "
@@ -167,8 +171,8 @@ __device__ __forceinline__ void wgmma_wait(float (&d)[kSums]) {
   pin(d);
 }
 
-// d += a * b by a warpgroup: 64 x 2 kSums, from 32 bytes of each row of a and of each column of b, which descriptors place in
-// shared memory, both along the sum ("K-major").
+// d += a * b by a warpgroup: 64 x 2 kSums, from 32 bytes of each row of a and of each column of b,
+// which descriptors place in shared memory, both along the sum ("K-major").
 #define FASTCONV_OUT8(d, i) \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define FASTCONV_OUT32(d, i) FASTCONV_OUT8(d, i), FASTCONV_OUT8(d, i + 8), FASTCONV_OUT8(d, i + 16), FASTCONV_OUT8(d, i + 24)

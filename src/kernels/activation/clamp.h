@@ -6,8 +6,8 @@
 
 namespace fastconv {
 
-// Activations that are a clamp are done in registers by every kernel; the others in a pass of their own. A clamp leaves a zero that
-// equals a bound its sign, and clip does not.
+// Activations that are a clamp are done in registers by every kernel; the others in a pass of their
+// own. A clamp leaves a zero that equals a bound its sign, and clip does not.
 template <class T>
 struct Clamp {
   T low, high;

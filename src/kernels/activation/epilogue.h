@@ -1,4 +1,5 @@
-// The activation that follows another operator: applied to what that has just written, while it is in cache.
+// The activation that follows another operator: applied to what that has just written, while it is
+// in cache.
 #pragma once
 
 #include "kernels/activation/activation.h"

@@ -5,7 +5,8 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
-// The tile of outputs that is kept in registers, together with one kernel row of weights for each of its rows.
+// The tile of outputs that is kept in registers, together with one kernel row of weights for each
+// of its rows.
 constexpr int kColumns = 7;
 constexpr int kRows = FASTCONV_VECTOR_BYTES == 64 ? 2 : 1;
 
@@ -26,7 +27,8 @@ FASTCONV_INLINE void finish(const DepthwiseBand<T>& d, const Vec<T> (&sums)[Colu
 
 // ---- 3, 5 and 7 columns wide, stride 1 and 2 ----
 
-// The input under a tile. Its rows and columns count from those that tap (0, 0) of the tile's first output reads.
+// The input under a tile. Its rows and columns count from those that tap (0, 0) of the tile's first
+// output reads.
 template <class T>
 struct Window {
   const T* x;                    // row first_row, column 0; the latter may be outside
@@ -34,7 +36,8 @@ struct Window {
   unsigned columns;              // bit i: column i is inside
 };
 
-// Rows x kColumns outputs, whose input is read once. Where Edge, some columns of it are outside, or fewer outputs wanted.
+// Rows x kColumns outputs, whose input is read once. Where Edge, some columns of it are outside, or
+// fewer outputs wanted.
 template <class T, int Rows, int Kernel, int Stride, bool Edge>
 FASTCONV_INLINE void tile(const DepthwiseBand<T>& d, const Window<T>& window, T* y, const T* residual, index_t count) {
   constexpr int L = lanes<T>;

@@ -20,8 +20,8 @@ struct DepthwiseBand {
   T low, high;        // y = min(max(sum + bias + residual, low), high)
 };
 
-// Kernels that find out for themselves which taps are outside of x, and skip them. For all others x has a halo of zeros:
-// every tap reads a row and a column that is there.
+// Kernels that find out for themselves which taps are outside of x, and skip them. For all others x
+// has a halo of zeros: every tap reads a row and a column that is there.
 inline bool depthwise_skips_outside(index_t kernel_w, index_t stride_w, index_t dilation_w) {
   return (kernel_w == 3 || kernel_w == 5 || kernel_w == 7) && (stride_w == 1 || stride_w == 2) && dilation_w == 1;
 }

@@ -1,6 +1,8 @@
-// Register tiles: 14 rows x 2 vectors of 32 registers, or 6 x 2 (4 x 2 without FMA) of 16: enough independent chains to hide the latency of
-// an FMA, and fewer loads than FMAs. As BLIS's micro-kernel, but with A by offsets instead of packed. A step of a small tile has few
-// products, so that each instruction beside them costs time: addresses, what is decided for each sum, prefetches.
+// Register tiles: 14 rows x 2 vectors of 32 registers, or 6 x 2 (4 x 2 without FMA) of 16: enough
+// independent chains to hide the latency of an FMA, and fewer loads than FMAs. As BLIS's
+// micro-kernel, but with A by offsets instead of packed. A step of a small tile has few products,
+// so that each instruction beside them costs time: addresses, what is decided for each sum,
+// prefetches.
 #include "kernels/gemm/gemm.h"
 
 #include "simd/vec.h"
@@ -17,9 +19,10 @@ constexpr int kMaxRows = 4;  // without FMA a product needs a register of its ow
 #endif
 constexpr int kMaxSingleRows = kMaxRows == 14 ? 14 : kMaxRows + 4;  // of tiles with one vector, which need as many chains
 
-// Rows are addressed as a base pointer plus 0 to 3 strides, or to 5: x86 multiplies an index by 1, 2 or 4 in the address, so that two or
-// three registers with strides serve all rows. Tiles of six rows take one base, which is one addition less a step; with larger ones
-// the third stride would not find a register.
+// Rows are addressed as a base pointer plus 0 to 3 strides, or to 5: x86 multiplies an index by 1,
+// 2 or 4 in the address, so that two or three registers with strides serve all rows. Tiles of six
+// rows take one base, which is one addition less a step; with larger ones the third stride would
+// not find a register.
 template <class T, int Rows, int Halves>
 struct RowPointers {
   static constexpr int kRows = Rows == 5 || Rows == 6 ? 6 : 4, kGroups = (Rows + kRows - 1) / kRows;
@@ -123,7 +126,8 @@ struct Tile {
     tile.finish(t);
   }
 
-  // f(sum, where it belongs in C, row, vector) for each sum: what is done to all of them is decided once.
+  // f(sum, where it belongs in C, row, vector) for each sum: what is done to all of them is decided
+  // once.
   template <class F>
   FASTCONV_MEMBER void for_each(const GemmTile<T>& t, F f) {
     const index_t half_stride = t.c_half_stride, row_stride = t.c_stride, vector_stride = t.c_vector_stride;
@@ -202,7 +206,8 @@ void multiply_panels(const GemmTile<T>& t) {
     }
 }
 
-// Each lane sums a part of the products, two vectors at a time; long ones in parts, which bounds their rounding error.
+// Each lane sums a part of the products, two vectors at a time; long ones in parts, which bounds
+// their rounding error.
 template <class T, int Rows>
 FASTCONV_INLINE void dot_rows(const MatrixVector<T>& m, index_t row) {
   constexpr int L = lanes<T>;

@@ -1,4 +1,5 @@
-// The micro-kernel under every dense algorithm: a tile of C = A * B held in registers, A broadcast, B in vectors.
+// The micro-kernel under every dense algorithm: a tile of C = A * B held in registers, A broadcast,
+// B in vectors.
 //
 //   direct convolution   rows of A = pixels of the (haloed, blocked) input, B = packed weights, C = blocked output
 //   im2col               rows of A = output channels (the weights as they come), B = a packed panel of pixels
@@ -6,8 +7,8 @@
 //   linear               rows of A = samples, B = packed weights
 //   matmul               A as it comes or packed, B = packed panels of columns
 //
-// A row of A is not contiguous in the reduction: it is a list of runs (for a convolution one for each channel block and
-// kernel row), whose start offsets are the same for all rows.
+// A row of A is not contiguous in the reduction: it is a list of runs (for a convolution one for
+// each channel block and kernel row), whose start offsets are the same for all rows.
 #pragma once
 
 #include "simd/dispatch.h"
@@ -38,8 +39,8 @@ struct GemmTile {
   T low, high;
 };
 
-// c[row] = sum over k of a[row][k] * x[k]: for few columns, where a tile would leave most of its lanes empty. Bound by the
-// reading of A.
+// c[row] = sum over k of a[row][k] * x[k]: for few columns, where a tile would leave most of its
+// lanes empty. Bound by the reading of A.
 template <class T>
 struct MatrixVector {
   const T* a;
@@ -58,8 +59,9 @@ struct GemmKernels {
   int max_single_rows;  // of tiles with one vector
   // [halves - 1][rows of a half - 1][vectors - 1]
   Function tile[2][kMaxRows][kMaxVectors];
-  // [panels - 1]: one row of A and several panels of B of two vectors each; C of a panel follows that of the one before. Reads
-  // from several places at once, and far ahead: for weights that come from memory and are used once.
+  // [panels - 1]: one row of A and several panels of B of two vectors each; C of a panel follows
+  // that of the one before. Reads from several places at once, and far ahead: for weights that come
+  // from memory and are used once.
   static constexpr int kMaxPanels = 4;
   Function panels[kMaxPanels];
   void (*matrix_vector)(const MatrixVector<T>&);

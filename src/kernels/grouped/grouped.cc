@@ -1,5 +1,6 @@
-// A tile is a stretch of one output row. For each kernel row and input channel, each pixel is loaded and permuted once
-// and then serves up to kTaps taps, whose weights are in registers as the sums are: far fewer loads and permutes than FMAs.
+// A tile is a stretch of one output row. For each kernel row and input channel, each pixel is
+// loaded and permuted once and then serves up to kTaps taps, whose weights are in registers as the
+// sums are: far fewer loads and permutes than FMAs.
 #include "kernels/grouped/grouped.h"
 
 #include "simd/vec.h"
@@ -14,16 +15,16 @@ constexpr int kColumns = 8;
 #endif
 constexpr int kTaps = 3;
 
-// Where the first and the last pixel of a tile are read, and what to multiply them with: a pixel beyond the image is
-// replaced by its neighbour times zero.
+// Where the first and the last pixel of a tile are read, and what to multiply them with: a pixel
+// beyond the image is replaced by its neighbour times zero.
 template <class T>
 struct Edges {
   index_t left, right;
   IntVec<T> keep_left, keep_right;
 };
 
-// One kernel row and input channel, `Taps` neighbouring taps. Stride 0 stands for any, `step` elements from column to
-// column, with one tap at a time.
+// One kernel row and input channel, `Taps` neighbouring taps. Stride 0 stands for any, `step`
+// elements from column to column, with one tap at a time.
 template <class T, int Columns, int Taps, int Stride>
 FASTCONV_INLINE void multiply(Vec<T> (&acc)[Columns], const T* x, index_t step, const T* weights, IntVec<T> lane,
                               const Edges<T>& edges) {
@@ -80,7 +81,8 @@ FASTCONV_INLINE void tile(const GroupedBand<T>& d, IntVec<T> first, index_t r, i
       const T* row = x + (y + ky * d.dilation_h) * d.x_row_stride;
       IntVec<T> lane = first;
       for (index_t i = 0; i < channels; ++i, lane += 1) {
-        // With strides there are few FMAs for the input that they need: what is new to the next output row is prefetched.
+        // With strides there are few FMAs for the input that they need: what is new to the next
+        // output row is prefetched.
         if (Stride != 1 && end - ky <= d.stride_h)
           for (index_t p = i; p < Columns * d.stride_w; p += channels)
             __builtin_prefetch(row + d.stride_h * d.x_row_stride + p * L);

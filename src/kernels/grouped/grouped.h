@@ -1,5 +1,6 @@
-// Grouped convolution of one vector of output channels that belong to several groups: each input vector holds the same
-// few channels of all of them, and is permuted so that every lane gets its own group's.
+// Grouped convolution of one vector of output channels that belong to several groups: each input
+// vector holds the same few channels of all of them, and is permuted so that every lane gets its
+// own group's.
 #pragma once
 
 #include "simd/dispatch.h"
@@ -8,8 +9,9 @@ namespace fastconv {
 
 template <class T>
 struct GroupedBand {
-  // What tap (0, 0) of output (0, 0) reads; pixels are `lanes` apart. A part of the input has `width` channels of each
-  // group (the last part what is left of `inputs`); the first of those that output lane l needs lies in lane first[l].
+  // What tap (0, 0) of output (0, 0) reads; pixels are `lanes` apart. A part of the input has
+  // `width` channels of each group (the last part what is left of `inputs`); the first of those
+  // that output lane l needs lies in lane first[l].
   const T* x;
   index_t top, bottom;         // input rows [top, bottom) exist, counted from x's; the others are zeros
   bool zero_left, zero_right;  // the first and the last input column are zeros; only for kernel_w 3, stride_w 1 or 2

@@ -31,8 +31,9 @@ void affine_channels(const T* x, T* y, index_t rows, index_t channels, const T* 
     store_partial(y + r * channels + c, clamp((load_partial(x + r * channels + c, rest) - m) * s + b), rest);
 }
 
-// Two passes: sums of deviations from a first mean correct both the mean and the variance, so that data with a mean far
-// from zero keep their accuracy (Chan, Golub and LeVeque, Algorithms for computing the sample variance, 1983).
+// Two passes: sums of deviations from a first mean correct both the mean and the variance, so that
+// data with a mean far from zero keep their accuracy (Chan, Golub and LeVeque, Algorithms for
+// computing the sample variance, 1983).
 template <class T>
 struct Moments {
   T first, correction, inverse_deviation;  // the mean is first + correction

@@ -31,7 +31,8 @@ void pack_planes(const T* x, index_t channel_stride, index_t channels, index_t p
                           out_stride);
 }
 
-// A few planes interleaved, as the first layer of a network has them; the compiler makes shuffles of it.
+// A few planes interleaved, as the first layer of a network has them; the compiler makes shuffles
+// of it.
 template <class T, int Channels>
 void interleave(const T* x, index_t channel_stride, index_t pixels, T* out) {
   for (index_t p = 0; p < pixels; ++p)
@@ -120,8 +121,8 @@ void unpack(const UnpackRow<T>& u) {
   }
 }
 
-// A run of `count` output pixels of one output row, for one k: input columns from `column` on in steps of `step`, zeros
-// where they lie outside [0, in_w).
+// A run of `count` output pixels of one output row, for one k: input columns from `column` on in
+// steps of `step`, zeros where they lie outside [0, in_w).
 template <class T>
 FASTCONV_INLINE void im2col_run(const T* row, index_t column, index_t step, index_t column_stride, index_t in_w,
                                 index_t count, T* out) {
@@ -192,7 +193,8 @@ void finish_tile(const FinishTile<T>& f) {
   }
 }
 
-// As pack_planes with channels and pixels in each other's place: `k` becomes the row, output channels the lanes.
+// As pack_planes with channels and pixels in each other's place: `k` becomes the row, output
+// channels the lanes.
 template <class T>
 void pack_weights(const T* weight, index_t stride, index_t channels, index_t k, const index_t* position, T* out,
                   index_t out_stride) {

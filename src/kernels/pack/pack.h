@@ -5,7 +5,8 @@
 
 namespace fastconv {
 
-// A row of pixels leaves a kernel: out = min(max(in + bias + residual, low), high), channel by channel.
+// A row of pixels leaves a kernel: out = min(max(in + bias + residual, low), high), channel by
+// channel.
 template <class T>
 struct UnpackRow {
   const T* in;  // [pixel][in_stride], channels contiguous
@@ -20,8 +21,9 @@ struct UnpackRow {
   T low, high;
 };
 
-// Columns of the im2col matrix: out[(k - k0) * width + p] for the k = (channel, kernel row, kernel column) in [k0, k1) and
-// `pixels` output pixels from `first` on; the columns up to `width` are zero.
+// Columns of the im2col matrix: out[(k - k0) * width + p] for the k = (channel, kernel row, kernel
+// column) in [k0, k1) and `pixels` output pixels from `first` on; the columns up to `width` are
+// zero.
 template <class T>
 struct Im2colPanel {
   const T* x;  // channel 0 of the group
@@ -49,14 +51,15 @@ struct FinishTile {
 
 template <class T>
 struct PackKernels {
-  // out[p * out_stride + c] = x[c * channel_stride + p * pixel_stride] for c < channels, p < pixels.
+  // out[p * out_stride + c] = x[c * channel_stride + p * pixel_stride] for c < channels, p <
+  // pixels.
   void (*pack)(const T* x, index_t channel_stride, index_t pixel_stride, index_t channels, index_t pixels, T* out,
                index_t out_stride);
   void (*unpack)(const UnpackRow<T>&);
   void (*im2col)(const Im2colPanel<T>&);
   void (*finish_tile)(const FinishTile<T>&);
-  // Weights [channel][k], `stride` between channels, to vectors of output channels: those of k go to
-  // out + position[k] * out_stride, zero beyond `channels`.
+  // Weights [channel][k], `stride` between channels, to vectors of output channels: those of k go
+  // to out + position[k] * out_stride, zero beyond `channels`.
   void (*pack_weights)(const T* weight, index_t stride, index_t channels, index_t k, const index_t* position, T* out,
                        index_t out_stride);
   void (*scale)(const T* x, double factor, index_t count, T* out);  // out[i] = x[i] * factor, rounded once

@@ -103,8 +103,8 @@ constexpr int kVectors = 8;  // of a group: as many as functions are given in re
 #define FASTCONV_NAME(k) v##k
 #define FASTCONV_ELEMENT(k) v[k]
 
-// A step calls the next one at its end, with the same arguments but the vectors: optimised, that is a jump, and they stay where
-// they are.
+// A step calls the next one at its end, with the same arguments but the vectors: optimised, that is
+// a jump, and they stay where they are.
 template <class T>
 using Step = void (*)(const PointwiseCode<T>* code, index_t i, FASTCONV_EACH(FASTCONV_VECTOR));
 template <class T>

@@ -6,14 +6,16 @@
 
 namespace fastconv {
 
-// A step, as kernels run it: a function of the result before it, which is in registers, and of operands in memory.
+// A step, as kernels run it: a function of the result before it, which is in registers, and of
+// operands in memory.
 template <class T>
 struct PointwiseCode {
   void (*run)() = nullptr;  // what PointwiseKernels::find returns
   T* operands[2] = {};
 };
 
-// Steps that compute nothing. The last step is `finish` or `stream`, which writes past the caches, to whole cache lines.
+// Steps that compute nothing. The last step is `finish` or `stream`, which writes past the caches,
+// to whole cache lines.
 enum class PointwiseMove : unsigned char { load, keep, finish, stream };
 inline constexpr int kPointwiseMoves = 4;
 
@@ -27,7 +29,8 @@ struct PointwiseKernels {
   int vector, group;  // elements of a vector, and of what goes through all steps together
   // The function of an instruction, or of a move (kInstructions + move), with these bits.
   void (*(*find)(int operation, int bits))();
-  // Elements 0 ... count of the operands, a multiple of `group`. In masks all bits of true elements are set, none of false ones.
+  // Elements 0 ... count of the operands, a multiple of `group`. In masks all bits of true elements
+  // are set, none of false ones.
   void (*run)(const PointwiseCode<T>* code, index_t count);
   // After `stream`, before other threads read.
   void (*drain)();

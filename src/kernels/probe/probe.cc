@@ -15,7 +15,8 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
-// Enough independent chains to hide the latency of an FMA (4 or 5 cycles, two a cycle), few enough for 16 registers.
+// Enough independent chains to hide the latency of an FMA (4 or 5 cycles, two a cycle), few enough
+// for 16 registers.
 constexpr int kChains = 12;
 constexpr int kReadVectors = 8;
 

@@ -6,7 +6,8 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
-// Folds: what makes one of two vectors (`of`), of any number one after the other (`take` and `value`), and of none (`none`).
+// Folds: what makes one of two vectors (`of`), of any number one after the other (`take` and
+// `value`), and of none (`none`).
 template <class T>
 struct Add {
   static constexpr T none = 0;
@@ -19,8 +20,8 @@ struct Add {
   FASTCONV_MEMBER Vec<T> value() const { return sum.value(); }
 };
 
-// As sums of parts, for the errors of a compensated sum grow with the square of its length: (n u)^2 sum |x|, with the unit
-// roundoff u.
+// As sums of parts, for the errors of a compensated sum grow with the square of its length: (n u)^2
+// sum |x|, with the unit roundoff u.
 template <class T>
 struct AddParts : Add<T> {
   static constexpr int part = 1024;
@@ -213,8 +214,8 @@ void argmax_columns(bool least, const T* x, index_t count, index_t stride, index
   (least ? argmax_columns_of<T, Minimum<T>> : argmax_columns_of<T, Maximum<T>>)(x, count, stride, columns, y);
 }
 
-// `fold.template operator()<Fold>(map)` folds all elements. They are divided by the greatest, or for negative exponents the
-// least, so that no power overflows and none that counts underflows.
+// `fold.template operator()<Fold>(map)` folds all elements. They are divided by the greatest, or
+// for negative exponents the least, so that no power overflows and none that counts underflows.
 template <class T, class F>
 FASTCONV_INLINE Vec<T> norm(T ord, F fold) {
   const auto magnitude = [](Vec<T> v) { return absolute<T>(v); };

@@ -29,7 +29,8 @@ struct Tap {
   Vec<T> at, weight;
 };
 
-// One axis of the images. Places are computed with torch's operations in torch's order: a rounding error picks another pixel.
+// One axis of the images. Places are computed with torch's operations in torch's order: a rounding
+// error picks another pixel.
 template <class T>
 struct Axis {
   T size;
@@ -68,7 +69,8 @@ struct Axis {
       taps[0] = {low, 1 - share};
       taps[1] = {low + 1, share};
     } else {
-      // R. Keys, "Cubic convolution interpolation for digital image processing" (1981), with a = -0.75.
+      // R. Keys, "Cubic convolution interpolation for digital image processing" (1981), with a =
+      // -0.75.
       constexpr T a = T(-0.75);
       const Vec<T> low = floor<T>(at), share = at - low;
       const auto near = [](Vec<T> d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };
@@ -132,7 +134,8 @@ void find_taps(const GridSampling& how, const T* places, index_t count, index_t 
   with_mode(how.mode, [&]<Mode mode>() { find_taps_of<mode, T>(how, places, count, height, width, x_row, x_column, pixels); });
 }
 
-// The sum of weight(t) * value(t), in the order of the taps and from zero on, so that all kernels round alike.
+// The sum of weight(t) * value(t), in the order of the taps and from zero on, so that all kernels
+// round alike.
 template <Mode mode, class T, class Weight, class Value>
 FASTCONV_INLINE Vec<T> sum_taps(Weight&& weight, Value&& value) {
   if constexpr (mode == Mode::nearest) return value(0);

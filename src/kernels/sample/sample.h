@@ -5,7 +5,8 @@
 
 namespace fastconv {
 
-// What 16 output pixels read: the sum over the taps of weight * x[at]. Tables are [tap][pixel]; 1, 4 or 16 taps are in use.
+// What 16 output pixels read: the sum over the taps of weight * x[at]. Tables are [tap][pixel]; 1,
+// 4 or 16 taps are in use.
 template <class T>
 struct alignas(64) SampledPixels {
   static constexpr int kCount = 16;
@@ -17,8 +18,8 @@ struct alignas(64) SampledPixels {
 
 template <class T>
 struct SampleKernels {
-  // What the pixels at `count` places (horizontal, vertical) read of an image of height x width. The last SampledPixels is full:
-  // pixels that are not there read inside of the image.
+  // What the pixels at `count` places (horizontal, vertical) read of an image of height x width.
+  // The last SampledPixels is full: pixels that are not there read inside of the image.
   void (*find_taps)(const GridSampling& how, const T* places, index_t count, index_t height, index_t width, index_t x_row,
                     index_t x_column, SampledPixels<T>* pixels);
   // Of `channels` planes.

@@ -1,5 +1,6 @@
-// Around the seven products of Strassen's algorithm. With the input channels of a 1x1 convolution in an upper and a lower
-// half (1, 2), likewise its output channels, and its pixels in pairs (1: the left one, 2: the right one):
+// Around the seven products of Strassen's algorithm. With the input channels of a 1x1 convolution
+// in an upper and a lower half (1, 2), likewise its output channels, and its pixels in pairs (1:
+// the left one, 2: the right one):
 //
 //   m0 = (w11 + w22) (x11 + x22)    m3 = w22 (x21 - x11)    m5 = (w21 - w11) (x11 + x12)
 //   m1 = (w21 + w22) x11            m4 = (w11 + w12) x22    m6 = (w12 - w22) (x21 + x22)
@@ -7,9 +8,10 @@
 //
 //   y11 = m0 + m3 - m4 + m6    y12 = m2 + m4    y21 = m1 + m3    y22 = m0 - m1 + m2 + m5
 //
-// Weights of different output channels meet, so those of each are first divided by a power of two near the mean of their
-// absolute values: otherwise a channel would get rounding errors in proportion to its partner. After Ballard et al. 2016,
-// "Improving the numerical stability of fast matrix multiplication".
+// Weights of different output channels meet, so those of each are first divided by a power of two
+// near the mean of their absolute values: otherwise a channel would get rounding errors in
+// proportion to its partner. After Ballard et al. 2016, "Improving the numerical stability of fast
+// matrix multiplication".
 #pragma once
 
 #include "simd/dispatch.h"
@@ -18,7 +20,8 @@ namespace fastconv {
 
 inline constexpr int kStrassenProducts = 7;
 
-// The right factors, for one vector of channels of each half: v[product][pair]. A last pixel without a partner gets zeros.
+// The right factors, for one vector of channels of each half: v[product][pair]. A last pixel
+// without a partner gets zeros.
 template <class T>
 struct StrassenInput {
   const T* x;  // a vector of the upper half; pixels are x_stride apart
@@ -38,7 +41,8 @@ struct StrassenWeight {
   T *scale, *scale_half;  // what sums are to be multiplied by: what the weights were divided by, 0 where all of them are 0
 };
 
-// The sums, for one vector of output channels of each half: y = min(max(sum * scale + bias + residual, low), high).
+// The sums, for one vector of output channels of each half: y = min(max(sum * scale + bias +
+// residual, low), high).
 template <class T>
 struct StrassenOutput {
   const T* m;  // [product][pair]

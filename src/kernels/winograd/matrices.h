@@ -1,12 +1,14 @@
-// The matrices of F(m x m, r x r): Y = A^T [(G g G^T) . (B^T d B)] A, by Cook-Toom interpolation (Winograd 1980; Lavin &
-// Gray 2016, "Fast algorithms for convolutional neural networks"), computed by the compiler from the points alone.
+// The matrices of F(m x m, r x r): Y = A^T [(G g G^T) . (B^T d B)] A, by Cook-Toom interpolation
+// (Winograd 1980; Lavin & Gray 2016, "Fast algorithms for convolutional neural networks"), computed
+// by the compiler from the points alone.
 #pragma once
 
 namespace fastconv {
 
-// Finite interpolation points beside 0, for an input tile of side N: pairs +-p. The last point is infinity. Those of N = 6 were chosen
-// for the least growth of errors where one value of x outweighs all others: about a sixth of that of 0, +-1, +-2 (after Barabasz et
-// al. 2020, "Error analysis and improving the accuracy of Winograd convolution").
+// Finite interpolation points beside 0, for an input tile of side N: pairs +-p. The last point is
+// infinity. Those of N = 6 were chosen for the least growth of errors where one value of x
+// outweighs all others: about a sixth of that of 0, +-1, +-2 (after Barabasz et al. 2020, "Error
+// analysis and improving the accuracy of Winograd convolution").
 template <int N>
 struct WinogradPoints;
 template <>

@@ -9,7 +9,8 @@ namespace {
 template <int M, int R>
 constexpr WinogradMatrices<M, R> kMatrices = winograd_matrices<M, R>();
 
-// sum of c[i] * x[i] over i = First, First + Step, ..., leaving out what the compiler knows to be zero.
+// sum of c[i] * x[i] over i = First, First + Step, ..., leaving out what the compiler knows to be
+// zero.
 template <class T, int First, int Step, int N>
 FASTCONV_INLINE Vec<T> dot(const double (&c)[N], const Vec<T> (&x)[N]) {
   Vec<T> sum{};

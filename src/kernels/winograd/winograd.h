@@ -1,4 +1,5 @@
-// The transforms of Winograd convolution, one vector of channels at a time. xi counts the N * N positions of a tile.
+// The transforms of Winograd convolution, one vector of channels at a time. xi counts the N * N
+// positions of a tile.
 #pragma once
 
 #include "simd/dispatch.h"

@@ -1,4 +1,5 @@
-// Arrays on the device for tests of kernels: written from and read as float, each of the element types.
+// Arrays on the device for tests of kernels: written from and read as float, each of the element
+// types.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -58,7 +59,8 @@ std::vector<float> normal(index_t count, unsigned seed = 1) {
   return values;
 }
 
-// Numbers within `tolerance` of what was expected, relative to it or to 1, and NaN and infinities where they were expected.
+// Numbers within `tolerance` of what was expected, relative to it or to 1, and NaN and infinities
+// where they were expected.
 inline bool close(double value, double expected, double tolerance) {
   if (std::isnan(expected)) return std::isnan(value);
   if (std::isinf(expected)) return value == expected;

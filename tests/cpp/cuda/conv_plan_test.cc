@@ -1,4 +1,5 @@
-// Of CUDA convolutions, what runs on the host: index arithmetic, conversions, the choice of kernels, packed weights.
+// Of CUDA convolutions, what runs on the host: index arithmetic, conversions, the choice of
+// kernels, packed weights.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -24,7 +25,8 @@ ConvGeometry square(index_t in, index_t out, index_t size, index_t kernel, index
   return conv_geometry({1, in, size, size}, {out, in / groups, kernel, kernel}, {stride, stride}, padding, {1, 1}, groups);
 }
 
-// Value of IEEE-like bits with `mantissa` bits of fraction and `exponent` bits of exponent, in double.
+// Value of IEEE-like bits with `mantissa` bits of fraction and `exponent` bits of exponent, in
+// double.
 double value_of(std::uint16_t bits, int exponent, int mantissa) {
   const int e = bits >> mantissa & ((1 << exponent) - 1), bias = (1 << (exponent - 1)) - 1, f = bits & ((1 << mantissa) - 1);
   const double size = e ? std::ldexp(1.0 + std::ldexp(f, -mantissa), e - bias) : std::ldexp(f, 1 - bias - mantissa);

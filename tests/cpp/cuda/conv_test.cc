@@ -1,5 +1,6 @@
-// Convolutions on the device against their definition, in double: on small integers, whose sums every precision holds, they
-// are equal but for the rounding of the output; on fractions within the bounds of docs/accuracy.md.
+// Convolutions on the device against their definition, in double: on small integers, whose sums
+// every precision holds, they are equal but for the rounding of the output; on fractions within the
+// bounds of docs/accuracy.md.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -119,7 +120,8 @@ double activated(const Activation& activation, double x) {
   }
 }
 
-// The error of one output over the sum of the absolute products, and of the output itself (docs/accuracy.md).
+// The error of one output over the sum of the absolute products, and of the output itself
+// (docs/accuracy.md).
 struct Bound {
   double sum, output;
 };

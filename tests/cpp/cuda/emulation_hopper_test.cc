@@ -1,4 +1,5 @@
-// The emulation of what sm_90a has: tensor maps and copies by them, barriers in shared memory, products by warpgroups.
+// The emulation of what sm_90a has: tensor maps and copies by them, barriers in shared memory,
+// products by warpgroups.
 #include <cuda.h>
 #include <cuda_fp16.h>
 
@@ -34,7 +35,8 @@ void check_fails(const F& run, const char* text) {
   emulation::revive();
 }
 
-// The address of byte `byte` of row `row` in rows of 128 bytes: eight rows with their chunks of 16 bytes exchanged.
+// The address of byte `byte` of row `row` in rows of 128 bytes: eight rows with their chunks of 16
+// bytes exchanged.
 int swizzled(int row, int byte) { return row * 128 + ((byte / 16) ^ (row % 8)) * 16 + byte % 16; }
 
 constexpr int kPixels = 32;
@@ -124,7 +126,8 @@ TEST(emulation_tiles) {
 }
 
 TEST(emulation_im2col) {
-  // 2 images of 5 x 7, windows of 2 x 3 taps 2 apart, every second row and every third column, padded on the left and above.
+  // 2 images of 5 x 7, windows of 2 x 3 taps 2 apart, every second row and every third column,
+  // padded on the left and above.
   const ConvGeometry g = conv_geometry({2, 32, 5, 7}, {1, 32, 2, 3}, {2, 3}, {Padding::Mode::explicit_sizes, 2, 1, 3, 1}, {2, 2}, 1);
   CHECK(g.out_h == 3 && g.out_w == 3);
   const Im2colBox box = im2col_box(g);

@@ -3,8 +3,9 @@
 
 #include "test.h"
 
-// Runs all cases, or those whose name contains the first argument; in the emulation (tests/emulation/) from the first thread to
-// the last, and then, in another process, from the last to the first.
+// Runs all cases, or those whose name contains the first argument; in the emulation
+// (tests/emulation/) from the first thread to the last, and then, in another process, from the last
+// to the first.
 int main(int argc, char** argv) {
   setenv("FASTCONV_EMULATION_CAPABILITY", "9.0", 0);  // which has all kernels
   int passed = 0, failed = 0;

@@ -1,4 +1,5 @@
-// Pooling, resizing, norms, reductions and padding against the geometry and operators of the CPU, or plain loops in double.
+// Pooling, resizing, norms, reductions and padding against the geometry and operators of the CPU,
+// or plain loops in double.
 #include "fastconv/ops.h"
 
 #include <algorithm>
@@ -10,7 +11,8 @@ using namespace fastconv::cuda;
 
 namespace {
 
-// Images with `more` elements between pixels, NaN where nothing is; fastconv's view of the same memory.
+// Images with `more` elements between pixels, NaN where nothing is; fastconv's view of the same
+// memory.
 struct Images {
   index_t n, h, w, c, pixel;
 
@@ -29,7 +31,8 @@ std::vector<float> pixels(const Images& x, const std::vector<float>& values) {
   return result;
 }
 
-// `device` and `host` compute y from x, the one from and to T, the other in float by fastconv's own operator.
+// `device` and `host` compute y from x, the one from and to T, the other in float by fastconv's own
+// operator.
 template <class T, class Device, class Host>
 void check_images(const Images& x, const Images& y, double tolerance, Device&& device, Host&& host, bool specials = false) {
   auto values = pixels(x, normal<T>(x.count()));
