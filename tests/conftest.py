@@ -104,6 +104,12 @@ def isa(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def sanitized() -> bool:
+    """Whether this is a build with ``FASTCONV_SANITIZE``."""
+    return SANITIZED
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     """A generator with a fixed seed."""
     return np.random.default_rng(2024)

@@ -15,7 +15,6 @@ from typing import Any
 import fastconv as fc
 import numpy as np
 import pytest
-from conftest import SANITIZED
 from fastconv import _core, nn
 
 REFUSALS = (TypeError, ValueError, MemoryError, IndexError)
@@ -412,12 +411,12 @@ class Apply(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def little_memory() -> Iterator[None]:
+def little_memory(sanitized: bool) -> Iterator[None]:
     """Let no test have more than 4 GB besides what the process has.
 
     The sanitizers need more themselves; `.ci/sanitized` limits what is allocated.
     """
-    if SANITIZED:
+    if sanitized:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
