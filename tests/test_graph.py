@@ -366,6 +366,19 @@ def test_channels_last_sections_run_on_nchw(graph):
     assert steps(graph, x + y) == ["conv2d", "layer_norm", "conv2d+gelu", "conv2d+add"]
 
 
+@pytest.mark.parametrize("kind", ["sum with a constant", "product with a constant", "matmul"])
+def test_permuted_values_with_fewer_axes_than_the_result(kind):
+    wide = weight(5, 1, 4, 3)
+    function = {
+        "sum with a constant": lambda x: wide + fastconv.permute(x, (2, 0, 1)),
+        "product with a constant": lambda x: fastconv.permute(x, (2, 0, 1)) * wide,
+        "matmul": lambda x: fastconv.matmul(fastconv.permute(x, (2, 1, 0)), weight(5, 1, 4, 3)),
+    }[kind]
+    x = weight(4, 3, 2)
+    module = Function(function)
+    np.testing.assert_allclose(module(x), module.eager(x), rtol=1e-6, atol=1e-6)
+
+
 def test_concatenation_is_free(graph):
     # Blocks of every instruction set divide 16 channels.
     x = graph.input((2, 16, 6, 6))

@@ -64,7 +64,7 @@ class Sink {
     }
     if (is_pointwise(node.op)) return sink_pointwise(id);
     if (from.base == kNone) return false;
-    const bool channels_last = node.shape.size() == 4 && from.order[3] == 1;
+    const bool channels_last = from.order.size() == 4 && from.order[3] == 1;
     if (const auto* norm = node.as<op::LayerNorm>(); norm && channels_last && norm->begin == 3) {
       op::LayerNorm moved = *norm;
       moved.begin = 1;
@@ -94,6 +94,7 @@ class Sink {
     const auto permuted = std::find_if(node.inputs.begin(), node.inputs.end(), is_permuted);
     if (permuted == node.inputs.end()) return false;
     const Order order = lazy_[*permuted].order;
+    if (order.size() != node.shape.size()) return false;  // another operand has more axes
     std::vector<ValueId> inputs;
     for (const ValueId input : node.inputs) {
       const Shape& shape = in_.shape(input);
