@@ -75,7 +75,7 @@ class Product {
     const index_t batches = checked_size(g_.batch);
     // Enough tasks for all threads: the longer side is divided. Each task packs what it needs.
     const double products = double(g_.m) * double(g_.n) * double(g_.k);
-    const auto most = static_cast<double>(ceil_div(index_t{3} * num_threads(), batches));
+    const auto most = static_cast<double>(ceil_div(index_t{2} * num_threads(), batches));
     const index_t wanted = num_threads() == 1 ? 1 : static_cast<index_t>(std::min(most, products / kWorthTask));
     while (row_parts_ * column_parts_ < wanted) {
       const index_t rows = g_.m / row_parts_, columns = g_.n / column_parts_;
