@@ -66,7 +66,7 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--passes", type=int, default=5)
+    parser.add_argument("--passes", type=int, default=20)
     arguments = parser.parse_args()
     fastconv.set_num_threads(arguments.threads)
     products = [
