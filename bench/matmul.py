@@ -67,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--passes", type=int, default=20)
+    parser.add_argument("--only", default="", help="products whose name has this in it")
     arguments = parser.parse_args()
     fastconv.set_num_threads(arguments.threads)
     products = [
@@ -76,6 +77,7 @@ def main() -> None:
         for tokens in TOKENS
         for channels in CHANNELS
     ]
+    products = [product for product in products if arguments.only in product.name]
     for _ in range(arguments.passes):
         for product in products:
             product.measure()
@@ -84,8 +86,8 @@ def main() -> None:
     for product in products:
         print(product.row())
     for i, peer in enumerate(("numpy", "linear")):
-        ratios = [p.ratios[i] for p in products if len(p.ratios) > i]
-        print(f"{peer}: {summary(ratios)}")
+        if ratios := [p.ratios[i] for p in products if len(p.ratios) > i]:
+            print(f"{peer}: {summary(ratios)}")
 
 
 if __name__ == "__main__":

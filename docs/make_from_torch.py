@@ -101,9 +101,9 @@ MODULES = """
 ## Modules
 
 - No `super().__init__()` and no `nn.Parameter` is needed: an array that is assigned is a parameter,
-  and so is a tensor in host memory. If it replaces a parameter, it must have the same
-  shape, and is converted to the same dtype. Values that would take part in the computation but not
-  be saved are a `TypeError`: lists of modules (use `nn.ModuleList`), lists of arrays (use
+  and so is a tensor in host memory. If it replaces a parameter, it must have the same shape,
+  and is converted to the same dtype. Values that would take part in the computation but not be
+  saved are a `TypeError`: lists of modules (use `nn.ModuleList`), lists of arrays (use
   `nn.ParameterList`), arrays of integers, tensors on a device.
 - `load_state_dict(torch_module.state_dict())` takes torch's tensors; `fastconv.weights.load(path)`
   reads torch's files without torch.

@@ -198,7 +198,7 @@ class Conv2d(_Conv):
 
 
 class Conv1d(_Conv):
-    """One-dimensional convolution, ``(N, in, L)`` or ``(in, L)`` to ``(N, out, L_out)``.
+    """One-dimensional convolution, ``(N, in, L)`` to ``(N, out, L_out)``, also without ``N``.
 
     Arguments as for `Conv2d`; `padding` as for `fastconv.conv1d`.
 

@@ -60,7 +60,7 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     ----------
     x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def relu6(x: ArrayLike, *, out: Array | None = None) -> Array:
     ----------
     x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None 
     negative_slope : float
         The slope below zero.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -
     approximate : {"none", "tanh"}
         "tanh" computes ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     ----------
     x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
     ----------
     x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -259,7 +259,7 @@ def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     ----------
     x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -290,7 +290,7 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     ----------
     x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -321,7 +321,7 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     ----------
     x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -352,7 +352,7 @@ def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
     ----------
     x : array_like of float32, float64 or float16, any shape
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------

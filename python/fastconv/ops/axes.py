@@ -37,7 +37,7 @@ def squeeze(
         The axes to remove, all of size 1; torch, unlike NumPy, keeps others. Default: all of size
         1.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def expand_dims(x: ArrayLike, axis: int | Sequence[int], *, out: Array | None = 
     axis : int or sequence of int
         Where the new axes are in the result.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def unsqueeze(x: ArrayLike, axis: int, *, out: Array | None = None) -> Array:
     axis : int
         Where the new axis is in the result.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def flip(
     axis : int or sequence of int, optional
         Default: all.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def roll(
     axis : int or sequence of int, optional
         Default: `x` is moved as if it were flat.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -57,7 +57,7 @@ def conv_transpose2d(
     activation : str, optional
         As for `conv2d`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

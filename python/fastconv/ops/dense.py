@@ -111,7 +111,7 @@ def matmul(a: ArrayLike, b: ArrayLike, *, out: Array | None = None) -> Array:
         row of `a`, or a column of `b`, whose axis the result does not have. Any strides: a
         transposed view is read as it is.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

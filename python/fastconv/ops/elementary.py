@@ -43,7 +43,7 @@ Parameters
 ----------
 x : array_like of {kinds}, any shape
 out : ndarray, optional
-    Where the result goes: of its shape and dtype. May be `x` itself.
+    Where the result goes: an array of its shape and dtype. May be `x` itself.
 
 Returns
 -------

@@ -36,7 +36,7 @@ def max(
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def min(
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

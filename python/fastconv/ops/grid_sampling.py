@@ -55,7 +55,7 @@ def grid_sample(
     align_corners : bool
         Whether -1 and 1 are the centres of the pixels at the edges, instead of their outer edges.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def affine_grid(
     align_corners : bool
         As for `grid_sample`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -58,7 +58,7 @@ def take(
         Along which. Default: indices count the elements of `x` as if it were flat, which is torch's
         ``torch.take``; with an axis it is torch's ``index_select``.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -49,7 +49,7 @@ def instance_norm(
     eps : float
         Keeps the denominator from zero.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------

@@ -109,8 +109,8 @@ def interpolate(
     size : int, (int, int) or (int,), optional
         Height and width, or length, of the output.
     scale_factor : float, (float, float) or (float,), optional
-        Instead of `size`: the output's size is ``floor(H * scale_factor)``. Element ``i`` is taken
-        at ``i / scale_factor``, even where ``floor`` has changed the size. "linear", "bilinear" and
+        Instead of `size`: the output's size is ``floor(H * scale_factor)``. Coordinates are divided
+        by this very factor, even where ``floor`` has changed the size. "linear", "bilinear" and
         `antialias` copy an axis that keeps its size.
     mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic", "area"}
         "nearest" takes element ``floor(i / scale_factor)``, "nearest-exact" the one at the centre,
@@ -128,7 +128,7 @@ def interpolate(
         For "linear", "bilinear" and "bicubic": whether an axis that becomes smaller is averaged
         over all of `x`, by a filter that is wider by the factor, as Pillow does.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -51,7 +51,7 @@ def lp_pool2d(
         Whether windows may end beyond `x`. Such a one counts its mean for each of its
         ``KH * KW`` places, as torch does.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def lp_pool1d(
     ceil_mode : bool
         As for `lp_pool2d`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

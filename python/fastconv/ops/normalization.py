@@ -51,7 +51,7 @@ def batch_norm(
     activation : str, optional
         One of `fastconv.conv2d`'s activations, applied to the result.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def layer_norm(
     eps : float
         Keeps the denominator from zero.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def group_norm(
         Added to the variance: ``(x - mean) / sqrt(var + eps)``, where ``var`` is divided by the
         number of elements.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -229,7 +229,6 @@ def group_norm(
     ------
     TypeError, ValueError
         If an argument is of the wrong type, dtype or shape, or `num_groups` does not divide C.
-
 
     References
     ----------
@@ -283,7 +282,7 @@ def local_response_norm(
         Number of channels in the sum.
     alpha, beta, k : float
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of `x`.
+        Where the result goes: an array of its shape and dtype that shares no memory with `x`.
 
     Returns
     -------

@@ -60,7 +60,7 @@ def pad(
     value : float, optional
         What "constant" adds; by default 0.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

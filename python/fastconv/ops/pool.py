@@ -54,7 +54,7 @@ def max_pool2d(
     ceil_mode : bool
         Whether a last window may end beyond the padding. It must begin inside `x` or before it.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def avg_pool2d(
     divisor_override : int, optional
         What to divide the sum of a window by instead; not with `ceil_mode`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = N
         Height and width of the output; ``None`` keeps that of `x`. Window ``i`` of an axis has
         the indices ``floor(i * H / H_out)`` to ``ceil((i + 1) * H / H_out) - 1``.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -250,7 +250,7 @@ def adaptive_max_pool2d(x: ArrayLike, output_size: Any, *, out: Array | None = N
         Height and width of the output; ``None`` keeps that of `x`. Window ``i`` of an axis has
         the indices ``floor(i * H / H_out)`` to ``ceil((i + 1) * H / H_out) - 1``.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -283,7 +283,7 @@ def global_avg_pool2d(x: ArrayLike, *, out: Array | None = None) -> Array:
     ----------
     x : array_like of float32, float64 or float16, shape (N, C, H, W) or (C, H, W)
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -46,7 +46,7 @@ def max_pool1d(
     ceil_mode : bool
         Whether a last window may end beyond the padding. It must begin inside `x` or before it.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def avg_pool1d(
     count_include_pad : bool
         Whether padding counts in the divisor. What `ceil_mode` adds never does.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def adaptive_avg_pool1d(
         The output's length. Window ``i`` has the indices ``floor(i * L / L_out)`` to
         ``ceil((i + 1) * L / L_out) - 1``.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def adaptive_max_pool1d(
         The output's length. Window ``i`` has the indices ``floor(i * L / L_out)`` to
         ``ceil((i + 1) * L / L_out) - 1``.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -51,7 +51,7 @@ def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     axis : int
         Along which the results sum to one.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of `x`.
+        Where the result goes: an array of its shape and dtype that shares no memory with `x`.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Ar
     axis : int
         Along which the exponentials of the results sum to one.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of `x`.
+        Where the result goes: an array of its shape and dtype that shares no memory with `x`.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     axis : int
         Along which the results sum to one.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of `x`.
+        Where the result goes: an array of its shape and dtype that shares no memory with `x`.
 
     Returns
     -------

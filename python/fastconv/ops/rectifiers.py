@@ -42,7 +42,7 @@ _DOC = """{summary}
     ----------
     x : array_like of float32, float64 or float16, any shape
 {parameters}    out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def prelu(x: ArrayLike, weight: ArrayLike | float, *, out: Array | None = None) 
     weight : array_like of float32, float64 or float16, shape (C,), (1,) or (), or number
         One slope for each channel, or one for all, used where `x` is negative.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype. May be `x` itself.
+        Where the result goes: an array of its shape and dtype. May be `x` itself.
 
     Returns
     -------
@@ -278,7 +278,7 @@ def glu(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     axis : int
         Along which `x` is halved: of even size.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -39,7 +39,7 @@ def mean(
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def sum(
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def prod(
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def norm(
     keepdims : bool
         Whether these axes stay, with size 1.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -241,7 +241,7 @@ def cumsum(
     reverse : bool
         Whether to sum from the end; the results keep the order of `x`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

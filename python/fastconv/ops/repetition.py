@@ -33,7 +33,7 @@ def expand(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = None
     shape : int or sequence of int
         The sizes of the result; -1 is the size that `x` has. New axes come first.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def tile(x: ArrayLike, reps: int | Sequence[int], *, out: Array | None = None) -
         gets new axes of size 1 before its own; where there are fewer, those before are not
         repeated.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -40,7 +40,7 @@ def reshape(x: ArrayLike, shape: int | Sequence[int], *, out: Array | None = Non
     shape : int or sequence of int
         One size may be -1: it follows from the others.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def flatten(
     start_dim, end_dim : int
         The first and the last of them.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def permute(x: ArrayLike, dims: Sequence[int], *, out: Array | None = None) -> A
     dims : sequence of int
         Dimension i of the result is dimension ``dims[i]`` of `x`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -246,7 +246,7 @@ def concat(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = No
     axis : int
         Along which they are joined.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -325,7 +325,7 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0, *, out: Array | None = Non
     axis : int
         Where the new axis is in the result.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -33,7 +33,7 @@ def channel_shuffle(x: ArrayLike, groups: int, *, out: Array | None = None) -> A
     groups : int
         Divides C.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def pixel_shuffle(x: ArrayLike, upscale_factor: int, *, out: Array | None = None
     upscale_factor : int
         The r above.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def pixel_unshuffle(x: ArrayLike, downscale_factor: int, *, out: Array | None = 
     downscale_factor : int
         The r above.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def depth_to_space(
         the block. "CRD" is `pixel_shuffle`; with "DCR" neighbouring channels go to one place of
         their blocks.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def space_to_depth(
     mode : {"DCR", "CRD"}
         As for `depth_to_space`, whose inverse this is. "CRD" is `pixel_unshuffle`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------

@@ -94,7 +94,7 @@ def conv3d(
     groups, activation
         As for `conv2d`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -182,7 +182,7 @@ def max_pool3d(
     ceil_mode : bool
         As for `max_pool2d`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
@@ -228,7 +228,7 @@ def avg_pool3d(
     ceil_mode, count_include_pad, divisor_override
         As for `avg_pool2d`.
     out : ndarray, optional
-        Where the result goes: of its shape and dtype, and no memory of an input.
+        Where the result goes: an array of its shape and dtype that shares no memory with an input.
 
     Returns
     -------
